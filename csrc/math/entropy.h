@@ -1,0 +1,46 @@
+// Entropy of a softmax from its shifted sums. With x_k = l_k - max, s = sum exp(x_k), q = sum x_k exp(x_k):
+//
+//   H = log s - q/s        log p_k = x_k - log s        dH/dl_k = -p_k (log p_k + H)
+//
+// The shift matters: at logits of 1e4 the unshifted logsumexp - sum p*l errs by 1e-3 in float32.
+#pragma once
+
+#include "math/portable.h"
+
+AMGAN_MATH_BEGIN
+
+template <typename T>
+struct EntropyRow {
+  T max;       // largest logit
+  T sum;       // s
+  T weighted;  // q; a logit of -inf contributes 0
+};
+
+template <typename T>
+struct EntropyTerms {
+  T log_sum;      // log s
+  T inverse_sum;  // 1 / s
+  T entropy;      // H
+};
+
+template <typename T>
+AMGAN_INLINE EntropyTerms<T> entropy_terms(const EntropyRow<T>& row) {
+  using std::log;
+  const T log_s = log(row.sum);
+  const T inverse = T(1) / row.sum;
+  return {log_s, inverse, log_s - row.weighted * inverse};
+}
+
+// x * p, with 0 where p = 0, also at x = -inf.
+template <typename T>
+AMGAN_INLINE T times_prob(T x, T p) {
+  return p == 0 ? T(0) : x * p;
+}
+
+// dH/dl_k, at shifted logit x = l_k - max with e = exp(x).
+template <typename T>
+AMGAN_INLINE T entropy_gradient(const EntropyTerms<T>& terms, T x, T e) {
+  return -times_prob(x - terms.log_sum + terms.entropy, e * terms.inverse_sum);
+}
+
+AMGAN_MATH_END

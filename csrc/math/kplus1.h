@@ -1,0 +1,120 @@
+// The family of row losses on K real logits l_1..l_K and the fake logit l_f:
+//
+//   A = logsumexp(l_1..l_K, l_f)   R = logsumexp(l_1..l_K)   S = mean(l_1..l_K)
+//   loss = a*A + r*R - t*l_y - f*l_f - u*S
+//
+// written so that nothing large is subtracted from something large. With d = l_f - R and sp(x) = log(1 + exp(x)),
+// A - R = sp(d) and A - l_f = sp(-d), hence
+//
+//   loss = f*sp(-d) + (a-f)*sp(d) + t*(R - l_y) + u*(R - S) + z*R,   z = a + r - t - f - u
+//
+// where every term but the last is non-negative apart from its coefficient, and z = 0 for each loss of the papers.
+// With D the softmax over all, D_r = 1 - D_f its real part and C the softmax over the real logits:
+//
+//   dloss/dl_k = ((a+r)*D_r + r*D_f) * C_k - t*[k=y] - u/K      dloss/dl_f = (a-f)*D_f - f*D_r
+//
+// (again without a difference of nearly equal numbers: r = -a leaves -a*D_f*C_k, f = a leaves -a*D_r).
+#pragma once
+
+#include "math/portable.h"
+
+AMGAN_MATH_BEGIN
+
+template <typename T>
+struct Coefficients {
+  T a, r, t, f, u;
+  T z;  // a + r - t - f - u, taken in double: in float its rounding error would be multiplied by R
+
+  // A row whose label is the generated class: the target term l_y is l_f.
+  AMGAN_INLINE Coefficients targeting_fake() const { return {a, r, T(0), f + t, u, z}; }
+
+  template <typename U>
+  AMGAN_INLINE Coefficients<U> as() const {
+    return {U(a), U(r), U(t), U(f), U(u), U(z)};
+  }
+};
+
+inline Coefficients<double> make_coefficients(double a, double r, double t, double f, double u) {
+  const double z = a + r - t - f - u;
+  return {a, r, t, f, u, std::abs(z) < 1e-14 ? 0.0 : z};
+}
+
+// What one pass over the real logits of a row leaves, in logits shifted by their maximum.
+template <typename T>
+struct KPlus1Row {
+  T max;     // the largest real logit; 0 where all of them are -inf, so that the shifts stay finite
+  T sum;     // sum_k exp(l_k - max)
+  T shifts;  // sum_k (l_k - max); read only where u != 0
+  T target;  // l_y - max; read only where t != 0
+  T fake;    // l_f - max
+};
+
+// sp(d), sp(-d), D_f = sigmoid(d) and D_r = sigmoid(-d) from a single exponential.
+template <typename T>
+struct FakeGap {
+  T softplus, softplus_neg, prob_fake, prob_real;
+
+  AMGAN_INLINE explicit FakeGap(T d) {
+    using std::exp;
+    using std::log1p;
+    const T e = exp(d < 0 ? d : -d);  // d = NaN passes through
+    const T small = log1p(e);
+    const T scale = T(1) / (T(1) + e);
+    softplus = d > 0 ? d + small : small;
+    softplus_neg = d > 0 ? small : small - d;
+    prob_fake = d > 0 ? scale : e * scale;
+    prob_real = d > 0 ? e * scale : scale;
+  }
+};
+
+// -log D_y = labelgan + auxiliary (AM-GAN, Lemma 2).
+template <typename T>
+struct KPlus1RowTerms {
+  T labelgan;   // A - R
+  T auxiliary;  // R - l_y
+};
+
+template <typename T>
+AMGAN_INLINE T log_sum(const KPlus1Row<T>& row) {
+  using std::log;
+  return log(row.sum);  // R - max
+}
+
+template <typename T>
+AMGAN_INLINE KPlus1RowTerms<T> kplus1_terms(const KPlus1Row<T>& row) {
+  const T log_s = log_sum(row);
+  return {FakeGap<T>(row.fake - log_s).softplus, log_s - row.target};
+}
+
+template <typename T>
+AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes) {
+  const T log_s = log_sum(row);
+  const FakeGap<T> gap(row.fake - log_s);
+  // An infinite term with coefficient 0 is absent; a NaN stays, so that no NaN logit is lost.
+  const T on_gap = c.a - c.f;
+  T loss = (c.f == 0 && gap.softplus_neg == gap.softplus_neg ? T(0) : c.f * gap.softplus_neg);
+  loss += (on_gap == 0 && gap.softplus == gap.softplus ? T(0) : on_gap * gap.softplus);
+  if (c.t != 0) loss += c.t * (log_s - row.target);
+  if (c.u != 0) loss += c.u * (log_s - row.shifts / T(classes));
+  if (c.z != 0) loss += c.z * (row.max + log_s);
+  return loss;
+}
+
+// dloss/dl_k = weight * exp(l_k - max) + constant, plus target at k = y; dloss/dl_f = fake.
+template <typename T>
+struct KPlus1RowGradient {
+  T weight, constant, target, fake;
+};
+
+template <typename T>
+AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(
+    const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes, T grad_output) {
+  const FakeGap<T> gap(row.fake - log_sum(row));
+  // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
+  T weight = gap.prob_real == 0 ? T(0) : (c.a + c.r) * gap.prob_real / row.sum;
+  if (c.r != 0) weight += c.r * gap.prob_fake / row.sum;
+  const T fake = (c.a - c.f) * gap.prob_fake - c.f * gap.prob_real;
+  return {grad_output * weight, -grad_output * c.u / T(classes), -grad_output * c.t, grad_output * fake};
+}
+
+AMGAN_MATH_END

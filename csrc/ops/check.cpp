@@ -1,0 +1,122 @@
+#include "ops/check.h"
+
+#include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
+
+#include <limits>
+
+namespace amgan::ops {
+
+Reduction parse_reduction(const char* op, std::string_view reduction) {
+  if (reduction == "mean") return Reduction::mean;
+  if (reduction == "sum") return Reduction::sum;
+  TORCH_CHECK_VALUE(reduction == "none", op, ": reduction is '", reduction, "', wanted 'none', 'mean' or 'sum'");
+  return Reduction::none;
+}
+
+bool parse_fake(const char* op, std::string_view fake) {
+  if (fake == "column") return true;
+  TORCH_CHECK_VALUE(fake == "zero", op, ": fake is '", fake, "', wanted 'column' or 'zero'");
+  return false;
+}
+
+void check_fraction(const char* op, const char* name, double value) {
+  TORCH_CHECK_VALUE(value >= 0 && value <= 1, op, ": ", name, " is ", value, ", wanted a number from 0 to 1");
+}
+
+void check_logits(const char* op, const char* name, const at::Tensor& logits, int64_t min_columns) {
+  TORCH_CHECK_VALUE(logits.device().is_cpu() || logits.device().is_cuda() || logits.device().is_meta(), op, ": ", name,
+                    " is on ", logits.device(), ", wanted cpu or cuda");
+  const auto dtype = logits.scalar_type();
+  TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf, op,
+                   ": ", name, " has dtype ", dtype, ", wanted float32, float64, bfloat16 or float16");
+  TORCH_CHECK_VALUE(logits.dim() == 2, op, ": ", name, " has shape ", logits.sym_sizes(),
+                    ", wanted two dimensions, [rows, columns]");
+  TORCH_CHECK_VALUE(logits.sym_size(1) >= min_columns, op, ": ", name, " has ", logits.sym_size(1),
+                    " column(s), wanted at least ", min_columns,
+                    min_columns == 2 ? ": one real class and the generated one" : ": one real class");
+}
+
+void check_like(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
+                const at::Tensor& other) {
+  TORCH_CHECK_TYPE(tensor.scalar_type() == other.scalar_type(), op, ": ", name, " has dtype ", tensor.scalar_type(),
+                   " and ", other_name, " ", other.scalar_type(), ", wanted the same");
+  TORCH_CHECK_VALUE(tensor.device() == other.device(), op, ": ", name, " is on ", tensor.device(), " and ", other_name,
+                    " on ", other.device(), ", wanted the same device");
+  TORCH_CHECK_VALUE(tensor.sym_size(1) == other.sym_size(1), op, ": ", name, " has ", tensor.sym_size(1),
+                    " columns and ", other_name, " ", other.sym_size(1), ", wanted the same number");
+}
+
+void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits) {
+  if (!labels.has_value()) return;
+  const auto dtype = labels->scalar_type();
+  TORCH_CHECK_TYPE(dtype == at::kLong || dtype == at::kInt, op, ": ", name, " has dtype ", dtype,
+                   ", wanted int64 or int32");
+  TORCH_CHECK_VALUE(labels->dim() == 1 && labels->sym_size(0) == logits.sym_size(0), op, ": ", name, " has shape ",
+                    labels->sym_sizes(), ", wanted [", logits.sym_size(0), "], one label per row of logits");
+  TORCH_CHECK_VALUE(labels->device() == logits.device(), op, ": ", name, " is on ", labels->device(),
+                    " and the logits on ", logits.device(), ", wanted the same device");
+}
+
+void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t max_label) {
+  // While tracing there are no values to look at.
+  if (!labels.device().is_cpu() || labels.unsafeGetTensorImpl()->is_python_dispatch()) return;
+  const auto check = [&](const auto* values) {
+    for (int64_t i = 0; i < labels.size(0); ++i) {
+      const int64_t label = values[i * labels.stride(0)];
+      TORCH_CHECK_INDEX(label >= 0 && label <= max_label, op, ": ", name, "[", i, "] is ", label,
+                        ", wanted 0 <= label <= ", max_label);
+    }
+  };
+  if (labels.scalar_type() == at::kInt) {
+    check(labels.const_data_ptr<int32_t>());
+  } else {
+    check(labels.const_data_ptr<int64_t>());
+  }
+}
+
+at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,
+                             const c10::SymInt& rows, const at::Tensor& logits) {
+  if (reduction == Reduction::none) {
+    TORCH_CHECK_VALUE(grad_output.dim() == 1 && grad_output.sym_size(0) == rows, op, ": grad_output has shape ",
+                      grad_output.sym_sizes(), ", wanted [", rows, "]");
+  } else {
+    TORCH_CHECK_VALUE(grad_output.dim() == 0, op, ": grad_output has shape ", grad_output.sym_sizes(),
+                      ", wanted a scalar");
+  }
+  TORCH_CHECK_VALUE(grad_output.device() == logits.device(), op, ": grad_output is on ", grad_output.device(),
+                    ", the logits on ", logits.device(), ", wanted the same device");
+  return grad_output.to(loss_dtype(logits));
+}
+
+Dtype dtype_of(const at::Tensor& logits) {
+  switch (logits.scalar_type()) {
+    case at::kDouble: return Dtype::float64;
+    case at::kBFloat16: return Dtype::bfloat16;
+    case at::kHalf: return Dtype::float16;
+    default: return Dtype::float32;
+  }
+}
+
+at::ScalarType loss_dtype(const at::Tensor& logits) {
+  return logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+at::Tensor unit_columns(const at::Tensor& logits) {
+  return logits.stride(1) == 1 || logits.size(1) == 1 ? logits : logits.contiguous();
+}
+
+at::Tensor empty_loss(const at::Tensor& logits, const c10::SymInt& rows, Reduction reduction) {
+  const auto options = logits.options().dtype(loss_dtype(logits));
+  return reduction == Reduction::none ? at::empty_symint({rows}, options) : at::empty_symint({}, options);
+}
+
+at::Tensor empty_grad(const at::Tensor& logits) { return at::empty_symint(logits.sym_sizes(), logits.options()); }
+
+double row_scale(Reduction reduction, int64_t rows) {
+  if (reduction != Reduction::mean) return 1;
+  // The mean over no rows is NaN, as in torch.
+  return rows == 0 ? std::numeric_limits<double>::quiet_NaN() : 1.0 / static_cast<double>(rows);
+}
+
+}  // namespace amgan::ops

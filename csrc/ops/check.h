@@ -1,0 +1,57 @@
+// Checks that every operation makes before it writes anything. Each error names the operation and the argument,
+// what was found and what is wanted. Sizes are symbolic, so that the same checks serve tracing.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string_view>
+
+#include "args/common.h"
+
+namespace amgan::ops {
+
+enum class Reduction { none, mean, sum };
+
+Reduction parse_reduction(const char* op, std::string_view reduction);
+
+// True for "column", false for "zero".
+bool parse_fake(const char* op, std::string_view fake);
+
+// A probability mass, 0 <= value <= 1.
+void check_fraction(const char* op, const char* name, double value);
+
+// Floating point, [rows, columns] with at least `min_columns` columns.
+void check_logits(const char* op, const char* name, const at::Tensor& logits, int64_t min_columns);
+
+void check_like(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
+                const at::Tensor& other);
+
+// int64 or int32, [rows], on the device of the logits.
+void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits);
+
+// 0 <= label <= max_label for labels on the CPU; on CUDA the kernel asserts it, without synchronisation.
+void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t max_label);
+
+// The gradient of a loss: a scalar, or [rows] without reduction; returned in the dtype of the loss.
+at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,
+                             const c10::SymInt& rows, const at::Tensor& logits);
+
+Dtype dtype_of(const at::Tensor& logits);
+
+// The dtype of losses: float64 for float64, float32 for all others.
+at::ScalarType loss_dtype(const at::Tensor& logits);
+
+// The kernels want a unit column stride; any row stride will do.
+at::Tensor unit_columns(const at::Tensor& logits);
+
+// An uninitialised loss: a scalar, or [rows] without reduction.
+at::Tensor empty_loss(const at::Tensor& logits, const c10::SymInt& rows, Reduction reduction);
+
+// An uninitialised contiguous gradient.
+at::Tensor empty_grad(const at::Tensor& logits);
+
+// What each row's loss is multiplied by in the result.
+double row_scale(Reduction reduction, int64_t rows);
+
+}  // namespace amgan::ops

@@ -1,0 +1,35 @@
+// The operations of the K+1 family below autograd. Python's signatures and their meaning: amgan_fast/ops/kplus1.py.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string_view>
+#include <tuple>
+
+namespace amgan::ops {
+
+using OptionalTensor = std::optional<at::Tensor>;
+
+// `fake_labels`: labels may name the generated class, K.
+at::Tensor kplus1_loss(const at::Tensor& logits, const OptionalTensor& labels, at::ArrayRef<double> coefficients,
+                       std::string_view fake, std::string_view reduction, bool fake_labels);
+
+at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor& logits, const OptionalTensor& labels,
+                                at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
+                                bool fake_labels);
+
+at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels,
+                                 const at::Tensor& fake_logits, std::string_view fake, double real_smoothing,
+                                 double fake_smoothing, double class_smoothing, std::string_view reduction);
+
+std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(
+    const at::Tensor& grad_output, const at::Tensor& real_logits, const at::Tensor& labels,
+    const at::Tensor& fake_logits, std::string_view fake, double real_smoothing, double fake_smoothing,
+    double class_smoothing, std::string_view reduction);
+
+// The coefficients (a, r, t, f, u) of a real and of a generated row in the discriminator's loss.
+std::array<double, 5> discriminator_real(double real_smoothing, double class_smoothing);
+std::array<double, 5> discriminator_fake(double fake_smoothing);
+
+}  // namespace amgan::ops
