@@ -1,0 +1,43 @@
+"""Loads the compiled module ``amgan_fast._C``, which registers ``torch.ops.amgan_fast``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch  # first: the compiled module links against torch's libraries
+
+_REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps amgan-fast"
+
+try:
+    from amgan_fast import _C
+except ImportError as error:
+    raise ImportError(
+        f"amgan_fast._C cannot be loaded with torch {torch.__version__} ({error}). It must be built against the "
+        f"torch it runs with: {_REINSTALL}"
+    ) from error
+
+
+def _release(version: str) -> tuple[str, ...]:
+    return tuple(version.split("+")[0].split(".")[:2])
+
+
+def build_info() -> dict[str, Any]:
+    """What this build of the compiled module is, and what of it is in use.
+
+    Keys: ``version``; ``torch``, the version it was built against; ``compiler``; ``cpu_capability``, the
+    instruction set in use (``ATEN_CPU_CAPABILITY`` overrides it); ``cpu_builds``, those compiled in; ``cuda``,
+    whether CUDA kernels are built in; ``cuda_reason``, why not (or None); ``cuda_version`` of nvcc and
+    ``cuda_architectures``, None and [] without CUDA.
+    """
+    info = dict(_C.build_info())
+    info["cpu_builds"] = info["cpu_builds"].split()
+    info["cuda_reason"] = info["cuda_reason"] or None
+    info["cuda_version"] = info["cuda_version"] if info["cuda"] else None
+    info["cuda_architectures"] = info["cuda_architectures"].split()
+    return info
+
+
+if _release(build_info()["torch"]) != _release(torch.__version__):
+    raise ImportError(
+        f"amgan_fast was built against torch {build_info()['torch']}, found torch {torch.__version__}: {_REINSTALL}"
+    )

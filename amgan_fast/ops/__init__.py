@@ -1,0 +1,31 @@
+"""Fused losses and score sums as torch operations: ``torch.ops.amgan_fast.*`` with documented signatures."""
+
+from amgan_fast import _extension as _extension  # loads the operations
+from amgan_fast.ops.entropy import class_entropy
+from amgan_fast.ops.kplus1 import (
+    KPlus1Terms,
+    am_discriminator_loss,
+    am_discriminator_loss_and_grad,
+    am_generator_loss,
+    am_generator_loss_and_grad,
+    kplus1_cross_entropy,
+    kplus1_loss,
+    kplus1_terms,
+    labelgan_generator_loss,
+)
+from amgan_fast.ops.scores import ScoreSums, score_sums
+
+__all__ = [
+    "KPlus1Terms",
+    "ScoreSums",
+    "am_discriminator_loss",
+    "am_discriminator_loss_and_grad",
+    "am_generator_loss",
+    "am_generator_loss_and_grad",
+    "class_entropy",
+    "kplus1_cross_entropy",
+    "kplus1_loss",
+    "kplus1_terms",
+    "labelgan_generator_loss",
+    "score_sums",
+]

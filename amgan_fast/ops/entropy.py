@@ -1,0 +1,24 @@
+"""The entropy of a class distribution given by logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_ops = torch.ops.amgan_fast
+
+
+def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
+    """H(C) in nats, C the softmax over the K columns (Springenberg, CatGAN, arXiv 1511.06390).
+
+    Its first and second derivatives exist; a class of probability 0 contributes 0 to both value and gradient.
+
+    Args:
+        logits: [N, K], float32, float64, bfloat16 or float16, any strides; half precision is computed in float32.
+        reduction: ``"mean"`` or ``"sum"``: a scalar; ``"none"``: [N].
+
+    Raises:
+        TypeError: a dtype that is not floating point.
+        ValueError: a wrong shape or an unknown reduction.
+    """
+    return _ops.class_entropy.default(logits, reduction=reduction)

@@ -1,0 +1,177 @@
+"""Losses on the logits of a (K+1)-class discriminator: AM-GAN, LabelGAN and their relatives.
+
+Shapes and dtypes common to all of them
+    *logits*: [N, K+1] with ``fake="column"`` (the last column is the generated class) or [N, K] with
+    ``fake="zero"`` (the generated class has the constant logit 0, Salimans et al. 2016); float32, float64,
+    bfloat16 or float16, any strides, CPU or CUDA. Half precision is computed in float32.
+    *labels*: [N], int64 or int32; ``None`` stands for the dynamic label, the real class with the largest logit
+    (lowest index on ties, no gradient through it; AM-GAN section 5.1).
+    *reduction*: ``"mean"`` and ``"sum"`` return a scalar, ``"none"`` one loss a row, [N]. The loss is float64
+    for float64 logits and float32 for all others, also under ``torch.autocast``. All losses are in nats.
+
+Errors, all raised before anything is computed
+    ``TypeError`` for a wrong dtype; ``ValueError`` for a wrong shape, device, option or smoothing; ``IndexError``
+    for a label out of range (on CUDA a device-side assertion, so that no call waits for the GPU).
+
+NaN logits give a NaN loss for their row; -inf logits are legal. Losses have first and second derivatives.
+
+Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets", ICLR 2018, arXiv 1703.02000 [AM];
+Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the -log(D(x)) Alternative", 2017 [LS].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_ops = torch.ops.amgan_fast
+
+
+class KPlus1Terms(NamedTuple):
+    """Per-row terms of -log D_y, each of shape [N]: ``labelgan`` + ``auxiliary`` = -log D_y ([AM] Lemma 2)."""
+
+    labelgan: Tensor
+    """-log D_r, how far the row is from being real at all; float32 or float64."""
+    auxiliary: Tensor
+    """-log C_y, how far it is from its class among the real ones; float32 or float64."""
+    labels: Tensor
+    """The label y of the row, int64: the given one, or the dynamic one."""
+
+
+def kplus1_loss(
+    logits: Tensor,
+    labels: Tensor | None,
+    coefficients: Sequence[float],
+    *,
+    fake: str = "column",
+    reduction: str = "mean",
+) -> Tensor:
+    """Any member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``.
+
+    A and R are the logsumexp over all K+1 and over the K real logits, S the mean of the real logits. With
+    ``a + r = t + f + u`` the loss is invariant to a shift of the row, and no two large terms are subtracted.
+
+    Args:
+        logits: see the module's description.
+        labels: [N] with values 0..K (K selects the generated class), or None for the dynamic label.
+        coefficients: the five numbers (a, r, t, f, u), finite.
+    """
+    return _ops.kplus1_loss.default(logits, labels, coefficients, fake=fake, reduction=reduction)
+
+
+def kplus1_cross_entropy(
+    logits: Tensor,
+    target: Tensor | str,
+    *,
+    fake: str = "column",
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Softmax cross-entropy over K+1 classes, -log D_target ([AM] eq. 5).
+
+    With ``fake="column"`` and a tensor as target it equals :func:`torch.nn.functional.cross_entropy`.
+
+    Args:
+        logits: see the module's description.
+        target: [N] with values 0..K (K is the generated class), ``"dynamic"`` or ``"fake"``.
+        label_smoothing: in [0, 1], spread over all K+1 classes as PyTorch does.
+    """
+    overload = _ops.kplus1_cross_entropy.mode if isinstance(target, str) else _ops.kplus1_cross_entropy.default
+    return overload(logits, target, fake=fake, label_smoothing=label_smoothing, reduction=reduction)
+
+
+def am_discriminator_loss(
+    real_logits: Tensor,
+    labels: Tensor,
+    fake_logits: Tensor,
+    *,
+    fake: str = "column",
+    real_smoothing: float = 0.0,
+    fake_smoothing: float = 0.0,
+    class_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Discriminator loss of AM-GAN and LabelGAN, -log D_y(x) on real and -log D_{K+1}(g) on generated rows
+    ([AM] eq. 5 and 15), both batches in one kernel.
+
+    Args:
+        real_logits: [N, K+1] or [N, K].
+        labels: [N] with values 0..K-1.
+        fake_logits: [M, K+1] or [M, K]; M may differ from N.
+        real_smoothing: target mass that real rows put on the generated class ([LS] eq. 6), in [0, 1].
+        fake_smoothing: target mass that generated rows spread over the K real classes, in [0, 1].
+        class_smoothing: share of a real row's class target that is spread over the K classes, in [0, 1].
+        reduction: ``"mean"``: mean over real rows + mean over generated rows; ``"sum"`` likewise; ``"none"``:
+            [N+M], real rows first.
+    """
+    return _ops.am_discriminator_loss.default(
+        real_logits,
+        labels,
+        fake_logits,
+        fake=fake,
+        real_smoothing=real_smoothing,
+        fake_smoothing=fake_smoothing,
+        class_smoothing=class_smoothing,
+        reduction=reduction,
+    )
+
+
+def am_generator_loss(
+    fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+) -> Tensor:
+    """Generator loss of AM-GAN, -log D_y(g) ([AM] eq. 14), with dynamic (``labels=None``) or given labels 0..K-1."""
+    return _ops.am_generator_loss.default(fake_logits, labels, fake=fake, reduction=reduction)
+
+
+def labelgan_generator_loss(
+    fake_logits: Tensor, *, fake: str = "column", smoothing: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """Generator loss of LabelGAN, -log D_r(g) ([AM] eq. 2), D_r the total probability of the real classes.
+
+    With ``smoothing`` s in [0, 1] the target is (1-s, s) on (real, generated), which stops at D_r = 1-s ([LS] eq. 11).
+    """
+    return _ops.labelgan_generator_loss.default(fake_logits, fake=fake, smoothing=smoothing, reduction=reduction)
+
+
+def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "column") -> KPlus1Terms:
+    """The two halves of -log D_y and the label of every row, from one pass and without gradient ([AM] Lemma 2)."""
+    return KPlus1Terms(*_ops.kplus1_terms.default(logits, labels, fake=fake))
+
+
+def am_discriminator_loss_and_grad(
+    real_logits: Tensor,
+    labels: Tensor,
+    fake_logits: Tensor,
+    *,
+    fake: str = "column",
+    real_smoothing: float = 0.0,
+    fake_smoothing: float = 0.0,
+    class_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`am_discriminator_loss` and its gradient in one pass and without an autograd node, for training loops.
+
+    Returns:
+        ``(loss, grad_real, grad_fake)``: the gradients of the loss (of its sum, with ``reduction="none"``), in the
+        shapes and dtypes of the logits, to be fed to ``torch.autograd.backward(logits, grad)``.
+    """
+    return _ops.am_discriminator_loss_and_grad.default(
+        real_logits,
+        labels,
+        fake_logits,
+        fake=fake,
+        real_smoothing=real_smoothing,
+        fake_smoothing=fake_smoothing,
+        class_smoothing=class_smoothing,
+        reduction=reduction,
+    )
+
+
+def am_generator_loss_and_grad(
+    fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+) -> tuple[Tensor, Tensor]:
+    """:func:`am_generator_loss` and its gradient, ``(loss, grad)``, in one pass and without an autograd node."""
+    return _ops.am_generator_loss_and_grad.default(fake_logits, labels, fake=fake, reduction=reduction)

@@ -1,0 +1,45 @@
+"""The sums that Inception Score, Mode Score and AM Score are made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_ops = torch.ops.amgan_fast
+
+
+class ScoreSums(NamedTuple):
+    """Sums over the rows of each of B blocks, float64; two of them add up to that of their union."""
+
+    count: Tensor
+    """[B], the number of rows."""
+    entropy: Tensor
+    """[B], sum of H(p) in nats."""
+    prob: Tensor
+    """[B, K], sum of p_k."""
+    prob_sq: Tensor
+    """[B, K], sum of p_k**2."""
+    log_prob: Tensor
+    """[B, K], sum of log p_k."""
+
+
+def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilities: bool = False) -> ScoreSums:
+    """Sums over rows of the class distribution p = softmax(logits), per round-robin block, in float64.
+
+    Row i belongs to block ``(offset + i) % blocks``: inputs sorted by class then do no harm, and a stream of
+    batches keeps its blocks when ``offset`` counts the rows seen before. log p is taken from the logits, never
+    from a rounded p. No gradient. A NaN in a row makes the sums of its block NaN.
+
+    Args:
+        logits: [N, K], float32, float64, bfloat16 or float16, any strides.
+        blocks: the number of blocks B, at least 1.
+        offset: rows before this batch, at least 0.
+        probabilities: the input holds p instead of logits; p_k = 0 adds 0 to the entropy and -inf to log_prob.
+
+    Raises:
+        TypeError: a dtype that is not floating point.
+        ValueError: a wrong shape, ``blocks`` or ``offset``.
+    """
+    return ScoreSums(*_ops.score_sums.default(logits, blocks=blocks, offset=offset, probabilities=probabilities))

@@ -1,0 +1,173 @@
+"""Every operation of :mod:`amgan_fast.ops` in plain PyTorch.
+
+These are the formulas as the papers write them, differentiable through ordinary autograd: the oracle of the
+tests (called in float64 there) and the baseline of the benchmarks. They take the arguments of the fused
+operations and check nothing.
+
+Notation: K real classes, real logits ``l_1..l_K``, fake logit ``l_f`` (the last column with ``fake="column"``,
+the constant 0 with ``fake="zero"``)::
+
+    A = logsumexp(l_1..l_K, l_f)    R = logsumexp(l_1..l_K)    S = mean(l_1..l_K)
+    loss = a*A + r*R - t*l_y - f*l_f - u*S
+
+Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets" (ICLR 2018, arXiv 1703.02000) and
+Salimans et al., "Improved Techniques for Training GANs" (arXiv 1606.03498).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from amgan_fast.ops import KPlus1Terms, ScoreSums
+
+Coefficients = Sequence[float]
+
+
+def _computing(logits: Tensor) -> Tensor:
+    """Half precision is computed, and returned, in float32."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _with_fake_column(logits: Tensor, fake: str) -> Tensor:
+    logits = _computing(logits)
+    return logits if fake == "column" else torch.cat([logits, logits.new_zeros(len(logits), 1)], 1)
+
+
+def _reduce(rows: Tensor, reduction: str) -> Tensor:
+    return {"none": lambda: rows, "mean": rows.mean, "sum": rows.sum}[reduction]()
+
+
+def dynamic_labels(logits: Tensor, *, fake: str = "column") -> Tensor:
+    """The real class with the largest logit, [N] int64: no gradient flows through it (AM-GAN, section 5.1)."""
+    real = logits[:, :-1] if fake == "column" else logits
+    return real.detach().argmax(1)
+
+
+def kplus1_loss(
+    logits: Tensor, labels: Tensor | None, coefficients: Coefficients, *, fake: str = "column", reduction: str = "mean"
+) -> Tensor:
+    a, r, t, f, u = coefficients
+    labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
+    columns = _with_fake_column(logits, fake)
+    real = columns[:, :-1]
+    rows = columns.new_zeros(len(columns))
+    if a:
+        rows = rows + a * columns.logsumexp(1)
+    if r:
+        rows = rows + r * real.logsumexp(1)
+    if t:
+        rows = rows - t * columns.gather(1, labels[:, None])[:, 0]
+    if f:
+        rows = rows - f * columns[:, -1]
+    if u:
+        rows = rows - u * real.mean(1)
+    return _reduce(rows, reduction)
+
+
+def kplus1_cross_entropy(
+    logits: Tensor,
+    target: Tensor | str,
+    *,
+    fake: str = "column",
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    columns = _with_fake_column(logits, fake)
+    if isinstance(target, str):
+        last = torch.full((len(columns),), columns.size(1) - 1, device=columns.device)
+        target = {"dynamic": lambda: dynamic_labels(logits, fake=fake), "fake": lambda: last}[target]()
+    return torch.nn.functional.cross_entropy(
+        columns, target.long(), label_smoothing=label_smoothing, reduction=reduction
+    )
+
+
+def am_discriminator_loss(
+    real_logits: Tensor,
+    labels: Tensor,
+    fake_logits: Tensor,
+    *,
+    fake: str = "column",
+    real_smoothing: float = 0.0,
+    fake_smoothing: float = 0.0,
+    class_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    keep = 1 - real_smoothing
+    on_real = (1, 0, (1 - class_smoothing) * keep, real_smoothing, class_smoothing * keep)
+    on_fake = (1, 0, 0, 1 - fake_smoothing, fake_smoothing)
+    real = kplus1_loss(real_logits, labels, on_real, fake=fake, reduction=reduction)
+    generated = kplus1_loss(fake_logits, None, on_fake, fake=fake, reduction=reduction)
+    return torch.cat([real, generated]) if reduction == "none" else real + generated
+
+
+def am_generator_loss(
+    fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+) -> Tensor:
+    return kplus1_loss(fake_logits, labels, (1, 0, 1, 0, 0), fake=fake, reduction=reduction)
+
+
+def labelgan_generator_loss(
+    fake_logits: Tensor, *, fake: str = "column", smoothing: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    return kplus1_loss(fake_logits, None, (1, smoothing - 1, 0, smoothing, 0), fake=fake, reduction=reduction)
+
+
+def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "column") -> KPlus1Terms:
+    labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
+    columns = _with_fake_column(logits.detach(), fake)
+    all_classes, real = columns.logsumexp(1), columns[:, :-1].logsumexp(1)
+    return KPlus1Terms(all_classes - real, real - columns.gather(1, labels[:, None])[:, 0], labels)
+
+
+def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
+    log_prob = _computing(logits).log_softmax(1)
+    prob = log_prob.exp()
+    # A class of probability 0 contributes 0, and its gradient is 0: xlogy has the first, the mask the second.
+    rows = -(prob * log_prob.masked_fill(prob == 0, 0.0)).sum(1)
+    return _reduce(rows, reduction)
+
+
+def _and_grad(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return (loss.detach(), *torch.autograd.grad(loss.sum(), inputs))
+
+
+def am_discriminator_loss_and_grad(
+    real_logits: Tensor, labels: Tensor, fake_logits: Tensor, **options
+) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.enable_grad():
+        real, generated = (x.detach().requires_grad_() for x in (real_logits, fake_logits))
+        loss, grad_real, grad_fake = _and_grad(am_discriminator_loss(real, labels, generated, **options), real, generated)
+    return loss, grad_real, grad_fake
+
+
+def am_generator_loss_and_grad(
+    fake_logits: Tensor, labels: Tensor | None = None, **options
+) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        generated = fake_logits.detach().requires_grad_()
+        loss, grad = _and_grad(am_generator_loss(generated, labels, **options), generated)
+    return loss, grad
+
+
+def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilities: bool = False) -> ScoreSums:
+    x = logits.detach().double()
+    log_prob = x.log() if probabilities else x.log_softmax(1)
+    prob = x if probabilities else log_prob.exp()
+    entropy = -(prob * log_prob.masked_fill(prob == 0, 0.0)).sum(1)
+    block = (torch.arange(len(x), device=x.device) + offset) % blocks
+
+    def sums(rows: Tensor) -> Tensor:
+        return rows.new_zeros(blocks, *rows.shape[1:]).index_add_(0, block, rows)
+
+    return ScoreSums(sums(torch.ones_like(entropy)), sums(entropy), sums(prob), sums(prob**2), sums(log_prob))
+
+
+def inception_score(logits: Tensor) -> float:
+    """Inception Score of the whole set, exp(H(mean p) - mean H(p)) (Salimans et al., section 4)."""
+    sums = score_sums(logits)
+    mean = sums.prob[0] / sums.count[0]
+    return math.exp(torch.special.entr(mean).sum() - sums.entropy[0] / sums.count[0])
