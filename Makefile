@@ -1,0 +1,65 @@
+# Thin: every target is one or two commands of the tools themselves. `make demo` and `make test` set up all they need.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch torchvision
+BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
+EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .
+SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
+ARCHITECTURES = 75 80 86 89 90 100 120
+
+.PHONY: demo test dev bench lint cuda-check gpu-check sdist clean
+
+demo: $(VENV)/built
+	$(BIN)/amgan-fast train
+
+test: $(VENV)/built
+	$(BIN)/pytest
+
+# Editable, and rebuilt on import: touching one kernel costs seconds.
+dev: $(VENV)/torch
+	$(PIP_INSTALL) --group test --group lint
+	$(PIP_INSTALL) $(EDITABLE) -Ceditable.rebuild=true
+	touch $(VENV)/built
+
+bench: $(VENV)/built
+	$(BIN)/python benchmarks/bench_ops.py
+
+lint: $(VENV)/built
+	$(PIP_INSTALL) --group lint
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
+	$(BIN)/mypy
+
+# Compiles every kernel for every architecture with warnings as errors, and shows registers and spills.
+cuda-check:
+	for file in csrc/cuda/*.cu; do for arch in $(ARCHITECTURES); do \
+	  echo "$$file sm_$$arch"; \
+	  nvcc -std=c++17 -O3 -Icsrc -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror -Xptxas -v \
+	    -arch=sm_$$arch -c $$file -o /dev/null 2>&1 | grep -E 'error|registers|spill' || exit 1; \
+	done; done
+
+gpu-check: $(VENV)/built
+	$(BIN)/python -c 'import torch; assert torch.cuda.is_available(), "no CUDA GPU found"'
+	$(BIN)/pytest -m cuda
+	$(BIN)/python benchmarks/bench_ops.py --device cuda
+
+# The source distribution, and a wheel of it to show that it builds.
+sdist: $(VENV)/built
+	$(BIN)/python -m build --sdist --no-isolation --outdir dist
+	AMGAN_CUDA=0 $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist dist/amgan_fast-*.tar.gz
+
+clean:
+	rm -rf build dist $(VENV)
+
+$(VENV)/torch:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --upgrade pip
+	$(PIP_INSTALL) $(TORCH)
+	$(PIP_INSTALL) --group build
+	touch $@
+
+$(VENV)/built: $(VENV)/torch $(SOURCES)
+	$(PIP_INSTALL) --group test
+	$(PIP_INSTALL) $(EDITABLE)
+	touch $@
