@@ -140,13 +140,13 @@ def am_discriminator_loss_and_grad(
 ) -> tuple[Tensor, Tensor, Tensor]:
     with torch.enable_grad():
         real, generated = (x.detach().requires_grad_() for x in (real_logits, fake_logits))
-        loss, grad_real, grad_fake = _and_grad(am_discriminator_loss(real, labels, generated, **options), real, generated)
+        loss, grad_real, grad_fake = _and_grad(
+            am_discriminator_loss(real, labels, generated, **options), real, generated
+        )
     return loss, grad_real, grad_fake
 
 
-def am_generator_loss_and_grad(
-    fake_logits: Tensor, labels: Tensor | None = None, **options
-) -> tuple[Tensor, Tensor]:
+def am_generator_loss_and_grad(fake_logits: Tensor, labels: Tensor | None = None, **options) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         generated = fake_logits.detach().requires_grad_()
         loss, grad = _and_grad(am_generator_loss(generated, labels, **options), generated)

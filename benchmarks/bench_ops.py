@@ -74,12 +74,16 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
             "am_discriminator_loss_and_grad",
             shape,
             # What an eager user does instead is the forward and the backward.
-            lambda api: ops.am_discriminator_loss_and_grad(real, labels, generated)
-            if api is ops
-            else torch.autograd.grad(api.am_discriminator_loss(real, labels, generated), (real, generated)),
+            lambda api: (
+                ops.am_discriminator_loss_and_grad(real, labels, generated)
+                if api is ops
+                else torch.autograd.grad(api.am_discriminator_loss(real, labels, generated), (real, generated))
+            ),
             copy_both,
         ),
-        Case("am_generator_loss fwd+bwd", shape, trained(lambda api: api.am_generator_loss(generated), generated), copy),
+        Case(
+            "am_generator_loss fwd+bwd", shape, trained(lambda api: api.am_generator_loss(generated), generated), copy
+        ),
         Case(
             "kplus1_cross_entropy fwd+bwd",
             shape,
@@ -131,7 +135,17 @@ def measure(case: Case, compiled: Compiled, rounds: int, threads: int) -> dict[s
 
 def show(results: list[dict], console: Console) -> None:
     table = Table(title="microseconds, median (quartiles); ratios of medians")
-    for column in ("operation", "shape", "ours", "eager", "compile", "limit", "eager/ours", "compile/ours", "ours/limit"):
+    for column in (
+        "operation",
+        "shape",
+        "ours",
+        "eager",
+        "compile",
+        "limit",
+        "eager/ours",
+        "compile/ours",
+        "ours/limit",
+    ):
         table.add_column(column, justify="left" if column == "operation" else "right")
     for result in results:
         times = result["microseconds"]
@@ -150,9 +164,11 @@ def show(results: list[dict], console: Console) -> None:
 
 def machine(device: str, threads: int) -> dict[str, object]:
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line] if (
-        cpuinfo.exists()
-    ) else [platform.processor()]
+    names = (
+        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        if (cpuinfo.exists())
+        else [platform.processor()]
+    )
     return {
         "cpu": names[0],
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
@@ -182,7 +198,9 @@ def main() -> None:
     ]
     show(results, console)
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"machine": machine(options.device, options.threads), "results": results}, indent=1))
+    options.json.write_text(
+        json.dumps({"machine": machine(options.device, options.threads), "results": results}, indent=1)
+    )
     console.print(f"written: {options.json}")
 
 

@@ -1,14 +1,17 @@
 # Decides whether the CUDA kernels are built: AMGAN_CUDA=auto (default) | 0 | 1 from the environment.
-# Sets AMGAN_WITH_CUDA, AMGAN_CUDA_REASON (why not; empty if built) and CMAKE_CUDA_ARCHITECTURES.
+# Sets AMGAN_WITH_CUDA, AMGAN_CUDA_REASON (why not; empty if built), CMAKE_CUDA_ARCHITECTURES, and AMGAN_CUDA_ERROR
+# where what was asked for cannot be had; the caller reports it, since an error raised here prints a call stack too.
 
 set(AMGAN_WITH_CUDA OFF)
 set(AMGAN_CUDA_REASON "")
+set(AMGAN_CUDA_ERROR "")
 set(wanted "$ENV{AMGAN_CUDA}")
 if(wanted STREQUAL "")
   set(wanted auto)
 endif()
 if(NOT wanted MATCHES "^(auto|0|1)$")
-  message(FATAL_ERROR " amgan_fast: AMGAN_CUDA is '${wanted}', wanted auto, 0 or 1")
+  set(AMGAN_CUDA_ERROR "AMGAN_CUDA is '${wanted}', wanted auto, 0 or 1")
+  return()
 endif()
 
 if(wanted STREQUAL "0")
@@ -40,7 +43,8 @@ else()
 endif()
 
 if(NOT AMGAN_WITH_CUDA AND wanted STREQUAL "1")
-  message(FATAL_ERROR " amgan_fast: AMGAN_CUDA=1, but the CUDA kernels cannot be built: ${AMGAN_CUDA_REASON}")
+  set(AMGAN_CUDA_ERROR "AMGAN_CUDA=1, but the CUDA kernels cannot be built: ${AMGAN_CUDA_REASON}")
+  return()
 endif()
 
 if(AMGAN_WITH_CUDA)

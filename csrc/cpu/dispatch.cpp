@@ -4,11 +4,11 @@
 
 namespace amgan::cpu {
 
-#define AMGAN_DECLARE_BUILD(BUILD) \
-  namespace BUILD { \
-  void kplus1(const KPlus1Args&); \
-  void entropy(const EntropyArgs&); \
-  void scores(const ScoresArgs&); \
+#define AMGAN_DECLARE_BUILD(BUILD)                            \
+  namespace BUILD {                                           \
+  void kplus1(const KPlus1Args&);                             \
+  void entropy(const EntropyArgs&);                           \
+  void scores(const ScoresArgs&);                             \
   constexpr Kernels kernels{#BUILD, kplus1, entropy, scores}; \
   }
 

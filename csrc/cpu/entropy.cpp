@@ -35,18 +35,18 @@ double run(const EntropyArgs& args, int64_t begin, int64_t end, Computing<scalar
 }  // namespace
 
 void entropy(const EntropyArgs& args) {
-  const int64_t per_chunk = rows_per_chunk(args.classes);
-  const int64_t chunks = chunks_of(args.rows, per_chunk);
+  const Chunks cut(args.classes);
+  const int64_t chunks = cut.count(args.rows);
   std::vector<double> sums(chunks);
 
   for_dtype(args.dtype, [&](auto zero) {
     using scalar_t = decltype(zero);
     using T = Computing<scalar_t>;
-    at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
       std::vector<T> values(args.classes), exps(args.classes);
       for (int64_t chunk = begin; chunk < end; ++chunk) {
-        const int64_t row = chunk * per_chunk;
-        sums[chunk] = run<scalar_t>(args, row, std::min(row + per_chunk, args.rows), values.data(), exps.data());
+        const int64_t row = chunk * cut.rows;
+        sums[chunk] = run<scalar_t>(args, row, std::min(row + cut.rows, args.rows), values.data(), exps.data());
       }
     });
     if (args.total != nullptr) {

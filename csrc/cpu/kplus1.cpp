@@ -61,8 +61,7 @@ class Kernel {
     const int64_t classes = args_.classes;
     const auto* grad_output = static_cast<const T*>(batch.grad_output);
     const T upstream = grad_output == nullptr ? T(1) : grad_output[i * batch.grad_output_stride];
-    const auto gradient =
-        math::kplus1_gradient(row, coefficients, classes, static_cast<T>(upstream * batch.scale));
+    const auto gradient = math::kplus1_gradient(row, coefficients, classes, static_cast<T>(upstream * batch.scale));
     auto* out = static_cast<scalar_t*>(batch.grad) + i * columns_;
     store_scaled(exps, classes, gradient.weight, gradient.constant, out);
     // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
@@ -87,21 +86,21 @@ class Kernel {
 
 void kplus1(const KPlus1Args& args) {
   const int64_t columns = args.classes + args.fake_column;
-  const int64_t per_chunk = rows_per_chunk(columns);
-  const int64_t first_chunks = chunks_of(args.batch[0].rows, per_chunk);
-  const int64_t chunks = first_chunks + (args.batches == 2 ? chunks_of(args.batch[1].rows, per_chunk) : 0);
+  const Chunks cut(columns);
+  const int64_t first_chunks = cut.count(args.batch[0].rows);
+  const int64_t chunks = first_chunks + (args.batches == 2 ? cut.count(args.batch[1].rows) : 0);
   std::vector<double> sums(chunks);
 
   for_dtype(args.dtype, [&](auto zero) {
     using scalar_t = decltype(zero);
     const Kernel<scalar_t> kernel(args);
-    at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
       std::vector<Computing<scalar_t>> values(columns), exps(columns);
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         const bool second = chunk >= first_chunks;
         const KPlus1Batch& batch = args.batch[second];
-        const int64_t row = (second ? chunk - first_chunks : chunk) * per_chunk;
-        sums[chunk] = kernel.run(batch, row, std::min(row + per_chunk, batch.rows), values.data(), exps.data());
+        const int64_t row = (second ? chunk - first_chunks : chunk) * cut.rows;
+        sums[chunk] = kernel.run(batch, row, std::min(row + cut.rows, batch.rows), values.data(), exps.data());
       }
     });
     if (args.total != nullptr) {

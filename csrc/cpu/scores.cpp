@@ -134,8 +134,10 @@ void scores(const ScoresArgs& args) {
     return std::max<int64_t>((args.rows - first_row(block) + blocks - 1) / blocks, 0);
   };
 
+  const int64_t elements_per_item = std::max<int64_t>(args.rows * classes / (blocks * chunks), 1);
+  const int64_t grain = std::max<int64_t>(Chunks::kElementsPerThread / elements_per_item, 1);
   for_dtype(args.dtype, [&](auto zero) {
-    at::parallel_for(0, blocks * chunks, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, blocks * chunks, grain, [&](int64_t begin, int64_t end) {
       Kernel<decltype(zero)> kernel(args);
       for (int64_t item = begin; item < end; ++item) {
         const int64_t block = item / chunks, chunk = item % chunks, rows = rows_of(block);
@@ -145,22 +147,23 @@ void scores(const ScoresArgs& args) {
     });
   });
 
-  at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      args.count[block] = static_cast<double>(rows_of(block));
-      if (chunks == 1) continue;
-      const Sums into = block_sums(block);
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        const Sums from = chunk_sums(block * chunks + chunk);
-        *into.entropy += *from.entropy;
-        for (int64_t k = 0; k < classes; ++k) {
-          into.prob[k] += from.prob[k];
-          into.prob_sq[k] += from.prob_sq[k];
-          into.log_prob[k] += from.log_prob[k];
-        }
-      }
-    }
-  });
+  at::parallel_for(0, blocks, std::max<int64_t>(Chunks::kElementsPerThread / classes, 1),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t block = begin; block < end; ++block) {
+                       args.count[block] = static_cast<double>(rows_of(block));
+                       if (chunks == 1) continue;
+                       const Sums into = block_sums(block);
+                       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+                         const Sums from = chunk_sums(block * chunks + chunk);
+                         *into.entropy += *from.entropy;
+                         for (int64_t k = 0; k < classes; ++k) {
+                           into.prob[k] += from.prob[k];
+                           into.prob_sq[k] += from.prob_sq[k];
+                           into.log_prob[k] += from.log_prob[k];
+                         }
+                       }
+                     }
+                   });
 }
 
 }  // namespace amgan::cpu::CPU_CAPABILITY

@@ -107,8 +107,8 @@ struct KPlus1RowGradient {
 };
 
 template <typename T>
-AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(
-    const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes, T grad_output) {
+AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes,
+                                                  T grad_output) {
   const FakeGap<T> gap(row.fake - log_sum(row));
   // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
   T weight = gap.prob_real == 0 ? T(0) : (c.a + c.r) * gap.prob_real / row.sum;

@@ -14,14 +14,14 @@
 // Each CPU build compiles these headers with its own instruction set. An inline namespace of its own keeps the linker
 // from merging, say, the AVX-512 copy of a function into the default build.
 #if defined(CPU_CAPABILITY)
-#define AMGAN_MATH_BEGIN \
+#define AMGAN_MATH_BEGIN  \
   namespace amgan::math { \
   inline namespace CPU_CAPABILITY {
 #else
-#define AMGAN_MATH_BEGIN \
+#define AMGAN_MATH_BEGIN  \
   namespace amgan::math { \
   inline namespace portable {
 #endif
 #define AMGAN_MATH_END \
-  } \
+  }                    \
   }

@@ -91,10 +91,14 @@ at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Redu
 
 Dtype dtype_of(const at::Tensor& logits) {
   switch (logits.scalar_type()) {
-    case at::kDouble: return Dtype::float64;
-    case at::kBFloat16: return Dtype::bfloat16;
-    case at::kHalf: return Dtype::float16;
-    default: return Dtype::float32;
+    case at::kDouble:
+      return Dtype::float64;
+    case at::kBFloat16:
+      return Dtype::bfloat16;
+    case at::kHalf:
+      return Dtype::float16;
+    default:
+      return Dtype::float32;
   }
 }
 
@@ -111,7 +115,9 @@ at::Tensor empty_loss(const at::Tensor& logits, const c10::SymInt& rows, Reducti
   return reduction == Reduction::none ? at::empty_symint({rows}, options) : at::empty_symint({}, options);
 }
 
-at::Tensor empty_grad(const at::Tensor& logits) { return at::empty_symint(logits.sym_sizes(), logits.options()); }
+at::Tensor empty_grad(const at::Tensor& logits) {
+  return at::empty_symint(logits.sym_sizes(), logits.options());
+}
 
 double row_scale(Reduction reduction, int64_t rows) {
   if (reduction != Reduction::mean) return 1;

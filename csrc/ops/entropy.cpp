@@ -1,7 +1,7 @@
 // class_entropy, its backward and its double backward.
+#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/softmax.h>
-#include <ATen/ops/log_softmax.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -87,8 +87,7 @@ class ClassEntropyBackward : public torch::autograd::Function<ClassEntropyBackwa
     const at::Tensor finite = log_prob.masked_fill(prob == 0, 0.0);
     const at::Tensor entropy = -(prob * finite).sum(1, true);
     const at::Tensor gradient = -prob * (finite + entropy);
-    const at::Tensor product =
-        -softmax_jvp(prob, v) * (finite + entropy + 1) - prob * (gradient * v).sum(1, true);
+    const at::Tensor product = -softmax_jvp(prob, v) * (finite + entropy + 1) - prob * (gradient * v).sum(1, true);
     return {per_output(of_ones, v, reduction).to(grad_output.scalar_type()),
             (product * per_row(grad_output, logits, reduction)).to(logits.scalar_type()), Variable()};
   }

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <array>
 #include <cmath>
 
 #include "args/kplus1.h"
@@ -12,15 +13,17 @@
 #include "ops/register.h"
 
 namespace amgan::ops {
+namespace {
 
+// The coefficients (a, r, t, f, u) of the named losses.
 std::array<double, 5> discriminator_real(double real_smoothing, double class_smoothing) {
   const double on_classes = 1 - real_smoothing;
   return {1, 0, (1 - class_smoothing) * on_classes, real_smoothing, class_smoothing * on_classes};
 }
 
-std::array<double, 5> discriminator_fake(double fake_smoothing) { return {1, 0, 0, 1 - fake_smoothing, fake_smoothing}; }
-
-namespace {
+std::array<double, 5> discriminator_fake(double fake_smoothing) {
+  return {1, 0, 0, 1 - fake_smoothing, fake_smoothing};
+}
 
 constexpr std::array<double, 5> kAmGenerator{1, 0, 1, 0, 0};
 
@@ -115,9 +118,9 @@ struct PairOutputs {
 
 // The discriminator's two batches in one kernel.
 PairOutputs run_pair(const char* op, const at::Tensor& real_logits, const at::Tensor& labels,
-                     const at::Tensor& fake_logits, std::string_view fake, double real_smoothing,
-                     double fake_smoothing, double class_smoothing, std::string_view reduction_name, bool want_loss,
-                     bool want_grad, const OptionalTensor& grad_output) {
+                     const at::Tensor& fake_logits, std::string_view fake, double real_smoothing, double fake_smoothing,
+                     double class_smoothing, std::string_view reduction_name, bool want_loss, bool want_grad,
+                     const OptionalTensor& grad_output) {
   const bool fake_column = parse_fake(op, fake);
   const auto reduction = parse_reduction(op, reduction_name);
   check_fraction(op, "real_smoothing", real_smoothing);
@@ -262,8 +265,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(
     const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits, std::string_view fake,
     double real_smoothing, double fake_smoothing, double class_smoothing, std::string_view reduction) {
   auto [loss, grad_real, grad_fake] =
-      run_pair("am_discriminator_loss_and_grad", real_logits, labels, fake_logits, fake, real_smoothing,
-               fake_smoothing, class_smoothing, reduction, true, true, std::nullopt);
+      run_pair("am_discriminator_loss_and_grad", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
+               class_smoothing, reduction, true, true, std::nullopt);
   return {loss, grad_real, grad_fake};
 }
 
@@ -292,21 +295,23 @@ at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor&
       .grad;
 }
 
-at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels,
-                                 const at::Tensor& fake_logits, std::string_view fake, double real_smoothing,
-                                 double fake_smoothing, double class_smoothing, std::string_view reduction) {
+at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
+                                 std::string_view fake, double real_smoothing, double fake_smoothing,
+                                 double class_smoothing, std::string_view reduction) {
   return run_pair("am_discriminator_loss", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
                   class_smoothing, reduction, true, false, std::nullopt)
       .loss;
 }
 
-std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(
-    const at::Tensor& grad_output, const at::Tensor& real_logits, const at::Tensor& labels,
-    const at::Tensor& fake_logits, std::string_view fake, double real_smoothing, double fake_smoothing,
-    double class_smoothing, std::string_view reduction) {
+std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tensor& grad_output,
+                                                                  const at::Tensor& real_logits,
+                                                                  const at::Tensor& labels,
+                                                                  const at::Tensor& fake_logits, std::string_view fake,
+                                                                  double real_smoothing, double fake_smoothing,
+                                                                  double class_smoothing, std::string_view reduction) {
   auto [loss, grad_real, grad_fake] =
-      run_pair("am_discriminator_loss_backward", real_logits, labels, fake_logits, fake, real_smoothing,
-               fake_smoothing, class_smoothing, reduction, false, true, grad_output);
+      run_pair("am_discriminator_loss_backward", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
+               class_smoothing, reduction, false, true, grad_output);
   return {grad_real, grad_fake};
 }
 
@@ -334,7 +339,8 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   implement(m, "am_discriminator_loss_and_grad", am_discriminator_loss_and_grad);
   without_gradient(m, "am_discriminator_loss_and_grad");
 
-  def("am_generator_loss_and_grad(Tensor fake_logits, Tensor? labels=None, *, " + end + " -> (Tensor loss, Tensor grad)");
+  def("am_generator_loss_and_grad(Tensor fake_logits, Tensor? labels=None, *, " + end +
+      " -> (Tensor loss, Tensor grad)");
   implement(m, "am_generator_loss_and_grad", am_generator_loss_and_grad);
   without_gradient(m, "am_generator_loss_and_grad");
 

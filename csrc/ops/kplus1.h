@@ -19,17 +19,15 @@ at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor&
                                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
                                 bool fake_labels);
 
-at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels,
-                                 const at::Tensor& fake_logits, std::string_view fake, double real_smoothing,
-                                 double fake_smoothing, double class_smoothing, std::string_view reduction);
+at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
+                                 std::string_view fake, double real_smoothing, double fake_smoothing,
+                                 double class_smoothing, std::string_view reduction);
 
-std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(
-    const at::Tensor& grad_output, const at::Tensor& real_logits, const at::Tensor& labels,
-    const at::Tensor& fake_logits, std::string_view fake, double real_smoothing, double fake_smoothing,
-    double class_smoothing, std::string_view reduction);
-
-// The coefficients (a, r, t, f, u) of a real and of a generated row in the discriminator's loss.
-std::array<double, 5> discriminator_real(double real_smoothing, double class_smoothing);
-std::array<double, 5> discriminator_fake(double fake_smoothing);
+std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tensor& grad_output,
+                                                                  const at::Tensor& real_logits,
+                                                                  const at::Tensor& labels,
+                                                                  const at::Tensor& fake_logits, std::string_view fake,
+                                                                  double real_smoothing, double fake_smoothing,
+                                                                  double class_smoothing, std::string_view reduction);
 
 }  // namespace amgan::ops

@@ -44,7 +44,9 @@ at::Tensor pair_per_output(const at::Tensor& real, const at::Tensor& generated, 
   return reduction == Reduction::none ? at::cat({real, generated}) : real + generated;
 }
 
-OptionalTensor optional(const at::Tensor& tensor) { return tensor.defined() ? OptionalTensor(tensor) : std::nullopt; }
+OptionalTensor optional(const at::Tensor& tensor) {
+  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+}
 
 // --- One batch. The options travel through saved_data.
 
@@ -119,16 +121,15 @@ class KPlus1Loss : public torch::autograd::Function<KPlus1Loss> {
 at::Tensor kplus1_loss_autograd(const at::Tensor& logits, const OptionalTensor& labels,
                                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
                                 bool fake_labels) {
-  return KPlus1Loss::apply(
-      logits, labels, Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels});
+  return KPlus1Loss::apply(logits, labels,
+                           Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels});
 }
 
 at::Tensor kplus1_loss_backward_autograd(const at::Tensor& grad_output, const at::Tensor& logits,
                                          const OptionalTensor& labels, at::ArrayRef<double> coefficients,
                                          std::string_view fake, std::string_view reduction, bool fake_labels) {
-  return KPlus1LossBackward::apply(
-      grad_output, logits, labels,
-      Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels});
+  return KPlus1LossBackward::apply(grad_output, logits, labels,
+                                   Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels});
 }
 
 // --- The discriminator's two batches.
@@ -214,8 +215,7 @@ class AmDiscriminatorLoss : public torch::autograd::Function<AmDiscriminatorLoss
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    auto [grad_real, grad_fake] =
-        call_pair_backward(grads[0], saved[0], saved[1], saved[2], PairOptions::load(ctx));
+    auto [grad_real, grad_fake] = call_pair_backward(grads[0], saved[0], saved[1], saved[2], PairOptions::load(ctx));
     return {grad_real, Variable(), grad_fake, Variable()};
   }
 };

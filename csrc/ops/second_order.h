@@ -9,7 +9,9 @@
 namespace amgan::ops {
 
 // The Jacobian of a softmax with values p, times v: p * (v - p.v).
-inline at::Tensor softmax_jvp(const at::Tensor& p, const at::Tensor& v) { return p * (v - (p * v).sum(1, true)); }
+inline at::Tensor softmax_jvp(const at::Tensor& p, const at::Tensor& v) {
+  return p * (v - (p * v).sum(1, true));
+}
 
 // What multiplies each row's derivative, given the gradient of the reduced loss.
 inline at::Tensor per_row(const at::Tensor& grad_output, const at::Tensor& logits, Reduction reduction) {
