@@ -21,6 +21,10 @@ struct EntropyTerms {
   T log_sum;      // log s
   T inverse_sum;  // 1 / s
   T entropy;      // H
+
+  // At shifted logit x = l_k - max, e = exp(x).
+  AMGAN_INLINE T prob(T e) const { return e * inverse_sum; }
+  AMGAN_INLINE T log_prob(T x) const { return x - log_sum; }
 };
 
 template <typename T>
@@ -37,10 +41,10 @@ AMGAN_INLINE T times_prob(T x, T p) {
   return p == 0 ? T(0) : x * p;
 }
 
-// dH/dl_k, at shifted logit x = l_k - max with e = exp(x).
+// dH/dl_k, at shifted logit x with e = exp(x).
 template <typename T>
 AMGAN_INLINE T entropy_gradient(const EntropyTerms<T>& terms, T x, T e) {
-  return -times_prob(x - terms.log_sum + terms.entropy, e * terms.inverse_sum);
+  return -times_prob(terms.log_prob(x) + terms.entropy, terms.prob(e));
 }
 
 AMGAN_MATH_END

@@ -80,10 +80,16 @@ AMGAN_INLINE T log_sum(const KPlus1Row<T>& row) {
   return log(row.sum);  // R - max
 }
 
+// R - l for a shifted logit, or mean of logits. One of -inf is infinitely far below, also where R itself is -inf.
+template <typename T>
+AMGAN_INLINE T below_log_sum(T log_s, T shifted) {
+  return shifted == T(-INFINITY) ? -shifted : log_s - shifted;
+}
+
 template <typename T>
 AMGAN_INLINE KPlus1RowTerms<T> kplus1_terms(const KPlus1Row<T>& row) {
   const T log_s = log_sum(row);
-  return {FakeGap<T>(row.fake - log_s).softplus, log_s - row.target};
+  return {FakeGap<T>(row.fake - log_s).softplus, below_log_sum(log_s, row.target)};
 }
 
 template <typename T>
@@ -94,8 +100,8 @@ AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const Coefficients<T>& c, in
   const T on_gap = c.a - c.f;
   T loss = (c.f == 0 && gap.softplus_neg == gap.softplus_neg ? T(0) : c.f * gap.softplus_neg);
   loss += (on_gap == 0 && gap.softplus == gap.softplus ? T(0) : on_gap * gap.softplus);
-  if (c.t != 0) loss += c.t * (log_s - row.target);
-  if (c.u != 0) loss += c.u * (log_s - row.shifts / T(classes));
+  if (c.t != 0) loss += c.t * below_log_sum(log_s, row.target);
+  if (c.u != 0) loss += c.u * below_log_sum(log_s, row.shifts / T(classes));
   if (c.z != 0) loss += c.z * (row.max + log_s);
   return loss;
 }

@@ -1,0 +1,27 @@
+// The sums of math/entropy.h, taken by the threads of a row: for the class entropy and for the scores.
+#pragma once
+
+#include "cuda/row.cuh"
+#include "math/entropy.h"
+
+namespace amgan::cuda {
+
+// For all threads of the row. A row of -inf alone has no softmax and comes out as NaN.
+template <typename Scalar, typename Layout>
+__device__ __forceinline__ math::EntropyRow<Computing<Scalar>> entropy_row(Row<Scalar, Layout>& logits) {
+  using T = Computing<Scalar>;
+  using Threads = Group<Layout::kThreads>;
+  using std::exp;
+  math::EntropyRow<T> row{row_max(logits), 0, 0};
+  logits.for_each([&](auto, T value) {
+    const T shifted = value - row.max;
+    const T e = exp(shifted);
+    row.sum += e;
+    row.weighted += math::times_prob(shifted, e);
+  });
+  row.sum = Threads::reduce(row.sum, Sum());
+  row.weighted = Threads::reduce(row.weighted, Sum());
+  return row;
+}
+
+}  // namespace amgan::cuda

@@ -1,0 +1,73 @@
+// Reductions over a group of threads, in an order that depends on nothing but the group's size.
+#pragma once
+
+#include <cuda_runtime.h>
+
+namespace amgan::cuda {
+
+// As torch.max: a NaN wins.
+struct Max {
+  template <typename T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a > b || a != a ? a : b;
+  }
+};
+
+struct Min {
+  template <typename T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a < b ? a : b;
+  }
+};
+
+struct Sum {
+  template <typename T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+
+// kThreads consecutive threads: a part of a warp (a power of two), or a whole block of several warps.
+template <int kThreads>
+struct Group {
+  static_assert(kThreads <= 32 ? (kThreads & (kThreads - 1)) == 0 : kThreads % 32 == 0, "no such group");
+
+  static __device__ __forceinline__ int rank() { return threadIdx.x % kThreads; }
+  static __device__ __forceinline__ int index() { return threadIdx.x / kThreads; }
+
+  // Parts of a warp may part ways (another row, the end of the rows), so each names only its own lanes.
+  static __device__ __forceinline__ unsigned mask() {
+    static_assert(kThreads <= 32, "a mask of lanes");
+    return (0xffffffffu >> (32 - kThreads)) << (threadIdx.x % 32 / kThreads * kThreads);
+  }
+
+  // The value of thread `rank` of this part of a warp.
+  template <typename T>
+  static __device__ __forceinline__ T broadcast(T value, int rank) {
+    return __shfl_sync(mask(), value, rank, kThreads);
+  }
+
+  // Every thread gets the result; all threads of the group must call.
+  template <typename T, typename Operation>
+  static __device__ __forceinline__ T reduce(T value, Operation operation) {
+    if constexpr (kThreads <= 32) {
+#pragma unroll
+      for (int step = kThreads / 2; step > 0; step /= 2) {
+        value = operation(value, __shfl_xor_sync(mask(), value, step));
+      }
+    } else {
+      constexpr int kWarps = kThreads / 32;
+      __shared__ T of_warp[kWarps];
+      value = Group<32>::reduce(value, operation);
+      if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+      __syncthreads();
+      value = of_warp[0];
+#pragma unroll
+      for (int warp = 1; warp < kWarps; ++warp) value = operation(value, of_warp[warp]);
+      __syncthreads();  // before of_warp is written again
+    }
+    return value;
+  }
+};
+
+}  // namespace amgan::cuda
