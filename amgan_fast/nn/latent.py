@@ -1,0 +1,43 @@
+"""What a generator is fed with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+
+class LatentSource:
+    """Draws z ~ N(0, I), and with predefined labels y ~ p(c) too.
+
+    Args:
+        size: the length of z.
+        class_frequencies: p(c), [K], for predefined labels; None for dynamic ones: the generator sees noise only.
+    """
+
+    def __init__(self, size: int, class_frequencies: Tensor | None = None) -> None:
+        self.size = size
+        self.class_frequencies = class_frequencies
+
+    @property
+    def width(self) -> int:
+        """The number of columns a generator takes."""
+        return self.size + (0 if self.class_frequencies is None else len(self.class_frequencies))
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """``(input [count, width], labels [count] or None)`` on the generator's device."""
+        if self.class_frequencies is None:
+            return self.noise(count, generator), None
+        frequencies = self.class_frequencies.to(generator.device)
+        labels = torch.multinomial(frequencies, count, replacement=True, generator=generator)
+        return self.with_labels(labels, generator), labels
+
+    def with_labels(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Input for given labels: z and the one-hot label."""
+        if self.class_frequencies is None:
+            raise ValueError("labels were given to a source without class_frequencies, wanted noise only")
+        hot = one_hot(labels, len(self.class_frequencies)).float()
+        return torch.cat([self.noise(len(labels), generator), hot], 1)
+
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(count, self.size, generator=generator, device=generator.device)

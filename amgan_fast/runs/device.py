@@ -1,0 +1,29 @@
+"""The device and the threads that a run computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from amgan_fast.errors import InputError
+
+
+def resolve_device(name: str) -> torch.device:
+    """``"auto"`` is CUDA where PyTorch sees a GPU, else the CPU."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("device is cuda and PyTorch sees no CUDA GPU here, wanted --device cpu or auto")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use ``count`` CPU threads, 0 for what it uses now, and restore the number at the end."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,21 @@
+"""Whom a training run tells what it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Observer:
+    """Does nothing with what it is told; the command line's progress bar is one that does."""
+
+    def message(self, text: str) -> None:
+        """A line of text for the user."""
+
+    def classifier_progress(self, step: int, steps: int) -> None:
+        """The classifier is being trained and has come this far."""
+
+    def started(self, steps: int) -> None:
+        """Training begins."""
+
+    def logged(self, row: dict[str, Any]) -> None:
+        """A row of metrics.jsonl was written."""
