@@ -1,0 +1,57 @@
+"""Fixtures and options shared by all tests. Their order is random (pytest-randomly): nothing here keeps state."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+import amgan_fast
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the longer sweeps too (marker: slow)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Most inputs are tiny: a second thread only waits. Tests of threading ask for theirs (fixture `threads`).
+    torch.set_num_threads(1)
+
+
+def _why_no_cuda() -> str | None:
+    if not torch.cuda.is_available():
+        return "needs cuda: no GPU found"
+    if not amgan_fast.build_info()["cuda"]:
+        return f"needs cuda: built without CUDA kernels ({amgan_fast.build_info()['cuda_reason']})"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    no_cuda = _why_no_cuda()
+    for item in items:
+        if no_cuda and item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason=no_cuda))
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="a longer sweep: --slow runs it"))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device there is: the test runs once on each."""
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def generator(request: pytest.FixtureRequest) -> torch.Generator:
+    """A CPU generator seeded by the test's name: the same numbers in any order of the tests."""
+    return torch.Generator().manual_seed(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """torch.set_num_threads, undone after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

@@ -1,0 +1,135 @@
+"""Scoring: of a generator, of real images, of a finished run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache
+from torch import nn
+from typer.testing import CliRunner
+
+from amgan_fast.cli import app
+from amgan_fast.data import to_float
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate import evaluate_run, generate, score_generator, score_images
+from amgan_fast.nn import LatentSource
+from amgan_fast.runs import load_checkpoint, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that tests may read and not write."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_classifier_cache(folder / "cache", monkeypatch)
+        return tiny_run(folder / "run", labels="predefined")
+
+
+@pytest.fixture
+def own_copy(finished, tmp_path):
+    return shutil.copytree(finished.folder.path, tmp_path / "run")
+
+
+def assert_same_scores(got, want):
+    for name in ("am_score", "kl_reference", "mean_entropy", "inception_score"):
+        assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-5)
+
+
+def test_real_images_against_plain_torch():
+    classifier = digits_classifier()
+    images = to_float(digits().test_images)
+    scores = score_images(images.split(50), classifier.network, classifier.reference)
+    probability = classifier.network(images).double().softmax(1)
+    mean = probability.mean(0)
+    assert scores.n == 360
+    assert scores.mean_entropy == pytest.approx(float(torch.special.entr(probability).sum(1).mean()), rel=1e-5)
+    kl = (classifier.reference * (classifier.reference / mean).log()).sum()
+    assert scores.kl_reference == pytest.approx(float(kl), rel=1e-4)
+
+
+def test_the_reference_is_the_classifiers_mean_on_the_training_set():
+    classifier = digits_classifier()
+    with torch.no_grad():
+        want = classifier.network(to_float(digits().train_images)).double().softmax(1).mean(0)
+    torch.testing.assert_close(classifier.reference, want, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("count", [1, 500, 1201])
+def test_generate_gives_exactly_what_was_asked_for(count):
+    network = nn.Sequential(nn.Linear(4, 64), nn.Unflatten(1, (1, 8, 8)))
+    batches = list(generate(network, LatentSource(4), count, torch.Generator().manual_seed(0)))
+    assert sum(len(images) for images, _ in batches) == count
+    assert not any(images.requires_grad for images, _ in batches)
+
+
+def test_a_generator_of_one_image_has_inception_score_1():
+    class Constant(nn.Module):
+        def forward(self, inputs):
+            return to_float(digits().train_images[:1]).expand(len(inputs), -1, -1, -1)
+
+    classifier = digits_classifier()
+    random = torch.Generator().manual_seed(0)
+    scores = score_generator(
+        Constant(), LatentSource(4), classifier.network, classifier.reference, samples=700, random=random
+    )
+    assert scores.n == 700
+    assert scores.inception_score == pytest.approx(1, abs=1e-5)
+    assert scores.am_score > 1
+
+
+def test_scoring_a_run_again_gives_its_summary(finished):
+    again = evaluate_run(finished.folder.path, samples=600, device="cpu")
+    assert_same_scores(again.generator, finished.evaluation.generator)
+    assert_same_scores(again.held_out, finished.evaluation.held_out)
+    assert again.classifier_sha256 == finished.evaluation.classifier_sha256
+
+
+def test_evaluate_command(finished):
+    path = str(finished.folder.path)
+    as_json = CliRunner().invoke(app, ("evaluate", "--run", path, "--samples", "300", "--device", "cpu", "--json"))
+    assert as_json.exit_code == 0, as_json.output
+    scores = json.loads(as_json.stdout)
+    assert scores["generator"]["n"] == 300
+    table = CliRunner().invoke(app, ("evaluate", "--run", path, "--samples", "300", "--device", "cpu"))
+    assert table.exit_code == 0
+    for value in (scores["generator"]["am_score"], scores["held_out"]["inception_score"]):
+        assert f"{value:.4f}" in table.stdout
+
+
+def test_evaluate_command_on_what_is_no_run(tmp_path):
+    result = CliRunner().invoke(app, ("evaluate", "--run", str(tmp_path)))
+    assert result.exit_code == 2
+    assert "has no config.toml, wanted the folder of a training run" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_run_with_damaged_files(own_copy):
+    checkpoint = own_copy / "checkpoint.pt"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged or no checkpoint"):
+        evaluate_run(own_copy, samples=10, device="cpu")
+    checkpoint.write_bytes(whole)
+    save_checkpoint(checkpoint, load_checkpoint(checkpoint) | {"class_frequencies": None})
+    with pytest.raises(InputError, match=r"checkpoint\.pt does not fit config\.toml"):
+        evaluate_run(own_copy, samples=10, device="cpu")
+    (own_copy / "classifier.pt").unlink()
+    with pytest.raises(InputError, match=r"has no classifier\.pt"):
+        evaluate_run(own_copy, samples=10, device="cpu")
+
+
+def test_no_samples(finished):
+    with pytest.raises(InputError, match="samples is 0, wanted at least 1"):
+        evaluate_run(finished.folder.path, samples=0)
+
+
+def test_the_operations_do_not_import_the_application():
+    heavy = "torchvision matplotlib sklearn typer rich amgan_fast.train amgan_fast.data"
+    check = f"import sys, amgan_fast.ops, amgan_fast.metrics; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,82 @@
+"""The kernels of every instruction set that this CPU runs: the choice is made when a process starts, so each of them
+gets a process of its own, with all losses at a few shapes and the tests of what vector code gets wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import amgan_fast
+
+HERE = Path(__file__).parent
+ORDER = ("DEFAULT", "AVX2", "AVX512")
+TESTS = (
+    "test_kplus1.py::test_dynamic_label_is_the_lowest_index_of_the_maximum",
+    "test_kplus1.py::test_infinitely_negative_logits",
+    "test_kplus1.py::test_nan_stays_in_its_row",
+    "test_kplus1.py::test_tiny_losses_and_gradients_are_relatively_accurate",
+    "test_entropy.py::test_extremes_in_closed_form",
+    "test_entropy.py::test_nan_stays_in_its_row",
+    "test_scores.py::test_sums_equal_reference",
+    "test_scores.py::test_one_hot_rows_and_gaps_of_1e4",
+    "test_scores.py::test_a_row_that_is_not_finite_spoils_its_block_alone",
+    "test_accuracy.py::test_entropy_of_each_row",
+    "test_accuracy.py::test_relative_error_of_a_probability",
+    "test_accuracy.py::test_exponentials_beyond_the_range_are_zero",
+)
+
+CHECK = """
+import sys
+import pytest
+import torch
+import amgan_fast
+torch.set_num_threads(1)
+capability = amgan_fast.build_info()["cpu_capability"]
+assert capability == sys.argv[1], f"running {capability}"
+
+from checking import check_loss
+from sample_inputs import DTYPES, LOSSES, Sampler
+
+for case in LOSSES:
+    for dtype in DTYPES:
+        for classes, rows in ((1, 3), (2, 5), (10, 63), (17, 257), (64, 9), (1001, 5)):
+            for fake in case.fake_modes():
+                check_loss(case, Sampler(rows, classes, fake, dtype), "none")
+                check_loss(case, Sampler(rows, classes, fake, dtype), "mean")
+sys.exit(pytest.main([*sys.argv[2:], "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not cuda"]))
+"""
+
+
+def run(capability: str | None, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "ATEN_CPU_CAPABILITY"}
+    if capability is not None:
+        environment["ATEN_CPU_CAPABILITY"] = capability.lower()
+    package = str(Path(amgan_fast.__file__).parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), package, environment.get("PYTHONPATH", "")])
+    # Not from the checkout's root, whose amgan_fast may lack the compiled module.
+    return subprocess.run(
+        [sys.executable, *command], cwd=HERE, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def best() -> str:
+    """The set chosen when nothing overrides it."""
+    result = run(None, "-c", "import amgan_fast; print(amgan_fast.build_info()['cpu_capability'])")
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("capability", ORDER)
+def test_kernels_are_correct_with(capability, best):
+    if capability not in amgan_fast.build_info()["cpu_builds"]:
+        pytest.skip(f"no kernels for {capability} on this architecture")
+    if ORDER.index(capability) > ORDER.index(best):
+        pytest.skip(f"the CPU does not run {capability}, only {best}")
+    result = run(capability, "-c", CHECK, capability, *(str(HERE / test) for test in TESTS))
+    assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-3000:]}"
+    assert " passed" in result.stdout

@@ -1,0 +1,356 @@
+"""The operations inside PyTorch: schemas, fake tensors, torch.compile, autocast, threads, no synchronisation."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from checking import GRADIENT, LOSS, assert_same, assert_within, computing, with_gradient
+from sample_inputs import CASES, DTYPES, LOSSES, Case, Sampler, as_tuple, by_name, dtype_name, floats, map_tensors
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from amgan_fast import ops
+
+every_case = pytest.mark.parametrize("case", CASES, ids=by_name)
+namespace = torch.ops.amgan_fast
+
+
+# --- torch.library.opcheck
+
+
+def opcheck(overload, args, keywords) -> None:
+    torch.library.opcheck(overload, args, keywords)
+
+
+@every_case
+def test_opcheck(case: Case, device):
+    for fake, reduction in zip(case.fake_modes(), ("mean", "none"), strict=False):
+        args = case.build(Sampler(5, 4, fake, device=device))
+        if case.differentiable:
+            args = with_gradient(args)
+        opcheck(case.overload(args), args, case.keywords(fake, reduction))
+
+
+def backward_calls(device):
+    sampler = Sampler(5, 4, device=device)
+    real, labels, generated = sampler.logits(), sampler.labels(), sampler.logits(sampler.other_rows)
+    logits, any_labels, classes = sampler.logits(), sampler.any_labels(), sampler.class_logits()
+    coefficients = (0.7, -0.4, 1.1, -0.6, 0.9)
+    smoothing = {"real_smoothing": 0.1, "fake_smoothing": 0.2, "class_smoothing": 0.3}
+    rows, both, scalar = (torch.linspace(1, 2, n, device=device) for n in (5, 5 + sampler.other_rows, 1))
+    kplus1, pair = namespace.kplus1_loss_backward.default, namespace.am_discriminator_loss_backward.default
+    entropy = namespace.class_entropy_backward.default
+    return [
+        (kplus1, (scalar[0], logits, any_labels, coefficients), {}),
+        (kplus1, (rows, logits, None, coefficients), {"fake": "zero", "reduction": "none", "fake_labels": False}),
+        (pair, (scalar[0], real, labels, generated), smoothing),
+        (pair, (both, real, labels, generated), {"fake": "zero", "reduction": "none"}),
+        (entropy, (scalar[0], classes), {"reduction": "sum"}),
+        (entropy, (rows, classes), {"reduction": "none"}),
+    ]
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_opcheck_of_backward_operations(index, device):
+    overload, args, keywords = backward_calls(device)[index]
+    opcheck(overload, with_gradient(args), keywords)
+
+
+def test_no_operation_is_left_out():
+    """Every operation that the extension registers is in the tables of these tests."""
+    registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("amgan_fast::")}
+    sampler = Sampler()
+    covered = {case.overload(case.build(sampler)) for case in CASES} | {call[0] for call in backward_calls("cpu")}
+    assert {overload.name() for overload in covered} == registered
+
+
+# --- Shapes and dtypes without data
+
+
+def described(outputs):
+    return [(tuple(x.shape), x.dtype, x.stride()) for x in as_tuple(outputs)]
+
+
+@every_case
+def test_meta_and_fake_tensors_have_the_shapes_of_real_ones(case: Case):
+    for dtype in DTYPES:
+        for rows in (0, 5):
+            for fake in case.fake_modes():
+                for reduction in case.reductions():
+                    args = case.build(Sampler(rows, 4, fake, dtype))
+                    keywords = case.keywords(fake, reduction)
+                    want = described(case.fused()(*args, **keywords))
+                    on_meta = case.fused()(*map_tensors(args, lambda x: x.to("meta")), **keywords)
+                    assert described(on_meta) == want
+                    with FakeTensorMode() as mode:
+                        on_fake = case.fused()(*map_tensors(args, mode.from_tensor), **keywords)
+                    assert described(on_fake) == want
+                    assert all(x.device.type == "cpu" for x in as_tuple(on_fake))
+
+
+def on_fake_cuda(args):
+    return map_tensors(args, lambda x: torch.empty(x.shape, dtype=x.dtype, device="cuda"))
+
+
+def test_fake_cuda_tensors_need_no_gpu():
+    calls = [(case.overload(args := case.build(Sampler(5, 4))), args, case.options) for case in CASES]
+    for overload, args, keywords in calls + backward_calls("cpu"):
+        with FakeTensorMode():
+            outputs = as_tuple(overload(*on_fake_cuda(args), **keywords))
+        assert all(x.device.type == "cuda" for x in outputs)
+        assert described(outputs) == described(overload(*args, **keywords))
+
+
+# --- torch.compile
+
+
+@pytest.fixture
+def fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def everything(sampler: Sampler, fake: str):
+    """All cases in one function of their tensors, to be compiled as one graph, with those tensors."""
+    chosen = [(case, case.build(sampler)) for case in CASES if fake in case.fake_modes()]
+
+    def run(*tensors):
+        given, outputs, losses = iter(tensors), [], []
+        for case, args in chosen:
+            rebuilt = [next(given) if isinstance(x, torch.Tensor) else x for x in args]
+            for reduction in ("mean", "none") if case.has_reduction else ("none",):
+                result = as_tuple(case.fused()(*rebuilt, **case.keywords(fake, reduction)))
+                outputs.extend(result)
+                if case.differentiable:
+                    losses.append(result[0].mean() * (len(losses) + 1))
+        return sum(losses), outputs
+
+    return run, [x for _, args in chosen for x in args if isinstance(x, torch.Tensor)]
+
+
+def value_and_gradients(run, tensors):
+    tensors = with_gradient(tuple(tensors))
+    total, outputs = run(*tensors)
+    gradients = torch.autograd.grad(total, floats(tensors), allow_unused=True)
+    return [x.detach() for x in outputs], [g for g in gradients if g is not None]
+
+
+def assert_equal_results(got, want) -> None:
+    # Values come from the same kernels; gradients of a mean of rows pass through code that the compiler may write.
+    assert_same(tuple(got[0]), tuple(want[0]), "values")
+    assert len(got[1]) == len(want[1])
+    assert len(want[1]) >= len(LOSSES) - 1
+    for i, (a, b) in enumerate(zip(got[1], want[1], strict=True)):
+        assert_within(a, b, 1e-6 * b.abs() + 1e-7, f"gradient {i}")
+
+
+@pytest.mark.parametrize("fake", ["column", "zero"])
+def test_compiled_without_graph_breaks_equals_eager(fake, device, fresh_compiler):
+    run, tensors = everything(Sampler(6, 5, fake, device=device), fake)
+    compiled = torch.compile(run, backend="aot_eager", fullgraph=True)
+    assert_equal_results(value_and_gradients(compiled, tensors), value_and_gradients(run, tensors))
+
+
+@pytest.mark.slow  # its C++ compiler takes a minute
+def test_compiled_by_inductor_equals_eager(device, fresh_compiler):
+    run, tensors = everything(Sampler(6, 5, device=device), "column")
+    compiled = torch.compile(run, fullgraph=True)
+    assert_equal_results(value_and_gradients(compiled, tensors), value_and_gradients(run, tensors))
+
+
+def test_rows_may_be_dynamic(device, fresh_compiler):
+    """One graph for every number of rows."""
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, example_inputs)
+
+    def step(real, labels, generated):
+        return (
+            ops.am_discriminator_loss(real, labels, generated, real_smoothing=0.1)
+            + ops.am_generator_loss(generated)
+            + ops.kplus1_cross_entropy(real, labels, label_smoothing=0.1)
+            + ops.labelgan_generator_loss(generated, reduction="none").mean()
+            + ops.class_entropy(generated, reduction="none").mean(),
+            *ops.kplus1_terms(real, labels),
+            *ops.am_discriminator_loss_and_grad(real, labels, generated),
+            *ops.score_sums(generated, blocks=3),
+        )
+
+    compiled = torch.compile(step, backend=backend, fullgraph=True)
+    for rows, other in ((6, 4), (9, 5), (31, 17)):
+        sampler = Sampler(rows, 5, other_rows=other, device=device)
+        args = with_gradient((sampler.logits(), sampler.labels(), sampler.logits(other)))
+        for x in args:
+            torch._dynamo.mark_dynamic(x, 0)
+        got, want = compiled(*args), step(*args)
+        assert_same(got[1:], want[1:], f"{rows} rows")
+        assert_within(got[0], want[0], LOSS[torch.float32].relative * want[0], f"{rows} rows")
+        for a, b in zip(*(torch.autograd.grad(x[0], floats(args)) for x in (got, want)), strict=True):
+            assert_within(a, b, GRADIENT[torch.float32].absolute, f"{rows} rows: gradient")
+    assert len(graphs) == 1
+
+
+# --- Autocast
+
+
+@every_case
+@pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
+def test_autocast_changes_nothing(case: Case, dtype, device):
+    args = with_gradient(case.build(Sampler(63, 17, dtype=dtype, device=device)))
+    keywords = case.keywords("column", "mean")
+    want = case.fused()(*args, **keywords)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        got = case.fused()(*args, **keywords)
+    assert_same(got, want, case.name)
+    if case.differentiable:
+        assert got.dtype == computing(dtype)
+        assert_same(torch.autograd.grad(got, floats(args)), torch.autograd.grad(want, floats(args)), case.name)
+
+
+def test_a_layer_under_autocast_feeds_half_precision(device):
+    layer = torch.nn.Linear(8, 11, device=device)
+    x = torch.randn(16, 8, device=device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        logits = layer(x)
+        loss = ops.am_generator_loss(logits)
+    assert (logits.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
+    loss.backward()
+    assert layer.weight.grad.dtype == torch.float32
+    assert layer.weight.grad.abs().max() > 0
+
+
+# --- The same bits every time
+
+
+def large_results(dtype=torch.float32, device="cpu"):
+    """Values and gradients of all cases of 70,000 elements a batch, which two threads share."""
+    results = []
+    for fake, rows, classes in (("column", 700, 100), ("zero", 7000, 10)):
+        for case in CASES:
+            if fake in case.fake_modes():
+                args = with_gradient(case.build(Sampler(rows, classes, fake, dtype, device=device)))
+                outputs = as_tuple(case.fused()(*args, **case.keywords(fake, "mean")))
+                results.extend(x.detach() for x in outputs)
+                if case.differentiable:
+                    results.extend(torch.autograd.grad(outputs[0], floats(args)))
+    return tuple(results)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=dtype_name)
+def test_any_number_of_threads_gives_the_same_bits(dtype, threads):
+    threads(1)
+    one = large_results(dtype)
+    threads(2)
+    assert_same(large_results(dtype), one, "2 threads")
+
+
+def test_the_same_call_gives_the_same_bits(device):
+    assert_same(large_results(device=device), large_results(device=device))
+
+
+def test_score_sums_of_many_rows_are_the_same_bits_with_two_threads(threads):
+    logits = Sampler(20_000, 100).class_logits()
+    results = {}
+    for count in (1, 2):
+        threads(count)
+        results[count] = [x for blocks in (1, 7, 100) for x in ops.score_sums(logits, blocks=blocks, offset=3)]
+    assert_same(tuple(results[1]), tuple(results[2]))
+
+
+def test_calls_from_several_python_threads(device):
+    def work(seed):
+        results = []
+        for case in CASES:
+            args = with_gradient(case.build(Sampler(257, 17, seed=seed, device=device)))
+            outputs = as_tuple(case.fused()(*args, **case.keywords("column", "mean")))
+            results.extend(x.detach() for x in outputs)
+            if case.differentiable:
+                results.extend(torch.autograd.grad(outputs[0], floats(args)))
+        return tuple(results)
+
+    alone = [work(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for seed, together in enumerate(pool.map(work, [*range(4)] * 3)):
+            assert_same(together, alone[seed % 4], f"seed {seed % 4}")
+
+
+# --- No synchronisation with the device
+
+
+class Trace(TorchDispatchMode):
+    """Records the name of every operation that reaches a backend."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.name())
+        return function(*args, **(kwargs or {}))
+
+
+WAITING = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
+
+
+def training_step(fused: bool, device) -> None:
+    """One discriminator and one generator step, with loss_and_grad or through autograd."""
+    discriminator = torch.nn.Linear(8, 11, device=device)
+    network = torch.nn.Linear(4, 8, device=device)
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (discriminator, network)]
+    images, labels = torch.randn(16, 8, device=device), torch.arange(16, device=device) % 10
+    noise = torch.randn(16, 4, device=device)
+
+    real, generated = discriminator(images), discriminator(network(noise).detach())
+    if fused:
+        _, *gradients = ops.am_discriminator_loss_and_grad(real, labels, generated, real_smoothing=0.1)
+        torch.autograd.backward((real, generated), gradients)
+    else:
+        ops.am_discriminator_loss(real, labels, generated, real_smoothing=0.1).backward()
+    optimizers[0].step()
+
+    generated = discriminator(network(noise))
+    if fused:
+        _, gradient = ops.am_generator_loss_and_grad(generated)
+        generated.backward(gradient)
+    else:
+        losses = [ops.am_generator_loss(generated, y) for y in (None, labels)]
+        losses += [ops.labelgan_generator_loss(generated, smoothing=0.1), ops.class_entropy(generated[:, :10])]
+        losses += [ops.kplus1_cross_entropy(generated, y, label_smoothing=0.1) for y in (labels, "dynamic", "fake")]
+        sum(losses).backward()
+    optimizers[1].step()
+    ops.kplus1_terms(generated, labels)
+    ops.score_sums(generated.detach(), blocks=4)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["loss_and_grad", "autograd"])
+def test_a_training_step_asks_for_no_value(fused, device):
+    with Trace() as trace:
+        training_step(fused, device)
+    assert not WAITING & set(trace.names)
+    ours = {name.split(".")[0] for name in trace.names if name.startswith("amgan_fast::")}
+    assert {"amgan_fast::kplus1_terms", "amgan_fast::score_sums"} < ours
+    backward = "amgan_fast::am_discriminator_loss_backward"
+    assert (backward in ours) != fused
+
+
+def test_the_trace_would_see_a_synchronisation():
+    with Trace() as trace:
+        torch.ones(1).item()
+    assert WAITING & set(trace.names)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("fused", [True, False], ids=["loss_and_grad", "autograd"])
+def test_cuda_never_waits(fused):
+    device = torch.device("cuda")
+    training_step(fused, device)  # the first call may set up libraries
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        training_step(fused, device)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,450 @@
+"""The trainer: what a step does to whom, what a run leaves, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from tiny_runs import digits, digits_classifier, tiny_config, tiny_run, use_classifier_cache
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from typer.testing import CliRunner
+
+from amgan_fast.cli import app
+from amgan_fast.data import to_float
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate import load_classifier
+from amgan_fast.nn import NETWORKS, Classifier, LatentSource, build_discriminator, build_generator
+from amgan_fast.objectives import AMGAN, MODELS
+from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, save_checkpoint
+from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
+
+LATENT = 6
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    return use_classifier_cache(tmp_path / "cache", monkeypatch)
+
+
+@pytest.fixture
+def one_step() -> AdversarialStep:
+    torch.manual_seed(0)
+    return AdversarialStep(
+        build_generator("mlp", LATENT, (1, 8, 8)),
+        build_discriminator("mlp", 11, (1, 8, 8)),
+        AMGAN(),
+        LatentSource(LATENT),
+        torch.Generator().manual_seed(0),
+        generator_lr=1e-3,
+        discriminator_lr=1e-3,
+        ema_decay=0.9,
+    )
+
+
+def real_batch(count: int = 20):
+    return to_float(digits().train_images[:count]), digits().train_labels[:count]
+
+
+# Networks
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("image_shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+def test_networks_fit_together(network, image_shape):
+    images = build_generator(network, LATENT, image_shape)(torch.randn(4, LATENT))
+    assert images.shape == (4, *image_shape)
+    assert images.abs().max() <= 1
+    assert build_discriminator(network, 11, image_shape)(images).shape == (4, 11)
+    assert Classifier(image_shape, 10)(images).shape == (4, 10)
+
+
+def test_latent_of_dynamic_labels_is_noise_only():
+    inputs, labels = LatentSource(LATENT).draw(5, torch.Generator().manual_seed(0))
+    assert inputs.shape == (5, LATENT)
+    assert labels is None
+
+
+def test_latent_of_predefined_labels_follows_the_class_frequencies():
+    source = LatentSource(LATENT, torch.tensor([0.25, 0.0, 0.75]))
+    inputs, labels = source.draw(4000, torch.Generator().manual_seed(0))
+    assert inputs.shape == (4000, source.width) == (4000, LATENT + 3)
+    assert torch.equal(inputs[:, LATENT:].argmax(1), labels)
+    frequencies = labels.bincount(minlength=3) / 4000
+    torch.testing.assert_close(frequencies, torch.tensor([0.25, 0.0, 0.75]), atol=0.03, rtol=0)
+
+
+# Step
+
+
+def test_a_step_changes_both_networks_and_the_average(one_step):
+    networks = (one_step.generator, one_step.discriminator, one_step.averaged)
+    before = [[p.clone() for p in network.parameters()] for network in networks]
+    one_step(*real_batch())
+    for network, values in zip(networks, before, strict=True):
+        assert all(not torch.equal(p, value) for p, value in zip(network.parameters(), values, strict=True))
+    assert all(p.requires_grad for p in one_step.discriminator.parameters())
+    assert not any(p.requires_grad for p in one_step.averaged.parameters())
+
+
+def test_discriminator_step_builds_no_graph_through_the_generator(one_step):
+    seen = []
+    one_step.generator.register_forward_hook(lambda module, inputs, images: seen.append(images.requires_grad))
+    one_step(*real_batch())
+    assert seen == [False, True]  # first the discriminator's step, then the generator's
+
+
+def test_generator_step_leaves_the_discriminator_without_gradient(one_step):
+    one_step._step_generator(20)
+    assert all(p.grad is None for p in one_step.discriminator.parameters())
+    assert all(p.grad is not None for p in one_step.generator.parameters())
+
+
+def test_a_step_moves_down_its_own_objective():
+    """With plain gradient descent on the objective's losses as the oracle, in networks without chance in them."""
+    torch.manual_seed(0)
+    generator, discriminator = nn.Linear(LATENT, 4), nn.Linear(4, 11)
+    step = AdversarialStep(
+        generator,
+        discriminator,
+        AMGAN(),
+        LatentSource(LATENT),
+        torch.Generator().manual_seed(1),
+        generator_lr=1e-3,
+        discriminator_lr=1e-3,
+        ema_decay=0.9,
+    )
+    images, labels = torch.randn(8, 4), torch.randint(10, (8,))
+    z = torch.randn(8, LATENT, generator=torch.Generator().manual_seed(1))
+    loss = AMGAN().discriminator_loss(discriminator(images), labels, discriminator(generator(z)))
+    want = torch.autograd.grad(loss, list(discriminator.parameters()))
+    got = step._step_discriminator(images, labels)
+    torch.testing.assert_close(got, loss.detach())
+    torch.testing.assert_close([p.grad for p in discriminator.parameters()], list(want))
+
+
+def test_a_step_reads_nothing_back_from_the_device(one_step):
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    names: list[str] = []
+    images, labels = real_batch()
+    with Recorder():
+        one_step(images, labels)
+    assert names
+    assert not [name for name in names if "_local_scalar_dense" in name or "nonzero" in name]
+
+
+def test_losses_are_means_since_they_were_last_read(one_step):
+    one_step(*real_batch())
+    first = one_step.pop_losses()
+    one_step(*real_batch())
+    second = one_step.pop_losses()
+    assert first != second
+    assert all(0 < loss < 10 for loss in (*first, *second))
+
+
+# Checkpoint
+
+
+def test_a_checkpoint_comes_back(tmp_path, one_step):
+    save_checkpoint(tmp_path / "c.pt", one_step.state_dict())
+    state = load_checkpoint(tmp_path / "c.pt")
+    assert set(state) == {"generator", "averaged", "discriminator", "optimizers", "steps"}
+    one_step.generator.load_state_dict(state["generator"])
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, {"step": 1})
+
+    def full_disk(state, file):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path) == {"step": 1}
+    assert os.listdir(tmp_path) == ["c.pt"]
+
+
+class Malicious:
+    def __reduce__(self):
+        return (os.system, ("true",))
+
+
+def test_loading_refuses_what_would_run_code(tmp_path):
+    torch.save({"step": Malicious()}, tmp_path / "c.pt")
+    with pytest.raises(InputError, match="damaged or no checkpoint"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", pickle.dumps([1])], ids=["empty", "text", "pickle"])
+def test_loading_refuses_damaged_files(tmp_path, content):
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"c\.pt (is damaged|holds)"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+# Configuration
+
+
+def test_a_configuration_comes_back_whole(tmp_path):
+    config = Config.for_dataset("fashion-mnist", seed=7, data_dir="/somewhere", generator_lr=1)
+    config.save(tmp_path / "config.toml")
+    assert Config.load(tmp_path / "config.toml") == config
+    Config().save(tmp_path / "default.toml")
+    assert Config.load(tmp_path / "default.toml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "vae"}, "model is 'vae', wanted one of gan, labelgan, amgan"),
+        ({"labels": "none"}, "labels is 'none', wanted one of dynamic, predefined"),
+        ({"network": "vit"}, "network is 'vit', wanted one of mlp, conv"),
+        ({"steps": 0}, "steps is 0, wanted at least 1"),
+        ({"steps": 1.5}, "steps is 1.5, wanted int"),
+        ({"batch_size": 1}, "batch_size is 1, wanted at least 2"),
+        ({"generator_lr": float("nan")}, "generator_lr is nan, wanted float"),
+        ({"discriminator_lr": -1.0}, "discriminator_lr is -1.0, wanted a positive number"),
+        ({"ema_decay": 1.0}, r"ema_decay is 1.0, wanted a number in \[0, 1\)"),
+        ({"log_every": 30, "score_every": 100}, "score_every is 100, wanted a multiple of log_every = 30"),
+        ({"seed": True}, "seed is True, wanted int"),
+    ],
+)
+def test_bad_configurations(options, said):
+    with pytest.raises(InputError, match=said):
+        Config(**options)
+
+
+def test_bad_configuration_files(tmp_path):
+    path = tmp_path / "config.toml"
+    with pytest.raises(InputError, match="does not exist"):
+        Config.load(path)
+    path.write_text("steps = ")
+    with pytest.raises(InputError, match="is no TOML file"):
+        Config.load(path)
+    path.write_text("stepz = 3")
+    with pytest.raises(InputError, match="unknown keys stepz, wanted some of"):
+        Config.load(path)
+
+
+def test_seeds_differ_by_purpose():
+    seeds = {derive_seed(seed, purpose) for seed in (0, 1) for purpose in ("latent", "order")}
+    assert len(seeds) == 4
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+# Classifier
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.steps: list[tuple[int, int]] = []
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+    def classifier_progress(self, step: int, steps: int) -> None:
+        self.steps.append((step, steps))
+
+
+def test_training_a_classifier_tells_how_far_it_is():
+    listener = Listener()
+    train_classifier(digits(), steps=40, observer=listener)
+    assert listener.steps == [(20, 40), (40, 40)]
+
+
+def test_the_cached_classifier_is_reused(cache):
+    listener = Listener()
+    classifier = cached_classifier(digits(), listener)
+    assert classifier.sha256() == digits_classifier().sha256()
+    assert classifier.reference.sum() == pytest.approx(1)
+    assert len(listener.said) == 1
+    assert "test accuracy" in listener.said[0]
+
+
+def test_a_classifier_that_tests_otherwise_is_refused(cache):
+    state = load_checkpoint(cache)
+    save_checkpoint(cache, state | {"test_accuracy": 0.123})
+    with pytest.raises(InputError, match=r"tests at 0\.\d{4}, wanted 0\.1230"):
+        load_classifier(cache, digits())
+    save_checkpoint(cache, state | {"fingerprint": "other"})
+    with pytest.raises(InputError, match="trained on other data"):
+        load_classifier(cache, digits())
+    save_checkpoint(cache, {"network": {}})
+    with pytest.raises(InputError, match="holds no classifier that fits"):
+        load_classifier(cache, digits())
+
+
+def test_a_cache_that_cannot_be_used_is_trained_anew(cache, monkeypatch):
+    cache.write_bytes(b"damaged")
+    monkeypatch.setattr("amgan_fast.train.classifier.train_classifier", lambda dataset, observer: digits_classifier())
+    listener = Listener()
+    assert cached_classifier(digits(), listener) is digits_classifier()
+    assert "cannot be used" in listener.said[0]
+    assert load_classifier(cache, digits()).sha256() == digits_classifier().sha256()
+
+
+def test_a_cache_that_cannot_be_written_does_not_stop_a_run(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("amgan_fast.train.classifier.train_classifier", lambda dataset, observer: digits_classifier())
+    listener = Listener()
+    assert cached_classifier(digits(), listener) is digits_classifier()
+    assert "not kept for the next run" in listener.said[-1]
+
+
+# Run
+
+
+@pytest.mark.parametrize("labels", ["dynamic", "predefined"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_leaves_a_whole_run_folder(tmp_path, cache, model, labels):
+    result = tiny_run(tmp_path / "run", model=model, labels=labels)
+    files = {path.name for path in result.folder.path.iterdir()}
+    pictures, networks = {"samples.png", "curves.png"}, {"checkpoint.pt", "classifier.pt"}
+    assert files == {"config.toml", "metrics.jsonl", "summary.json"} | pictures | networks
+    assert Config.load(result.folder.config) == tiny_config(model=model, labels=labels)
+    rows = [json.loads(line) for line in result.folder.metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert [row["step"] for row in rows if "am_score" in row] == [4, 6]
+    assert all(row["images_per_second"] > 0 for row in rows)
+    summary = json.loads(result.folder.summary.read_text())
+    assert summary["generator"]["n"] == 600
+    assert summary["held_out"]["n"] == 360
+    for scores in (summary["generator"], summary["held_out"]):
+        assert scores["am_score"] == pytest.approx(scores["kl_reference"] + scores["mean_entropy"])
+
+
+def test_samples_are_a_grid_with_a_row_a_class(tmp_path, cache):
+    from PIL import Image
+
+    folder = tiny_run(tmp_path / "run").folder
+    with Image.open(folder.samples) as picture:
+        assert picture.size == (12 * 34 + 2, 10 * 34 + 2)
+    with Image.open(folder.curves) as picture:
+        assert picture.width > 1000
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path, cache):
+    states, metrics = [], []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        torch.manual_seed(ord(name))  # whatever was drawn before
+        folder = tiny_run(tmp_path / name, seed=seed).folder
+        states.append(load_checkpoint(folder.checkpoint)["averaged"])
+        rows = map(json.loads, folder.metrics.read_text().splitlines())
+        metrics.append([(row["discriminator_loss"], row.get("am_score")) for row in rows])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert metrics[0] == metrics[1] != metrics[2]
+
+
+def test_a_run_leaves_the_callers_random_numbers_alone(tmp_path, cache):
+    torch.manual_seed(1)
+    want = torch.rand(3)
+    torch.manual_seed(1)
+    tiny_run(tmp_path / "run")
+    assert torch.equal(torch.rand(3), want)
+
+
+def test_training_learns(tmp_path, cache):
+    """Even 120 steps are far better than none: log 10 = 2.3 would be a generator of nothing."""
+    result = tiny_run(tmp_path / "run", steps=120, log_every=60, score_every=60)
+    first, last = (json.loads(line)["am_score"] for line in result.folder.metrics.read_text().splitlines())
+    assert last < first - 0.1
+    assert last < 2
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(AdversarialStep, "pop_losses", lambda self: (float("nan"), 1.0))
+    with pytest.raises(FloatingPointError, match="step 2: discriminator loss nan"):
+        tiny_run(tmp_path / "run")
+
+
+def test_a_folder_with_something_in_it_is_not_overwritten(tmp_path, cache):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="run is not empty, wanted a new or empty folder for --out"):
+        tiny_run(tmp_path / "run")
+    assert os.listdir(tmp_path / "run") == ["thesis.txt"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be used as --out"):
+        RunFolder.create(tmp_path / "file" / "run", tiny_config())
+
+
+def test_the_default_folder_is_named_after_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder.create(None, tiny_config(model="gan", seed=5))
+    assert folder.path.parent.name == "runs"
+    assert folder.path.name.startswith("digits-gan-dynamic-seed5-")
+
+
+# Command line
+
+
+def command(*arguments: str):
+    return CliRunner().invoke(app, arguments)
+
+
+def test_train_command_prints_the_scores(tmp_path, cache):
+    out = tmp_path / "run"
+    options = ("--steps", "3", "--model", "labelgan", "--seed", "2", "--batch-size", "50")
+    result = command("train", *options, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    for text in ("AM Score", "KL(reference, mean)", "mean entropy", "Inception Score", "held-out real"):
+        assert text in result.output
+    config = Config.load(out / "config.toml")
+    assert (config.model, config.steps, config.seed, config.batch_size) == ("labelgan", 3, 2, 50)
+
+
+def test_train_command_on_a_folder_that_is_not_empty(tmp_path):
+    (tmp_path / "notes").write_text("")
+    result = command("train", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("amgan-fast: ")
+    assert "is not empty, wanted a new or empty folder" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_train_command_asked_for_a_gpu_that_is_not_there(tmp_path):
+    result = command("train", "--device", "cuda", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert "device is cuda and PyTorch sees no CUDA GPU" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_command_without_the_datasets_files(tmp_path):
+    arguments = ("--dataset", "fashion-mnist", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run"))
+    result = command("train", *arguments)
+    assert result.exit_code == 2
+    assert "no Fashion-MNIST files" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--model", "vae"), ("--steps", "0"), ("--labels", "no"), ("--steps", "many")])
+def test_train_command_with_bad_options(arguments):
+    result = command("train", *arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_info_command():
+    result = command("info", "--json")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert {"version", "torch", "cuda"} <= set(facts)
+    lines = command("info").stdout
+    assert f"version: {facts['version']}" in lines
