@@ -9,7 +9,7 @@ import torch  # first: the compiled module links against torch's libraries
 _REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps amgan-fast"
 
 try:
-    from amgan_fast import _C
+    import amgan_fast._C as _C
 except ImportError as error:
     raise ImportError(
         f"amgan_fast._C cannot be loaded with torch {torch.__version__} ({error}). It must be built against the "

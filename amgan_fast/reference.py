@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,9 @@ def _with_fake_column(logits: Tensor, fake: str) -> Tensor:
 
 
 def _reduce(rows: Tensor, reduction: str) -> Tensor:
-    return {"none": lambda: rows, "mean": rows.mean, "sum": rows.sum}[reduction]()
+    if reduction == "none":
+        return rows
+    return rows.mean() if reduction == "mean" else rows.sum()
 
 
 def dynamic_labels(logits: Tensor, *, fake: str = "column") -> Tensor:
@@ -77,12 +80,13 @@ def kplus1_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     columns = _with_fake_column(logits, fake)
-    if isinstance(target, str):
-        last = torch.full((len(columns),), columns.size(1) - 1, device=columns.device)
-        target = {"dynamic": lambda: dynamic_labels(logits, fake=fake), "fake": lambda: last}[target]()
-    return torch.nn.functional.cross_entropy(
-        columns, target.long(), label_smoothing=label_smoothing, reduction=reduction
-    )
+    if not isinstance(target, str):
+        labels = target.long()
+    elif target == "dynamic":
+        labels = dynamic_labels(logits, fake=fake)
+    else:
+        labels = torch.full((len(columns),), columns.size(1) - 1, device=columns.device)
+    return torch.nn.functional.cross_entropy(columns, labels, label_smoothing=label_smoothing, reduction=reduction)
 
 
 def am_discriminator_loss(
@@ -136,7 +140,7 @@ def _and_grad(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def am_discriminator_loss_and_grad(
-    real_logits: Tensor, labels: Tensor, fake_logits: Tensor, **options
+    real_logits: Tensor, labels: Tensor, fake_logits: Tensor, **options: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     with torch.enable_grad():
         real, generated = (x.detach().requires_grad_() for x in (real_logits, fake_logits))
@@ -146,7 +150,9 @@ def am_discriminator_loss_and_grad(
     return loss, grad_real, grad_fake
 
 
-def am_generator_loss_and_grad(fake_logits: Tensor, labels: Tensor | None = None, **options) -> tuple[Tensor, Tensor]:
+def am_generator_loss_and_grad(
+    fake_logits: Tensor, labels: Tensor | None = None, **options: Any
+) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         generated = fake_logits.detach().requires_grad_()
         loss, grad = _and_grad(am_generator_loss(generated, labels, **options), generated)

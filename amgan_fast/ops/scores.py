@@ -13,7 +13,7 @@ _ops = torch.ops.amgan_fast
 class ScoreSums(NamedTuple):
     """Sums over the rows of each of B blocks, float64; two of them add up to that of their union."""
 
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # hides tuple.count
     """[B], the number of rows."""
     entropy: Tensor
     """[B], sum of H(p) in nats."""
