@@ -56,7 +56,8 @@ class Config:
     device: str = "auto"
     """``"auto"``: CUDA where there is a GPU."""
     threads: int = 1
-    """CPU threads, 0 for PyTorch's own choice. The layers for digits are too small to share out."""
+    """CPU threads, 0 for PyTorch's own choice. On two shared cores a step on digits took 12 ms
+    with one thread and over 100 with two."""
     log_every: int = 20
     """Steps between two rows of losses in metrics.jsonl."""
     score_every: int = 200

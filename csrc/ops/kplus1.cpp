@@ -177,14 +177,18 @@ at::Tensor call_kplus1_loss(const at::Tensor& logits, const OptionalTensor& labe
 
 // --- Named members of the family: kplus1_loss with coefficients. They check first, to name their own arguments.
 
-void check_rows(const char* op, const char* logits_name, const at::Tensor& logits, const char* labels_name,
-                const OptionalTensor& labels, bool fake_column, bool fake_labels) {
+// Returns whether the generated class has a column.
+bool check_rows(const char* op, const char* logits_name, const at::Tensor& logits, const char* labels_name,
+                const OptionalTensor& labels, bool fake_labels, std::string_view fake, std::string_view reduction) {
+  const bool fake_column = parse_fake(op, fake);
+  parse_reduction(op, reduction);
   check_logits(op, logits_name, logits, 1 + fake_column);
   check_labels(op, labels_name, labels, logits);
   if (labels.has_value()) {
     const c10::SymInt last = logits.sym_size(1) - fake_column - (fake_labels ? 0 : 1);
     if (const auto known = last.maybe_as_int()) check_label_range(op, labels_name, *labels, *known);
   }
+  return fake_column;
 }
 
 // PyTorch's smoothing spreads s over all K+1 classes: s/(K+1) on the generated one, s*K/(K+1) on the mean of the real.
@@ -197,9 +201,8 @@ std::array<double, 5> cross_entropy_coefficients(const at::Tensor& logits, bool 
 at::Tensor kplus1_cross_entropy(const at::Tensor& logits, const at::Tensor& target, std::string_view fake,
                                 double label_smoothing, std::string_view reduction) {
   constexpr auto op = "kplus1_cross_entropy";
-  const bool fake_column = parse_fake(op, fake);
   check_fraction(op, "label_smoothing", label_smoothing);
-  check_rows(op, "logits", logits, "target", target, fake_column, true);
+  const bool fake_column = check_rows(op, "logits", logits, "target", target, true, fake, reduction);
   const auto coefficients = cross_entropy_coefficients(logits, fake_column, label_smoothing);
   return call_kplus1_loss(logits, target, coefficients, fake, reduction, true);
 }
@@ -207,9 +210,8 @@ at::Tensor kplus1_cross_entropy(const at::Tensor& logits, const at::Tensor& targ
 at::Tensor kplus1_cross_entropy_mode(const at::Tensor& logits, std::string_view target, std::string_view fake,
                                      double label_smoothing, std::string_view reduction) {
   constexpr auto op = "kplus1_cross_entropy";
-  const bool fake_column = parse_fake(op, fake);
   check_fraction(op, "label_smoothing", label_smoothing);
-  check_logits(op, "logits", logits, 1 + fake_column);
+  const bool fake_column = check_rows(op, "logits", logits, "", std::nullopt, false, fake, reduction);
   TORCH_CHECK_VALUE(target == "dynamic" || target == "fake", op, ": target is '", target,
                     "', wanted labels, 'dynamic' or 'fake'");
   auto coefficients = cross_entropy_coefficients(logits, fake_column, label_smoothing);
@@ -222,8 +224,7 @@ at::Tensor kplus1_cross_entropy_mode(const at::Tensor& logits, std::string_view 
 
 at::Tensor am_generator_loss(const at::Tensor& fake_logits, const OptionalTensor& labels, std::string_view fake,
                              std::string_view reduction) {
-  constexpr auto op = "am_generator_loss";
-  check_rows(op, "fake_logits", fake_logits, "labels", labels, parse_fake(op, fake), false);
+  check_rows("am_generator_loss", "fake_logits", fake_logits, "labels", labels, false, fake, reduction);
   return call_kplus1_loss(fake_logits, labels, kAmGenerator, fake, reduction, false);
 }
 
@@ -231,7 +232,7 @@ at::Tensor labelgan_generator_loss(const at::Tensor& fake_logits, std::string_vi
                                    std::string_view reduction) {
   constexpr auto op = "labelgan_generator_loss";
   check_fraction(op, "smoothing", smoothing);
-  check_logits(op, "fake_logits", fake_logits, 1 + parse_fake(op, fake));
+  check_rows(op, "fake_logits", fake_logits, "", std::nullopt, false, fake, reduction);
   const std::array<double, 5> coefficients{1, smoothing - 1, 0, smoothing, 0};
   return call_kplus1_loss(fake_logits, std::nullopt, coefficients, fake, reduction, false);
 }
