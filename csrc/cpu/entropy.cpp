@@ -43,7 +43,7 @@ void entropy(const EntropyArgs& args) {
     using scalar_t = decltype(zero);
     using T = Computing<scalar_t>;
     at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
-      std::vector<T> values(args.classes), exps(args.classes);
+      auto values = row_buffer<T>(args.classes), exps = row_buffer<T>(args.classes);
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         const int64_t row = chunk * cut.rows;
         sums[chunk] = run<scalar_t>(args, row, std::min(row + cut.rows, args.rows), values.data(), exps.data());

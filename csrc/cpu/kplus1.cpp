@@ -95,7 +95,7 @@ void kplus1(const KPlus1Args& args) {
     using scalar_t = decltype(zero);
     const Kernel<scalar_t> kernel(args);
     at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
-      std::vector<Computing<scalar_t>> values(columns), exps(columns);
+      auto values = row_buffer<Computing<scalar_t>>(columns), exps = row_buffer<Computing<scalar_t>>(columns);
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         const bool second = chunk >= first_chunks;
         const KPlus1Batch& batch = args.batch[second];

@@ -56,22 +56,34 @@ const Computing<scalar_t>* load_row(const scalar_t* row, int64_t n, Computing<sc
   }
 }
 
-// out_k = weight * e_k + constant, rounded once.
+// A buffer for values of one row. Whole vectors may be read and written past its end.
+template <typename T>
+int64_t row_buffer_size(int64_t n) {
+  return n + 2 * Vec<T>::size();
+}
+
+template <typename T>
+std::vector<T> row_buffer(int64_t n) {
+  return std::vector<T>(row_buffer_size<T>(n));
+}
+
+// out_k = weight * e_k + constant, rounded once; e is a row_buffer.
 template <typename scalar_t>
 void store_scaled(const Computing<scalar_t>* e, int64_t n, Computing<scalar_t> weight, Computing<scalar_t> constant,
                   scalar_t* out) {
   using T = Computing<scalar_t>;
   const Vec<T> w(weight), c(constant);
   const auto scaled = [&](int64_t k) { return at::vec::fmadd(Vec<T>::loadu(e + k), w, c); };
-  int64_t k = 0;
-  if constexpr (std::is_same_v<scalar_t, T>) {
-    for (; k + Vec<T>::size() <= n; k += Vec<T>::size()) scaled(k).store(out + k);
-  } else {
-    for (; k + Vec<scalar_t>::size() <= n; k += Vec<scalar_t>::size()) {
-      at::vec::convert_from_float<scalar_t>(scaled(k), scaled(k + Vec<T>::size())).store(out + k);
+  const auto rounded = [&](int64_t k) {
+    if constexpr (std::is_same_v<scalar_t, T>) {
+      return scaled(k);
+    } else {
+      return at::vec::convert_from_float<scalar_t>(scaled(k), scaled(k + Vec<T>::size()));
     }
-  }
-  for (; k < n; ++k) out[k] = static_cast<scalar_t>(weight * e[k] + constant);
+  };
+  int64_t k = 0;
+  for (; k + Vec<scalar_t>::size() <= n; k += Vec<scalar_t>::size()) rounded(k).store(out + k);
+  if (k < n) rounded(k).store(out + k, n - k);
 }
 
 // The vector at x + k, with `fill` in the lanes past the end.
@@ -134,7 +146,8 @@ struct ExpSums {
   T weighted;  // sum (x_k - shift) exp(x_k - shift), a logit of -inf counting 0
 };
 
-// One exponential per element; kept in e unless that is null. A shift that is NaN or +inf makes the sums NaN.
+// One exponential per element; kept in e, a row_buffer, unless that is null. A shift that is NaN or +inf makes the sums
+// NaN.
 template <bool want_shifts, bool want_weighted, typename T>
 ExpSums<T> exp_sums(const T* x, int64_t n, T shift, T* e) {
   constexpr T infinity = std::numeric_limits<T>::infinity();
@@ -157,7 +170,7 @@ ExpSums<T> exp_sums(const T* x, int64_t n, T shift, T* e) {
   if (k < n) {
     const Vec<T> value = add(load_or(x, k, n, -infinity) - shift_v);
     if constexpr (want_shifts) shifts = shifts + load_or(x, k, n, shift) - shift_v;
-    if (e != nullptr) value.store(e + k, n - k);
+    if (e != nullptr) value.store(e + k);
   }
   const auto total = [](const Vec<T>& v) {
     return at::vec::vec_reduce_all<T>([](const Vec<T>& a, const Vec<T>& b) { return a + b; }, v);

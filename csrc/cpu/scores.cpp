@@ -47,7 +47,7 @@ class Kernel {
   using T = Computing<scalar_t>;
 
   explicit Kernel(const ScoresArgs& args)
-      : args_(args), values_(kGroup * args.classes), probs_(kGroup * args.classes) {}
+      : args_(args), stride_(row_buffer_size<T>(args.classes)), values_(kGroup * stride_), probs_(kGroup * stride_) {}
 
   // Rows first, first + step, ... below end.
   void run(int64_t first, int64_t end, int64_t step, const Sums& sums) {
@@ -69,13 +69,13 @@ class Kernel {
  private:
   const T* row(int64_t i, int slot) {
     const auto* input = static_cast<const scalar_t*>(args_.input) + i * args_.row_stride;
-    return load_row(input, args_.classes, values_.data() + slot * args_.classes);
+    return load_row(input, args_.classes, values_.data() + slot * stride_);
   }
 
   // Both return the entropy of row i.
   double take_logits(int64_t i, int slot, Group<T>& group) {
     const T* x = row(i, slot);
-    T* prob = probs_.data() + slot * args_.classes;
+    T* prob = probs_.data() + slot * stride_;
     const T shift = finite_shift(row_max(x, args_.classes));
     const auto sums = exp_sums<false, true>(x, args_.classes, shift, prob);
     const auto terms = math::entropy_terms<T>({shift, sums.sum, sums.weighted});
@@ -88,7 +88,7 @@ class Kernel {
 
   double take_probabilities(int64_t i, int slot, Group<T>& group) {
     const T* prob = row(i, slot);
-    T* log_prob = probs_.data() + slot * args_.classes;
+    T* log_prob = probs_.data() + slot * stride_;
     double entropy = 0;
     for (int64_t k = 0; k < args_.classes; ++k) {
       log_prob[k] = std::log(prob[k]);
@@ -101,6 +101,7 @@ class Kernel {
   }
 
   const ScoresArgs& args_;
+  const int64_t stride_;  // of the row buffers, one a slot
   std::vector<T> values_, probs_;
 };
 
