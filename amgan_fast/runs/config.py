@@ -56,8 +56,7 @@ class Config:
     device: str = "auto"
     """``"auto"``: CUDA where there is a GPU."""
     threads: int = 1
-    """CPU threads, 0 for PyTorch's own choice. On two shared cores a step on digits took 12 ms
-    with one thread and over 100 with two."""
+    """CPU threads, 0 for PyTorch's own choice. The layers for digits are too small to share out."""
     log_every: int = 20
     """Steps between two rows of losses in metrics.jsonl."""
     score_every: int = 200
