@@ -33,8 +33,14 @@ def build_info() -> dict[str, Any]:
     info["cpu_builds"] = info["cpu_builds"].split()
     info["cuda_reason"] = info["cuda_reason"] or None
     info["cuda_version"] = info["cuda_version"] if info["cuda"] else None
-    info["cuda_architectures"] = info["cuda_architectures"].split()
+    info["cuda_architectures"] = [_architecture(name) for name in info["cuda_architectures"].split()]
     return info
+
+
+def _architecture(name: str) -> str:
+    """CMake's spelling in torch's: '86-real' (machine code) is 8.6, '120' (and PTX, for later GPUs) is 12.0+PTX."""
+    number, _, kind = name.partition("-")
+    return f"{number[:-1]}.{number[-1]}" + ("" if kind == "real" else "+PTX")
 
 
 if _release(build_info()["torch"]) != _release(torch.__version__):

@@ -16,7 +16,7 @@ from amgan_fast.metrics import Scores
 from amgan_fast.nn import Classifier, LatentSource
 
 _COLUMNS = 12
-_CELL_PIXELS = 32
+_CELL_PIXELS = 56
 _DRAWN = 100  # samples a class that dynamic labels are picked from, in the order they come
 
 
