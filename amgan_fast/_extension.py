@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch  # first: the compiled module links against torch's libraries
@@ -40,7 +41,8 @@ def build_info() -> dict[str, Any]:
 def _architecture(name: str) -> str:
     """CMake's spelling in torch's: '86-real' (machine code) is 8.6, '120' (and PTX, for later GPUs) is 12.0+PTX."""
     number, _, kind = name.partition("-")
-    return f"{number[:-1]}.{number[-1]}" + ("" if kind == "real" else "+PTX")
+    major_minor = re.sub(r"(\d)([a-z]?)$", r".\1\2", number)
+    return major_minor if kind == "real" else f"{major_minor}+PTX"
 
 
 if _release(build_info()["torch"]) != _release(torch.__version__):

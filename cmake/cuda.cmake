@@ -20,7 +20,7 @@ elseif(torch_cuda STREQUAL "")
   set(AMGAN_CUDA_REASON "torch ${torch_version} is a CPU-only build")
 else()
   # CUDA_HOME is torch's own name for the toolkit's folder.
-  find_program(nvcc nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin NO_CACHE)
+  find_program(nvcc nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin NO_CACHE NO_CMAKE_SYSTEM_PATH)
   if(NOT nvcc)
     set(AMGAN_CUDA_REASON "no nvcc found (PATH, CUDA_HOME)")
   else()
