@@ -33,10 +33,12 @@ lint: $(VENV)/built
 
 # Compiles every kernel for every architecture with warnings as errors, and shows registers and spills.
 cuda-check:
+	mkdir -p build
 	for file in csrc/cuda/*.cu; do for arch in $(ARCHITECTURES); do \
 	  echo "$$file sm_$$arch"; \
 	  nvcc -std=c++17 -O3 -Icsrc -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror -Xptxas -v \
-	    -arch=sm_$$arch -c $$file -o /dev/null 2>&1 | grep -E 'error|registers|spill' || exit 1; \
+	    -arch=sm_$$arch -c $$file -o /dev/null >build/cuda-check.log 2>&1 || { cat build/cuda-check.log; exit 1; }; \
+	  grep -E 'registers|spill' build/cuda-check.log; \
 	done; done
 
 gpu-check: $(VENV)/built

@@ -4,8 +4,9 @@
 losses; the command ``amgan-fast`` trains and evaluates.
 """
 
+from amgan_fast import metrics, objectives, ops
 from amgan_fast._extension import build_info
 
 __version__: str = build_info()["version"]
 
-__all__ = ["__version__", "build_info"]
+__all__ = ["__version__", "build_info", "metrics", "objectives", "ops"]

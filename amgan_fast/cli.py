@@ -25,7 +25,9 @@ def main() -> None:
     app()
 
 
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is a GPU")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is a GPU and kernels for it")
+]
 
 
 @app.command()

@@ -130,7 +130,7 @@ def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "c
 def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
     log_prob = _computing(logits).log_softmax(1)
     prob = log_prob.exp()
-    # A class of probability 0 contributes 0, and its gradient is 0: xlogy has the first, the mask the second.
+    # A class of probability 0 contributes 0, and its gradient is 0: no 0 * -inf.
     rows = -(prob * log_prob.masked_fill(prob == 0, 0.0)).sum(1)
     return _reduce(rows, reduction)
 

@@ -1,50 +1,76 @@
 """Print as JSON what CMake must know of the installed torch, without initialising CUDA.
 
-Run by CMakeLists.txt with the interpreter that the module is built for. Every decision about CUDA that does not
-need a compiler is taken here: architectures from TORCH_CUDA_ARCH_LIST, else from the visible GPU, else from what
-this torch was built for (7.5 and newer).
+Run by CMakeLists.txt with the interpreter that the module is built for, and the nvcc found, if any. Every decision
+about CUDA that does not need a compiler is taken here: architectures from TORCH_CUDA_ARCH_LIST, else from the visible
+GPU, else from what this torch was built for (7.5 and newer).
 """
 
 import json
 import os
+import re
+import subprocess
 import sys
 
 MINIMUM_ARCH = (7, 5)
 NAMED = {
     "Turing": "7.5",
-    "Ampere": "8.0;8.6",
+    "Ampere": "8.0 8.6",
     "Ada": "8.9",
     "Hopper": "9.0",
-    "Blackwell": "10.0;12.0",
+    "Blackwell": "10.0 12.0",
 }
 
 
-def cmake_architectures(torch, arch_list: str) -> list[str]:
-    """Architectures in CMake's spelling: '8.6' is 86-real (machine code), '8.6+PTX' is 86 (and PTX)."""
-    if arch_list:
-        for name, value in NAMED.items():
-            arch_list = arch_list.replace(name, value)
-        names = arch_list.replace(",", ";").replace(" ", ";").split(";")
-        found = []
-        for name in filter(None, names):
-            number, _, suffix = name.partition("+")
-            found.append(number.replace(".", "") + ("" if suffix == "PTX" else "-real"))
-        return found
+def usable(number: str, known: set[str]) -> bool:
+    """Whether nvcc compiles for an architecture such as '86' or '90a', 7.5 or newer."""
+    digits = number.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return (int(digits[:-1]), int(digits[-1])) >= MINIMUM_ARCH and (not known or digits in known)
+
+
+def asked_for(arch_list: str, known: set[str]) -> tuple[list[str], str]:
+    """What TORCH_CUDA_ARCH_LIST names, in CMake's spelling: '8.6' is 86-real (machine code), '8.6+PTX' is 86 (and PTX);
+    and what is wrong with it, if anything."""
+    found = []
+    for word in re.split(r"[ ,;]+", arch_list):
+        for name in NAMED.get(word, word).split():
+            match = re.fullmatch(r"(\d+)\.(\d)([a-z]?)(\+PTX)?", name)
+            if match is None or not usable("".join(match.group(1, 2, 3)), known):
+                return [], f"TORCH_CUDA_ARCH_LIST names '{name}', wanted 7.5 or newer, and known to nvcc"
+            found.append("".join(match.group(1, 2, 3)) + ("" if match.group(4) else "-real"))
+    return found, ""
+
+
+def available(torch, known: set[str]) -> list[str]:
+    """The visible GPUs, else what this torch was built for, as far as nvcc goes along."""
     if torch.cuda.is_available():
         gpus = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
-        return [f"{major}{minor}-real" for major, minor in sorted(gpus)]
+        numbers = [f"{major}{minor}" for major, minor in sorted(gpus)]
+        return [f"{number}-real" for number in numbers if usable(number, known)]
     built_for = sorted({int(arch[3:]) for arch in torch.cuda.get_arch_list() if arch[3:].isdigit()})
-    usable = [arch for arch in built_for if (arch // 10, arch % 10) >= MINIMUM_ARCH]
+    numbers = [str(arch) for arch in built_for if usable(str(arch), known)]
     # PTX of the newest one lets later GPUs compile the kernels themselves.
-    return [f"{arch}-real" for arch in usable[:-1]] + [str(arch) for arch in usable[-1:]]
+    return [f"{number}-real" for number in numbers[:-1]] + numbers[-1:]
+
+
+def architectures_of_nvcc(nvcc: str) -> set[str]:
+    """{'75', '80', ...}; empty where there is no nvcc, or one too old to say."""
+    if not nvcc:
+        return set()
+    listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=False).stdout
+    return set(re.findall(r"compute_(\d+)", listed))
 
 
 def main() -> None:
     try:
         import torch
-    except ImportError:
-        print(json.dumps({"found": False, "python": sys.executable}))
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        print(json.dumps({"found": False}))
         return
+    arch_list = os.environ.get("TORCH_CUDA_ARCH_LIST", "").strip()
+    known = architectures_of_nvcc(sys.argv[1] if len(sys.argv) > 1 else "")
+    architectures, error = asked_for(arch_list, known) if arch_list else (available(torch, known), "")
     root = os.path.dirname(torch.__file__)
     include = os.path.join(root, "include")
     libraries = os.path.join(root, "lib")
@@ -57,9 +83,8 @@ def main() -> None:
                 "include": [include, os.path.join(include, "torch", "csrc", "api", "include")],
                 "lib": libraries,
                 "cxx11_abi": int(torch.compiled_with_cxx11_abi()),
-                "architectures": cmake_architectures(torch, os.environ.get("TORCH_CUDA_ARCH_LIST", "").strip())
-                if torch.version.cuda
-                else [],
+                "architectures": architectures,
+                "architectures_error": error,
             }
         )
     )

@@ -19,7 +19,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
 from amgan_fast.nn import NETWORKS, Classifier, LatentSource, build_discriminator, build_generator
 from amgan_fast.objectives import AMGAN, MODELS
-from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, save_checkpoint
+from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, resolve_device, save_checkpoint
 from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
 
 LATENT = 6
@@ -138,6 +138,28 @@ def test_a_step_reads_nothing_back_from_the_device(one_step):
         one_step(images, labels)
     assert names
     assert not [name for name in names if "_local_scalar_dense" in name or "nonzero" in name]
+
+
+def test_drawing_predefined_labels_reads_nothing_back():
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    names: list[str] = []
+    with Recorder():
+        drawn, labels = LatentSource(4, torch.full((10,), 0.1)).draw(8, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn[:, 4:], torch.nn.functional.one_hot(labels, 10).float())
+    assert not [name for name in names if "_local_scalar_dense" in name or "nonzero" in name]
+
+
+def test_a_gpu_without_kernels_for_it_is_not_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    without = {"cuda": False, "cuda_reason": "no nvcc found"}
+    monkeypatch.setattr("amgan_fast.runs.device.build_info", lambda: without)
+    assert resolve_device("auto") == torch.device("cpu")
+    with pytest.raises(InputError, match="no CUDA kernels were built \\(no nvcc found\\)"):
+        resolve_device("cuda")
 
 
 def test_losses_are_means_since_they_were_last_read(one_step):
@@ -270,6 +292,15 @@ def test_the_cached_classifier_is_reused(cache):
     assert classifier.reference.sum() == pytest.approx(1)
     assert len(listener.said) == 1
     assert "test accuracy" in listener.said[0]
+
+
+def test_a_loaded_classifier_computes_as_the_trained_one(tmp_path):
+    trained = digits_classifier()
+    trained.save(tmp_path / "classifier.pt")
+    images = to_float(digits().test_images)
+    loaded = load_classifier(tmp_path / "classifier.pt", digits())
+    with torch.no_grad():
+        assert torch.equal(loaded.network(images), trained.network(images))
 
 
 def test_a_classifier_that_tests_otherwise_is_refused(cache):

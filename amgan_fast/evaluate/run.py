@@ -14,7 +14,7 @@ from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.metrics import Scores
 from amgan_fast.nn import LatentSource, build_generator
-from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, resolve_device
+from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, load_checkpoint, resolve_device
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def evaluate_run(path: Path, *, samples: int = 50_000, device: str = "auto") -> 
     dataset = load_dataset(config.dataset, config.data_dir).to(torch_device)
     generator, latent = load_generator(run, config, torch_device)
     classifier = load_classifier(run.classifier, dataset)
-    return evaluate(generator, latent, classifier, dataset, samples=samples, seed=config.seed)
+    with cpu_threads(config.threads):
+        return evaluate(generator, latent, classifier, dataset, samples=samples, seed=config.seed)
 
 
 def load_generator(run: RunFolder, config: Config, device: torch.device) -> tuple[nn.Module, LatentSource]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -26,6 +27,8 @@ class Classifier(nn.Module):
             nn.Dropout(0.5),
             nn.Linear(2 * width * (height // 4) * (breadth // 4), num_classes),
         )
+        # Here, so that a loaded classifier sums in the order of the one that was trained.
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)

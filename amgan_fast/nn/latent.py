@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 
 class LatentSource:
@@ -36,7 +35,9 @@ class LatentSource:
         """Input for given labels: z and the one-hot label."""
         if self.class_frequencies is None:
             raise ValueError("labels were given to a source without class_frequencies, wanted noise only")
-        hot = one_hot(labels, len(self.class_frequencies)).float()
+        # Not torch's one_hot, which reads the labels back to check their range.
+        classes = torch.arange(len(self.class_frequencies), device=labels.device)
+        hot = (labels[:, None] == classes).float()
         return torch.cat([self.noise(len(labels), generator), hot], 1)
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:

@@ -54,7 +54,7 @@ class Config:
     """Decay a step of the averaged generator weights, which samples and scores are made with."""
     seed: int = 0
     device: str = "auto"
-    """``"auto"``: CUDA where there is a GPU."""
+    """``"auto"``: CUDA where there is a GPU and this build has kernels for it."""
     threads: int = 1
     """CPU threads, 0 for PyTorch's own choice. The layers for digits are too small to share out."""
     log_every: int = 20

@@ -7,15 +7,19 @@ from contextlib import contextmanager
 
 import torch
 
+from amgan_fast import build_info
 from amgan_fast.errors import InputError
 
 
 def resolve_device(name: str) -> torch.device:
-    """``"auto"`` is CUDA where PyTorch sees a GPU, else the CPU."""
+    """``"auto"`` is CUDA where PyTorch sees a GPU and this build has CUDA kernels, else the CPU."""
+    info = build_info()
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("device is cuda and PyTorch sees no CUDA GPU here, wanted --device cpu or auto")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if name == "cuda" and not info["cuda"]:
+        raise InputError(f"device is cuda and no CUDA kernels were built ({info['cuda_reason']}), wanted --device cpu")
+    return torch.device("cuda" if available and info["cuda"] and name != "cpu" else "cpu")
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def train_classifier(dataset: Dataset, steps: int | None = None, observer: Obser
         steps = max(_STEPS_AT_LEAST, _EPOCHS_AT_LEAST * len(dataset.train_images) // _BATCH_SIZE)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        network = Classifier(dataset.image_shape, dataset.num_classes).to(device).to(memory_format=torch.channels_last)
+        network = Classifier(dataset.image_shape, dataset.num_classes).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=0.01, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
         batches = Batches(dataset.train_images, dataset.train_labels, _BATCH_SIZE, seed=0)
