@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from sample_inputs import Case, Sampler, as_tuple, floats, map_tensors
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,15 @@ def check_loss(case: Case, sampler: Sampler, reduction: str) -> None:
         assert a.dtype == x.dtype, rows
         divisor = max(x.size(0), 1) if reduction == "mean" else 1
         assert_gradient(a, b, f"{rows}, gradient {i}", scale=size / divisor)
+
+
+class Trace(TorchDispatchMode):
+    """Records the name of every operation that reaches a backend."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.name())
+        return function(*args, **(kwargs or {}))

@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from checking import GRADIENT, LOSS, assert_same, assert_within, computing, with_gradient
+from checking import GRADIENT, LOSS, Trace, assert_same, assert_within, computing, with_gradient
 from sample_inputs import CASES, DTYPES, LOSSES, Case, Sampler, as_tuple, by_name, dtype_name, floats, map_tensors
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from amgan_fast import ops
 
@@ -280,19 +279,6 @@ def test_calls_from_several_python_threads(device):
 
 
 # --- No synchronisation with the device
-
-
-class Trace(TorchDispatchMode):
-    """Records the name of every operation that reaches a backend."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.names.append(function.name())
-        return function(*args, **(kwargs or {}))
-
 
 WAITING = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
 

@@ -8,9 +8,9 @@ import pickle
 
 import pytest
 import torch
+from checking import Trace
 from tiny_runs import digits, digits_classifier, tiny_config, tiny_run, use_classifier_cache
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
@@ -127,30 +127,18 @@ def test_a_step_moves_down_its_own_objective():
 
 
 def test_a_step_reads_nothing_back_from_the_device(one_step):
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            names.append(str(func))
-            return func(*args, **(kwargs or {}))
-
-    names: list[str] = []
     images, labels = real_batch()
-    with Recorder():
+    with Trace() as trace:
         one_step(images, labels)
-    assert names
-    assert not [name for name in names if "_local_scalar_dense" in name or "nonzero" in name]
+    assert trace.names
+    assert not [name for name in trace.names if "_local_scalar_dense" in name or "nonzero" in name]
 
 
 def test_drawing_predefined_labels_reads_nothing_back():
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            names.append(str(func))
-            return func(*args, **(kwargs or {}))
-
-    names: list[str] = []
-    with Recorder():
+    with Trace() as trace:
         drawn, labels = LatentSource(4, torch.full((10,), 0.1)).draw(8, torch.Generator().manual_seed(0))
     torch.testing.assert_close(drawn[:, 4:], torch.nn.functional.one_hot(labels, 10).float())
-    assert not [name for name in names if "_local_scalar_dense" in name or "nonzero" in name]
+    assert not [name for name in trace.names if "_local_scalar_dense" in name or "nonzero" in name]
 
 
 def test_a_gpu_without_kernels_for_it_is_not_used(monkeypatch):
