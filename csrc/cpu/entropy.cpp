@@ -1,58 +1,161 @@
 // Class entropy and its gradient on the CPU: one read of the logits from memory, one exponential per element.
 #include "args/entropy.h"
 
+#include "cpu/chunks.h"
+#include "cpu/lanes.h"
 #include "cpu/row.h"
 #include "math/entropy.h"
 
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
 
+// Up to a vector of rows.
 template <typename scalar_t>
-double run(const EntropyArgs& args, int64_t begin, int64_t end, Computing<scalar_t>* values,
-           Computing<scalar_t>* exps) {
+struct Group {
+  const EntropyArgs& args;
+  int64_t first, rows;
+
+  const scalar_t* logits(int64_t lane) const {
+    return static_cast<const scalar_t*>(args.logits) + (first + lane) * args.row_stride;
+  }
+  scalar_t* grad(int64_t lane) const { return static_cast<scalar_t*>(args.grad) + (first + lane) * args.classes; }
+};
+
+// A row a lane.
+template <typename scalar_t>
+class InLanes {
+ public:
   using T = Computing<scalar_t>;
-  const auto* grad_output = static_cast<const T*>(args.grad_output);
-  double sum = 0;
-  for (int64_t i = begin; i < end; ++i) {
-    const T* x = load_row(static_cast<const scalar_t*>(args.logits) + i * args.row_stride, args.classes, values);
-    const T shift = finite_shift(row_max(x, args.classes));
-    const auto sums = exp_sums<false, true>(x, args.classes, shift, args.grad != nullptr ? exps : nullptr);
-    const auto terms = math::entropy_terms<T>({shift, sums.sum, sums.weighted});
-    sum += terms.entropy;
-    if (args.entropy != nullptr) static_cast<T*>(args.entropy)[i] = terms.entropy;
-    if (args.grad != nullptr) {
-      const T upstream = grad_output == nullptr ? T(1) : grad_output[i * args.grad_output_stride];
-      const T scale = static_cast<T>(upstream * args.scale);
-      for (int64_t k = 0; k < args.classes; ++k) {
-        exps[k] = scale * math::entropy_gradient(terms, x[k] - shift, exps[k]);
-      }
-      store_scaled(exps, args.classes, T(1), T(0), static_cast<scalar_t*>(args.grad) + i * args.classes);
+  using V = Vec<T>;
+
+  InLanes(const EntropyArgs&, T*) {}
+
+  static int64_t workspace_size(const EntropyArgs&) { return 0; }
+  static int64_t group_rows(const EntropyArgs&) { return kLanes<T>; }
+
+  math::EntropyRow<V> reduce(const Group<scalar_t>& group) {
+    const int64_t classes = group.args.classes;
+    logits_.load(group.logits(0), group.args.row_stride, group.rows, classes);
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    V max(lowest);
+    for (int64_t k = 0; k < classes; ++k) max = larger(max, logits_[k]);
+    const V shift = math::select<V>(max == V(lowest), V(T(0)), max);
+    ExpSums<T, false, true> sums;
+    for (int64_t k = 0; k < classes; ++k) exps_.set(k, sums.add(logits_[k] - shift));
+    return {shift, sums.excess(), sums.weighted};
+  }
+
+  void store_gradient(const Group<scalar_t>& group, const math::EntropyRow<V>& row, const math::EntropyTerms<V>& terms,
+                      const V& scale) {
+    for (int64_t k = 0; k < group.args.classes; ++k) {
+      exps_.set(k, scale * math::entropy_gradient<V>(terms, logits_[k] - row.max, exps_[k]));
+    }
+    exps_.store(group.grad(0), group.rows, group.args.classes);
+  }
+
+ private:
+  Tile<scalar_t> logits_, exps_;
+};
+
+// A row after the other, across its columns.
+template <typename scalar_t>
+class InColumns {
+ public:
+  using T = Computing<scalar_t>;
+  using V = Vec<T>;
+
+  InColumns(const EntropyArgs& args, T* exps) : exps_(exps), stride_(row_buffer_size<T>(args.classes)) {}
+
+  static int64_t workspace_size(const EntropyArgs& args) { return group_rows(args) * row_buffer_size<T>(args.classes); }
+  static int64_t group_rows(const EntropyArgs& args) { return std::clamp<int64_t>(4096 / args.classes, 1, kLanes<T>); }
+
+  math::EntropyRow<V> reduce(const Group<scalar_t>& group) {
+    T max[kLanes<T>] = {}, excess[kLanes<T>] = {}, weighted[kLanes<T>] = {};
+    for (int64_t lane = 0; lane < group.rows; ++lane) {
+      const scalar_t* x = group.logits(lane);
+      max[lane] = finite_shift(row_max(x, group.args.classes));
+      T* exps = group.args.grad == nullptr ? nullptr : exps_ + lane * stride_;
+      const auto sums = row_sums<false, true>(x, group.args.classes, max[lane], exps,
+                                              group.logits(std::min(lane + 1, group.rows - 1)), group.args.grad == nullptr ? nullptr : group.grad(lane));
+      excess[lane] = sums.excess();
+      weighted[lane] = static_cast<T>(sums.weighted);
+    }
+    return {V::loadu(max), V::loadu(excess), V::loadu(weighted)};
+  }
+
+  void store_gradient(const Group<scalar_t>& group, const math::EntropyRow<V>& row, const math::EntropyTerms<V>& terms,
+                      const V& scale) {
+    const int64_t classes = group.args.classes;
+    for (int64_t lane = 0; lane < group.rows; ++lane) {
+      const scalar_t* x = group.logits(lane);
+      const T* exps = exps_ + lane * stride_;
+      const auto of_lane = [&](const V& v) {
+        T values[kLanes<T>];
+        v.store(values);
+        return V(values[lane]);
+      };
+      const V shift = of_lane(row.max), factor = of_lane(scale);
+      const math::EntropyTerms<V> of_row{of_lane(terms.log_sum), of_lane(terms.inverse_sum), of_lane(terms.entropy)};
+      store_row(classes, group.grad(lane), [&](int64_t k) {
+        const V logits =
+            k + kLanes<T> <= classes ? load_vec(x + k) : load_vec(x + k, std::max<int64_t>(classes - k, 0), T(0));
+        return factor * math::entropy_gradient<V>(of_row, logits - shift, V::loadu(exps + k));
+      });
     }
   }
-  return sum;
+
+ private:
+  T* const exps_;
+  const int64_t stride_;
+};
+
+// The sum of the entropies of rows [begin, end).
+template <typename scalar_t, typename Layout>
+double run_rows(const EntropyArgs& args, Layout& layout, int64_t begin, int64_t end) {
+  using T = Computing<scalar_t>;
+  Vec<T> entropies(T(0));  // a chunk is short enough for float
+  for (int64_t first = begin; first < end; first += layout.group_rows(args)) {
+    const Group<scalar_t> group{args, first, std::min(layout.group_rows(args), end - first)};
+    const auto row = layout.reduce(group);
+    const auto terms = math::entropy_terms(row);
+    entropies = entropies + first_lanes(terms.entropy, group.rows);
+    if (args.entropy != nullptr) {
+      terms.entropy.store(static_cast<T*>(args.entropy) + first, static_cast<int>(group.rows));
+    }
+    if (args.grad != nullptr) {
+      layout.store_gradient(group, row, terms,
+                            upstream<T>(args.grad_output, args.grad_output_stride, args.scale, first, group.rows));
+    }
+  }
+  return sum_lanes(entropies);
+}
+
+template <typename scalar_t, typename Layout>
+void run(const EntropyArgs& args) {
+  using T = Computing<scalar_t>;
+  const Chunks cut(args.classes);
+  const int64_t chunks = cut.count(args.rows);
+  ChunkSums sums(chunks);
+  const Workspace<T> workspace(Layout::workspace_size(args));
+  at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
+    Layout layout(args, workspace.of_this_thread());
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t row = chunk * cut.rows;
+      sums[chunk] = run_rows<scalar_t>(args, layout, row, std::min(row + cut.rows, args.rows));
+    }
+  });
+  if (args.total != nullptr) *static_cast<T*>(args.total) = static_cast<T>(args.scale * sums.total(0, chunks));
 }
 
 }  // namespace
 
 void entropy(const EntropyArgs& args) {
-  const Chunks cut(args.classes);
-  const int64_t chunks = cut.count(args.rows);
-  std::vector<double> sums(chunks);
-
   for_dtype(args.dtype, [&](auto zero) {
     using scalar_t = decltype(zero);
-    using T = Computing<scalar_t>;
-    at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
-      auto values = row_buffer<T>(args.classes), exps = row_buffer<T>(args.classes);
-      for (int64_t chunk = begin; chunk < end; ++chunk) {
-        const int64_t row = chunk * cut.rows;
-        sums[chunk] = run<scalar_t>(args, row, std::min(row + cut.rows, args.rows), values.data(), exps.data());
-      }
-    });
-    if (args.total != nullptr) {
-      double total = 0;
-      for (const double sum : sums) total += sum;
-      *static_cast<T*>(args.total) = static_cast<T>(args.scale * total);
+    if (args.classes <= kLaneColumns) {
+      run<scalar_t, InLanes<scalar_t>>(args);
+    } else {
+      run<scalar_t, InColumns<scalar_t>>(args);
     }
   });
 }

@@ -1,117 +1,331 @@
-// K+1-class losses on the CPU. One read of the logits from memory: a row stays in L1 between its maximum, its
-// exponentials (one per element) and its gradient.
+// K+1-class losses on the CPU. One read of the logits from memory: a group of rows stays in L1 between its maxima, its
+// exponentials (one per element) and its gradients, and its rows go through the formulas a lane each.
 #include "args/kplus1.h"
 
+#include "cpu/chunks.h"
+#include "cpu/lanes.h"
 #include "cpu/row.h"
+#include "math/kplus1.h"
 
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
 
-int64_t label_at(const KPlus1Batch& batch, int64_t row) {
-  const int64_t at = row * batch.label_stride;
-  return batch.labels_are_int32 ? static_cast<const int32_t*>(batch.labels)[at]
-                                : static_cast<const int64_t*>(batch.labels)[at];
+// Up to a vector of rows, a lane each.
+template <typename scalar_t>
+struct Group {
+  const KPlus1Batch* batch;
+  int64_t first, rows;
+
+  const scalar_t* logits(int64_t lane) const {
+    return static_cast<const scalar_t*>(batch->logits) + (first + lane) * batch->row_stride;
+  }
+  scalar_t* grad(int64_t lane, int64_t columns) const {
+    return static_cast<scalar_t*>(batch->grad) + (first + lane) * columns;
+  }
+  // The given label of a row.
+  int64_t label(int64_t lane) const {
+    const int64_t at = (first + lane) * batch->label_stride;
+    return batch->labels_are_int32 ? static_cast<const int32_t*>(batch->labels)[at]
+                                   : static_cast<const int64_t*>(batch->labels)[at];
+  }
+};
+
+// The given labels of a group as numbers, 0 in lanes without a row. Only for few classes: float ends at 2^24.
+template <typename T, typename scalar_t>
+Vec<T> given_labels(const Group<scalar_t>& group) {
+#if defined(CPU_CAPABILITY_AVX512)
+  // Without the detour through memory below, which would hold up everything until 16 stores are done.
+  if constexpr (std::is_same_v<T, float>) {
+    const KPlus1Batch& batch = *group.batch;
+    if (group.rows == kLanes<T> && batch.label_stride == 1 && !batch.labels_are_int32) {
+      const auto* labels = static_cast<const int64_t*>(batch.labels) + group.first;
+      return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtepi64_ps(_mm512_loadu_si512(labels))),
+                                _mm512_cvtepi64_ps(_mm512_loadu_si512(labels + 8)), 1);
+    }
+  }
+#endif
+  T labels[kLanes<T>] = {};
+  for (int64_t lane = 0; lane < group.rows; ++lane) labels[lane] = static_cast<T>(group.label(lane));
+  return Vec<T>::loadu(labels);
 }
 
+// What is wanted of the rows of a batch.
+struct Wanted {
+  bool dynamic;  // the dynamic label itself; its logit is the maximum
+  bool shifts;
+  bool grad;
+};
+
+// Both ways through the columns below keep kGroups groups at a time and offer for each of them
+//   reduce: its sums, and its labels,
+//   store_gradient and store_labels: from what reduce left behind.
+
+// A row a lane.
 template <typename scalar_t>
-class Kernel {
+class InLanes {
  public:
   using T = Computing<scalar_t>;
+  using V = Vec<T>;
 
-  explicit Kernel(const KPlus1Args& args) : args_(args), columns_(args.classes + args.fake_column) {}
+  // The formulas of a row are a long chain of instructions: those of several groups overlap.
+  static constexpr int kGroups = 4;
 
-  // Rows [begin, end) of a batch; returns the sum of their losses.
-  double run(const KPlus1Batch& batch, int64_t begin, int64_t end, T* values, T* exps) const {
-    const auto coefficients = batch.coefficients.as<T>();
-    const bool want_loss = batch.loss != nullptr || args_.total != nullptr;
-    const bool want_label = args_.labels_out != nullptr || coefficients.t != 0;
-    double sum = 0;
-    for (int64_t i = begin; i < end; ++i) {
-      const T* x = load_row(static_cast<const scalar_t*>(batch.logits) + i * batch.row_stride, columns_, values);
-      const T max = row_max(x, args_.classes);
-      int64_t label = 0;
-      if (want_label) label = batch.labels != nullptr ? label_at(batch, i) : first_of(x, args_.classes, max);
-      const auto row = reduce(x, max, label, coefficients.u != 0, batch.grad != nullptr ? exps : nullptr);
-      const auto of_row = label == args_.classes ? coefficients.targeting_fake() : coefficients;
+  InLanes(const KPlus1Args& args, T*) : classes_(args.classes), fake_column_(args.fake_column) {}
 
-      if (want_loss) {
-        const T loss = math::kplus1_loss(row, of_row, args_.classes);
-        sum += loss;
-        if (batch.loss != nullptr) static_cast<T*>(batch.loss)[i] = loss;
-      }
-      if (batch.grad != nullptr) store_gradient(batch, i, row, of_row, label, exps);
-      if (args_.labels_out != nullptr) store_terms(i, row, label);
+  static int64_t workspace_size(const KPlus1Args&) { return 0; }
+  int64_t group_rows() const { return kLanes<T>; }
+
+  math::KPlus1Row<V> reduce(int slot, const Group<scalar_t>& group, const Wanted& wanted) {
+    Tile<scalar_t>& tile = tiles_[slot];
+    const int64_t classes = classes_, columns = classes + fake_column_;
+    tile.load(group.logits(0), group.batch->row_stride, group.rows, columns);
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    V max(lowest);
+    for (int64_t k = 0; k < classes; ++k) max = larger(max, tile[k]);
+    const V shift = math::select<V>(max == V(lowest), V(T(0)), max);
+    const V fake = (fake_column_ ? tile[classes_] : V(T(0))) - shift;
+    V target = max;
+    if (group.batch->labels != nullptr) {
+      const V label = labels_[slot] = given_labels<T>(group);
+      for (int64_t k = 0; k < classes; ++k) target = math::select<V>(label == V(static_cast<T>(k)), tile[k], target);
+    } else if (wanted.dynamic) {
+      labels_[slot] = dynamic_labels(tile, group, max);
     }
-    return sum;
+    ExpSums<T, true, false> sums;
+    for (int64_t k = 0; k < classes; ++k) {
+      const V e = sums.add(tile[k] - shift);
+      if (wanted.grad) tile.set(k, e);
+    }
+    return {shift, sums.excess(), sums.shifts, target - shift, fake};
+  }
+
+  void store_gradient(int slot, const Group<scalar_t>& group, const math::KPlus1RowGradient<V>& gradient,
+                      bool has_target) {
+    Tile<scalar_t>& tile = tiles_[slot];
+    const int64_t classes = classes_, columns = classes + fake_column_;
+    const V label = labels_[slot];
+    for (int64_t k = 0; k < classes; ++k) {
+      V grad = at::vec::fmadd(tile[k], gradient.weight, gradient.constant);
+      // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
+      if (has_target) grad = grad + (gradient.target & (label == V(static_cast<T>(k))));
+      tile.set(k, grad);
+    }
+    if (fake_column_) tile.set(classes_, gradient.fake);
+    tile.store(group.grad(0, columns), group.rows, columns);
+  }
+
+  V label_is_fake(int slot, const Group<scalar_t>&) const { return labels_[slot] == V(static_cast<T>(classes_)); }
+
+  void store_labels(int slot, const Group<scalar_t>& group, int64_t* out) const {
+    T labels[kLanes<T>];
+    labels_[slot].store(labels);
+    for (int64_t lane = 0; lane < group.rows; ++lane) out[lane] = static_cast<int64_t>(labels[lane]);
   }
 
  private:
-  math::KPlus1Row<T> reduce(const T* x, T max, int64_t label, bool want_shifts, T* exps) const {
-    const int64_t classes = args_.classes;
-    const T shift = finite_shift(max);
-    const auto sums =
-        want_shifts ? exp_sums<true, false>(x, classes, shift, exps) : exp_sums<false, false>(x, classes, shift, exps);
-    const T fake = args_.fake_column ? x[classes] : T(0);
-    const T target = label == classes ? fake : x[label];
-    return {shift, sums.sum, sums.shifts, target - shift, fake - shift};
-  }
-
-  void store_gradient(const KPlus1Batch& batch, int64_t i, const math::KPlus1Row<T>& row,
-                      const math::Coefficients<T>& coefficients, int64_t label, const T* exps) const {
-    const int64_t classes = args_.classes;
-    const auto* grad_output = static_cast<const T*>(batch.grad_output);
-    const T upstream = grad_output == nullptr ? T(1) : grad_output[i * batch.grad_output_stride];
-    const auto gradient = math::kplus1_gradient(row, coefficients, classes, static_cast<T>(upstream * batch.scale));
-    auto* out = static_cast<scalar_t*>(batch.grad) + i * columns_;
-    store_scaled(exps, classes, gradient.weight, gradient.constant, out);
-    // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
-    if (coefficients.t != 0) {
-      out[label] = static_cast<scalar_t>(gradient.weight * exps[label] + gradient.constant + gradient.target);
+  // The lowest index that holds the maximum, or the first NaN, as torch.argmax.
+  V dynamic_labels(const Tile<scalar_t>& tile, const Group<scalar_t>& group, const V& max) const {
+    V label(T(0)), zero(T(0));
+    for (int64_t k = classes_ - 1; k >= 0; --k) {
+      const V x = tile[k];
+      label = math::select<V>(x == max, V(static_cast<T>(k)), label);
+      zero = at::vec::fmadd(x, V(T(0)), zero);
     }
-    if (args_.fake_column) out[classes] = static_cast<scalar_t>(gradient.fake);
+    if (zero.zero_mask() == (1 << kLanes<T>)-1) return label;
+    // A logit that is not finite.
+    T labels[kLanes<T>];
+    label.store(labels);
+    for (int64_t lane = 0; lane < group.rows; ++lane) {
+      labels[lane] = static_cast<T>(argmax(group.logits(lane), classes_));
+    }
+    return V::loadu(labels);
   }
 
-  void store_terms(int64_t i, const math::KPlus1Row<T>& row, int64_t label) const {
+  const int64_t classes_;
+  const bool fake_column_;
+  Tile<scalar_t> tiles_[kGroups];
+  V labels_[kGroups];
+};
+
+// A row after the other, across its columns. The exponentials of a group stay in L1 as far as they fit.
+template <typename scalar_t>
+class InColumns {
+ public:
+  using T = Computing<scalar_t>;
+  using V = Vec<T>;
+
+  static constexpr int kGroups = 1;
+
+  InColumns(const KPlus1Args& args, T* exps)
+      : classes_(args.classes), fake_column_(args.fake_column), exps_(exps), stride_(row_buffer_size<T>(classes_)) {}
+
+  static int64_t workspace_size(const KPlus1Args& args) {
+    return group_rows(args.classes) * row_buffer_size<T>(args.classes);
+  }
+  int64_t group_rows() const { return group_rows(classes_); }
+
+  math::KPlus1Row<V> reduce(int, const Group<scalar_t>& group, const Wanted& wanted) {
+    T max[kLanes<T>] = {}, excess[kLanes<T>] = {}, shifts[kLanes<T>] = {}, target[kLanes<T>] = {}, fake[kLanes<T>] = {};
+    for (int64_t lane = 0; lane < group.rows; ++lane) {
+      const scalar_t* x = group.logits(lane);
+      const T largest = row_max(x, classes_), shift = finite_shift(largest);
+      T* exps = wanted.grad ? exps_ + lane * stride_ : nullptr;
+      const auto take = [&](const auto& sums) {
+        excess[lane] = sums.excess();
+        shifts[lane] = static_cast<T>(sums.shifts);
+      };
+      const scalar_t* ahead = lane + 1 < group.rows ? group.logits(lane + 1) : x;
+      if (wanted.shifts) {
+        take(row_sums<true, false>(x, classes_, shift, exps, ahead, wanted.grad ? group.grad(lane, classes_ + fake_column_) : nullptr));
+      } else {
+        take(row_sums<false, false>(x, classes_, shift, exps, ahead, wanted.grad ? group.grad(lane, classes_ + fake_column_) : nullptr));
+      }
+      max[lane] = shift;
+      fake[lane] = (fake_column_ ? static_cast<T>(x[classes_]) : T(0)) - shift;
+      target[lane] = largest - shift;
+      if (group.batch->labels != nullptr) {
+        const int64_t label = labels_[lane] = group.label(lane);
+        target[lane] = label == classes_ ? fake[lane] : static_cast<T>(x[label]) - shift;
+      } else if (wanted.dynamic) {
+        labels_[lane] = excess[lane] == excess[lane] ? first_of(x, classes_, largest) : argmax(x, classes_);
+      }
+    }
+    return {V::loadu(max), V::loadu(excess), V::loadu(shifts), V::loadu(target), V::loadu(fake)};
+  }
+
+  void store_gradient(int, const Group<scalar_t>& group, const math::KPlus1RowGradient<V>& gradient, bool has_target) {
+    T weight[kLanes<T>], constant[kLanes<T>], target[kLanes<T>], fake[kLanes<T>];
+    gradient.weight.store(weight);
+    gradient.constant.store(constant);
+    gradient.target.store(target);
+    gradient.fake.store(fake);
+    for (int64_t lane = 0; lane < group.rows; ++lane) {
+      const T* exps = exps_ + lane * stride_;
+      scalar_t* out = group.grad(lane, classes_ + fake_column_);
+      const V w(weight[lane]), c(constant[lane]);
+      store_row(classes_, out, [&](int64_t k) { return at::vec::fmadd(V::loadu(exps + k), w, c); });
+      // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
+      const int64_t label = labels_[lane];
+      if (has_target && label < classes_) {
+        out[label] = static_cast<scalar_t>(weight[lane] * exps[label] + constant[lane] + target[lane]);
+      }
+      if (fake_column_) out[classes_] = static_cast<scalar_t>(fake[lane]);
+    }
+  }
+
+  V label_is_fake(int, const Group<scalar_t>& group) const {
+    T is_fake[kLanes<T>] = {};
+    for (int64_t lane = 0; lane < group.rows; ++lane) is_fake[lane] = labels_[lane] == classes_;
+    return V::loadu(is_fake) == V(T(1));
+  }
+
+  void store_labels(int, const Group<scalar_t>& group, int64_t* out) const { std::copy_n(labels_, group.rows, out); }
+
+ private:
+  static int64_t group_rows(int64_t classes) { return std::clamp<int64_t>(4096 / classes, 1, kLanes<T>); }
+
+  const int64_t classes_;
+  const bool fake_column_;
+  T* const exps_;
+  const int64_t stride_;
+  int64_t labels_[kLanes<T>];
+};
+
+template <typename scalar_t, typename Layout>
+class Kernel {
+ public:
+  using T = Computing<scalar_t>;
+  using V = Vec<T>;
+
+  Kernel(const KPlus1Args& args, T* workspace) : args_(args), layout_(args, workspace) {}
+
+  // Rows [begin, end) of a batch; returns the sum of their losses.
+  double run(const KPlus1Batch& batch, int64_t begin, int64_t end) {
+    const Wanted wanted{batch.labels == nullptr &&
+                            (args_.labels_out != nullptr || (batch.grad != nullptr && batch.coefficients.t != 0)),
+                        batch.coefficients.u != 0, batch.grad != nullptr};
+    const bool want_loss = batch.loss != nullptr || args_.total != nullptr;
+    V losses(T(0));  // a chunk is short enough for float
+    const int64_t group_rows = layout_.group_rows();
+    for (int64_t first = begin; first < end;) {
+      Group<scalar_t> groups[Layout::kGroups];
+      math::KPlus1Row<V> rows[Layout::kGroups];
+      int count = 0;
+      for (; count < Layout::kGroups && first < end; first += group_rows) {
+        groups[count] = {&batch, first, std::min(group_rows, end - first)};
+        rows[count] = layout_.reduce(count, groups[count], wanted);
+        ++count;
+      }
+      for (int i = 0; i < count; ++i) finish(i, groups[i], rows[i], want_loss, losses);
+    }
+    return sum_lanes(losses);
+  }
+
+ private:
+  // From the sums of a group to all that is wanted of it.
+  void finish(int slot, const Group<scalar_t>& group, const math::KPlus1Row<V>& row, bool want_loss, V& losses) {
+    const KPlus1Batch& batch = *group.batch;
+    auto coefficients = batch.coefficients.template as<V>();
+    if (batch.labels != nullptr && batch.max_label == args_.classes) {
+      coefficients = coefficients.targeting_fake(layout_.label_is_fake(slot, group));
+    }
+    if (want_loss) {
+      const V loss = math::kplus1_loss(row, coefficients, args_.classes);
+      if (batch.loss != nullptr) loss.store(static_cast<T*>(batch.loss) + group.first, static_cast<int>(group.rows));
+      losses = losses + first_lanes(loss, group.rows);
+    }
+    if (batch.grad != nullptr) {
+      const V scale = upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows);
+      const auto gradient = math::kplus1_gradient(row, coefficients, args_.classes, scale);
+      layout_.store_gradient(slot, group, gradient, batch.coefficients.t != 0);
+    }
+    if (args_.labels_out != nullptr) store_terms(slot, group, row);
+  }
+
+  void store_terms(int slot, const Group<scalar_t>& group, const math::KPlus1Row<V>& row) const {
     const auto terms = math::kplus1_terms(row);
-    static_cast<T*>(args_.labelgan)[i] = terms.labelgan;
-    static_cast<T*>(args_.auxiliary)[i] = terms.auxiliary;
-    args_.labels_out[i] = label;
+    terms.labelgan.store(static_cast<T*>(args_.labelgan) + group.first, static_cast<int>(group.rows));
+    terms.auxiliary.store(static_cast<T*>(args_.auxiliary) + group.first, static_cast<int>(group.rows));
+    layout_.store_labels(slot, group, args_.labels_out + group.first);
   }
 
   const KPlus1Args& args_;
-  const int64_t columns_;
+  Layout layout_;
 };
+
+// The chunks of both batches, one after the other.
+template <typename scalar_t, typename Layout>
+void run(const KPlus1Args& args) {
+  using T = Computing<scalar_t>;
+  const Chunks cut(args.classes + args.fake_column);
+  const int64_t first_chunks = cut.count(args.batch[0].rows);
+  const int64_t chunks = first_chunks + (args.batches == 2 ? cut.count(args.batch[1].rows) : 0);
+  ChunkSums sums(chunks);
+  const Workspace<T> workspace(Layout::workspace_size(args));
+  at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
+    Kernel<scalar_t, Layout> kernel(args, workspace.of_this_thread());
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const bool second = chunk >= first_chunks;
+      const KPlus1Batch& batch = args.batch[second];
+      const int64_t row = (second ? chunk - first_chunks : chunk) * cut.rows;
+      sums[chunk] = kernel.run(batch, row, std::min(row + cut.rows, batch.rows));
+    }
+  });
+  if (args.total == nullptr) return;
+  double total = args.batch[0].scale * sums.total(0, first_chunks);
+  if (args.batches == 2) total += args.batch[1].scale * sums.total(first_chunks, chunks);
+  *static_cast<T*>(args.total) = static_cast<T>(total);
+}
 
 }  // namespace
 
 void kplus1(const KPlus1Args& args) {
-  const int64_t columns = args.classes + args.fake_column;
-  const Chunks cut(columns);
-  const int64_t first_chunks = cut.count(args.batch[0].rows);
-  const int64_t chunks = first_chunks + (args.batches == 2 ? cut.count(args.batch[1].rows) : 0);
-  std::vector<double> sums(chunks);
-
   for_dtype(args.dtype, [&](auto zero) {
     using scalar_t = decltype(zero);
-    const Kernel<scalar_t> kernel(args);
-    at::parallel_for(0, chunks, cut.grain, [&](int64_t begin, int64_t end) {
-      auto values = row_buffer<Computing<scalar_t>>(columns), exps = row_buffer<Computing<scalar_t>>(columns);
-      for (int64_t chunk = begin; chunk < end; ++chunk) {
-        const bool second = chunk >= first_chunks;
-        const KPlus1Batch& batch = args.batch[second];
-        const int64_t row = (second ? chunk - first_chunks : chunk) * cut.rows;
-        sums[chunk] = kernel.run(batch, row, std::min(row + cut.rows, batch.rows), values.data(), exps.data());
-      }
-    });
-    if (args.total != nullptr) {
-      double total = 0;
-      for (int64_t b = 0, chunk = 0; b < args.batches; ++b) {
-        double sum = 0;
-        for (const int64_t end = b == 0 ? first_chunks : chunks; chunk < end; ++chunk) sum += sums[chunk];
-        total += args.batch[b].scale * sum;
-      }
-      using T = Computing<scalar_t>;
-      *static_cast<T*>(args.total) = static_cast<T>(total);
+    if (args.classes <= kLaneColumns) {
+      run<scalar_t, InLanes<scalar_t>>(args);
+    } else {
+      run<scalar_t, InColumns<scalar_t>>(args);
     }
   });
 }

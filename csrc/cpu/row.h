@@ -1,127 +1,66 @@
-// What the kernels do with one row of values in the computing type T: load, maximum, exponentials, store.
-// Anonymous namespace throughout: every instruction set needs its own copy.
+// What the kernels do with one row across its columns, a vector of columns at a time. For rows of many columns; short
+// ones fill no vector (lanes.h).
 #pragma once
 
-#include <ATen/Parallel.h>
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
-#include <type_traits>
-#include <vector>
 
-#include "args/common.h"
+#include "cpu/exp_sums.h"
+#include "cpu/vec.h"
 
 namespace amgan::cpu {
 namespace {
 
-template <typename T>
-using Vec = at::vec::Vectorized<T>;
-
-// The type in which a row of scalar_t is computed.
-template <typename scalar_t>
-using Computing = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
-
-template <typename F>
-void for_dtype(Dtype dtype, const F& f) {
-  switch (dtype) {
-    case Dtype::float32:
-      return f(float());
-    case Dtype::float64:
-      return f(double());
-    case Dtype::bfloat16:
-      return f(c10::BFloat16());
-    case Dtype::float16:
-      return f(c10::Half());
-  }
-}
-
-// The row in the computing type: the row itself, or a converted copy in the buffer.
-template <typename scalar_t>
-const Computing<scalar_t>* load_row(const scalar_t* row, int64_t n, Computing<scalar_t>* buffer) {
-  if constexpr (std::is_same_v<scalar_t, Computing<scalar_t>>) {
-    return row;
-  } else {
-    int64_t k = 0;
-    for (; k + Vec<scalar_t>::size() <= n; k += Vec<scalar_t>::size()) {
-      const auto [low, high] = at::vec::convert_to_float<scalar_t>(Vec<scalar_t>::loadu(row + k));
-      low.store(buffer + k);
-      high.store(buffer + k + Vec<float>::size());
-    }
-    for (; k < n; ++k) buffer[k] = static_cast<float>(row[k]);
-    return buffer;
-  }
-}
-
-// A buffer for values of one row. Whole vectors may be read and written past its end.
+// Room for one row of T that is read and written in whole vectors, and two past the end; the next begins on a cache
+// line.
 template <typename T>
 int64_t row_buffer_size(int64_t n) {
-  return n + 2 * Vec<T>::size();
+  constexpr int64_t line = std::max<int64_t>(Vec<T>::size(), 64 / sizeof(T));
+  return (n + line - 1) / line * line + 2 * line;
 }
 
-template <typename T>
-std::vector<T> row_buffer(int64_t n) {
-  return std::vector<T>(row_buffer_size<T>(n));
-}
-
-// out_k = weight * e_k + constant, rounded once; e is a row_buffer.
+// Without NaN: a row that holds one gives any of its values, and its sums below are NaN.
 template <typename scalar_t>
-void store_scaled(const Computing<scalar_t>* e, int64_t n, Computing<scalar_t> weight, Computing<scalar_t> constant,
-                  scalar_t* out) {
+Computing<scalar_t> row_max(const scalar_t* x, int64_t n) {
   using T = Computing<scalar_t>;
-  const Vec<T> w(weight), c(constant);
-  const auto scaled = [&](int64_t k) { return at::vec::fmadd(Vec<T>::loadu(e + k), w, c); };
-  const auto rounded = [&](int64_t k) {
-    if constexpr (std::is_same_v<scalar_t, T>) {
-      return scaled(k);
-    } else {
-      return at::vec::convert_from_float<scalar_t>(scaled(k), scaled(k + Vec<T>::size()));
-    }
-  };
-  int64_t k = 0;
-  for (; k + Vec<scalar_t>::size() <= n; k += Vec<scalar_t>::size()) rounded(k).store(out + k);
-  if (k < n) rounded(k).store(out + k, n - k);
-}
-
-// The vector at x + k, with `fill` in the lanes past the end.
-template <typename T>
-Vec<T> load_or(const T* x, int64_t k, int64_t n, T fill) {
-  if (k + Vec<T>::size() <= n) return Vec<T>::loadu(x + k);
-  return Vec<T>::set(Vec<T>(fill), Vec<T>::loadu(x + k, n - k), n - k);
-}
-
-// NaN if any element is NaN.
-template <typename T>
-T row_max(const T* x, int64_t n) {
   constexpr T lowest = -std::numeric_limits<T>::infinity();
   constexpr int64_t step = Vec<T>::size();
   Vec<T> even(lowest), odd(lowest);
   int64_t k = 0;
   for (; k + 2 * step <= n; k += 2 * step) {
-    even = at::vec::maximum(even, Vec<T>::loadu(x + k));
-    odd = at::vec::maximum(odd, Vec<T>::loadu(x + k + step));
+    even = larger(even, load_vec(x + k));
+    odd = larger(odd, load_vec(x + k + step));
   }
-  for (; k < n; k += step) even = at::vec::maximum(even, load_or(x, k, n, lowest));
-  return at::vec::vec_reduce_all<T>([](const Vec<T>& a, const Vec<T>& b) { return at::vec::maximum(a, b); },
-                                    at::vec::maximum(even, odd));
+  if (k + step <= n) {
+    even = larger(even, load_vec(x + k));
+    k += step;
+  }
+  if (k < n) odd = larger(odd, load_vec(x + k, n - k, lowest));
+  return max_lanes(larger(even, odd));
 }
 
-// The lowest index that holds the maximum, or the first NaN, as torch.argmax.
-template <typename T>
-int64_t first_of(const T* x, int64_t n, T max) {
-  constexpr int64_t step = 32;  // a block whose comparisons the compiler vectorises
-  const bool nan = max != max;
+// The lowest index that holds the maximum; the row has no NaN.
+template <typename scalar_t, typename T>
+int64_t first_of(const scalar_t* x, int64_t n, T max) {
+  constexpr int64_t step = Vec<T>::size();
+  const Vec<T> wanted(max);
   int64_t k = 0;
-  for (; k + step <= n; k += step) {
-    bool found = false;
-    for (int64_t j = 0; j < step; ++j) found |= nan ? x[k + j] != x[k + j] : x[k + j] == max;
-    if (found) break;
-  }
-  while (k < n - 1 && !(nan ? x[k] != x[k] : x[k] == max)) ++k;
+  // zero_mask has a bit for every lane that differs.
+  while (k + step <= n && (load_vec(x + k) == wanted).zero_mask() == (1 << step) - 1) k += step;
+  while (k < n - 1 && static_cast<T>(x[k]) != max) ++k;
   return k;
+}
+
+// As torch.argmax: the first NaN, or the lowest index of the maximum. For the rare rows that are not finite.
+template <typename scalar_t>
+int64_t argmax(const scalar_t* x, int64_t n) {
+  int64_t largest = 0;
+  for (int64_t k = 0; k < n; ++k) {
+    if (x[k] != x[k]) return k;
+    if (x[k] > x[largest]) largest = k;
+  }
+  return largest;
 }
 
 // A shift that keeps a row finite: its maximum, or 0 where every logit is -inf.
@@ -130,69 +69,55 @@ T finite_shift(T max) {
   return max == -std::numeric_limits<T>::infinity() ? T(0) : max;
 }
 
-// exp of values that are at most 0. exp_u20 errs by less than 4e-7 relative on [-80, 0] and is 0 from about -87 on; it
-// does not keep NaN, which exp_sums restores.
-inline Vec<float> exp_of(const Vec<float>& x) {
-  return x.exp_u20();
-}
-inline Vec<double> exp_of(const Vec<double>& x) {
-  return x.exp();
-}
-
-template <typename T>
-struct ExpSums {
-  T sum;       // sum exp(x_k - shift)
-  T shifts;    // sum (x_k - shift)
-  T weighted;  // sum (x_k - shift) exp(x_k - shift), a logit of -inf counting 0
-};
-
-// One exponential per element; kept in e, a row_buffer, unless that is null. A shift that is NaN or +inf makes the sums
-// NaN.
-template <bool want_shifts, bool want_weighted, typename T>
-ExpSums<T> exp_sums(const T* x, int64_t n, T shift, T* e) {
-  constexpr T infinity = std::numeric_limits<T>::infinity();
+// The sums of a row; its exponentials stay in e, a row buffer, unless that is null. The row at `ahead` is fetched into
+// the second-level cache meanwhile.
+template <bool want_shifts, bool want_weighted, typename scalar_t>
+RowTotals<Computing<scalar_t>> row_sums(const scalar_t* x, int64_t n, Computing<scalar_t> shift, Computing<scalar_t>* e,
+                                        const scalar_t* ahead, scalar_t* out) {
+  using T = Computing<scalar_t>;
   constexpr int64_t step = Vec<T>::size();
-  const Vec<T> shift_v(shift), lowest(std::numeric_limits<T>::lowest());
-  Vec<T> sum(T(0)), shifts(T(0)), weighted(T(0));
-  const auto add = [&](const Vec<T>& shifted) {
-    const Vec<T> value = exp_of(shifted);
-    sum = sum + value;
-    if constexpr (want_weighted) weighted = at::vec::fmadd(at::vec::maximum(shifted, lowest), value, weighted);
-    return value;
-  };
-  int64_t k = 0;
-  for (; k + step <= n; k += step) {
-    const Vec<T> shifted = Vec<T>::loadu(x + k) - shift_v;
-    if constexpr (want_shifts) shifts = shifts + shifted;
-    const Vec<T> value = add(shifted);
-    if (e != nullptr) value.store(e + k);
+  const Vec<T> shift_v(shift);
+  RowTotals<T> totals;
+  for (int64_t begin = 0; begin < n; begin += kColumnBlock) {
+    ExpSums<T, want_shifts, want_weighted> sums;
+    const int64_t end = std::min(begin + kColumnBlock, n);
+    int64_t k = begin;
+    for (; k + step <= end; k += step) {
+      __builtin_prefetch(ahead + k, 0, 2);
+      if (out != nullptr) __builtin_prefetch(out + k, 1, 2);
+      const Vec<T> value = sums.add(load_vec(x + k) - shift_v);
+      if (e != nullptr) value.store(e + k);
+    }
+    if (k < end) {
+      const Vec<T> logits = load_vec(x + k, end - k, -std::numeric_limits<T>::infinity());
+      const Vec<T> value = sums.add_last(logits - shift_v, end - k);
+      if (e != nullptr) value.store(e + k);
+    }
+    totals.add(sums);
   }
-  if (k < n) {
-    const Vec<T> value = add(load_or(x, k, n, -infinity) - shift_v);
-    if constexpr (want_shifts) shifts = shifts + load_or(x, k, n, shift) - shift_v;
-    if (e != nullptr) value.store(e + k);
-  }
-  const auto total = [](const Vec<T>& v) {
-    return at::vec::vec_reduce_all<T>([](const Vec<T>& a, const Vec<T>& b) { return a + b; }, v);
-  };
-  const T spoil = std::isfinite(shift) ? T(0) : std::numeric_limits<T>::quiet_NaN();
-  return {total(sum) + spoil, total(shifts) + spoil, total(weighted) + spoil};
+  return totals;
 }
 
-// Rows are summed in chunks whose bounds depend on the shape alone: any number of threads gives the same bits.
-struct Chunks {
-  int64_t rows;   // per chunk
-  int64_t grain;  // chunks that are worth a thread of their own
-
-  explicit Chunks(int64_t columns)
-      : rows(std::clamp<int64_t>(16384 / columns, 1, 256)),
-        grain(std::max<int64_t>(kElementsPerThread / (rows * columns), 1)) {}
-
-  int64_t count(int64_t total_rows) const { return (total_rows + rows - 1) / rows; }
-
-  // Fewer elements than this take less time than waking a thread.
-  static constexpr int64_t kElementsPerThread = 32768;
-};
+// Stores f(k), the vector at column k, rounded once; f is asked for whole vectors past the end of the row, too.
+template <typename scalar_t, typename F>
+void store_row(int64_t n, scalar_t* out, const F& f) {
+  using T = Computing<scalar_t>;
+  const auto rounded = [&](int64_t k) {
+    if constexpr (std::is_same_v<scalar_t, T>) {
+      return f(k);
+    } else {
+      return at::vec::convert_from_float<scalar_t>(f(k), f(k + Vec<T>::size()));
+    }
+  };
+  constexpr int64_t step = Vec<scalar_t>::size();
+  // Rows of odd length begin anywhere: a store across two cache lines costs more than one partial vector up to the
+  // next.
+  const int64_t past = reinterpret_cast<uintptr_t>(out) % sizeof(Vec<scalar_t>) / sizeof(scalar_t);
+  int64_t k = past == 0 ? 0 : std::min(step - past, n);
+  if (k > 0) rounded(0).store(out, static_cast<int>(k));
+  for (; k + step <= n; k += step) rounded(k).store(out + k);
+  if (k < n) rounded(k).store(out + k, static_cast<int>(n - k));
+}
 
 }  // namespace
 }  // namespace amgan::cpu

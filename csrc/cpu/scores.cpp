@@ -1,14 +1,17 @@
-// Score sums on the CPU. The logits are read from memory once: four rows at a time are turned into probabilities
-// in L1, then added to the column sums in float64, which are loaded and stored once per four rows.
+// Score sums on the CPU. The logits are read from memory once. float is added up over kFlushRows rows at most, then
+// double: the rounding of so short sums averages out over many.
 #include "args/scores.h"
 
+#include <vector>
+
+#include "cpu/chunks.h"
+#include "cpu/exp_sums.h"
+#include "cpu/lanes.h"
 #include "cpu/row.h"
 #include "math/entropy.h"
 
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
-
-constexpr int kGroup = 4;  // rows per pass over the column sums
 
 struct Sums {
   double* entropy;   // [1]
@@ -17,92 +20,308 @@ struct Sums {
   double* log_prob;  // [K]
 };
 
-// The rows of a group: log p_k = log_prob[k] - log_shift.
-template <typename T>
-struct Group {
-  const T* prob[kGroup];
-  const T* log_prob[kGroup];
-  double log_shift[kGroup];
+// Rows first, first + step, ... of the input, `count` of them: those of one block, or some of those.
+struct Rows {
+  int64_t first, step, count;
 };
 
-template <int rows, typename T>
-void add_columns(const Group<T>& group, int64_t classes, const Sums& sums) {
-  for (int64_t k = 0; k < classes; ++k) {
-    double prob = 0, prob_sq = 0, log_prob = 0;
-    for (int j = 0; j < rows; ++j) {
-      const double p = group.prob[j][k];
-      prob += p;
-      prob_sq += p * p;
-      log_prob += group.log_prob[j][k] - group.log_shift[j];
-    }
-    sums.prob[k] += prob;
-    sums.prob_sq[k] += prob_sq;
-    sums.log_prob[k] += log_prob;
-  }
-}
+// --- Rows across their columns.
+
+constexpr int kGroup = 4;            // rows that go through the columns together
+constexpr int64_t kFlushRows = 128;  // that that are added up in float
 
 template <typename scalar_t>
-class Kernel {
+class InColumns {
  public:
   using T = Computing<scalar_t>;
+  using V = Vec<T>;
 
-  explicit Kernel(const ScoresArgs& args)
-      : args_(args), stride_(row_buffer_size<T>(args.classes)), values_(kGroup * stride_), probs_(kGroup * stride_) {}
+  InColumns(const ScoresArgs& args, T* workspace)
+      : args_(args),
+        stride_(row_buffer_size<T>(args.classes)),
+        values_(workspace),
+        prob_(values_ + kGroup * stride_),
+        prob_sq_(prob_ + stride_),
+        log_prob_(prob_sq_ + stride_) {}
 
-  // Rows first, first + step, ... below end.
-  void run(int64_t first, int64_t end, int64_t step, const Sums& sums) {
-    Group<T> group;
-    int filled = 0;
-    for (int64_t i = first; i < end; i += step) {
-      *sums.entropy += args_.probabilities ? take_probabilities(i, filled, group) : take_logits(i, filled, group);
-      if (++filled == kGroup) {
-        add_columns<kGroup>(group, args_.classes, sums);
-        filled = 0;
+  static int64_t workspace_size(const ScoresArgs& args) { return (kGroup + 3) * row_buffer_size<T>(args.classes); }
+
+  void add(const Rows& rows, const Sums& sums) {
+    std::fill_n(prob_, 3 * stride_, T(0));
+    const int64_t stride = rows.step * args_.row_stride;
+    const auto row = [&](int64_t i) {
+      return static_cast<const scalar_t*>(args_.input) + rows.first * args_.row_stride + i * stride;
+    };
+    T max[kGroup];
+    bool know_max = false;
+    double log_sums = 0;
+    for (int64_t i = 0; i < rows.count;) {
+      if (rows.count - i >= kGroup) {
+        if (!know_max) find_max<kGroup>(row(i), stride, max);
+        // Whole groups follow at these distances, or none and the group stands in for itself.
+        const int64_t next = i + 2 * kGroup <= rows.count ? kGroup * stride : 0;
+        const int64_t ahead = i + 3 * kGroup <= rows.count ? 2 * kGroup * stride : next;
+        add_group<kGroup>(row(i), stride, next, ahead, max, sums, log_sums);
+        know_max = next != 0;
+        i += kGroup;
+      } else {
+        find_max<1>(row(i), stride, max);
+        add_group<1>(row(i), stride, 0, 0, max, sums, log_sums);
+        i += 1;
       }
+      if (i % kFlushRows == 0 || i >= rows.count) flush(sums);
     }
-    for (int j = 0; j < filled; ++j) {
-      const Group<T> last{{group.prob[j]}, {group.log_prob[j]}, {group.log_shift[j]}};
-      add_columns<1>(last, args_.classes, sums);
-    }
+    for (int64_t k = 0; k < args_.classes; ++k) sums.log_prob[k] -= log_sums;
   }
 
  private:
-  const T* row(int64_t i, int slot) {
-    const auto* input = static_cast<const scalar_t*>(args_.input) + i * args_.row_stride;
-    return load_row(input, args_.classes, values_.data() + slot * stride_);
+  template <int rows>
+  void find_max(const scalar_t* x, int64_t stride, T* max) const {
+    for (int j = 0; j < rows; ++j) max[j] = row_max(x + j * stride, args_.classes);
   }
 
-  // Both return the entropy of row i.
-  double take_logits(int64_t i, int slot, Group<T>& group) {
-    const T* x = row(i, slot);
-    T* prob = probs_.data() + slot * stride_;
-    const T shift = finite_shift(row_max(x, args_.classes));
-    const auto sums = exp_sums<false, true>(x, args_.classes, shift, prob);
-    const auto terms = math::entropy_terms<T>({shift, sums.sum, sums.weighted});
-    store_scaled(prob, args_.classes, terms.inverse_sum, T(0), prob);
-    group.prob[slot] = prob;
-    group.log_prob[slot] = x;
-    group.log_shift[slot] = static_cast<double>(shift) + static_cast<double>(terms.log_sum);
-    return terms.entropy;
-  }
-
-  double take_probabilities(int64_t i, int slot, Group<T>& group) {
-    const T* prob = row(i, slot);
-    T* log_prob = probs_.data() + slot * stride_;
-    double entropy = 0;
-    for (int64_t k = 0; k < args_.classes; ++k) {
-      log_prob[k] = std::log(prob[k]);
-      entropy -= math::times_prob(log_prob[k], prob[k]);
+  template <int rows>
+  void add_group(const scalar_t* x, int64_t stride, int64_t next, int64_t ahead, T* max, const Sums& sums,
+                 double& log_sums) {
+    T inverse[kLanes<T>] = {};
+    if (args_.probabilities) {
+      *sums.entropy += take_probabilities<rows>(x, stride);
+      std::fill_n(inverse, rows, T(1));
+    } else {
+      const auto terms = take_logits<rows>(x, stride, next, ahead, max);
+      T entropy[kLanes<T>], log_sum[kLanes<T>];
+      terms.inverse_sum.store(inverse);
+      terms.entropy.store(entropy);
+      terms.log_sum.store(log_sum);
+      for (int j = 0; j < rows; ++j) {
+        *sums.entropy += entropy[j];
+        log_sums += log_sum[j];
+      }
     }
-    group.prob[slot] = prob;
-    group.log_prob[slot] = log_prob;
-    group.log_shift[slot] = 0;
+    add_probabilities<rows>(inverse);
+  }
+
+  // Leaves the exponentials in values_ and adds x - max to log_prob_; returns the terms of the rows, a lane each. The
+  // exponentials keep the processor busy, so the loads of what comes cost nothing here: the rows `next` to these for
+  // their maxima, which replace those in max, and the ones `ahead` into the second-level cache.
+  template <int rows>
+  math::EntropyTerms<V> take_logits(const scalar_t* x, int64_t stride, int64_t next, int64_t ahead, T* max) {
+    constexpr int64_t step = kLanes<T>;
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    V shift[rows], next_max[rows];
+    for (int j = 0; j < rows; ++j) {
+      shift[j] = V(finite_shift(max[j]));
+      next_max[j] = V(lowest);
+    }
+    RowTotals<T> totals[rows];
+    for (int64_t begin = 0; begin < args_.classes; begin += kColumnBlock) {
+      ExpSums<T, false, true> exp_sums[rows];
+      const int64_t end = std::min(begin + kColumnBlock, args_.classes);
+      int64_t k = begin;
+      for (; k + step <= end; k += step) {
+        V shifted_sum = V::loadu(log_prob_ + k);
+        unrolled<rows>([&](auto j) {
+          const scalar_t* at = x + j * stride + k;
+          __builtin_prefetch(at + ahead, 0, 2);
+          next_max[j] = larger(next_max[j], load_vec(at + next));
+          const V shifted = load_vec(at) - shift[j];
+          shifted_sum = shifted_sum + shifted;
+          exp_sums[j].add(shifted).store(values_ + j * stride_ + k);
+        });
+        shifted_sum.store(log_prob_ + k);
+      }
+      if (k < end) {
+        V shifted_sum = V::loadu(log_prob_ + k);
+        unrolled<rows>([&](auto j) {
+          const scalar_t* at = x + j * stride + k;
+          next_max[j] = larger(next_max[j], load_vec(at + next, end - k, lowest));
+          const V shifted = load_vec(at, end - k, lowest) - shift[j];
+          shifted_sum = shifted_sum + shifted;
+          exp_sums[j].add(shifted).store(values_ + j * stride_ + k);
+        });
+        shifted_sum.store(log_prob_ + k);
+      }
+      unrolled<rows>([&](auto j) { totals[j].add(exp_sums[j]); });
+    }
+    T excess[kLanes<T>] = {}, weighted[kLanes<T>] = {};
+    for (int j = 0; j < rows; ++j) {
+      max[j] = max_lanes(next_max[j]);
+      excess[j] = totals[j].excess();
+      weighted[j] = static_cast<T>(totals[j].weighted);
+    }
+    return math::entropy_terms<V>({V(T(0)), V::loadu(excess), V::loadu(weighted)});
+  }
+
+  // Leaves the probabilities in values_ and adds their logarithms to log_prob_; returns the sum of the entropies.
+  template <int rows>
+  double take_probabilities(const scalar_t* x, int64_t stride) {
+    double entropy = 0;
+    for (int j = 0; j < rows; ++j) {
+      T* values = values_ + j * stride_;
+      for (int64_t begin = 0; begin < args_.classes; begin += kColumnBlock) {
+        const int64_t end = std::min(begin + kColumnBlock, args_.classes);
+        V of_block(T(0));
+        for (int64_t k = begin; k < end; k += kLanes<T>) {
+          const V p = k + kLanes<T> <= end ? load_vec(x + j * stride + k) : load_vec(x + j * stride + k, end - k, T(0));
+          const V log_prob = p.log();
+          of_block = of_block - math::times_prob<V>(log_prob, p);
+          p.store(values + k);
+          (V::loadu(log_prob_ + k) + log_prob).store(log_prob_ + k);
+        }
+        entropy += sum_lanes(of_block);
+      }
+    }
     return entropy;
   }
 
+  template <int rows>
+  void add_probabilities(const T* inverse) {
+    for (int64_t k = 0; k < args_.classes; k += kLanes<T>) {
+      V prob = V::loadu(prob_ + k), prob_sq = V::loadu(prob_sq_ + k);
+      for (int j = 0; j < rows; ++j) {
+        const V p = V::loadu(values_ + j * stride_ + k) * V(inverse[j]);
+        prob = prob + p;
+        prob_sq = at::vec::fmadd(p, p, prob_sq);
+      }
+      prob.store(prob_ + k);
+      prob_sq.store(prob_sq_ + k);
+    }
+  }
+
+  void flush(const Sums& sums) {
+    const auto move = [&](T* from, double* to) {
+      for (int64_t k = 0; k < args_.classes; ++k) to[k] += from[k];
+      std::fill_n(from, stride_, T(0));
+    };
+    move(prob_, sums.prob);
+    move(prob_sq_, sums.prob_sq);
+    move(log_prob_, sums.log_prob);
+  }
+
   const ScoresArgs& args_;
-  const int64_t stride_;  // of the row buffers, one a slot
-  std::vector<T> values_, probs_;
+  const int64_t stride_;  // of the row buffers
+  T *const values_, *const prob_, *const prob_sq_, *const log_prob_;
+};
+
+// --- One row a lane.
+
+template <typename scalar_t>
+class InLanes {
+ public:
+  using T = Computing<scalar_t>;
+  using V = Vec<T>;
+
+  InLanes(const ScoresArgs& args, T*) : args_(args) {}
+
+  static int64_t workspace_size(const ScoresArgs&) { return 0; }
+
+  void add(const Rows& rows, const Sums& sums) {
+    constexpr int64_t step = kTiles * kLanes<T>;
+    std::fill_n(columns_, 3 * kLanes<T> * args_.classes, T(0));
+    entropies_ = log_sums_ = V(T(0));
+    double log_sums = 0;
+    int64_t pending = 0;
+    for (int64_t i = 0; i < rows.count; i += step) {
+      add_tiles({rows.first + i * rows.step, rows.step, std::min(step, rows.count - i)});
+      if (++pending == kFlush || i + step >= rows.count) {
+        flush(sums, log_sums);
+        pending = 0;
+      }
+    }
+    for (int64_t k = 0; k < args_.classes; ++k) sums.log_prob[k] -= log_sums;
+  }
+
+ private:
+  static constexpr int64_t kTiles = 4;  // that go through the columns together
+  static constexpr int64_t kFlush = 4;  // groups of tiles that are added up in float
+
+  void add_tiles(const Rows& rows) {
+    const int64_t classes = args_.classes;
+    const int64_t tiles = (rows.count + kLanes<T> - 1) / kLanes<T>;
+    V shift[kTiles], inverse[kTiles];
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t done = t * kLanes<T>;
+      const auto* input =
+          static_cast<const scalar_t*>(args_.input) + (rows.first + done * rows.step) * args_.row_stride;
+      logits_[t].load(input, rows.step * args_.row_stride, std::min(kLanes<T>, rows.count - done), classes);
+    }
+    if (args_.probabilities) {
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t n = std::min(kLanes<T>, rows.count - t * kLanes<T>);
+        entropies_ = entropies_ + first_lanes(take_probabilities(t, n), n);
+        shift[t] = V(T(0));
+        inverse[t] = V(T(1));
+      }
+    } else {
+      math::EntropyRow<V> row[kTiles];
+      for (int64_t t = 0; t < tiles; ++t) row[t] = take_logits(t);
+      // By themselves: the long chain of instructions of one logarithm overlaps with that of the next.
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t n = std::min(kLanes<T>, rows.count - t * kLanes<T>);
+        const auto terms = math::entropy_terms<V>(row[t]);
+        shift[t] = row[t].max;
+        inverse[t] = first_lanes(terms.inverse_sum, n);  // lanes without a row count nothing
+        entropies_ = entropies_ + first_lanes(terms.entropy, n);
+        log_sums_ = log_sums_ + first_lanes(terms.log_sum, n);
+      }
+    }
+    for (int64_t k = 0; k < classes; ++k) {
+      T* at = columns_ + k * 3 * kLanes<T>;
+      V prob = V::loadu(at), prob_sq = V::loadu(at + kLanes<T>), log_prob = V::loadu(at + 2 * kLanes<T>);
+      for (int64_t t = 0; t < tiles; ++t) {
+        const V p = values_[t][k] * inverse[t];
+        prob = prob + p;
+        prob_sq = at::vec::fmadd(p, p, prob_sq);
+        log_prob = log_prob + (logits_[t][k] - shift[t]);
+      }
+      prob.store(at);
+      prob_sq.store(at + kLanes<T>);
+      log_prob.store(at + 2 * kLanes<T>);
+    }
+  }
+
+  // Leaves the exponentials of a tile in values_.
+  math::EntropyRow<V> take_logits(int64_t t) {
+    const int64_t classes = args_.classes;
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    V max(lowest);
+    for (int64_t k = 0; k < classes; ++k) max = larger(max, logits_[t][k]);
+    const V shift = math::select<V>(max == V(lowest), V(T(0)), max);
+    ExpSums<T, false, true> sums;
+    for (int64_t k = 0; k < classes; ++k) values_[t].set(k, sums.add(logits_[t][k] - shift));
+    return {shift, sums.excess(), sums.weighted};
+  }
+
+  // Leaves the probabilities of a tile in values_ and their logarithms in logits_; returns the entropies.
+  V take_probabilities(int64_t t, int64_t rows) {
+    V entropy(T(0));
+    for (int64_t k = 0; k < args_.classes; ++k) {
+      const V p = logits_[t][k], log_prob = p.log();
+      entropy = entropy - math::times_prob<V>(log_prob, p);
+      values_[t].set(k, p);
+      logits_[t].set(k, first_lanes(log_prob, rows));
+    }
+    return entropy;
+  }
+
+  void flush(const Sums& sums, double& log_sums) {
+    *sums.entropy += sum_lanes(entropies_);
+    log_sums += sum_lanes(log_sums_);
+    entropies_ = log_sums_ = V(T(0));
+    for (int64_t k = 0; k < args_.classes; ++k) {
+      T* at = columns_ + k * 3 * kLanes<T>;
+      double* const to[] = {sums.prob + k, sums.prob_sq + k, sums.log_prob + k};
+      for (int s = 0; s < 3; ++s) {
+        *to[s] += sum_lanes(V::loadu(at + s * kLanes<T>));
+        V(T(0)).store(at + s * kLanes<T>);
+      }
+    }
+  }
+
+  const ScoresArgs& args_;
+  Tile<scalar_t> logits_[kTiles], values_[kTiles];
+  V entropies_, log_sums_;
+  alignas(64) T columns_[3 * kLaneColumns * kLanes<T>];  // per column the sums of p, p^2 and log p, a lane each
 };
 
 // A block whose rows are many is cut into chunks, each summed by itself; how many depends on the shape alone.
@@ -111,9 +330,8 @@ int64_t chunks_per_block(const ScoresArgs& args) {
   return std::clamp<int64_t>(rows * args.classes / 65536, 1, std::max<int64_t>(64 / args.blocks, 1));
 }
 
-}  // namespace
-
-void scores(const ScoresArgs& args) {
+template <typename scalar_t, typename Layout>
+void run(const ScoresArgs& args) {
   const int64_t classes = args.classes, blocks = args.blocks, chunks = chunks_per_block(args);
   const int64_t size = 3 * classes + 1;
   std::vector<double> partial(chunks > 1 ? blocks * chunks * size : 0);
@@ -135,36 +353,47 @@ void scores(const ScoresArgs& args) {
     return std::max<int64_t>((args.rows - first_row(block) + blocks - 1) / blocks, 0);
   };
 
+  const Workspace<Computing<scalar_t>> workspace(Layout::workspace_size(args));
   const int64_t elements_per_item = std::max<int64_t>(args.rows * classes / (blocks * chunks), 1);
-  const int64_t grain = std::max<int64_t>(Chunks::kElementsPerThread / elements_per_item, 1);
-  for_dtype(args.dtype, [&](auto zero) {
-    at::parallel_for(0, blocks * chunks, grain, [&](int64_t begin, int64_t end) {
-      Kernel<decltype(zero)> kernel(args);
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t block = item / chunks, chunk = item % chunks, rows = rows_of(block);
-        const int64_t from = rows * chunk / chunks, to = rows * (chunk + 1) / chunks;
-        kernel.run(first_row(block) + from * blocks, first_row(block) + to * blocks, blocks, chunk_sums(item));
-      }
-    });
+  const int64_t grain = std::max<int64_t>(kElementsPerThread / elements_per_item, 1);
+  at::parallel_for(0, blocks * chunks, grain, [&](int64_t begin, int64_t end) {
+    Layout layout(args, workspace.of_this_thread());
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t block = item / chunks, chunk = item % chunks, rows = rows_of(block);
+      const int64_t from = rows * chunk / chunks, to = rows * (chunk + 1) / chunks;
+      layout.add({first_row(block) + from * blocks, blocks, to - from}, chunk_sums(item));
+    }
   });
 
-  at::parallel_for(0, blocks, std::max<int64_t>(Chunks::kElementsPerThread / classes, 1),
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t block = begin; block < end; ++block) {
-                       args.count[block] = static_cast<double>(rows_of(block));
-                       if (chunks == 1) continue;
-                       const Sums into = block_sums(block);
-                       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-                         const Sums from = chunk_sums(block * chunks + chunk);
-                         *into.entropy += *from.entropy;
-                         for (int64_t k = 0; k < classes; ++k) {
-                           into.prob[k] += from.prob[k];
-                           into.prob_sq[k] += from.prob_sq[k];
-                           into.log_prob[k] += from.log_prob[k];
-                         }
-                       }
-                     }
-                   });
+  at::parallel_for(0, blocks, std::max<int64_t>(kElementsPerThread / classes, 1), [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      args.count[block] = static_cast<double>(rows_of(block));
+      if (chunks == 1) continue;
+      const Sums into = block_sums(block);
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        const Sums from = chunk_sums(block * chunks + chunk);
+        *into.entropy += *from.entropy;
+        for (int64_t k = 0; k < classes; ++k) {
+          into.prob[k] += from.prob[k];
+          into.prob_sq[k] += from.prob_sq[k];
+          into.log_prob[k] += from.log_prob[k];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void scores(const ScoresArgs& args) {
+  for_dtype(args.dtype, [&](auto zero) {
+    using scalar_t = decltype(zero);
+    if (args.classes <= kLaneColumns) {
+      run<scalar_t, InLanes<scalar_t>>(args);
+    } else {
+      run<scalar_t, InColumns<scalar_t>>(args);
+    }
+  });
 }
 
 }  // namespace amgan::cpu::CPU_CAPABILITY

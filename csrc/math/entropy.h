@@ -2,17 +2,18 @@
 //
 //   H = log s - q/s        log p_k = x_k - log s        dH/dl_k = -p_k (log p_k + H)
 //
-// The shift matters: at logits of 1e4 the unshifted logsumexp - sum p*l errs by 1e-3 in float32.
+// The shift matters: at logits of 1e4 the unshifted logsumexp - sum p*l errs by 1e-3 in float32. Both terms of H are
+// non-negative, so with an accurate s - 1 a small H is relatively accurate, too.
 #pragma once
 
-#include "math/portable.h"
+#include "math/softmax.h"
 
 AMGAN_MATH_BEGIN
 
 template <typename T>
 struct EntropyRow {
   T max;       // largest logit
-  T sum;       // s
+  T excess;    // s - 1
   T weighted;  // q; a logit of -inf contributes 0
 };
 
@@ -29,22 +30,21 @@ struct EntropyTerms {
 
 template <typename T>
 AMGAN_INLINE EntropyTerms<T> entropy_terms(const EntropyRow<T>& row) {
-  using std::log;
-  const T log_s = log(row.sum);
-  const T inverse = T(1) / row.sum;
+  const T log_s = Functions<T>::log1p(row.excess);
+  const T inverse = T(1) / (T(1) + row.excess);
   return {log_s, inverse, log_s - row.weighted * inverse};
 }
 
 // x * p, with 0 where p = 0, also at x = -inf.
 template <typename T>
 AMGAN_INLINE T times_prob(T x, T p) {
-  return p == 0 ? T(0) : x * p;
+  return select<T>(p == T(0), T(0), x * p);
 }
 
 // dH/dl_k, at shifted logit x with e = exp(x).
 template <typename T>
 AMGAN_INLINE T entropy_gradient(const EntropyTerms<T>& terms, T x, T e) {
-  return -times_prob(terms.log_prob(x) + terms.entropy, terms.prob(e));
+  return T(0) - times_prob<T>(terms.log_prob(x) + terms.entropy, terms.prob(e));
 }
 
 AMGAN_MATH_END

@@ -16,7 +16,7 @@
 // (again without a difference of nearly equal numbers: r = -a leaves -a*D_f*C_k, f = a leaves -a*D_r).
 #pragma once
 
-#include "math/portable.h"
+#include "math/softmax.h"
 
 AMGAN_MATH_BEGIN
 
@@ -25,12 +25,15 @@ struct Coefficients {
   T a, r, t, f, u;
   T z;  // a + r - t - f - u, taken in double: in float its rounding error would be multiplied by R
 
-  // A row whose label is the generated class: the target term l_y is l_f.
-  AMGAN_INLINE Coefficients targeting_fake() const { return {a, r, T(0), f + t, u, z}; }
-
   template <typename U>
   AMGAN_INLINE Coefficients<U> as() const {
     return {U(a), U(r), U(t), U(f), U(u), U(z)};
+  }
+
+  // Those of a row whose label may be the generated class: its target term l_y is l_f.
+  template <typename Mask>
+  AMGAN_INLINE Coefficients targeting_fake(const Mask& label_is_fake) const {
+    return {a, r, select<T>(label_is_fake, T(0), t), select<T>(label_is_fake, f + t, f), u, z};
   }
 };
 
@@ -43,7 +46,7 @@ inline Coefficients<double> make_coefficients(double a, double r, double t, doub
 template <typename T>
 struct KPlus1Row {
   T max;     // the largest real logit; 0 where all of them are -inf, so that the shifts stay finite
-  T sum;     // sum_k exp(l_k - max)
+  T excess;  // sum_k exp(l_k - max), less 1
   T shifts;  // sum_k (l_k - max); read only where u != 0
   T target;  // l_y - max; read only where t != 0
   T fake;    // l_f - max
@@ -55,15 +58,14 @@ struct FakeGap {
   T softplus, softplus_neg, prob_fake, prob_real;
 
   AMGAN_INLINE explicit FakeGap(T d) {
-    using std::exp;
-    using std::log1p;
-    const T e = exp(d < 0 ? d : -d);  // d = NaN passes through
-    const T small = log1p(e);
-    const T scale = T(1) / (T(1) + e);
-    softplus = d > 0 ? d + small : small;
-    softplus_neg = d > 0 ? small : small - d;
-    prob_fake = d > 0 ? scale : e * scale;
-    prob_real = d > 0 ? e * scale : scale;
+    const T zero(0), one(1);
+    const T e = Functions<T>::exp(select<T>(d < zero, d, zero - d));  // d = NaN passes through
+    const T small = Functions<T>::log1p(e);
+    const T scale = one / (one + e);
+    softplus = select<T>(d > zero, d + small, small);
+    softplus_neg = select<T>(d > zero, small, small - d);
+    prob_fake = select<T>(d > zero, scale, e * scale);
+    prob_real = select<T>(d > zero, e * scale, scale);
   }
 };
 
@@ -76,34 +78,41 @@ struct KPlus1RowTerms {
 
 template <typename T>
 AMGAN_INLINE T log_sum(const KPlus1Row<T>& row) {
-  using std::log;
-  return log(row.sum);  // R - max
+  return Functions<T>::log1p(row.excess);  // R - max
 }
 
 // R - l for a shifted logit, or mean of logits. One of -inf is infinitely far below, also where R itself is -inf.
 template <typename T>
 AMGAN_INLINE T below_log_sum(T log_s, T shifted) {
-  return shifted == T(-INFINITY) ? -shifted : log_s - shifted;
+  return select<T>(shifted == T(-INFINITY), T(0) - shifted, log_s - shifted);
 }
 
 template <typename T>
 AMGAN_INLINE KPlus1RowTerms<T> kplus1_terms(const KPlus1Row<T>& row) {
   const T log_s = log_sum(row);
-  return {FakeGap<T>(row.fake - log_s).softplus, below_log_sum(log_s, row.target)};
+  return {FakeGap<T>(row.fake - log_s).softplus, below_log_sum<T>(log_s, row.target)};
+}
+
+// An infinite term with coefficient 0 is absent; a NaN stays, so that no NaN logit is lost.
+template <typename T>
+AMGAN_INLINE T times_coefficient(T c, T term) {
+  return select<T>(c == T(0), select<T>(term == term, T(0), term), c * term);
+}
+
+// A term with coefficient 0 is absent, whatever its value.
+template <typename T>
+AMGAN_INLINE T or_absent(T c, T term) {
+  return select<T>(c == T(0), T(0), c * term);
 }
 
 template <typename T>
 AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes) {
   const T log_s = log_sum(row);
   const FakeGap<T> gap(row.fake - log_s);
-  // An infinite term with coefficient 0 is absent; a NaN stays, so that no NaN logit is lost.
-  const T on_gap = c.a - c.f;
-  T loss = (c.f == 0 && gap.softplus_neg == gap.softplus_neg ? T(0) : c.f * gap.softplus_neg);
-  loss += (on_gap == 0 && gap.softplus == gap.softplus ? T(0) : on_gap * gap.softplus);
-  if (c.t != 0) loss += c.t * below_log_sum(log_s, row.target);
-  if (c.u != 0) loss += c.u * below_log_sum(log_s, row.shifts / T(classes));
-  if (c.z != 0) loss += c.z * (row.max + log_s);
-  return loss;
+  const T count(static_cast<float>(classes));
+  return times_coefficient<T>(c.f, gap.softplus_neg) + times_coefficient<T>(c.a - c.f, gap.softplus) +
+         or_absent<T>(c.t, below_log_sum<T>(log_s, row.target)) +
+         or_absent<T>(c.u, below_log_sum<T>(log_s, row.shifts / count)) + or_absent<T>(c.z, row.max + log_s);
 }
 
 // dloss/dl_k = weight * exp(l_k - max) + constant, plus target at k = y; dloss/dl_f = fake.
@@ -115,12 +124,14 @@ struct KPlus1RowGradient {
 template <typename T>
 AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes,
                                                   T grad_output) {
+  const T zero(0), count(static_cast<float>(classes));
   const FakeGap<T> gap(row.fake - log_sum(row));
+  const T inverse = T(1) / (T(1) + row.excess);
   // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
-  T weight = gap.prob_real == 0 ? T(0) : (c.a + c.r) * gap.prob_real / row.sum;
-  if (c.r != 0) weight += c.r * gap.prob_fake / row.sum;
+  const T on_all = select<T>(gap.prob_real == zero, zero, (c.a + c.r) * gap.prob_real * inverse);
+  const T weight = on_all + or_absent<T>(c.r, gap.prob_fake * inverse);
   const T fake = (c.a - c.f) * gap.prob_fake - c.f * gap.prob_real;
-  return {grad_output * weight, -grad_output * c.u / T(classes), -grad_output * c.t, grad_output * fake};
+  return {grad_output * weight, zero - grad_output * c.u / count, zero - grad_output * c.t, grad_output * fake};
 }
 
 AMGAN_MATH_END

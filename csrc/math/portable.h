@@ -1,4 +1,4 @@
-// What lets one header serve host and device, and host code compiled for several instruction sets.
+// What lets one header serve host and device, host code compiled for several instruction sets, and vectors of rows.
 #pragma once
 
 #include <cmath>
@@ -24,3 +24,22 @@
 #define AMGAN_MATH_END \
   }                    \
   }
+
+AMGAN_MATH_BEGIN
+
+// The functions of a number that the formulas need. T is float or double here; csrc/cpu/vec.h has them for a vector of
+// rows, whose comparisons give masks: hence select, where a single row would branch.
+template <typename T>
+struct Functions {
+  static AMGAN_INLINE T select(bool condition, T yes, T no) { return condition ? yes : no; }
+  static AMGAN_INLINE T exp(T x) { return std::exp(x); }
+  static AMGAN_INLINE T log1p(T x) { return std::log1p(x); }
+};
+
+// Any mask of T, named by its comparison.
+template <typename T, typename Mask>
+AMGAN_INLINE T select(const Mask& condition, const T& yes, const T& no) {
+  return Functions<T>::select(condition, yes, no);
+}
+
+AMGAN_MATH_END

@@ -62,8 +62,11 @@ void check_label_range(const char* op, const char* name, const at::Tensor& label
   // While tracing there are no values to look at.
   if (!labels.device().is_cpu() || labels.unsafeGetTensorImpl()->is_python_dispatch()) return;
   const auto check = [&](const auto* values) {
-    for (int64_t i = 0; i < labels.size(0); ++i) {
-      const int64_t label = values[i * labels.stride(0)];
+    const int64_t rows = labels.size(0), stride = labels.stride(0);
+    bool all_valid = true;
+    for (int64_t i = 0; i < rows; ++i) all_valid &= values[i * stride] >= 0 && values[i * stride] <= max_label;
+    for (int64_t i = 0; !all_valid && i < rows; ++i) {
+      const int64_t label = values[i * stride];
       TORCH_CHECK_INDEX(label >= 0 && label <= max_label, op, ": ", name, "[", i, "] is ", label,
                         ", wanted 0 <= label <= ", max_label);
     }

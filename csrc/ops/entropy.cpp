@@ -8,6 +8,7 @@
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"
+#include "ops/saved_gradient.h"
 #include "ops/second_order.h"
 
 namespace amgan::ops {
@@ -60,6 +61,22 @@ at::Tensor class_entropy_backward(const at::Tensor& grad_output, const at::Tenso
   return grad;
 }
 
+std::tuple<at::Tensor, at::Tensor> class_entropy_and_grad(const at::Tensor& logits, std::string_view reduction_name) {
+  constexpr auto op = "class_entropy_and_grad";
+  check_logits(op, "logits", logits, 1);
+  const auto reduction = parse_reduction(op, reduction_name);
+  at::Tensor entropy = empty_loss(logits, logits.sym_size(0), reduction);
+  at::Tensor grad = empty_grad(logits);
+  if (logits.is_meta()) return {entropy, grad};
+
+  const at::Tensor rows = unit_columns(logits);
+  EntropyArgs args = entropy_args(rows, reduction);
+  (reduction == Reduction::none ? args.entropy : args.total) = entropy.mutable_data_ptr();
+  args.grad = grad.mutable_data_ptr();
+  run_kernel(rows, args);
+  return {entropy, grad};
+}
+
 class ClassEntropyBackward : public torch::autograd::Function<ClassEntropyBackward> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& grad_output, const at::Tensor& logits,
@@ -101,21 +118,38 @@ at::Tensor class_entropy_backward_autograd(const at::Tensor& grad_output, const 
 class ClassEntropy : public torch::autograd::Function<ClassEntropy> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& logits, std::string_view reduction) {
-    ctx->save_for_backward({logits});
     ctx->saved_data["reduction"] = std::string(reduction);
-    static const auto op = operation<decltype(class_entropy)>("amgan_fast::class_entropy");
     const at::AutoDispatchBelowADInplaceOrView below;
-    return op.call(logits, reduction);
+    at::Tensor entropy, grad;
+    if (keeps_gradient(logits)) {
+      static const auto op = operation<decltype(class_entropy_and_grad)>("amgan_fast::class_entropy_and_grad");
+      std::tie(entropy, grad) = op.call(logits, reduction);
+    } else {
+      static const auto op = operation<decltype(class_entropy)>("amgan_fast::class_entropy");
+      entropy = op.call(logits, reduction);
+    }
+    ctx->save_for_backward({logits, grad});
+    return entropy;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     static const auto op = operation<decltype(class_entropy_backward)>("amgan_fast::class_entropy_backward");
     const auto saved = ctx->get_saved_variables();
-    return {op.call(grads[0], saved[0], ctx->saved_data["reduction"].toStringRef()), Variable()};
+    const std::string& reduction = ctx->saved_data["reduction"].toStringRef();
+    // With create_graph the gradient must itself depend on the logits.
+    if (saved[1].defined() && !at::GradMode::is_enabled()) {
+      return {scaled_gradient(saved[1], grads[0], parse_reduction("class_entropy", reduction)), Variable()};
+    }
+    return {op.call(grads[0], saved[0], reduction), Variable()};
   }
 };
 
 at::Tensor class_entropy_autograd(const at::Tensor& logits, std::string_view reduction) {
+  if (!is_differentiated(logits)) {
+    static const auto op = operation<decltype(class_entropy)>("amgan_fast::class_entropy");
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return op.call(logits, reduction);
+  }
   return ClassEntropy::apply(logits, reduction);
 }
 
@@ -123,9 +157,12 @@ at::Tensor class_entropy_autograd(const at::Tensor& logits, std::string_view red
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
-  m.def("class_entropy(Tensor logits, *, str reduction=\"mean\") -> Tensor", tags);
-  m.def("class_entropy_backward(Tensor grad_output, Tensor logits, *, str reduction=\"mean\") -> Tensor", tags);
+  m.def("class_entropy(Tensor logits, str reduction=\"mean\") -> Tensor", tags);
+  m.def("class_entropy_backward(Tensor grad_output, Tensor logits, str reduction=\"mean\") -> Tensor", tags);
+  m.def("class_entropy_and_grad(Tensor logits, str reduction=\"mean\") -> (Tensor entropy, Tensor grad)", tags);
   implement(m, "class_entropy", class_entropy);
+  implement(m, "class_entropy_and_grad", class_entropy_and_grad);
+  without_gradient(m, "class_entropy_and_grad");
   implement(m, "class_entropy_backward", class_entropy_backward);
   m.impl("class_entropy", torch::dispatch(c10::DispatchKey::Autograd, class_entropy_autograd));
   m.impl("class_entropy_backward", torch::dispatch(c10::DispatchKey::Autograd, class_entropy_backward_autograd));

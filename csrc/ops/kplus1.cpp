@@ -262,15 +262,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> kplus1_terms(const at::Tensor& lo
   return {labelgan, auxiliary, labels_out};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(
-    const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits, std::string_view fake,
-    double real_smoothing, double fake_smoothing, double class_smoothing, std::string_view reduction) {
-  auto [loss, grad_real, grad_fake] =
-      run_pair("am_discriminator_loss_and_grad", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
-               class_smoothing, reduction, true, true, std::nullopt);
-  return {loss, grad_real, grad_fake};
-}
-
 std::tuple<at::Tensor, at::Tensor> am_generator_loss_and_grad(const at::Tensor& fake_logits,
                                                               const OptionalTensor& labels, std::string_view fake,
                                                               std::string_view reduction) {
@@ -296,12 +287,29 @@ at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor&
       .grad;
 }
 
+std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad(const at::Tensor& logits, const OptionalTensor& labels,
+                                                        at::ArrayRef<double> coefficients, std::string_view fake,
+                                                        std::string_view reduction, bool fake_labels) {
+  auto [loss, grad] = run_one("kplus1_loss_and_grad", "logits", logits, labels, coefficients, fake, reduction,
+                              fake_labels, true, true, std::nullopt);
+  return {loss, grad};
+}
+
 at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
                                  std::string_view fake, double real_smoothing, double fake_smoothing,
                                  double class_smoothing, std::string_view reduction) {
   return run_pair("am_discriminator_loss", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
                   class_smoothing, reduction, true, false, std::nullopt)
       .loss;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(
+    const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits, std::string_view fake,
+    double real_smoothing, double fake_smoothing, double class_smoothing, std::string_view reduction) {
+  auto [loss, grad_real, grad_fake] =
+      run_pair("am_discriminator_loss_and_grad", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
+               class_smoothing, reduction, true, true, std::nullopt);
+  return {loss, grad_real, grad_fake};
 }
 
 std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tensor& grad_output,
@@ -324,14 +332,18 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
       "str reduction=\"mean\")";
   const auto def = [&](const std::string& schema) { m.def(schema.c_str(), tags); };
 
-  def("kplus1_loss(Tensor logits, Tensor? labels, float[] coefficients, *, str fake=\"column\", "
+  def("kplus1_loss(Tensor logits, Tensor? labels, float[] coefficients, str fake=\"column\", "
       "str reduction=\"mean\", bool fake_labels=True) -> Tensor");
-  def("kplus1_loss_backward(Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, *, "
+  def("kplus1_loss_backward(Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, "
       "str fake=\"column\", str reduction=\"mean\", bool fake_labels=True) -> Tensor");
+  def("kplus1_loss_and_grad(Tensor logits, Tensor? labels, float[] coefficients, str fake=\"column\", "
+      "str reduction=\"mean\", bool fake_labels=True) -> (Tensor loss, Tensor grad)");
   implement(m, "kplus1_loss", kplus1_loss);
   implement(m, "kplus1_loss_backward", kplus1_loss_backward);
+  implement(m, "kplus1_loss_and_grad", kplus1_loss_and_grad);
+  without_gradient(m, "kplus1_loss_and_grad");
 
-  const std::string pair = "Tensor real_logits, Tensor labels, Tensor fake_logits, *, " + smoothing;
+  const std::string pair = "Tensor real_logits, Tensor labels, Tensor fake_logits, " + smoothing;
   def("am_discriminator_loss(" + pair + " -> Tensor");
   def("am_discriminator_loss_backward(Tensor grad_output, " + pair + " -> (Tensor, Tensor)");
   def("am_discriminator_loss_and_grad(" + pair + " -> (Tensor loss, Tensor grad_real, Tensor grad_fake)");
@@ -340,22 +352,21 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   implement(m, "am_discriminator_loss_and_grad", am_discriminator_loss_and_grad);
   without_gradient(m, "am_discriminator_loss_and_grad");
 
-  def("am_generator_loss_and_grad(Tensor fake_logits, Tensor? labels=None, *, " + end +
-      " -> (Tensor loss, Tensor grad)");
+  def("am_generator_loss_and_grad(Tensor fake_logits, Tensor? labels=None, " + end + " -> (Tensor loss, Tensor grad)");
   implement(m, "am_generator_loss_and_grad", am_generator_loss_and_grad);
   without_gradient(m, "am_generator_loss_and_grad");
 
-  def("kplus1_terms(Tensor logits, Tensor? labels=None, *, str fake=\"column\")"
+  def("kplus1_terms(Tensor logits, Tensor? labels=None, str fake=\"column\")"
       " -> (Tensor labelgan, Tensor auxiliary, Tensor labels)");
   implement(m, "kplus1_terms", kplus1_terms);
   without_gradient(m, "kplus1_terms");
 
   // Composites: traced and differentiated through kplus1_loss.
-  const std::string entropy = "*, str fake=\"column\", float label_smoothing=0.0, str reduction=\"mean\") -> Tensor";
+  const std::string entropy = "str fake=\"column\", float label_smoothing=0.0, str reduction=\"mean\") -> Tensor";
   def("kplus1_cross_entropy(Tensor logits, Tensor target, " + entropy);
   def("kplus1_cross_entropy.mode(Tensor logits, str target, " + entropy);
-  def("am_generator_loss(Tensor fake_logits, Tensor? labels=None, *, " + end + " -> Tensor");
-  def("labelgan_generator_loss(Tensor fake_logits, *, str fake=\"column\", float smoothing=0.0, "
+  def("am_generator_loss(Tensor fake_logits, Tensor? labels=None, " + end + " -> Tensor");
+  def("labelgan_generator_loss(Tensor fake_logits, str fake=\"column\", float smoothing=0.0, "
       "str reduction=\"mean\") -> Tensor");
   m.impl("kplus1_cross_entropy", kplus1_cross_entropy);
   m.impl("kplus1_cross_entropy.mode", kplus1_cross_entropy_mode);

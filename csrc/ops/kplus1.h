@@ -19,6 +19,10 @@ at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor&
                                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
                                 bool fake_labels);
 
+std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad(const at::Tensor& logits, const OptionalTensor& labels,
+                                                        at::ArrayRef<double> coefficients, std::string_view fake,
+                                                        std::string_view reduction, bool fake_labels);
+
 at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
                                  std::string_view fake, double real_smoothing, double fake_smoothing,
                                  double class_smoothing, std::string_view reduction);
@@ -29,5 +33,9 @@ std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tens
                                                                   const at::Tensor& fake_logits, std::string_view fake,
                                                                   double real_smoothing, double fake_smoothing,
                                                                   double class_smoothing, std::string_view reduction);
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(
+    const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits, std::string_view fake,
+    double real_smoothing, double fake_smoothing, double class_smoothing, std::string_view reduction);
 
 }  // namespace amgan::ops

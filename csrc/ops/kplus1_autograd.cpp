@@ -1,5 +1,6 @@
-// First and second derivatives of the K+1 losses. Backward is an operation of its own (one fused kernel); its own
-// backward is written in plain ATen, so that derivatives of every order exist.
+// First and second derivatives of the K+1 losses. Backward is an operation of its own (one fused kernel), or the
+// product with a gradient that forward has kept; its own backward is written in plain ATen, so that derivatives of
+// every order exist.
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/softmax.h>
@@ -9,6 +10,7 @@
 #include "ops/check.h"
 #include "ops/kplus1.h"
 #include "ops/register.h"
+#include "ops/saved_gradient.h"
 #include "ops/second_order.h"
 
 namespace amgan::ops {
@@ -105,22 +107,41 @@ class KPlus1Loss : public torch::autograd::Function<KPlus1Loss> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& logits, const OptionalTensor& labels,
                           const Options& options) {
-    ctx->save_for_backward({logits, labels.value_or(at::Tensor())});
     options.save(ctx);
-    static const auto op = operation<decltype(kplus1_loss)>("amgan_fast::kplus1_loss");
     const at::AutoDispatchBelowADInplaceOrView below;
-    return op.call(logits, labels, options.coefficients, options.fake, options.reduction, options.fake_labels);
+    at::Tensor loss, grad;
+    if (keeps_gradient(logits)) {
+      static const auto op = operation<decltype(kplus1_loss_and_grad)>("amgan_fast::kplus1_loss_and_grad");
+      std::tie(loss, grad) =
+          op.call(logits, labels, options.coefficients, options.fake, options.reduction, options.fake_labels);
+    } else {
+      static const auto op = operation<decltype(kplus1_loss)>("amgan_fast::kplus1_loss");
+      loss = op.call(logits, labels, options.coefficients, options.fake, options.reduction, options.fake_labels);
+    }
+    ctx->save_for_backward({logits, labels.value_or(at::Tensor()), grad});
+    return loss;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    return {call_backward(grads[0], saved[0], optional(saved[1]), Options::load(ctx)), Variable(), Variable()};
+    const auto options = Options::load(ctx);
+    // With create_graph the gradient must itself depend on the logits.
+    if (saved[2].defined() && !at::GradMode::is_enabled()) {
+      const auto reduction = parse_reduction("kplus1_loss", options.reduction);
+      return {scaled_gradient(saved[2], grads[0], reduction), Variable(), Variable()};
+    }
+    return {call_backward(grads[0], saved[0], optional(saved[1]), options), Variable(), Variable()};
   }
 };
 
 at::Tensor kplus1_loss_autograd(const at::Tensor& logits, const OptionalTensor& labels,
                                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
                                 bool fake_labels) {
+  if (!is_differentiated(logits)) {
+    static const auto op = operation<decltype(kplus1_loss)>("amgan_fast::kplus1_loss");
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return op.call(logits, labels, coefficients, fake, reduction, fake_labels);
+  }
   return KPlus1Loss::apply(logits, labels,
                            Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels});
 }
@@ -205,17 +226,37 @@ class AmDiscriminatorLoss : public torch::autograd::Function<AmDiscriminatorLoss
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& real_logits, const at::Tensor& labels,
                           const at::Tensor& fake_logits, const PairOptions& options) {
-    ctx->save_for_backward({real_logits, labels, fake_logits});
     options.save(ctx);
-    static const auto op = operation<decltype(am_discriminator_loss)>("amgan_fast::am_discriminator_loss");
     const at::AutoDispatchBelowADInplaceOrView below;
-    return op.call(real_logits, labels, fake_logits, options.fake, options.real_smoothing, options.fake_smoothing,
-                   options.class_smoothing, options.reduction);
+    at::Tensor loss, grad_real, grad_fake;
+    if (keeps_gradient(real_logits)) {
+      static const auto op =
+          operation<decltype(am_discriminator_loss_and_grad)>("amgan_fast::am_discriminator_loss_and_grad");
+      std::tie(loss, grad_real, grad_fake) =
+          op.call(real_logits, labels, fake_logits, options.fake, options.real_smoothing, options.fake_smoothing,
+                  options.class_smoothing, options.reduction);
+    } else {
+      static const auto op = operation<decltype(am_discriminator_loss)>("amgan_fast::am_discriminator_loss");
+      loss = op.call(real_logits, labels, fake_logits, options.fake, options.real_smoothing, options.fake_smoothing,
+                     options.class_smoothing, options.reduction);
+    }
+    ctx->save_for_backward({real_logits, labels, fake_logits, grad_real, grad_fake});
+    return loss;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    auto [grad_real, grad_fake] = call_pair_backward(grads[0], saved[0], saved[1], saved[2], PairOptions::load(ctx));
+    const auto options = PairOptions::load(ctx);
+    if (saved[3].defined() && !at::GradMode::is_enabled()) {
+      const auto reduction = parse_reduction("am_discriminator_loss", options.reduction);
+      const bool rows = reduction == Reduction::none;
+      const auto of = [&](const at::Tensor& gradient, const c10::SymInt& first) {
+        const at::Tensor upstream = rows ? grads[0].narrow_symint(0, first, gradient.sym_size(0)) : grads[0];
+        return scaled_gradient(gradient, upstream, reduction);
+      };
+      return {of(saved[3], 0), Variable(), of(saved[4], saved[0].sym_size(0)), Variable()};
+    }
+    auto [grad_real, grad_fake] = call_pair_backward(grads[0], saved[0], saved[1], saved[2], options);
     return {grad_real, Variable(), grad_fake, Variable()};
   }
 };
@@ -223,6 +264,11 @@ class AmDiscriminatorLoss : public torch::autograd::Function<AmDiscriminatorLoss
 at::Tensor am_discriminator_loss_autograd(const at::Tensor& real_logits, const at::Tensor& labels,
                                           const at::Tensor& fake_logits, std::string_view fake, double real_smoothing,
                                           double fake_smoothing, double class_smoothing, std::string_view reduction) {
+  if (!is_differentiated(real_logits) && !is_differentiated(fake_logits)) {
+    static const auto op = operation<decltype(am_discriminator_loss)>("amgan_fast::am_discriminator_loss");
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return op.call(real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing, reduction);
+  }
   return AmDiscriminatorLoss::apply(
       real_logits, labels, fake_logits,
       PairOptions{std::string(fake), real_smoothing, fake_smoothing, class_smoothing, std::string(reduction)});

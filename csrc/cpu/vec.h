@@ -1,0 +1,151 @@
+// Vectors of the computing type: loads that convert, the few operations at::vec lacks, and the mathematics of csrc/math
+// on a vector of rows. Anonymous namespace throughout: every instruction set needs its own copy.
+#pragma once
+
+#include <ATen/cpu/vec/functional.h>
+#include <ATen/cpu/vec/vec.h>
+
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "args/common.h"
+#include "cpu/exp.h"
+#include "cpu/log1p.h"
+#include "math/portable.h"
+
+namespace amgan::cpu {
+namespace {
+
+template <typename T>
+using Vec = at::vec::Vectorized<T>;
+
+// The type in which a row of scalar_t is computed.
+template <typename scalar_t>
+using Computing = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
+
+template <typename F>
+void for_dtype(Dtype dtype, const F& f) {
+  switch (dtype) {
+    case Dtype::float32:
+      return f(float());
+    case Dtype::float64:
+      return f(double());
+    case Dtype::bfloat16:
+      return f(c10::BFloat16());
+    case Dtype::float16:
+      return f(c10::Half());
+  }
+}
+
+// f(0), ..., f(n - 1) with constant arguments, so that arrays indexed by them can live in registers.
+template <int n, typename F>
+inline void unrolled(const F& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    (f(std::integral_constant<int, i>()), ...);
+  }(std::make_integer_sequence<int, n>());
+}
+
+// One vector, converted to the computing type.
+template <typename scalar_t>
+Vec<Computing<scalar_t>> load_vec(const scalar_t* x) {
+  if constexpr (std::is_same_v<scalar_t, Computing<scalar_t>>) {
+    return Vec<scalar_t>::loadu(x);
+  } else {
+    Vec<float> converted;
+    at::vec::load_to_float<scalar_t>(x, converted);
+    return converted;
+  }
+}
+
+// The first n elements of a vector, with `fill` in the lanes past them.
+template <typename scalar_t>
+Vec<Computing<scalar_t>> load_vec(const scalar_t* x, int64_t n, Computing<scalar_t> fill) {
+  using T = Computing<scalar_t>;
+#if defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<T, float>) {
+    const auto given = static_cast<__mmask16>((1u << n) - 1);
+    if constexpr (std::is_same_v<scalar_t, float>) {
+      return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), given, x);
+    } else {
+      const __m256i bits = _mm256_maskz_loadu_epi16(given, x);
+      __m512 values;
+      if constexpr (std::is_same_v<scalar_t, c10::BFloat16>) {
+        at::vec::cvtbf16_fp32(bits, values);
+      } else {
+        at::vec::cvtfp16_fp32(bits, values);
+      }
+      return _mm512_mask_blend_ps(given, _mm512_set1_ps(fill), values);
+    }
+  }
+#endif
+  if constexpr (std::is_same_v<scalar_t, T>) {
+    return Vec<T>::set(Vec<T>(fill), Vec<T>::loadu(x, n), n);
+  } else {
+    T values[Vec<T>::size()];
+    for (int64_t k = 0; k < Vec<T>::size(); ++k) values[k] = k < n ? static_cast<T>(x[k]) : fill;
+    return Vec<T>::loadu(values);
+  }
+}
+
+// The larger of a and b, by one instruction: with a NaN in a, NaN; with a NaN in b alone, either.
+template <typename T>
+Vec<T> larger(const Vec<T>& a, const Vec<T>& b) {
+  return at::vec::clamp_min(a, b);
+}
+
+// sum + value in the lanes where value < 1.
+template <typename T>
+Vec<T> add_below_one(const Vec<T>& sum, const Vec<T>& value) {
+#if defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<T, float>) {
+    return _mm512_mask_add_ps(sum, _mm512_cmp_ps_mask(value, _mm512_set1_ps(1), _CMP_LT_OQ), sum, value);
+  }
+#endif
+  return sum + (value & (value < Vec<T>(1)));
+}
+
+template <typename T>
+T sum_lanes(const Vec<T>& v) {
+  return at::vec::vec_reduce_all<T>([](const Vec<T>& a, const Vec<T>& b) { return a + b; }, v);
+}
+
+template <typename T>
+T max_lanes(const Vec<T>& v) {
+  return at::vec::vec_reduce_all<T>([](const Vec<T>& a, const Vec<T>& b) { return larger(a, b); }, v);
+}
+
+// v in the first n lanes, 0 in the others.
+template <typename T>
+Vec<T> first_lanes(const Vec<T>& v, int64_t n) {
+  return n == Vec<T>::size() ? v : Vec<T>::set(Vec<T>(T(0)), v, n);
+}
+
+// What multiplies the gradients of rows [first, first + rows): scale, times the gradient of each row's result if given.
+template <typename T>
+Vec<T> upstream(const void* grad_output, int64_t stride, double scale, int64_t first, int64_t rows) {
+  if (grad_output == nullptr) return Vec<T>(static_cast<T>(scale));
+  T values[Vec<T>::size()] = {};
+  for (int64_t lane = 0; lane < rows; ++lane) {
+    values[lane] = static_cast<T>(static_cast<const T*>(grad_output)[(first + lane) * stride] * scale);
+  }
+  return Vec<T>::loadu(values);
+}
+
+}  // namespace
+}  // namespace amgan::cpu
+
+AMGAN_MATH_BEGIN
+
+// A row a lane.
+template <typename T>
+struct Functions<at::vec::Vectorized<T>> {
+  using V = at::vec::Vectorized<T>;
+
+  static V select(const V& mask, const V& yes, const V& no) { return V::blendv(no, yes, mask); }
+  static V exp(const V& x) { return cpu::exp_nonpositive(x); }
+  static V log1p(const V& x) { return cpu::log1p_vec(x); }
+};
+
+AMGAN_MATH_END

@@ -1,0 +1,18 @@
+// What one pass over the logits of a row leaves of their exponentials, in logits shifted by their maximum.
+//
+// The largest term of sum exp(l_k - max) is 1. Where the others are small, 1 + them has forgotten them: log s of a
+// nearly certain row then keeps no digit. So they are summed for themselves as well.
+#pragma once
+
+#include "math/portable.h"
+
+AMGAN_MATH_BEGIN
+
+// s - 1, from the sum of all exponentials and the sum of those below 1. With s < 2 exactly one of them is 1; with all
+// logits -inf none is, and s = 0.
+template <typename T>
+AMGAN_INLINE T sum_less_one(const T& sum, const T& below_one) {
+  return select<T>(sum < T(1), T(-1), select<T>(sum < T(2), below_one, sum - T(1)));
+}
+
+AMGAN_MATH_END
