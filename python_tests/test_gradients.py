@@ -6,8 +6,21 @@ from functools import partial
 
 import pytest
 import torch
-from checking import assert_within, with_gradient
-from sample_inputs import LAYOUTS, LOSSES, REDUCTIONS, WITHOUT_GRADIENT, Case, Sampler, as_tuple, by_name, floats
+from checking import Trace, assert_same, assert_within, with_gradient
+from sample_inputs import (
+    LAYOUTS,
+    LOSSES,
+    REDUCTIONS,
+    WITHOUT_GRADIENT,
+    Case,
+    Sampler,
+    as_tuple,
+    by_name,
+    dtype_name,
+    floats,
+)
+
+from amgan_fast import ops
 
 every_case = pytest.mark.parametrize(
     ("case", "fake"),
@@ -153,3 +166,77 @@ def test_grad_output_gets_its_gradient(device):
         assert torch.autograd.gradcheck(
             partial(torch.autograd.grad, loss, leaves, create_graph=True, retain_graph=True), [upstream]
         )
+
+
+# --- The gradient that forward computes along with the loss (float32 and float64 on the CPU)
+
+
+def loss_and_leaves(case: Case, fake, reduction, dtype, device="cpu"):
+    args = with_gradient(case.build(Sampler(63, 17, fake, dtype, device=device)))
+    return case.fused()(*args, **case.keywords(fake, reduction)), floats(args)
+
+
+@every_case
+@reductions
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=dtype_name)
+def test_backward_gives_the_same_in_every_way(case: Case, fake, reduction, dtype, device):
+    loss, leaves = loss_and_leaves(case, fake, reduction, dtype, device)
+    ones = torch.ones_like(loss)
+    kept = torch.autograd.grad(loss, leaves, ones, retain_graph=True)
+    again = torch.autograd.grad(loss, leaves, ones, retain_graph=True)
+    assert_same(again, kept, "a second backward")
+    doubled = torch.autograd.grad(loss, leaves, 2 * ones, retain_graph=True)
+    assert_same(tuple(x / 2 for x in doubled), kept, "twice the gradient of the loss")
+    # With create_graph it is computed anew, by the differentiable operation.
+    for new, old in zip(torch.autograd.grad(loss, leaves, ones, create_graph=True), kept, strict=True):
+        limit = 4 * torch.finfo(dtype).eps
+        assert_within(new, old, limit * old.abs() + limit / 63, "create_graph")
+
+
+def test_a_changed_gradient_is_noticed():
+    loss, leaves = loss_and_leaves(LOSSES[0], "column", "mean", torch.float32)
+    (gradient,) = torch.autograd.grad(loss, leaves, retain_graph=True)
+    gradient.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, leaves)
+
+
+def test_accumulated_gradients_leave_the_kept_one_alone():
+    loss, (leaf,) = loss_and_leaves(LOSSES[0], "column", "mean", torch.float32)
+    (want,) = torch.autograd.grad(loss, [leaf], retain_graph=True)
+    want = want.clone()
+    for times in (1, 2, 3):
+        loss.backward(retain_graph=True)
+        assert_same(leaf.grad, times * want, f"{times} times")
+    (2 * loss + loss).backward()
+    assert_within(leaf.grad, 6 * want, 1e-5 * want.abs(), "through a sum")
+
+
+@pytest.mark.parametrize("case", [case for case in LOSSES if case.op in ("kplus1_loss", "class_entropy")], ids=by_name)
+def test_only_what_is_differentiated_computes_a_gradient(case: Case):
+    args = case.build(Sampler(5, 4))
+    for given, grad_mode, dtype, names in (
+        (args, True, torch.float32, {""}),
+        (with_gradient(args), False, torch.float32, {""}),
+        (with_gradient(args), True, torch.float32, {"_and_grad"}),
+        (with_gradient(args), True, torch.bfloat16, {""}),  # rounded once, after the multiplication
+    ):
+        cast = tuple(x.detach().to(dtype).requires_grad_(x.requires_grad) if x in floats([x]) else x for x in given)
+        with torch.set_grad_enabled(grad_mode), Trace() as trace:
+            case.fused()(*cast, **case.keywords("column", "mean"))
+        ours = {name.split(".")[0] for name in trace.names if name.startswith("amgan_fast::")}
+        assert ours == {f"amgan_fast::{case.op}{name}" for name in names}
+
+
+def test_scaled_half_precision_does_not_underflow():
+    """Loss scaling must reach the gradient before it is rounded to float16, whose smallest number is 6e-8."""
+    logits = torch.zeros(4096, 11, dtype=torch.float16)
+    logits[:, 0] = 12
+
+    def scaled_gradient(dtype):
+        leaf = logits.to(dtype).requires_grad_()
+        return torch.autograd.grad(2.0**16 * ops.am_generator_loss(leaf), leaf)[0]
+
+    want = scaled_gradient(torch.float64)
+    assert want.abs().min() / 2**16 < 6e-8 / 2
+    assert_within(scaled_gradient(torch.float16), want, 2e-3 * want.abs(), "float16")

@@ -24,9 +24,8 @@ TESTS = (
     "test_scores.py::test_sums_equal_reference",
     "test_scores.py::test_one_hot_rows_and_gaps_of_1e4",
     "test_scores.py::test_a_row_that_is_not_finite_spoils_its_block_alone",
-    "test_accuracy.py::test_entropy_of_each_row",
-    "test_accuracy.py::test_relative_error_of_a_probability",
-    "test_accuracy.py::test_exponentials_beyond_the_range_are_zero",
+    "test_scores.py::test_probabilities_equal_scipy",
+    "test_accuracy.py",
 )
 
 CHECK = """
@@ -43,7 +42,7 @@ from sample_inputs import DTYPES, LOSSES, Sampler
 
 for case in LOSSES:
     for dtype in DTYPES:
-        for classes, rows in ((1, 3), (2, 5), (10, 63), (17, 257), (64, 9), (1001, 5)):
+        for classes, rows in ((1, 3), (2, 5), (10, 63), (17, 257), (64, 9), (65, 9), (1001, 5)):
             for fake in case.fake_modes():
                 check_loss(case, Sampler(rows, classes, fake, dtype), "none")
                 check_loss(case, Sampler(rows, classes, fake, dtype), "mean")

@@ -13,13 +13,15 @@ __device__ __forceinline__ math::EntropyRow<Computing<Scalar>> entropy_row(Row<S
   using Threads = Group<Layout::kThreads>;
   using std::exp;
   math::EntropyRow<T> row{row_max(logits), 0, 0};
+  T sum = 0, below_one = 0;
   logits.for_each([&](auto, T value) {
     const T shifted = value - row.max;
     const T e = exp(shifted);
-    row.sum += e;
+    sum += e;
+    below_one += e < T(1) ? e : T(0);
     row.weighted += math::times_prob(shifted, e);
   });
-  row.sum = Threads::reduce(row.sum, Sum());
+  row.excess = math::sum_less_one(Threads::reduce(sum, Sum()), Threads::reduce(below_one, Sum()));
   row.weighted = Threads::reduce(row.weighted, Sum());
   return row;
 }

@@ -1,7 +1,7 @@
 // Row losses on K+1-class logits: loss, total, gradient and terms of one or two batches.
 //
-// Per row: the maximum m of the K real logits, sum exp(l_k - m), and where the coefficients ask for them the label and
-// sum (l_k - m); then math/kplus1.h turns these into the loss and into two numbers from which each gradient follows.
+// Per row: the maximum m of the K real logits, sum exp(l_k - m) - 1, and where the coefficients ask for them the label
+// and sum (l_k - m); then math/kplus1.h turns these into the loss and into two numbers that each gradient follows from.
 //
 // Cost: every logit is read once and every gradient written once for K <= 1024, one exp per logit. Longer rows are read
 // again, mostly from the L2 cache, for the maximum, its index, the sums and the gradient, with one more exp for that.
@@ -96,17 +96,18 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
       row.target = label == classes ? row.fake : logits.at(static_cast<Column>(label)) - row.max;
     }
   }
-  const math::Coefficients<T> coefficients =
-      label == classes ? batch.coefficients.targeting_fake() : batch.coefficients;
+  const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(label == classes);
 
   const bool uses_shifts = coefficients.u != 0;
+  T sum = 0, below_one = 0;
   logits.for_each([&](Column, T& value) {
     const T shifted = value - row.max;
     if (uses_shifts) row.shifts += shifted;
     value = exp(shifted);
-    row.sum += value;
+    sum += value;
+    below_one += value < T(1) ? value : T(0);
   });
-  row.sum = Threads::reduce(row.sum, Sum());
+  row.excess = math::sum_less_one(Threads::reduce(sum, Sum()), Threads::reduce(below_one, Sum()));
   if (uses_shifts) row.shifts = Threads::reduce(row.shifts, Sum());
 
   T loss = 0;

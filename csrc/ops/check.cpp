@@ -47,16 +47,7 @@ void check_like(const char* op, const char* name, const at::Tensor& tensor, cons
                     " columns and ", other_name, " ", other.sym_size(1), ", wanted the same number");
 }
 
-void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits) {
-  if (!labels.has_value()) return;
-  const auto dtype = labels->scalar_type();
-  TORCH_CHECK_TYPE(dtype == at::kLong || dtype == at::kInt, op, ": ", name, " has dtype ", dtype,
-                   ", wanted int64 or int32");
-  TORCH_CHECK_VALUE(labels->dim() == 1 && labels->sym_size(0) == logits.sym_size(0), op, ": ", name, " has shape ",
-                    labels->sym_sizes(), ", wanted [", logits.sym_size(0), "], one label per row of logits");
-  TORCH_CHECK_VALUE(labels->device() == logits.device(), op, ": ", name, " is on ", labels->device(),
-                    " and the logits on ", logits.device(), ", wanted the same device");
-}
+namespace {
 
 void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t max_label) {
   // While tracing there are no values to look at.
@@ -76,6 +67,21 @@ void check_label_range(const char* op, const char* name, const at::Tensor& label
   } else {
     check(labels.const_data_ptr<int64_t>());
   }
+}
+
+}  // namespace
+
+void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits,
+                  const c10::SymInt& max_label) {
+  if (!labels.has_value()) return;
+  const auto dtype = labels->scalar_type();
+  TORCH_CHECK_TYPE(dtype == at::kLong || dtype == at::kInt, op, ": ", name, " has dtype ", dtype,
+                   ", wanted int64 or int32");
+  TORCH_CHECK_VALUE(labels->dim() == 1 && labels->sym_size(0) == logits.sym_size(0), op, ": ", name, " has shape ",
+                    labels->sym_sizes(), ", wanted [", logits.sym_size(0), "], one label per row of logits");
+  TORCH_CHECK_VALUE(labels->device() == logits.device(), op, ": ", name, " is on ", labels->device(),
+                    " and the logits on ", logits.device(), ", wanted the same device");
+  if (const auto known = max_label.maybe_as_int()) check_label_range(op, name, *labels, *known);
 }
 
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,

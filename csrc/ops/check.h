@@ -27,11 +27,10 @@ void check_logits(const char* op, const char* name, const at::Tensor& logits, in
 void check_like(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
                 const at::Tensor& other);
 
-// int64 or int32, [rows], on the device of the logits.
-void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits);
-
-// 0 <= label <= max_label for labels on the CPU; on CUDA the kernel asserts it, without synchronisation.
-void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t max_label);
+// int64 or int32, [rows], on the device of the logits; 0 <= label <= max_label for labels on the CPU. On CUDA the
+// kernel asserts the latter, without synchronisation.
+void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits,
+                  const c10::SymInt& max_label);
 
 // The gradient of a loss: a scalar, or [rows] without reduction; returned in the dtype of the loss.
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,

@@ -145,6 +145,8 @@ class ClassEntropy : public torch::autograd::Function<ClassEntropy> {
 };
 
 at::Tensor class_entropy_autograd(const at::Tensor& logits, std::string_view reduction) {
+  check_logits("class_entropy", "logits", logits, 1);
+  parse_reduction("class_entropy", reduction);
   if (!is_differentiated(logits)) {
     static const auto op = operation<decltype(class_entropy)>("amgan_fast::class_entropy");
     const at::AutoDispatchBelowADInplaceOrView below;

@@ -15,6 +15,43 @@
 namespace amgan::ops {
 namespace {
 
+// The largest label that may occur.
+c10::SymInt max_label(const at::Tensor& logits, bool fake_column, bool fake_labels) {
+  return logits.sym_size(1) - static_cast<int64_t>(fake_column) - (fake_labels ? 0 : 1);
+}
+
+}  // namespace
+
+void check_batch(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
+                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
+                 bool fake_labels) {
+  const bool fake_column = parse_fake(op, fake);
+  parse_reduction(op, reduction);
+  TORCH_CHECK_VALUE(coefficients.size() == 5, op, ": coefficients has ", coefficients.size(),
+                    " numbers, wanted five: a, r, t, f, u");
+  for (const double c : coefficients) {
+    TORCH_CHECK_VALUE(std::isfinite(c), op, ": coefficients holds ", c, ", wanted finite numbers");
+  }
+  check_logits(op, logits_name, logits, 1 + fake_column);
+  check_labels(op, "labels", labels, logits, max_label(logits, fake_column, fake_labels));
+}
+
+void check_pair(const char* op, const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
+                std::string_view fake, double real_smoothing, double fake_smoothing, double class_smoothing,
+                std::string_view reduction) {
+  const bool fake_column = parse_fake(op, fake);
+  parse_reduction(op, reduction);
+  check_fraction(op, "real_smoothing", real_smoothing);
+  check_fraction(op, "fake_smoothing", fake_smoothing);
+  check_fraction(op, "class_smoothing", class_smoothing);
+  check_logits(op, "real_logits", real_logits, 1 + fake_column);
+  check_logits(op, "fake_logits", fake_logits, 1 + fake_column);
+  check_like(op, "fake_logits", fake_logits, "real_logits", real_logits);
+  check_labels(op, "labels", labels, real_logits, max_label(real_logits, fake_column, false));
+}
+
+namespace {
+
 // The coefficients (a, r, t, f, u) of the named losses.
 std::array<double, 5> discriminator_real(double real_smoothing, double class_smoothing) {
   const double on_classes = 1 - real_smoothing;
@@ -33,8 +70,8 @@ struct Rows {
   OptionalTensor labels;
   KPlus1Batch batch{};
 
-  Rows(const char* op, const char* labels_name, const at::Tensor& given, const OptionalTensor& given_labels,
-       at::ArrayRef<double> coefficients, Reduction reduction, int64_t max_label)
+  Rows(const at::Tensor& given, const OptionalTensor& given_labels, at::ArrayRef<double> coefficients,
+       Reduction reduction, const c10::SymInt& max_label)
       : logits(unit_columns(given)), labels(given_labels) {
     batch.logits = logits.const_data_ptr();
     batch.rows = logits.size(0);
@@ -42,9 +79,8 @@ struct Rows {
     batch.coefficients =
         math::make_coefficients(coefficients[0], coefficients[1], coefficients[2], coefficients[3], coefficients[4]);
     batch.scale = row_scale(reduction, batch.rows);
-    batch.max_label = static_cast<int32_t>(max_label);
+    batch.max_label = static_cast<int32_t>(max_label.expect_int());
     if (labels.has_value()) {
-      check_label_range(op, labels_name, *labels, max_label);
       batch.labels = labels->const_data_ptr();
       batch.label_stride = labels->stride(0);
       batch.labels_are_int32 = labels->scalar_type() == at::kInt;
@@ -67,18 +103,6 @@ KPlus1Args make_args(const at::Tensor& logits, bool fake_column) {
   return args;
 }
 
-int64_t max_label(const at::Tensor& logits, bool fake_column, bool fake_labels) {
-  return logits.size(1) - fake_column - (fake_labels ? 0 : 1);
-}
-
-void check_coefficients(const char* op, at::ArrayRef<double> coefficients) {
-  TORCH_CHECK_VALUE(coefficients.size() == 5, op, ": coefficients has ", coefficients.size(),
-                    " numbers, wanted five: a, r, t, f, u");
-  for (const double c : coefficients) {
-    TORCH_CHECK_VALUE(std::isfinite(c), op, ": coefficients holds ", c, ", wanted finite numbers");
-  }
-}
-
 struct Outputs {
   at::Tensor loss, grad;
 };
@@ -87,11 +111,9 @@ struct Outputs {
 Outputs run_one(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction_name,
                 bool fake_labels, bool want_loss, bool want_grad, const OptionalTensor& grad_output) {
+  check_batch(op, logits_name, logits, labels, coefficients, fake, reduction_name, fake_labels);
   const bool fake_column = parse_fake(op, fake);
   const auto reduction = parse_reduction(op, reduction_name);
-  check_coefficients(op, coefficients);
-  check_logits(op, logits_name, logits, 1 + fake_column);
-  check_labels(op, "labels", labels, logits);
   at::Tensor upstream;
   if (grad_output.has_value()) {
     upstream = check_grad_output(op, *grad_output, reduction, logits.sym_size(0), logits);
@@ -101,7 +123,7 @@ Outputs run_one(const char* op, const char* logits_name, const at::Tensor& logit
   if (want_grad) out.grad = empty_grad(logits);
   if (logits.is_meta()) return out;
 
-  Rows rows(op, "labels", logits, labels, coefficients, reduction, max_label(logits, fake_column, fake_labels));
+  Rows rows(logits, labels, coefficients, reduction, max_label(logits, fake_column, fake_labels));
   KPlus1Args args = make_args(logits, fake_column);
   if (want_loss) (reduction == Reduction::none ? rows.batch.loss : args.total) = out.loss.mutable_data_ptr();
   if (want_grad) rows.batch.grad = out.grad.mutable_data_ptr();
@@ -121,15 +143,10 @@ PairOutputs run_pair(const char* op, const at::Tensor& real_logits, const at::Te
                      const at::Tensor& fake_logits, std::string_view fake, double real_smoothing, double fake_smoothing,
                      double class_smoothing, std::string_view reduction_name, bool want_loss, bool want_grad,
                      const OptionalTensor& grad_output) {
+  check_pair(op, real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing,
+             reduction_name);
   const bool fake_column = parse_fake(op, fake);
   const auto reduction = parse_reduction(op, reduction_name);
-  check_fraction(op, "real_smoothing", real_smoothing);
-  check_fraction(op, "fake_smoothing", fake_smoothing);
-  check_fraction(op, "class_smoothing", class_smoothing);
-  check_logits(op, "real_logits", real_logits, 1 + fake_column);
-  check_logits(op, "fake_logits", fake_logits, 1 + fake_column);
-  check_like(op, "fake_logits", fake_logits, "real_logits", real_logits);
-  check_labels(op, "labels", labels, real_logits);
   const c10::SymInt total_rows = real_logits.sym_size(0) + fake_logits.sym_size(0);
   at::Tensor upstream;
   if (grad_output.has_value()) upstream = check_grad_output(op, *grad_output, reduction, total_rows, real_logits);
@@ -143,8 +160,8 @@ PairOutputs run_pair(const char* op, const at::Tensor& real_logits, const at::Te
 
   const auto on_real = discriminator_real(real_smoothing, class_smoothing);
   const auto on_fake = discriminator_fake(fake_smoothing);
-  Rows real(op, "labels", real_logits, labels, on_real, reduction, max_label(real_logits, fake_column, false));
-  Rows generated(op, "", fake_logits, std::nullopt, on_fake, reduction, 0);
+  Rows real(real_logits, labels, on_real, reduction, max_label(real_logits, fake_column, false));
+  Rows generated(fake_logits, std::nullopt, on_fake, reduction, 0);
   KPlus1Args args = make_args(real_logits, fake_column);
   if (want_loss && reduction == Reduction::none) {
     real.batch.loss = out.loss.mutable_data_ptr();
@@ -183,11 +200,7 @@ bool check_rows(const char* op, const char* logits_name, const at::Tensor& logit
   const bool fake_column = parse_fake(op, fake);
   parse_reduction(op, reduction);
   check_logits(op, logits_name, logits, 1 + fake_column);
-  check_labels(op, labels_name, labels, logits);
-  if (labels.has_value()) {
-    const c10::SymInt last = logits.sym_size(1) - fake_column - (fake_labels ? 0 : 1);
-    if (const auto known = last.maybe_as_int()) check_label_range(op, labels_name, *labels, *known);
-  }
+  check_labels(op, labels_name, labels, logits, max_label(logits, fake_column, fake_labels));
   return fake_column;
 }
 
@@ -244,14 +257,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> kplus1_terms(const at::Tensor& lo
   constexpr auto op = "kplus1_terms";
   const bool fake_column = parse_fake(op, fake);
   check_logits(op, "logits", logits, 1 + fake_column);
-  check_labels(op, "labels", labels, logits);
+  check_labels(op, "labels", labels, logits, max_label(logits, fake_column, false));
   const auto rows_count = logits.sym_size(0);
   at::Tensor labelgan = empty_loss(logits, rows_count, Reduction::none);
   at::Tensor auxiliary = empty_loss(logits, rows_count, Reduction::none);
   at::Tensor labels_out = at::empty_symint({rows_count}, logits.options().dtype(at::kLong));
   if (logits.is_meta()) return {labelgan, auxiliary, labels_out};
 
-  Rows rows(op, "labels", logits, labels, kAmGenerator, Reduction::none, max_label(logits, fake_column, false));
+  Rows rows(logits, labels, kAmGenerator, Reduction::none, max_label(logits, fake_column, false));
   KPlus1Args args = make_args(logits, fake_column);
   args.labelgan = labelgan.mutable_data_ptr();
   args.auxiliary = auxiliary.mutable_data_ptr();

@@ -11,6 +11,15 @@ namespace amgan::ops {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
+// All checks of an operation; one that is called in place of another has its arguments checked in the other's name.
+void check_batch(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
+                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
+                 bool fake_labels);
+
+void check_pair(const char* op, const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
+                std::string_view fake, double real_smoothing, double fake_smoothing, double class_smoothing,
+                std::string_view reduction);
+
 // `fake_labels`: labels may name the generated class, K.
 at::Tensor kplus1_loss(const at::Tensor& logits, const OptionalTensor& labels, at::ArrayRef<double> coefficients,
                        std::string_view fake, std::string_view reduction, bool fake_labels);

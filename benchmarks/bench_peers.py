@@ -1,0 +1,330 @@
+"""Inception Score of 50,000 x 1,000 logits: ours, torchmetrics, ignite and torch-fidelity.
+
+    python benchmarks/bench_peers.py [--device cpu|cuda] [--threads 2] [--json build/bench_peers.json]
+
+Each tool runs in a process of its own, on the same logits, as one split, fed the way its users feed it. "peak" is what
+it holds at most beyond the imported libraries and the logits (torchmetrics and torch-fidelity need all the logits at
+once; for ours and ignite the batch at hand would do). "relative error" is against float64 throughout, with what the
+tool's arithmetic allows. Peers: pip install torchmetrics pytorch-ignite torch-fidelity; one that is not installed is
+said to be missing, the others are measured.
+
+Meant for an idle machine: where other work takes a core, a tool of several threads waits for the one that lost it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import math
+import platform
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+import amgan_fast
+
+SPREAD = 3.0  # standard deviation of the logits
+MIB = 2**20
+FLOAT32 = 1e-6  # relative error of the score where single numbers are rounded to this type
+FLOAT64 = 1e-13
+
+
+@dataclass(frozen=True)
+class Tool:
+    """``score(library, logits, batch)`` is the Inception Score that ``library``, the imported module, gives."""
+
+    name: str
+    package: str  # as pip has it
+    module: str
+    score: Callable[[Any, Tensor, int], float]
+    allowed: float  # relative error
+    fed: str
+
+
+def ours(library: Any, logits: Tensor, batch: int) -> float:
+    scores = library.ScoreAccumulator(logits.size(1), device=logits.device)
+    for part in logits.split(batch):
+        scores.update(part)
+    return scores.compute().inception_score
+
+
+def torchmetrics(library: Any, logits: Tensor, batch: int) -> float:
+    # normalize=False, the default: images, here the logits themselves, reach the feature extractor as they are.
+    metric = library.InceptionScore(feature=torch.nn.Identity(), splits=1, normalize=False).to(logits.device)
+    for part in logits.split(batch):
+        metric.update(part)
+    return float(metric.compute()[0])
+
+
+def ignite(library: Any, logits: Tensor, batch: int) -> float:
+    # It wants probabilities; its own Inception network ends in the same Softmax.
+    softmax = torch.nn.Softmax(dim=1)
+    metric = library.InceptionScore(logits.size(1), feature_extractor=softmax, device=logits.device)
+    for part in logits.split(batch):
+        metric.update(part)
+    return float(metric.compute())
+
+
+def torch_fidelity(library: Any, logits: Tensor, batch: int) -> float:
+    # With one split the order is all the same, and the shuffle, its default, would cost a copy.
+    result = library.isc_features_to_metric(logits, splits=1, shuffle=False)
+    return float(result[library.KEY_METRIC_ISC_MEAN])
+
+
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        Tool("ours", "amgan-fast", "amgan_fast.metrics", ours, FLOAT32, "batches of logits; keeps float64 sums"),
+        Tool(
+            "torchmetrics",
+            "torchmetrics",
+            "torchmetrics.image.inception",
+            torchmetrics,
+            FLOAT32,
+            "batches of logits through nn.Identity; keeps all",
+        ),
+        Tool(
+            "ignite",
+            "pytorch-ignite",
+            "ignite.metrics",
+            ignite,
+            FLOAT32,
+            "batches of logits through nn.Softmax; keeps float64 sums",
+        ),
+        Tool(
+            "torch-fidelity",
+            "torch-fidelity",
+            "torch_fidelity.metric_isc",
+            torch_fidelity,
+            FLOAT64,
+            "the whole matrix of logits, made float64",
+        ),
+    )
+}
+
+
+def make_logits(rows: int, classes: int) -> Tensor:
+    """The same in every process."""
+    return torch.randn(rows, classes, generator=torch.Generator().manual_seed(0)).mul_(SPREAD)
+
+
+def exact_score(logits: Tensor, batch: int) -> float:
+    """The score in float64 throughout."""
+    entropy = 0.0
+    prob = torch.zeros(logits.size(1), dtype=torch.float64)
+    for part in logits.split(batch):
+        log_p = part.double().log_softmax(1)
+        p = log_p.exp()
+        prob += p.sum(0)
+        entropy -= float((p * log_p).sum())
+    entropy_of_mean = float(torch.special.entr(prob / len(logits)).sum())
+    return math.exp(entropy_of_mean - entropy / len(logits))
+
+
+def resident_mib(field: str) -> float | None:
+    """Of this process: "VmRSS" now, "VmHWM" at most; None where the system does not tell.
+
+    ru_maxrss will not do: a process starts with that of the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(lines[field].split()[0]) / 1024
+
+
+def start_peak(device: str) -> float | None:
+    """MiB in use; the peak counts from here."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / MIB
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM = VmRSS
+    return resident_mib("VmRSS")
+
+
+def peak_since(start: float | None, device: str) -> float | None:
+    peak = torch.cuda.max_memory_allocated() / MIB if device == "cuda" else resident_mib("VmHWM")
+    return None if start is None or peak is None else peak - start
+
+
+def timed(work: Callable[[], float], device: str) -> tuple[float, float]:
+    """Seconds, and what ``work`` returns (a Python number, for which a GPU has been waited)."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def measure(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
+    """In the process of the tool."""
+    warnings.simplefilter("ignore")  # torchmetrics warns of its memory, and of the deviation of a single split
+    torch.set_num_threads(options.threads)
+    library = importlib.import_module(tool.module)
+    logits = make_logits(options.rows, options.classes).to(options.device)
+    memory = start_peak(options.device)
+    tool.score(library, logits[: 2 * options.batch], options.batch)
+    seconds, scores, peaks = [], [], []
+    for _ in range(options.rounds):
+        took, score = timed(lambda: tool.score(library, logits, options.batch), options.device)
+        seconds.append(took)
+        scores.append(score)
+        peaks.append(peak_since(memory, options.device))
+    return {
+        "seconds": statistics.median(seconds),
+        "rounds": seconds,
+        "peak_mib": peaks[0],  # later ones hold what the allocator kept
+        "scores": scores,
+    }
+
+
+def run_tool(tool: Tool, options: argparse.Namespace) -> None:
+    """Print the result, or the error, as the last line."""
+    try:
+        result = measure(tool, options)
+    except Exception as error:  # whatever a peer raises belongs in the table
+        result = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+    print("\n" + json.dumps(result))
+
+
+def installed(tool: Tool) -> bool:
+    return importlib.util.find_spec(tool.module.split(".")[0]) is not None
+
+
+def version(tool: Tool) -> str:
+    if tool.package == "amgan-fast":  # need not be installed: PYTHONPATH will do
+        return str(amgan_fast.build_info()["version"])
+    try:
+        return importlib.metadata.version(tool.package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown version"
+
+
+def measure_apart(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
+    """:func:`measure` in a new process."""
+    result: dict[str, Any] = {"tool": tool.name, "package": tool.package, "fed": tool.fed}
+    if not installed(tool):
+        return {**result, "error": f"not installed: pip install {tool.package}"}
+    numbers = ("rows", "classes", "batch", "rounds", "threads", "device")
+    arguments = [f"--{name}={getattr(options, name)}" for name in numbers]
+    done = subprocess.run(
+        [sys.executable, __file__, f"--tool={tool.name}", *arguments], capture_output=True, text=True, check=False
+    )
+    result["version"] = version(tool)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [""]
+        return {**result, "error": f"exit status {done.returncode} {said[-1]}".strip()}
+    return {**result, **json.loads(done.stdout.strip().splitlines()[-1])}
+
+
+def compare(results: list[dict[str, Any]], exact: float) -> None:
+    """Add to each measured result the worst of its scores, its relative error, and whether that is allowed.
+
+    torchmetrics shuffles: its float32 sums, and so its scores, vary from round to round.
+    """
+    for result in results:
+        if "error" not in result:
+            result["inception_score"] = max(result["scores"], key=lambda score: abs(score - exact))
+            result["relative_error"] = abs(result["inception_score"] / exact - 1)
+            result["same"] = result["relative_error"] <= TOOLS[result["tool"]].allowed
+
+
+def show(results: list[dict[str, Any]], exact: float, options: argparse.Namespace, console: Console) -> None:
+    size = f"{options.rows:,} x {options.classes:,} logits, batches of {options.batch:,}"
+    table = Table(title=f"Inception Score of {size}, {options.device}; exact: {exact:.14g}")
+    table.add_column("tool")
+    for column in ("seconds", "times ours", "peak MiB", "Inception Score", "relative error"):
+        table.add_column(column, justify="right")
+    table.add_column("fed")
+    own = next((result["seconds"] for result in results if result["tool"] == "ours" and "error" not in result), None)
+    for result in results:
+        name = f"{result['tool']} {result.get('version', '')}"
+        if "error" in result:
+            table.add_row(name, *["-"] * 5, escape(result["error"]))
+            continue
+        error = f"{result['relative_error']:.1e} (allowed {TOOLS[result['tool']].allowed:.0e})"
+        table.add_row(
+            name,
+            f"{result['seconds']:.3f}",
+            "-" if own is None else f"{result['seconds'] / own:.1f}",
+            "-" if result["peak_mib"] is None else f"{result['peak_mib']:,.0f}",
+            f"{result['inception_score']:.14g}",
+            error if result["same"] else f"[red]{error}[/red]",
+            result["fed"],
+        )
+    console.print(table)
+
+
+def machine(device: str, threads: int) -> dict[str, object]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "threads": threads,
+        "torch": torch.__version__,
+        "build": amgan_fast.build_info(),
+    }
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--json", type=Path, default=Path("build/bench_peers.json"))
+    parser.add_argument("--tool", choices=list(TOOLS), help=argparse.SUPPRESS)  # set in the process of one tool
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU")
+    return options
+
+
+def main() -> None:
+    options = parse()
+    if options.tool:
+        run_tool(TOOLS[options.tool], options)
+        return
+    torch.set_num_threads(options.threads)
+    console = Console(width=150)
+    results = [
+        measure_apart(tool, options) for tool in track(TOOLS.values(), "measuring", console=Console(stderr=True))
+    ]
+    exact = exact_score(make_logits(options.rows, options.classes), options.batch)
+    compare(results, exact)
+    show(results, exact, options, console)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    report = {
+        "machine": machine(options.device, options.threads),
+        "logits": {"rows": options.rows, "classes": options.classes, "batch": options.batch, "dtype": "float32"},
+        "exact": exact,
+        "results": results,
+    }
+    options.json.write_text(json.dumps(report, indent=1))
+    console.print(f"written: {options.json}")
+
+
+if __name__ == "__main__":
+    main()
