@@ -23,7 +23,10 @@ dev: $(VENV)/torch
 	touch $(VENV)/built
 
 bench: $(VENV)/built
+	$(PIP_INSTALL) --group bench
 	$(BIN)/python benchmarks/bench_ops.py
+	$(BIN)/python benchmarks/bench_peers.py
+	$(BIN)/python benchmarks/compare.py build/bench_ops.previous.json build/bench_ops.json
 
 lint: $(VENV)/built
 	$(PIP_INSTALL) --group lint
@@ -44,7 +47,9 @@ cuda-check:
 gpu-check: $(VENV)/built
 	$(BIN)/python -c 'import torch; assert torch.cuda.is_available(), "no CUDA GPU found"'
 	$(BIN)/pytest -m cuda
+	$(PIP_INSTALL) --group bench
 	$(BIN)/python benchmarks/bench_ops.py --device cuda
+	$(BIN)/python benchmarks/bench_peers.py --device cuda
 
 # The source distribution, and a wheel of it to show that it builds.
 sdist: $(VENV)/built

@@ -19,7 +19,6 @@ import importlib.metadata
 import importlib.util
 import json
 import math
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import machine, write_json
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -273,19 +273,6 @@ def show(results: list[dict[str, Any]], exact: float, options: argparse.Namespac
     console.print(table)
 
 
-def machine(device: str, threads: int) -> dict[str, object]:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-        "threads": threads,
-        "torch": torch.__version__,
-        "build": amgan_fast.build_info(),
-    }
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -315,14 +302,13 @@ def main() -> None:
     exact = exact_score(make_logits(options.rows, options.classes), options.batch)
     compare(results, exact)
     show(results, exact, options, console)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "machine": machine(options.device, options.threads),
         "logits": {"rows": options.rows, "classes": options.classes, "batch": options.batch, "dtype": "float32"},
         "exact": exact,
         "results": results,
     }
-    options.json.write_text(json.dumps(report, indent=1))
+    write_json(options.json, report)
     console.print(f"written: {options.json}")
 
 

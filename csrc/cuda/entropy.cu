@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(Layout::kBlockThreads) entropy_kernel(const __
       const T factor = params.scale * grad_output;
       Scalar* const grad = params.grad + i * params.classes;
       logits.for_each([&](auto column, T value) {
-        const T shifted = value - row.max;
+        const T shifted = Layout::kInRegisters ? value : value - row.max;
         store(grad + column, factor * math::entropy_gradient(terms, shifted, exp(shifted)));
       });
     }

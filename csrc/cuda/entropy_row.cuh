@@ -6,7 +6,8 @@
 
 namespace amgan::cuda {
 
-// For all threads of the row. A row of -inf alone has no softmax and comes out as NaN.
+// For all threads of the row. A row of -inf alone has no softmax and comes out as NaN. Logits in registers are left
+// shifted by their maximum.
 template <typename Scalar, typename Layout>
 __device__ __forceinline__ math::EntropyRow<Computing<Scalar>> entropy_row(Row<Scalar, Layout>& logits) {
   using T = Computing<Scalar>;
@@ -14,9 +15,10 @@ __device__ __forceinline__ math::EntropyRow<Computing<Scalar>> entropy_row(Row<S
   using std::exp;
   math::EntropyRow<T> row{row_max(logits), 0, 0};
   T sum = 0, below_one = 0;
-  logits.for_each([&](auto, T value) {
+  logits.for_each([&](auto, T& value) {
     const T shifted = value - row.max;
     const T e = exp(shifted);
+    value = shifted;
     sum += e;
     below_one += e < T(1) ? e : T(0);
     row.weighted += math::times_prob(shifted, e);

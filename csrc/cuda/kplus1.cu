@@ -127,13 +127,13 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
     const T grad_output = batch.grad_output ? batch.grad_output[index * batch.grad_output_stride] : T(1);
     const auto gradient = math::kplus1_gradient(row, coefficients, classes, batch.scale * grad_output);
     Scalar* const grad = batch.grad + index * (classes + params.fake_column);
+    if (params.fake_column && first) store(grad + classes, gradient.fake);
     const Column target = static_cast<Column>(label);
     logits.for_each([&](Column column, T value) {
       const T e = Layout::kInRegisters ? value : exp(value - row.max);
       const T smooth = gradient.weight * e + gradient.constant;
       store(grad + column, column == target ? smooth + gradient.target : smooth);
     });
-    if (params.fake_column && first) store(grad + classes, gradient.fake);
   }
   return loss;
 }

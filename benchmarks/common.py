@@ -1,0 +1,82 @@
+"""What the benchmarks share: the machine, interleaved timing on CPU and GPU, and their files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.benchmark import Timer
+
+import amgan_fast
+
+ROUND_SECONDS = 0.01  # of repetitions that one measurement averages over
+FLUSH_BYTES = 256 * 2**20  # more than the second-level cache of any GPU
+
+
+def machine(device: str, threads: int) -> dict[str, Any]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cpus": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "threads": threads,
+        "torch": torch.__version__,
+        "build": amgan_fast.build_info(),
+    }
+
+
+def _once_on_cpu(work: Callable[[], object], threads: int) -> Callable[[], float]:
+    """Seconds of one call, averaged over as many as take ROUND_SECONDS."""
+    timer = Timer("work()", globals={"work": work}, num_threads=threads)
+    repeats = max(1, int(ROUND_SECONDS / timer.timeit(3).median))
+    return lambda: timer.timeit(repeats).median
+
+
+def _once_on_cuda(work: Callable[[], object]) -> Callable[[], float]:
+    """Seconds of one call between events, from a cold second-level cache."""
+    flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device="cuda")
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    work()
+
+    def once() -> float:
+        flush.zero_()
+        start.record()
+        work()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1000
+
+    return once
+
+
+def interleaved(
+    work: Mapping[str, Callable[[], object]], rounds: int, threads: int, device: str
+) -> dict[str, dict[str, Any]]:
+    """Microseconds of each kind of work, taken in turn, so that drift of the machine falls on all alike."""
+    once = {name: _once_on_cuda(run) if device == "cuda" else _once_on_cpu(run, threads) for name, run in work.items()}
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, measure in once.items():
+            times[name].append(measure() * 1e6)
+    return {
+        name: {"median": statistics.median(t), "quartiles": statistics.quantiles(t, n=4)[::2]}
+        for name, t in times.items()
+    }
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """Writes the report; the one it replaces stays beside it, for compare.py."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(report, indent=1))
+    if path.exists():
+        path.replace(path.with_suffix(".previous.json"))
+    temporary.replace(path)

@@ -1,0 +1,64 @@
+"""The benchmark scripts run, and their comparison sees what it should; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import amgan_fast
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(script: str, *arguments: object, folder: Path) -> str:
+    package = str(Path(amgan_fast.__file__).parent.parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def report(**ratios: float) -> dict:
+    defaults = {"eager/ours": 4.0, "compile/ours": 2.0, "ours/limit": 3.0}
+    return {"results": [{"key": "op 1x1 float32", "ratios": defaults | ratios}]}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ({}, "0 notable"),
+        ({"eager/ours": 8.0}, "better"),
+        ({"ours/limit": 6.0}, "worse"),
+        ({"ours/limit": 3.3}, "0 notable"),
+    ],
+)
+def test_comparison_reports_changed_ratios(ratios, verdict, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(report()))
+    (tmp_path / "b.json").write_text(json.dumps(report(**ratios)))
+    assert verdict in run("compare.py", "a.json", "b.json", folder=tmp_path)
+
+
+def test_comparison_without_an_earlier_run(tmp_path):
+    (tmp_path / "b.json").write_text(json.dumps(report()))
+    assert "nothing to compare with" in run("compare.py", "a.json", "b.json", folder=tmp_path)
+
+
+def test_operations_and_peers_are_measured(tmp_path):
+    arguments = ("--rounds", 2, "--threads", 1)
+    printed = run("bench_ops.py", *arguments, "--only", "kplus1_terms 128x201", "--json", "ops.json", folder=tmp_path)
+    assert "kplus1_terms" in printed
+    run("bench_peers.py", *arguments, "--rows", 500, "--classes", 10, "--json", "peers.json", folder=tmp_path)
+    (measured,) = json.loads((tmp_path / "ops.json").read_text())["results"]
+    assert set(measured["ratios"]) == {"eager/ours", "compile/ours", "ours/limit"}
+    peers = {result["tool"]: result for result in json.loads((tmp_path / "peers.json").read_text())["results"]}
+    assert peers["ours"]["same"]
+    assert peers["torchmetrics"]["same"]
+    tables = run("tables.py", "ops.json", "peers.json", folder=tmp_path)
+    assert "| kplus1_terms | 128 x 201 |" in tables
+    assert "| torchmetrics" in tables
