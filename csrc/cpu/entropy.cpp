@@ -74,9 +74,9 @@ class InColumns {
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       const scalar_t* x = group.logits(lane);
       max[lane] = finite_shift(row_max(x, group.args.classes));
-      T* exps = group.args.grad == nullptr ? nullptr : exps_ + lane * stride_;
+      T* exps = group.args.grad == nullptr ? nullptr : exps_of(group, lane);
       const auto sums = row_sums<false, true>(x, group.args.classes, max[lane], exps,
-                                              group.logits(std::min(lane + 1, group.rows - 1)), group.args.grad == nullptr ? nullptr : group.grad(lane));
+                                              group.logits(std::min(lane + 1, group.rows - 1)));
       excess[lane] = sums.excess();
       weighted[lane] = static_cast<T>(sums.weighted);
     }
@@ -88,7 +88,7 @@ class InColumns {
     const int64_t classes = group.args.classes;
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       const scalar_t* x = group.logits(lane);
-      const T* exps = exps_ + lane * stride_;
+      const T* exps = exps_of(group, lane);
       const auto of_lane = [&](const V& v) {
         T values[kLanes<T>];
         v.store(values);
@@ -97,14 +97,22 @@ class InColumns {
       const V shift = of_lane(row.max), factor = of_lane(scale);
       const math::EntropyTerms<V> of_row{of_lane(terms.log_sum), of_lane(terms.inverse_sum), of_lane(terms.entropy)};
       store_row(classes, group.grad(lane), [&](int64_t k) {
-        const V logits =
-            k + kLanes<T> <= classes ? load_vec(x + k) : load_vec(x + k, std::max<int64_t>(classes - k, 0), T(0));
-        return factor * math::entropy_gradient<V>(of_row, logits - shift, V::loadu(exps + k));
+        const V logits = load_within(x, k, classes);
+        return factor * math::entropy_gradient<V>(of_row, logits - shift, load_within(exps, k, classes));
       });
     }
   }
 
  private:
+  // As in kplus1.cpp: in the gradient itself, or in half precision in the workspace.
+  T* exps_of(const Group<scalar_t>& group, int64_t lane) const {
+    if constexpr (std::is_same_v<scalar_t, T>) {
+      return group.grad(lane);
+    } else {
+      return exps_ + lane * stride_;
+    }
+  }
+
   T* const exps_;
   const int64_t stride_;
 };

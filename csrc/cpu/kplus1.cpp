@@ -160,7 +160,7 @@ class InColumns {
       : classes_(args.classes), fake_column_(args.fake_column), exps_(exps), stride_(row_buffer_size<T>(classes_)) {}
 
   static int64_t workspace_size(const KPlus1Args& args) {
-    return group_rows(args.classes) * row_buffer_size<T>(args.classes);
+    return std::is_same_v<scalar_t, T> ? 0 : group_rows(args.classes) * row_buffer_size<T>(args.classes);
   }
   int64_t group_rows() const { return group_rows(classes_); }
 
@@ -169,16 +169,16 @@ class InColumns {
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       const scalar_t* x = group.logits(lane);
       const T largest = row_max(x, classes_), shift = finite_shift(largest);
-      T* exps = wanted.grad ? exps_ + lane * stride_ : nullptr;
+      T* exps = wanted.grad ? exps_of(group, lane) : nullptr;
       const auto take = [&](const auto& sums) {
         excess[lane] = sums.excess();
         shifts[lane] = static_cast<T>(sums.shifts);
       };
       const scalar_t* ahead = lane + 1 < group.rows ? group.logits(lane + 1) : x;
       if (wanted.shifts) {
-        take(row_sums<true, false>(x, classes_, shift, exps, ahead, wanted.grad ? group.grad(lane, classes_ + fake_column_) : nullptr));
+        take(row_sums<true, false>(x, classes_, shift, exps, ahead));
       } else {
-        take(row_sums<false, false>(x, classes_, shift, exps, ahead, wanted.grad ? group.grad(lane, classes_ + fake_column_) : nullptr));
+        take(row_sums<false, false>(x, classes_, shift, exps, ahead));
       }
       max[lane] = shift;
       fake[lane] = (fake_column_ ? static_cast<T>(x[classes_]) : T(0)) - shift;
@@ -200,15 +200,15 @@ class InColumns {
     gradient.target.store(target);
     gradient.fake.store(fake);
     for (int64_t lane = 0; lane < group.rows; ++lane) {
-      const T* exps = exps_ + lane * stride_;
+      const T* exps = exps_of(group, lane);
       scalar_t* out = group.grad(lane, classes_ + fake_column_);
       const V w(weight[lane]), c(constant[lane]);
-      store_row(classes_, out, [&](int64_t k) { return at::vec::fmadd(V::loadu(exps + k), w, c); });
-      // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
       const int64_t label = labels_[lane];
-      if (has_target && label < classes_) {
-        out[label] = static_cast<scalar_t>(weight[lane] * exps[label] + constant[lane] + target[lane]);
-      }
+      const bool real_target = has_target && label < classes_;
+      // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
+      const T of_target = real_target ? weight[lane] * exps[label] + constant[lane] + target[lane] : T(0);
+      store_row(classes_, out, [&](int64_t k) { return at::vec::fmadd(load_within(exps, k, classes_), w, c); });
+      if (real_target) out[label] = static_cast<scalar_t>(of_target);
       if (fake_column_) out[classes_] = static_cast<scalar_t>(fake[lane]);
     }
   }
@@ -222,6 +222,16 @@ class InColumns {
   void store_labels(int, const Group<scalar_t>& group, int64_t* out) const { std::copy_n(labels_, group.rows, out); }
 
  private:
+  // Where the exponentials of a row wait for its gradient: in the gradient itself, so that the second pass writes what
+  // is in L1 already; in half precision, in the workspace.
+  T* exps_of(const Group<scalar_t>& group, int64_t lane) const {
+    if constexpr (std::is_same_v<scalar_t, T>) {
+      return group.grad(lane, classes_ + fake_column_);
+    } else {
+      return exps_ + lane * stride_;
+    }
+  }
+
   static int64_t group_rows(int64_t classes) { return std::clamp<int64_t>(4096 / classes, 1, kLanes<T>); }
 
   const int64_t classes_;
@@ -269,21 +279,21 @@ class Kernel {
     if (batch.labels != nullptr && batch.max_label == args_.classes) {
       coefficients = coefficients.targeting_fake(layout_.label_is_fake(slot, group));
     }
+    const math::KPlus1Logs<V> logs(row);
     if (want_loss) {
-      const V loss = math::kplus1_loss(row, coefficients, args_.classes);
+      const V loss = math::kplus1_loss(row, logs, coefficients, args_.classes);
       if (batch.loss != nullptr) loss.store(static_cast<T*>(batch.loss) + group.first, static_cast<int>(group.rows));
       losses = losses + first_lanes(loss, group.rows);
     }
     if (batch.grad != nullptr) {
       const V scale = upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows);
-      const auto gradient = math::kplus1_gradient(row, coefficients, args_.classes, scale);
+      const auto gradient = math::kplus1_gradient(row, logs, coefficients, args_.classes, scale);
       layout_.store_gradient(slot, group, gradient, batch.coefficients.t != 0);
     }
-    if (args_.labels_out != nullptr) store_terms(slot, group, row);
+    if (args_.labels_out != nullptr) store_terms(slot, group, math::kplus1_terms(row, logs));
   }
 
-  void store_terms(int slot, const Group<scalar_t>& group, const math::KPlus1Row<V>& row) const {
-    const auto terms = math::kplus1_terms(row);
+  void store_terms(int slot, const Group<scalar_t>& group, const math::KPlus1RowTerms<V>& terms) const {
     terms.labelgan.store(static_cast<T*>(args_.labelgan) + group.first, static_cast<int>(group.rows));
     terms.auxiliary.store(static_cast<T*>(args_.auxiliary) + group.first, static_cast<int>(group.rows));
     layout_.store_labels(slot, group, args_.labels_out + group.first);

@@ -69,11 +69,11 @@ T finite_shift(T max) {
   return max == -std::numeric_limits<T>::infinity() ? T(0) : max;
 }
 
-// The sums of a row; its exponentials stay in e, a row buffer, unless that is null. The row at `ahead` is fetched into
+// The sums of a row; its n exponentials stay in e, unless that is null. The row at `ahead` is fetched into
 // the second-level cache meanwhile.
 template <bool want_shifts, bool want_weighted, typename scalar_t>
 RowTotals<Computing<scalar_t>> row_sums(const scalar_t* x, int64_t n, Computing<scalar_t> shift, Computing<scalar_t>* e,
-                                        const scalar_t* ahead, scalar_t* out) {
+                                        const scalar_t* ahead) {
   using T = Computing<scalar_t>;
   constexpr int64_t step = Vec<T>::size();
   const Vec<T> shift_v(shift);
@@ -84,21 +84,27 @@ RowTotals<Computing<scalar_t>> row_sums(const scalar_t* x, int64_t n, Computing<
     int64_t k = begin;
     for (; k + step <= end; k += step) {
       __builtin_prefetch(ahead + k, 0, 2);
-      if (out != nullptr) __builtin_prefetch(out + k, 1, 2);
       const Vec<T> value = sums.add(load_vec(x + k) - shift_v);
       if (e != nullptr) value.store(e + k);
     }
     if (k < end) {
       const Vec<T> logits = load_vec(x + k, end - k, -std::numeric_limits<T>::infinity());
       const Vec<T> value = sums.add_last(logits - shift_v, end - k);
-      if (e != nullptr) value.store(e + k);
+      if (e != nullptr) value.store(e + k, static_cast<int>(end - k));
     }
     totals.add(sums);
   }
   return totals;
 }
 
-// Stores f(k), the vector at column k, rounded once; f is asked for whole vectors past the end of the row, too.
+// The vector at column k of n, with zeros past the end.
+template <typename scalar_t>
+Vec<Computing<scalar_t>> load_within(const scalar_t* x, int64_t k, int64_t n) {
+  using T = Computing<scalar_t>;
+  return k + Vec<T>::size() <= n ? load_vec(x + k) : load_vec(x + k, std::max<int64_t>(n - k, 0), T(0));
+}
+
+// Stores f(k), the vector at column k, for all n columns, rounded once. f may read what it replaces.
 template <typename scalar_t, typename F>
 void store_row(int64_t n, scalar_t* out, const F& f) {
   using T = Computing<scalar_t>;
@@ -110,8 +116,7 @@ void store_row(int64_t n, scalar_t* out, const F& f) {
     }
   };
   constexpr int64_t step = Vec<scalar_t>::size();
-  // Rows of odd length begin anywhere: a store across two cache lines costs more than one partial vector up to the
-  // next.
+  // Rows of odd length begin anywhere: a store across two cache lines costs more than one partial vector before.
   const int64_t past = reinterpret_cast<uintptr_t>(out) % sizeof(Vec<scalar_t>) / sizeof(scalar_t);
   int64_t k = past == 0 ? 0 : std::min(step - past, n);
   if (k > 0) rounded(0).store(out, static_cast<int>(k));

@@ -110,14 +110,15 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   row.excess = math::sum_less_one(Threads::reduce(sum, Sum()), Threads::reduce(below_one, Sum()));
   if (uses_shifts) row.shifts = Threads::reduce(row.shifts, Sum());
 
+  const math::KPlus1Logs<T> logs(row);
   T loss = 0;
   if (batch.loss || params.partials) {
-    loss = math::kplus1_loss(row, coefficients, classes);
+    loss = math::kplus1_loss(row, logs, coefficients, classes);
     if (batch.loss && first) batch.loss[index] = loss;
   }
 
   if (batch.labels_out && first) {
-    const math::KPlus1RowTerms<T> terms = math::kplus1_terms(row);
+    const math::KPlus1RowTerms<T> terms = math::kplus1_terms(row, logs);
     batch.labelgan[index] = terms.labelgan;
     batch.auxiliary[index] = terms.auxiliary;
     batch.labels_out[index] = label;
@@ -125,7 +126,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
 
   if (batch.grad) {
     const T grad_output = batch.grad_output ? batch.grad_output[index * batch.grad_output_stride] : T(1);
-    const auto gradient = math::kplus1_gradient(row, coefficients, classes, batch.scale * grad_output);
+    const auto gradient = math::kplus1_gradient(row, logs, coefficients, classes, batch.scale * grad_output);
     Scalar* const grad = batch.grad + index * (classes + params.fake_column);
     if (params.fake_column && first) store(grad + classes, gradient.fake);
     const Column target = static_cast<Column>(label);

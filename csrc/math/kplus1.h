@@ -69,17 +69,22 @@ struct FakeGap {
   }
 };
 
+// What loss, gradient and terms share: the transcendental functions of a row.
+template <typename T>
+struct KPlus1Logs {
+  T log_sum;       // R - max
+  FakeGap<T> gap;  // at d = l_f - R
+
+  AMGAN_INLINE explicit KPlus1Logs(const KPlus1Row<T>& row)
+      : log_sum(Functions<T>::log1p(row.excess)), gap(row.fake - log_sum) {}
+};
+
 // -log D_y = labelgan + auxiliary (AM-GAN, Lemma 2).
 template <typename T>
 struct KPlus1RowTerms {
   T labelgan;   // A - R
   T auxiliary;  // R - l_y
 };
-
-template <typename T>
-AMGAN_INLINE T log_sum(const KPlus1Row<T>& row) {
-  return Functions<T>::log1p(row.excess);  // R - max
-}
 
 // R - l for a shifted logit, or mean of logits. One of -inf is infinitely far below, also where R itself is -inf.
 template <typename T>
@@ -88,9 +93,8 @@ AMGAN_INLINE T below_log_sum(T log_s, T shifted) {
 }
 
 template <typename T>
-AMGAN_INLINE KPlus1RowTerms<T> kplus1_terms(const KPlus1Row<T>& row) {
-  const T log_s = log_sum(row);
-  return {FakeGap<T>(row.fake - log_s).softplus, below_log_sum<T>(log_s, row.target)};
+AMGAN_INLINE KPlus1RowTerms<T> kplus1_terms(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs) {
+  return {logs.gap.softplus, below_log_sum<T>(logs.log_sum, row.target)};
 }
 
 // An infinite term with coefficient 0 is absent; a NaN stays, so that no NaN logit is lost.
@@ -106,10 +110,11 @@ AMGAN_INLINE T or_absent(T c, T term) {
 }
 
 template <typename T>
-AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes) {
-  const T log_s = log_sum(row);
-  const FakeGap<T> gap(row.fake - log_s);
-  const T count(static_cast<float>(classes));
+AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs, const Coefficients<T>& c,
+                           int64_t classes) {
+  const T log_s = logs.log_sum;
+  const FakeGap<T>& gap = logs.gap;
+  const T count(static_cast<double>(classes));
   return times_coefficient<T>(c.f, gap.softplus_neg) + times_coefficient<T>(c.a - c.f, gap.softplus) +
          or_absent<T>(c.t, below_log_sum<T>(log_s, row.target)) +
          or_absent<T>(c.u, below_log_sum<T>(log_s, row.shifts / count)) + or_absent<T>(c.z, row.max + log_s);
@@ -122,10 +127,10 @@ struct KPlus1RowGradient {
 };
 
 template <typename T>
-AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const Coefficients<T>& c, int64_t classes,
-                                                  T grad_output) {
-  const T zero(0), count(static_cast<float>(classes));
-  const FakeGap<T> gap(row.fake - log_sum(row));
+AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs,
+                                                  const Coefficients<T>& c, int64_t classes, T grad_output) {
+  const T zero(0), count(static_cast<double>(classes));
+  const FakeGap<T>& gap = logs.gap;
   const T inverse = T(1) / (T(1) + row.excess);
   // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
   const T on_all = select<T>(gap.prob_real == zero, zero, (c.a + c.r) * gap.prob_real * inverse);
