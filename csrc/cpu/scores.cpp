@@ -324,10 +324,13 @@ class InLanes {
   alignas(64) T columns_[3 * kLaneColumns * kLanes<T>];  // per column the sums of p, p^2 and log p, a lane each
 };
 
-// A block whose rows are many is cut into chunks, each summed by itself; how many depends on the shape alone.
+// A block whose rows are many is cut into chunks, each summed by itself; how many depends on the shape alone. Fewer
+// rows in each would cost as much memory traffic for their sums as for the logits.
 int64_t chunks_per_block(const ScoresArgs& args) {
+  constexpr int64_t kElements = 65536, kRows = 64, kChunks = 64;
   const int64_t rows = args.rows / args.blocks;
-  return std::clamp<int64_t>(rows * args.classes / 65536, 1, std::max<int64_t>(64 / args.blocks, 1));
+  const int64_t most = std::max<int64_t>(std::min(kChunks / args.blocks, rows / kRows), 1);
+  return std::clamp<int64_t>(rows * args.classes / kElements, 1, most);
 }
 
 template <typename scalar_t, typename Layout>
