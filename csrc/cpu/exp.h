@@ -1,4 +1,4 @@
-// exp of values that are at most 0, within 1.2e-7 relative in float down to -87, and 0 below; NaN stays.
+// exp of values that are at most 0, within 2e-7 relative in float down to -87, and 0 below; NaN stays.
 //
 // x = (n/32) log 2 + r, |r| <= log(2)/64: 2^(n/32) comes from a table of 32 in two registers and an addition to the
 // exponent, exp(r) from two terms more than 1. Per vector 13 arithmetic instructions, against 19 of at::vec's exp_u20,

@@ -2,7 +2,7 @@
 // ten exponentials; the short rows of this project need one log for every ten or so.
 //
 // 1 + x = 2^k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), and log(1 + f) = f - f^2/2 + f^3 P(f) with the P of Cephes'
-// logf (S. Moshier). For k = 0, f is x itself: nothing of a small x is lost. Within 3e-7 relative.
+// logf (S. Moshier). For k = 0, f is x itself: nothing of a small x is lost. Within 2e-7 relative.
 #pragma once
 
 #include <ATen/cpu/vec/vec.h>
