@@ -21,19 +21,19 @@ constexpr int64_t kLanes = Vec<T>::size();
 #define AMGAN_QUADS 1
 using Register = __m512;
 
-// Part g of the register is rows[4g + j][0..3].
-inline Register load_quads(const float* const* rows, int j, int64_t k) {
-  const auto part = [&](int g) { return _mm_loadu_ps(rows[4 * g + j] + k); };
+// Part g of the register is four columns of row 4g, `stride` apart from each other.
+inline Register load_quads(const float* x, int64_t stride) {
+  const auto part = [&](int g) { return _mm_loadu_ps(x + 4 * g * stride); };
   const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(part(0)), part(1), 1);
   const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(part(2)), part(3), 1);
   return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
-inline void store_quads(Register r, float* const* rows, int j, int64_t k) {
-  _mm_storeu_ps(rows[j] + k, _mm512_castps512_ps128(r));
-  _mm_storeu_ps(rows[4 + j] + k, _mm512_extractf32x4_ps(r, 1));
-  _mm_storeu_ps(rows[8 + j] + k, _mm512_extractf32x4_ps(r, 2));
-  _mm_storeu_ps(rows[12 + j] + k, _mm512_extractf32x4_ps(r, 3));
+inline void store_quads(Register r, float* out, int64_t stride) {
+  _mm_storeu_ps(out, _mm512_castps512_ps128(r));
+  _mm_storeu_ps(out + 4 * stride, _mm512_extractf32x4_ps(r, 1));
+  _mm_storeu_ps(out + 8 * stride, _mm512_extractf32x4_ps(r, 2));
+  _mm_storeu_ps(out + 12 * stride, _mm512_extractf32x4_ps(r, 3));
 }
 
 // Transposes the 4 x 4 parts that four registers hold.
@@ -52,13 +52,13 @@ inline void transpose_quads(Register (&r)[4]) {
 #define AMGAN_QUADS 1
 using Register = __m256;
 
-inline Register load_quads(const float* const* rows, int j, int64_t k) {
-  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[j] + k)), _mm_loadu_ps(rows[4 + j] + k), 1);
+inline Register load_quads(const float* x, int64_t stride) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x)), _mm_loadu_ps(x + 4 * stride), 1);
 }
 
-inline void store_quads(Register r, float* const* rows, int j, int64_t k) {
-  _mm_storeu_ps(rows[j] + k, _mm256_castps256_ps128(r));
-  _mm_storeu_ps(rows[4 + j] + k, _mm256_extractf128_ps(r, 1));
+inline void store_quads(Register r, float* out, int64_t stride) {
+  _mm_storeu_ps(out, _mm256_castps256_ps128(r));
+  _mm_storeu_ps(out + 4 * stride, _mm256_extractf128_ps(r, 1));
 }
 
 inline void transpose_quads(Register (&r)[4]) {
@@ -79,16 +79,16 @@ inline void transpose_quads(Register (&r)[4]) {
 // Both go through registers four columns at a time. The last four start where they end with the row: columns in two
 // groups are written twice, and nothing beyond the row is touched.
 
-// tile[k][lane] = rows[lane][k]
+// tile[k][lane] = x[lane][k], for as many rows as there are lanes
 template <typename T>
-void transpose_in(const T* const* rows, int64_t columns, T* tile) {
+void transpose_in(const T* x, int64_t stride, int64_t columns, T* tile) {
 #if AMGAN_QUADS
   if constexpr (std::is_same_v<T, float>) {
     if (columns >= 4) {
       for (int64_t next = 0; next < columns; next += 4) {
         const int64_t k = std::min(next, columns - 4);
         Register r[4];
-        for (int j = 0; j < 4; ++j) r[j] = load_quads(rows, j, k);
+        for (int j = 0; j < 4; ++j) r[j] = load_quads(x + j * stride + k, stride);
         transpose_quads(r);
         for (int j = 0; j < 4; ++j) Vec<float>(r[j]).store(tile + (k + j) * kLanes<float>);
       }
@@ -97,13 +97,13 @@ void transpose_in(const T* const* rows, int64_t columns, T* tile) {
   }
 #endif
   for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-    for (int64_t k = 0; k < columns; ++k) tile[k * kLanes<T> + lane] = rows[lane][k];
+    for (int64_t k = 0; k < columns; ++k) tile[k * kLanes<T> + lane] = x[lane * stride + k];
   }
 }
 
-// rows[lane][k] = tile[k][lane]
+// out[lane][k] = tile[k][lane]
 template <typename T>
-void transpose_out(const T* tile, int64_t columns, T* const* rows) {
+void transpose_out(const T* tile, int64_t columns, T* out, int64_t stride) {
 #if AMGAN_QUADS
   if constexpr (std::is_same_v<T, float>) {
     if (columns >= 4) {
@@ -112,14 +112,14 @@ void transpose_out(const T* tile, int64_t columns, T* const* rows) {
         Register r[4];
         for (int j = 0; j < 4; ++j) r[j] = Vec<float>::loadu(tile + (k + j) * kLanes<float>);
         transpose_quads(r);
-        for (int j = 0; j < 4; ++j) store_quads(r[j], rows, j, k);
+        for (int j = 0; j < 4; ++j) store_quads(r[j], out + j * stride + k, stride);
       }
       return;
     }
   }
 #endif
   for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-    for (int64_t k = 0; k < columns; ++k) rows[lane][k] = tile[k * kLanes<T> + lane];
+    for (int64_t k = 0; k < columns; ++k) out[lane * stride + k] = tile[k * kLanes<T> + lane];
   }
 }
 
@@ -129,36 +129,31 @@ class Tile {
  public:
   using T = Computing<scalar_t>;
 
+  // Up to kLanes rows, row_stride apart from each other.
   void load(const scalar_t* x, int64_t row_stride, int64_t rows, int64_t columns) {
-    const T* of_lane[kLanes<T>];
+    if constexpr (kDirect) {
+      if (rows == kLanes<T>) return transpose_in(x, row_stride, columns, columns_);
+    }
     for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-      if (lane >= rows) {
-        of_lane[lane] = kZeros;
-      } else if constexpr (std::is_same_v<scalar_t, T>) {
-        of_lane[lane] = x + lane * row_stride;
+      T* row = rows_ + lane * kRowSize;
+      if (lane < rows) {
+        convert(x + lane * row_stride, columns, row);
       } else {
-        T* converted = rows_ + lane * kRowSize;
-        convert(x + lane * row_stride, columns, converted);
-        of_lane[lane] = converted;
+        std::fill_n(row, columns, T(0));
       }
     }
-    transpose_in(of_lane, columns, columns_);
+    transpose_in(rows_, kRowSize, columns, columns_);
   }
 
   // Writes the rows, `columns` apart from each other.
   void store(scalar_t* out, int64_t rows, int64_t columns) {
-    T* of_lane[kLanes<T>];
-    const bool direct = std::is_same_v<scalar_t, T>;
-    for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-      of_lane[lane] = rows_ + lane * kRowSize;
-      if constexpr (direct) {
-        if (lane < rows) of_lane[lane] = out + lane * columns;
-      }
+    if constexpr (kDirect) {
+      if (rows == kLanes<T>) return transpose_out(columns_, columns, out, columns);
     }
-    transpose_out(columns_, columns, of_lane);
-    if constexpr (!direct) {
-      for (int64_t lane = 0; lane < rows; ++lane) {
-        for (int64_t k = 0; k < columns; ++k) out[lane * columns + k] = static_cast<scalar_t>(of_lane[lane][k]);
+    transpose_out(columns_, columns, rows_, kRowSize);
+    for (int64_t lane = 0; lane < rows; ++lane) {
+      for (int64_t k = 0; k < columns; ++k) {
+        out[lane * columns + k] = static_cast<scalar_t>(rows_[lane * kRowSize + k]);
       }
     }
   }
@@ -168,7 +163,7 @@ class Tile {
 
  private:
   static constexpr int64_t kRowSize = (kLaneColumns + 1 + 15) / 16 * 16;
-  alignas(64) static constexpr T kZeros[kRowSize] = {};
+  static constexpr bool kDirect = std::is_same_v<scalar_t, T>;  // whole tiles need no detour through rows_
 
   static void convert(const scalar_t* x, int64_t n, T* out) {
     int64_t k = 0;
