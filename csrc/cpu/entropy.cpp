@@ -2,7 +2,9 @@
 #include "args/entropy.h"
 
 #include "cpu/chunks.h"
+#include "cpu/entropy_row.h"
 #include "cpu/lanes.h"
+#include "cpu/layout.h"
 #include "cpu/row.h"
 #include "math/entropy.h"
 
@@ -36,13 +38,7 @@ class InLanes {
   math::EntropyRow<V> reduce(const Group<scalar_t>& group) {
     const int64_t classes = group.args.classes;
     logits_.load(group.logits(0), group.args.row_stride, group.rows, classes);
-    constexpr T lowest = -std::numeric_limits<T>::infinity();
-    V max(lowest);
-    for (int64_t k = 0; k < classes; ++k) max = larger(max, logits_[k]);
-    const V shift = math::select<V>(max == V(lowest), V(T(0)), max);
-    ExpSums<T, false, true> sums;
-    for (int64_t k = 0; k < classes; ++k) exps_.set(k, sums.add(logits_[k] - shift));
-    return {shift, sums.excess(), sums.weighted};
+    return entropy_row(logits_, classes, exps_);
   }
 
   void store_gradient(const Group<scalar_t>& group, const math::EntropyRow<V>& row, const math::EntropyTerms<V>& terms,
@@ -64,17 +60,17 @@ class InColumns {
   using T = Computing<scalar_t>;
   using V = Vec<T>;
 
-  InColumns(const EntropyArgs& args, T* exps) : exps_(exps), stride_(row_buffer_size<T>(args.classes)) {}
+  InColumns(const EntropyArgs& args, T* exps) : exps_(exps, args.classes) {}
 
-  static int64_t workspace_size(const EntropyArgs& args) { return group_rows(args) * row_buffer_size<T>(args.classes); }
-  static int64_t group_rows(const EntropyArgs& args) { return std::clamp<int64_t>(4096 / args.classes, 1, kLanes<T>); }
+  static int64_t workspace_size(const EntropyArgs& args) { return RowExps<scalar_t>::workspace_size(args.classes); }
+  static int64_t group_rows(const EntropyArgs& args) { return RowExps<scalar_t>::group_rows(args.classes); }
 
   math::EntropyRow<V> reduce(const Group<scalar_t>& group) {
     T max[kLanes<T>] = {}, excess[kLanes<T>] = {}, weighted[kLanes<T>] = {};
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       const scalar_t* x = group.logits(lane);
       max[lane] = finite_shift(row_max(x, group.args.classes));
-      T* exps = group.args.grad == nullptr ? nullptr : exps_of(group, lane);
+      T* exps = group.args.grad == nullptr ? nullptr : exps_.of(lane, group.grad(lane));
       const auto sums = row_sums<false, true>(x, group.args.classes, max[lane], exps,
                                               group.logits(std::min(lane + 1, group.rows - 1)));
       excess[lane] = sums.excess();
@@ -88,7 +84,7 @@ class InColumns {
     const int64_t classes = group.args.classes;
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       const scalar_t* x = group.logits(lane);
-      const T* exps = exps_of(group, lane);
+      const T* exps = exps_.of(lane, group.grad(lane));
       const auto of_lane = [&](const V& v) {
         T values[kLanes<T>];
         v.store(values);
@@ -104,17 +100,7 @@ class InColumns {
   }
 
  private:
-  // As in kplus1.cpp: in the gradient itself, or in half precision in the workspace.
-  T* exps_of(const Group<scalar_t>& group, int64_t lane) const {
-    if constexpr (std::is_same_v<scalar_t, T>) {
-      return group.grad(lane);
-    } else {
-      return exps_ + lane * stride_;
-    }
-  }
-
-  T* const exps_;
-  const int64_t stride_;
+  const RowExps<scalar_t> exps_;
 };
 
 // The sum of the entropies of rows [begin, end).
@@ -158,13 +144,8 @@ void run(const EntropyArgs& args) {
 }  // namespace
 
 void entropy(const EntropyArgs& args) {
-  for_dtype(args.dtype, [&](auto zero) {
-    using scalar_t = decltype(zero);
-    if (args.classes <= kLaneColumns) {
-      run<scalar_t, InLanes<scalar_t>>(args);
-    } else {
-      run<scalar_t, InColumns<scalar_t>>(args);
-    }
+  for_layout<InLanes, InColumns>(args.dtype, args.classes, [&](auto layout) {
+    run<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include "cpu/chunks.h"
 #include "cpu/lanes.h"
+#include "cpu/layout.h"
 #include "cpu/row.h"
 #include "math/kplus1.h"
 
@@ -79,10 +80,7 @@ class InLanes {
     Tile<scalar_t>& tile = tiles_[slot];
     const int64_t classes = classes_, columns = classes + fake_column_;
     tile.load(group.logits(0), group.batch->row_stride, group.rows, columns);
-    constexpr T lowest = -std::numeric_limits<T>::infinity();
-    V max(lowest);
-    for (int64_t k = 0; k < classes; ++k) max = larger(max, tile[k]);
-    const V shift = math::select<V>(max == V(lowest), V(T(0)), max);
+    const V max = tile.max(classes), shift = finite_shift(max);
     const V fake = (fake_column_ ? tile[classes_] : V(T(0))) - shift;
     V target = max;
     if (group.batch->labels != nullptr) {
@@ -133,8 +131,7 @@ class InLanes {
     }
     if (zero.zero_mask() == (1 << kLanes<T>)-1) return label;
     // A logit that is not finite.
-    T labels[kLanes<T>];
-    label.store(labels);
+    T labels[kLanes<T>] = {};
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       labels[lane] = static_cast<T>(argmax(group.logits(lane), classes_));
     }
@@ -157,19 +154,17 @@ class InColumns {
   static constexpr int kGroups = 1;
 
   InColumns(const KPlus1Args& args, T* exps)
-      : classes_(args.classes), fake_column_(args.fake_column), exps_(exps), stride_(row_buffer_size<T>(classes_)) {}
+      : classes_(args.classes), fake_column_(args.fake_column), exps_(exps, classes_) {}
 
-  static int64_t workspace_size(const KPlus1Args& args) {
-    return std::is_same_v<scalar_t, T> ? 0 : group_rows(args.classes) * row_buffer_size<T>(args.classes);
-  }
-  int64_t group_rows() const { return group_rows(classes_); }
+  static int64_t workspace_size(const KPlus1Args& args) { return RowExps<scalar_t>::workspace_size(args.classes); }
+  int64_t group_rows() const { return exps_.group_rows(classes_); }
 
   math::KPlus1Row<V> reduce(int, const Group<scalar_t>& group, const Wanted& wanted) {
     T max[kLanes<T>] = {}, excess[kLanes<T>] = {}, shifts[kLanes<T>] = {}, target[kLanes<T>] = {}, fake[kLanes<T>] = {};
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       const scalar_t* x = group.logits(lane);
       const T largest = row_max(x, classes_), shift = finite_shift(largest);
-      T* exps = wanted.grad ? exps_of(group, lane) : nullptr;
+      T* exps = wanted.grad ? exps_.of(lane, group.grad(lane, classes_ + fake_column_)) : nullptr;
       const auto take = [&](const auto& sums) {
         excess[lane] = sums.excess();
         shifts[lane] = static_cast<T>(sums.shifts);
@@ -200,8 +195,8 @@ class InColumns {
     gradient.target.store(target);
     gradient.fake.store(fake);
     for (int64_t lane = 0; lane < group.rows; ++lane) {
-      const T* exps = exps_of(group, lane);
       scalar_t* out = group.grad(lane, classes_ + fake_column_);
+      const T* exps = exps_.of(lane, out);
       const V w(weight[lane]), c(constant[lane]);
       const int64_t label = labels_[lane];
       const bool real_target = has_target && label < classes_;
@@ -222,22 +217,9 @@ class InColumns {
   void store_labels(int, const Group<scalar_t>& group, int64_t* out) const { std::copy_n(labels_, group.rows, out); }
 
  private:
-  // Where the exponentials of a row wait for its gradient: in the gradient itself, so that the second pass writes what
-  // is in L1 already; in half precision, in the workspace.
-  T* exps_of(const Group<scalar_t>& group, int64_t lane) const {
-    if constexpr (std::is_same_v<scalar_t, T>) {
-      return group.grad(lane, classes_ + fake_column_);
-    } else {
-      return exps_ + lane * stride_;
-    }
-  }
-
-  static int64_t group_rows(int64_t classes) { return std::clamp<int64_t>(4096 / classes, 1, kLanes<T>); }
-
   const int64_t classes_;
   const bool fake_column_;
-  T* const exps_;
-  const int64_t stride_;
+  const RowExps<scalar_t> exps_;
   int64_t labels_[kLanes<T>];
 };
 
@@ -330,13 +312,8 @@ void run(const KPlus1Args& args) {
 }  // namespace
 
 void kplus1(const KPlus1Args& args) {
-  for_dtype(args.dtype, [&](auto zero) {
-    using scalar_t = decltype(zero);
-    if (args.classes <= kLaneColumns) {
-      run<scalar_t, InLanes<scalar_t>>(args);
-    } else {
-      run<scalar_t, InColumns<scalar_t>>(args);
-    }
+  for_layout<InLanes, InColumns>(args.dtype, args.classes, [&](auto layout) {
+    run<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "cpu/vec.h"
@@ -158,6 +159,13 @@ class Tile {
     }
   }
 
+  // Of the first `columns` columns; as row_max, without NaN.
+  Vec<T> max(int64_t columns) const {
+    Vec<T> max(-std::numeric_limits<T>::infinity());
+    for (int64_t k = 0; k < columns; ++k) max = larger(max, (*this)[k]);
+    return max;
+  }
+
   Vec<T> operator[](int64_t k) const { return Vec<T>::loadu(columns_ + k * kLanes<T>); }
   void set(int64_t k, const Vec<T>& v) { v.store(columns_ + k * kLanes<T>); }
 
@@ -174,6 +182,12 @@ class Tile {
   alignas(64) T columns_[kRowSize * kLanes<T>];
   alignas(64) T rows_[kRowSize * kLanes<T>];
 };
+
+// A shift that keeps each row finite: its maximum, or 0 where every logit is -inf.
+template <typename T>
+Vec<T> finite_shift(const Vec<T>& max) {
+  return math::select<Vec<T>>(max == Vec<T>(-std::numeric_limits<T>::infinity()), Vec<T>(T(0)), max);
+}
 
 }  // namespace
 }  // namespace amgan::cpu

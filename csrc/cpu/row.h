@@ -20,6 +20,37 @@ int64_t row_buffer_size(int64_t n) {
   return (n + line - 1) / line * line + 2 * line;
 }
 
+// Where the exponentials of a group of rows wait for its gradients: in the gradients themselves, so that the second
+// pass writes what is in L1 already; in half precision, in a workspace.
+template <typename scalar_t>
+class RowExps {
+ public:
+  using T = Computing<scalar_t>;
+
+  RowExps(T* workspace, int64_t classes) : workspace_(workspace), stride_(row_buffer_size<T>(classes)) {}
+
+  // Rows whose exponentials fit in L1 together, a lane each.
+  static int64_t group_rows(int64_t classes) { return std::clamp<int64_t>(4096 / classes, 1, Vec<T>::size()); }
+
+  static int64_t workspace_size(int64_t classes) {
+    return kInGradient ? 0 : group_rows(classes) * row_buffer_size<T>(classes);
+  }
+
+  T* of(int64_t lane, scalar_t* grad) const {
+    if constexpr (kInGradient) {
+      return grad;
+    } else {
+      return workspace_ + lane * stride_;
+    }
+  }
+
+ private:
+  static constexpr bool kInGradient = std::is_same_v<scalar_t, T>;
+
+  T* const workspace_;
+  const int64_t stride_;
+};
+
 // Without NaN: a row that holds one gives any of its values, and its sums below are NaN.
 template <typename scalar_t>
 Computing<scalar_t> row_max(const scalar_t* x, int64_t n) {

@@ -5,8 +5,9 @@
 #include <vector>
 
 #include "cpu/chunks.h"
-#include "cpu/exp_sums.h"
+#include "cpu/entropy_row.h"
 #include "cpu/lanes.h"
+#include "cpu/layout.h"
 #include "cpu/row.h"
 #include "math/entropy.h"
 
@@ -162,7 +163,7 @@ class InColumns {
         const int64_t end = std::min(begin + kColumnBlock, args_.classes);
         V of_block(T(0));
         for (int64_t k = begin; k < end; k += kLanes<T>) {
-          const V p = k + kLanes<T> <= end ? load_vec(x + j * stride + k) : load_vec(x + j * stride + k, end - k, T(0));
+          const V p = load_within(x + j * stride, k, end);
           const V log_prob = p.log();
           of_block = of_block - math::times_prob<V>(log_prob, p);
           p.store(values + k);
@@ -254,7 +255,7 @@ class InLanes {
       }
     } else {
       math::EntropyRow<V> row[kTiles];
-      for (int64_t t = 0; t < tiles; ++t) row[t] = take_logits(t);
+      for (int64_t t = 0; t < tiles; ++t) row[t] = entropy_row(logits_[t], classes, values_[t]);
       // By themselves: the long chain of instructions of one logarithm overlaps with that of the next.
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t n = std::min(kLanes<T>, rows.count - t * kLanes<T>);
@@ -278,18 +279,6 @@ class InLanes {
       prob_sq.store(at + kLanes<T>);
       log_prob.store(at + 2 * kLanes<T>);
     }
-  }
-
-  // Leaves the exponentials of a tile in values_.
-  math::EntropyRow<V> take_logits(int64_t t) {
-    const int64_t classes = args_.classes;
-    constexpr T lowest = -std::numeric_limits<T>::infinity();
-    V max(lowest);
-    for (int64_t k = 0; k < classes; ++k) max = larger(max, logits_[t][k]);
-    const V shift = math::select<V>(max == V(lowest), V(T(0)), max);
-    ExpSums<T, false, true> sums;
-    for (int64_t k = 0; k < classes; ++k) values_[t].set(k, sums.add(logits_[t][k] - shift));
-    return {shift, sums.excess(), sums.weighted};
   }
 
   // Leaves the probabilities of a tile in values_ and their logarithms in logits_; returns the entropies.
@@ -389,13 +378,8 @@ void run(const ScoresArgs& args) {
 }  // namespace
 
 void scores(const ScoresArgs& args) {
-  for_dtype(args.dtype, [&](auto zero) {
-    using scalar_t = decltype(zero);
-    if (args.classes <= kLaneColumns) {
-      run<scalar_t, InLanes<scalar_t>>(args);
-    } else {
-      run<scalar_t, InColumns<scalar_t>>(args);
-    }
+  for_layout<InLanes, InColumns>(args.dtype, args.classes, [&](auto layout) {
+    run<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
   });
 }
 

@@ -122,6 +122,8 @@ class ClassEntropy : public torch::autograd::Function<ClassEntropy> {
     const at::AutoDispatchBelowADInplaceOrView below;
     at::Tensor entropy, grad;
     if (keeps_gradient(logits)) {
+      check_logits("class_entropy", "logits", logits, 1);
+      parse_reduction("class_entropy", reduction);
       static const auto op = operation<decltype(class_entropy_and_grad)>("amgan_fast::class_entropy_and_grad");
       std::tie(entropy, grad) = op.call(logits, reduction);
     } else {
@@ -145,8 +147,6 @@ class ClassEntropy : public torch::autograd::Function<ClassEntropy> {
 };
 
 at::Tensor class_entropy_autograd(const at::Tensor& logits, std::string_view reduction) {
-  check_logits("class_entropy", "logits", logits, 1);
-  parse_reduction("class_entropy", reduction);
   if (!is_differentiated(logits)) {
     static const auto op = operation<decltype(class_entropy)>("amgan_fast::class_entropy");
     const at::AutoDispatchBelowADInplaceOrView below;

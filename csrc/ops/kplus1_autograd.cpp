@@ -111,6 +111,8 @@ class KPlus1Loss : public torch::autograd::Function<KPlus1Loss> {
     const at::AutoDispatchBelowADInplaceOrView below;
     at::Tensor loss, grad;
     if (keeps_gradient(logits)) {
+      check_batch("kplus1_loss", "logits", logits, labels, options.coefficients, options.fake, options.reduction,
+                  options.fake_labels);
       static const auto op = operation<decltype(kplus1_loss_and_grad)>("amgan_fast::kplus1_loss_and_grad");
       std::tie(loss, grad) =
           op.call(logits, labels, options.coefficients, options.fake, options.reduction, options.fake_labels);
@@ -137,7 +139,6 @@ class KPlus1Loss : public torch::autograd::Function<KPlus1Loss> {
 at::Tensor kplus1_loss_autograd(const at::Tensor& logits, const OptionalTensor& labels,
                                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
                                 bool fake_labels) {
-  check_batch("kplus1_loss", "logits", logits, labels, coefficients, fake, reduction, fake_labels);
   if (!is_differentiated(logits)) {
     static const auto op = operation<decltype(kplus1_loss)>("amgan_fast::kplus1_loss");
     const at::AutoDispatchBelowADInplaceOrView below;
@@ -231,6 +232,8 @@ class AmDiscriminatorLoss : public torch::autograd::Function<AmDiscriminatorLoss
     const at::AutoDispatchBelowADInplaceOrView below;
     at::Tensor loss, grad_real, grad_fake;
     if (keeps_gradient(real_logits)) {
+      check_pair("am_discriminator_loss", real_logits, labels, fake_logits, options.fake, options.real_smoothing,
+                 options.fake_smoothing, options.class_smoothing, options.reduction);
       static const auto op =
           operation<decltype(am_discriminator_loss_and_grad)>("amgan_fast::am_discriminator_loss_and_grad");
       std::tie(loss, grad_real, grad_fake) =
@@ -265,8 +268,6 @@ class AmDiscriminatorLoss : public torch::autograd::Function<AmDiscriminatorLoss
 at::Tensor am_discriminator_loss_autograd(const at::Tensor& real_logits, const at::Tensor& labels,
                                           const at::Tensor& fake_logits, std::string_view fake, double real_smoothing,
                                           double fake_smoothing, double class_smoothing, std::string_view reduction) {
-  check_pair("am_discriminator_loss", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
-             class_smoothing, reduction);
   if (!is_differentiated(real_logits) && !is_differentiated(fake_logits)) {
     static const auto op = operation<decltype(am_discriminator_loss)>("amgan_fast::am_discriminator_loss");
     const at::AutoDispatchBelowADInplaceOrView below;
