@@ -110,10 +110,10 @@ def test_operations_are_documented_and_typed(name):
 
 @pytest.mark.parametrize("name", [name for name in ops.__all__ if name.islower()])
 def test_arguments_equal_those_of_the_torch_operation(name):
-    """The schema repeats names and defaults, and the options are passed by position: both must say the same."""
+    """The schema repeats names and defaults, and it is the schema that decides: both must say the same."""
     schema = getattr(torch.ops.amgan_fast, name).default._schema.arguments
     parameters = inspect.signature(getattr(ops, name)).parameters
     for argument, (key, parameter) in zip(schema, parameters.items(), strict=False):
-        assert argument.name == key
+        assert (argument.name, argument.kwarg_only) == (key, parameter.kind is parameter.KEYWORD_ONLY)
         if parameter.kind is parameter.KEYWORD_ONLY:
             assert argument.default_value == parameter.default, key

@@ -21,15 +21,18 @@ Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets", ICL
 Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the -log(D(x)) Alternative", 2017 [LS].
 """
 
+# mypy: disable-error-code="empty-body"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-_ops = torch.ops.amgan_fast  # options are passed by position: torch looks keywords up in 0.4 us each
+from amgan_fast.ops._calls import calls
+
+_ops = torch.ops.amgan_fast
 
 
 class KPlus1Terms(NamedTuple):
@@ -43,6 +46,7 @@ class KPlus1Terms(NamedTuple):
     """The label y of the row, int64: the given one, or the dynamic one."""
 
 
+@calls(_ops.kplus1_loss.default)
 def kplus1_loss(
     logits: Tensor,
     labels: Tensor | None,
@@ -61,9 +65,14 @@ def kplus1_loss(
         labels: [N] with values 0..K (K selects the generated class), or None for the dynamic label.
         coefficients: the five numbers (a, r, t, f, u), finite.
     """
-    return _ops.kplus1_loss.default(logits, labels, coefficients, fake, reduction)
 
 
+def _cross_entropy(logits: Tensor, target: Tensor | str, **options: Any) -> Tensor:
+    overload = _ops.kplus1_cross_entropy.mode if isinstance(target, str) else _ops.kplus1_cross_entropy.default
+    return overload(logits, target, **options)
+
+
+@calls(_cross_entropy)
 def kplus1_cross_entropy(
     logits: Tensor,
     target: Tensor | str,
@@ -81,10 +90,9 @@ def kplus1_cross_entropy(
         target: [N] with values 0..K (K is the generated class), ``"dynamic"`` or ``"fake"``.
         label_smoothing: in [0, 1], spread over all K+1 classes as PyTorch does.
     """
-    overload = _ops.kplus1_cross_entropy.mode if isinstance(target, str) else _ops.kplus1_cross_entropy.default
-    return overload(logits, target, fake, label_smoothing, reduction)
 
 
+@calls(_ops.am_discriminator_loss.default)
 def am_discriminator_loss(
     real_logits: Tensor,
     labels: Tensor,
@@ -109,25 +117,16 @@ def am_discriminator_loss(
         reduction: ``"mean"``: mean over real rows + mean over generated rows; ``"sum"`` likewise; ``"none"``:
             [N+M], real rows first.
     """
-    return _ops.am_discriminator_loss.default(
-        real_logits,
-        labels,
-        fake_logits,
-        fake,
-        real_smoothing,
-        fake_smoothing,
-        class_smoothing,
-        reduction,
-    )
 
 
+@calls(_ops.am_generator_loss.default)
 def am_generator_loss(
     fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
 ) -> Tensor:
     """Generator loss of AM-GAN, -log D_y(g) ([AM] eq. 14), with dynamic (``labels=None``) or given labels 0..K-1."""
-    return _ops.am_generator_loss.default(fake_logits, labels, fake, reduction)
 
 
+@calls(_ops.labelgan_generator_loss.default)
 def labelgan_generator_loss(
     fake_logits: Tensor, *, fake: str = "column", smoothing: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
@@ -135,14 +134,14 @@ def labelgan_generator_loss(
 
     With ``smoothing`` s in [0, 1] the target is (1-s, s) on (real, generated), which stops at D_r = 1-s ([LS] eq. 11).
     """
-    return _ops.labelgan_generator_loss.default(fake_logits, fake, smoothing, reduction)
 
 
+@calls(_ops.kplus1_terms.default, KPlus1Terms._make)
 def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "column") -> KPlus1Terms:
     """The two halves of -log D_y and the label of every row, from one pass and without gradient ([AM] Lemma 2)."""
-    return KPlus1Terms(*_ops.kplus1_terms.default(logits, labels, fake))
 
 
+@calls(_ops.kplus1_loss_and_grad.default)
 def kplus1_loss_and_grad(
     logits: Tensor,
     labels: Tensor | None,
@@ -157,9 +156,9 @@ def kplus1_loss_and_grad(
         ``(loss, grad)``: the gradient of the loss (of its sum, with ``reduction="none"``), in the shape and dtype of
         the logits, to be fed to ``torch.autograd.backward(logits, grad)``.
     """
-    return _ops.kplus1_loss_and_grad.default(logits, labels, coefficients, fake, reduction)
 
 
+@calls(_ops.am_discriminator_loss_and_grad.default)
 def am_discriminator_loss_and_grad(
     real_logits: Tensor,
     labels: Tensor,
@@ -177,20 +176,10 @@ def am_discriminator_loss_and_grad(
         ``(loss, grad_real, grad_fake)``: the gradients of the loss (of its sum, with ``reduction="none"``), in the
         shapes and dtypes of the logits, to be fed to ``torch.autograd.backward(logits, grad)``.
     """
-    return _ops.am_discriminator_loss_and_grad.default(
-        real_logits,
-        labels,
-        fake_logits,
-        fake,
-        real_smoothing,
-        fake_smoothing,
-        class_smoothing,
-        reduction,
-    )
 
 
+@calls(_ops.am_generator_loss_and_grad.default)
 def am_generator_loss_and_grad(
     fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
 ) -> tuple[Tensor, Tensor]:
     """:func:`am_generator_loss` and its gradient, ``(loss, grad)``, in one pass and without an autograd node."""
-    return _ops.am_generator_loss_and_grad.default(fake_logits, labels, fake, reduction)

@@ -13,7 +13,7 @@ template <typename scalar_t>
 math::EntropyRow<Vec<Computing<scalar_t>>> entropy_row(const Tile<scalar_t>& logits, int64_t classes,
                                                        Tile<scalar_t>& exps) {
   const auto shift = finite_shift(logits.max(classes));
-  ExpSums<Computing<scalar_t>, false, true> sums;
+  ExpSums<Computing<scalar_t>, false, true, true> sums;
   for (int64_t k = 0; k < classes; ++k) exps.set(k, sums.add(logits[k] - shift));
   return {shift, sums.excess(), sums.weighted};
 }

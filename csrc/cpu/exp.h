@@ -11,6 +11,8 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 namespace amgan::cpu {
 namespace {
@@ -69,7 +71,12 @@ struct ExpConstants {
 
 #if defined(CPU_CAPABILITY_AVX512)
 
-inline at::vec::Vectorized<float> exp_nonpositive(const at::vec::Vectorized<float>& x) {
+struct MaskedExp {
+  __m512 value;
+  __mmask16 in_range;  // where the value is not 0
+};
+
+inline MaskedExp masked_exp(__m512 x) {
   using C = ExpConstants<32>;
   const auto constant = [](float value) { return _mm512_set1_ps(value); };
   const __m512i low_half = _mm512_load_si512(C::kTable.data()), high_half = _mm512_load_si512(C::kTable.data() + 16);
@@ -83,7 +90,11 @@ inline at::vec::Vectorized<float> exp_nonpositive(const at::vec::Vectorized<floa
   const __m512 r_high = _mm512_fnmadd_ps(n, constant(C::kHigh), x);
   const __m512 r = _mm512_fnmadd_ps(n, constant(C::kLow), r_high);
   const __m512 slope = _mm512_fmadd_ps(r_high, constant(0.5f), constant(C::kSlope));
-  return _mm512_maskz_fmadd_ps(in_range, _mm512_mul_ps(scale, r), slope, scale);
+  return {_mm512_maskz_fmadd_ps(in_range, _mm512_mul_ps(scale, r), slope, scale), in_range};
+}
+
+inline at::vec::Vectorized<float> exp_nonpositive(const at::vec::Vectorized<float>& x) {
+  return masked_exp(x).value;
 }
 
 #elif defined(CPU_CAPABILITY_AVX2)
@@ -139,6 +150,23 @@ inline at::vec::Vectorized<float> exp_nonpositive(const at::vec::Vectorized<floa
 
 inline at::vec::Vectorized<double> exp_nonpositive(const at::vec::Vectorized<double>& x) {
   return x.exp();
+}
+
+// The same, and weighted += x exp(x), which is 0 at x = -inf.
+template <typename T>
+at::vec::Vectorized<T> exp_nonpositive(const at::vec::Vectorized<T>& x, at::vec::Vectorized<T>& weighted) {
+#if defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<T, float>) {
+    const MaskedExp e = masked_exp(x);
+    weighted = _mm512_mask3_fmadd_ps(x, e.value, weighted, e.in_range);
+    return e.value;
+  }
+#endif
+  const at::vec::Vectorized<T> e = exp_nonpositive(x);
+  // One instruction; -inf, for which it is not meant, becomes the lowest number.
+  weighted =
+      at::vec::fmadd(at::vec::clamp_min(x, at::vec::Vectorized<T>(std::numeric_limits<T>::lowest())), e, weighted);
+  return e;
 }
 
 }  // namespace

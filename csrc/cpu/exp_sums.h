@@ -1,7 +1,8 @@
 // Sums over the exponentials of rows. A lane is a row (lanes.h) or every vector-th column of one (row.h).
 #pragma once
 
-#include <limits>
+#include <algorithm>
+#include <cstdint>
 
 #include "cpu/vec.h"
 #include "math/softmax.h"
@@ -9,8 +10,15 @@
 namespace amgan::cpu {
 namespace {
 
-// Of x = l_k - max, one exponential per element. NaN where a logit is NaN or +inf.
-template <typename T, bool want_shifts, bool want_weighted>
+// sum + e in the lanes where e < 1.
+template <typename T>
+Vec<T> add_below_one(const Vec<T>& sum, const Vec<T>& e) {
+  return add_where(less(e, Vec<T>(T(1))), sum, e);
+}
+
+// Of x = l_k - max, one exponential per element. NaN where a logit is NaN or +inf. Where the exponentials are kept,
+// below_one can be had from them afterwards, for the few rows that need it.
+template <typename T, bool want_shifts, bool want_weighted, bool want_below_one>
 struct ExpSums {
   Vec<T> sum{T(0)};        // of exp(x)
   Vec<T> below_one{T(0)};  // of those exp(x) below 1
@@ -19,13 +27,15 @@ struct ExpSums {
 
   // Takes a vector of x and returns exp(x).
   Vec<T> add(const Vec<T>& x) {
-    const Vec<T> e = exp_nonpositive(x);
-    sum = sum + e;
-    below_one = add_below_one(below_one, e);
-    if constexpr (want_shifts) shifts = shifts + x;
+    Vec<T> e;
     if constexpr (want_weighted) {
-      weighted = at::vec::fmadd(larger(x, Vec<T>(std::numeric_limits<T>::lowest())), e, weighted);
+      e = exp_nonpositive(x, weighted);
+    } else {
+      e = exp_nonpositive(x);
     }
+    sum = sum + e;
+    if constexpr (want_below_one) below_one = add_below_one(below_one, e);
+    if constexpr (want_shifts) shifts = shifts + x;
     return e;
   }
 
@@ -47,12 +57,23 @@ template <typename T>
 struct RowTotals {
   double sum = 0, below_one = 0, shifts = 0, weighted = 0;
 
-  template <bool want_shifts, bool want_weighted>
-  void add(const ExpSums<T, want_shifts, want_weighted>& sums) {
+  template <bool want_shifts, bool want_weighted, bool want_below_one>
+  void add(const ExpSums<T, want_shifts, want_weighted, want_below_one>& sums) {
     sum += sum_lanes(sums.sum);
-    below_one += sum_lanes(sums.below_one);
+    if constexpr (want_below_one) below_one += sum_lanes(sums.below_one);
     if constexpr (want_shifts) shifts += sum_lanes(sums.shifts);
     if constexpr (want_weighted) weighted += sum_lanes(sums.weighted);
+  }
+
+  // After sums without below_one, from the n exponentials that were kept. Only the excess of s < 2 needs it.
+  void find_below_one(const T* e, int64_t n) {
+    if (!(sum < 2)) return;
+    for (int64_t begin = 0; begin < n; begin += kColumnBlock) {
+      const int64_t end = std::min(begin + kColumnBlock, n);
+      Vec<T> of_block(T(0));
+      for (int64_t k = begin; k < end; k += Vec<T>::size()) of_block = add_below_one(of_block, load_within(e, k, end));
+      below_one += sum_lanes(of_block);
+    }
   }
 
   T excess() const { return static_cast<T>(math::sum_less_one(sum, below_one)); }

@@ -85,11 +85,11 @@ class InLanes {
     V target = max;
     if (group.batch->labels != nullptr) {
       const V label = labels_[slot] = given_labels<T>(group);
-      for (int64_t k = 0; k < classes; ++k) target = math::select<V>(label == V(static_cast<T>(k)), tile[k], target);
+      for (int64_t k = 0; k < classes; ++k) target = select(equal(label, V(static_cast<T>(k))), tile[k], target);
     } else if (wanted.dynamic) {
       labels_[slot] = dynamic_labels(tile, group, max);
     }
-    ExpSums<T, true, false> sums;
+    ExpSums<T, true, false, true> sums;
     for (int64_t k = 0; k < classes; ++k) {
       const V e = sums.add(tile[k] - shift);
       if (wanted.grad) tile.set(k, e);
@@ -105,14 +105,16 @@ class InLanes {
     for (int64_t k = 0; k < classes; ++k) {
       V grad = at::vec::fmadd(tile[k], gradient.weight, gradient.constant);
       // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
-      if (has_target) grad = grad + (gradient.target & (label == V(static_cast<T>(k))));
+      if (has_target) grad = add_where(equal(label, V(static_cast<T>(k))), grad, gradient.target);
       tile.set(k, grad);
     }
     if (fake_column_) tile.set(classes_, gradient.fake);
     tile.store(group.grad(0, columns), group.rows, columns);
   }
 
-  V label_is_fake(int slot, const Group<scalar_t>&) const { return labels_[slot] == V(static_cast<T>(classes_)); }
+  Mask<T> label_is_fake(int slot, const Group<scalar_t>&) const {
+    return equal(labels_[slot], V(static_cast<T>(classes_)));
+  }
 
   void store_labels(int slot, const Group<scalar_t>& group, int64_t* out) const {
     T labels[kLanes<T>];
@@ -126,10 +128,10 @@ class InLanes {
     V label(T(0)), zero(T(0));
     for (int64_t k = classes_ - 1; k >= 0; --k) {
       const V x = tile[k];
-      label = math::select<V>(x == max, V(static_cast<T>(k)), label);
+      label = select(equal(x, max), V(static_cast<T>(k)), label);
       zero = at::vec::fmadd(x, V(T(0)), zero);
     }
-    if (zero.zero_mask() == (1 << kLanes<T>)-1) return label;
+    if (lane_bits(equal(zero, V(T(0)))) == kAllLanes<T>) return label;
     // A logit that is not finite.
     T labels[kLanes<T>] = {};
     for (int64_t lane = 0; lane < group.rows; ++lane) {
@@ -208,10 +210,10 @@ class InColumns {
     }
   }
 
-  V label_is_fake(int, const Group<scalar_t>& group) const {
+  Mask<T> label_is_fake(int, const Group<scalar_t>& group) const {
     T is_fake[kLanes<T>] = {};
     for (int64_t lane = 0; lane < group.rows; ++lane) is_fake[lane] = labels_[lane] == classes_;
-    return V::loadu(is_fake) == V(T(1));
+    return equal(V::loadu(is_fake), V(T(1)));
   }
 
   void store_labels(int, const Group<scalar_t>& group, int64_t* out) const { std::copy_n(labels_, group.rows, out); }
@@ -248,20 +250,23 @@ class Kernel {
         rows[count] = layout_.reduce(count, groups[count], wanted);
         ++count;
       }
-      for (int i = 0; i < count; ++i) finish(i, groups[i], rows[i], want_loss, losses);
+      // By themselves, and likewise.
+      math::KPlus1Logs<V> logs[Layout::kGroups];
+      for (int i = 0; i < count; ++i) logs[i] = math::KPlus1Logs<V>(rows[i]);
+      for (int i = 0; i < count; ++i) finish(i, groups[i], rows[i], logs[i], want_loss, losses);
     }
     return sum_lanes(losses);
   }
 
  private:
   // From the sums of a group to all that is wanted of it.
-  void finish(int slot, const Group<scalar_t>& group, const math::KPlus1Row<V>& row, bool want_loss, V& losses) {
+  void finish(int slot, const Group<scalar_t>& group, const math::KPlus1Row<V>& row, const math::KPlus1Logs<V>& logs,
+              bool want_loss, V& losses) {
     const KPlus1Batch& batch = *group.batch;
     auto coefficients = batch.coefficients.template as<V>();
     if (batch.labels != nullptr && batch.max_label == args_.classes) {
       coefficients = coefficients.targeting_fake(layout_.label_is_fake(slot, group));
     }
-    const math::KPlus1Logs<V> logs(row);
     if (want_loss) {
       const V loss = math::kplus1_loss(row, logs, coefficients, args_.classes);
       if (batch.loss != nullptr) loss.store(static_cast<T*>(batch.loss) + group.first, static_cast<int>(group.rows));

@@ -186,7 +186,7 @@ class Tile {
 // A shift that keeps each row finite: its maximum, or 0 where every logit is -inf.
 template <typename T>
 Vec<T> finite_shift(const Vec<T>& max) {
-  return math::select<Vec<T>>(max == Vec<T>(-std::numeric_limits<T>::infinity()), Vec<T>(T(0)), max);
+  return select(equal(max, Vec<T>(-std::numeric_limits<T>::infinity())), Vec<T>(T(0)), max);
 }
 
 }  // namespace

@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "cpu/mask.h"
+
 namespace amgan::cpu {
 namespace {
 
@@ -45,36 +47,25 @@ inline Split split(const at::vec::Vectorized<float>& value) {
 #endif
 }
 
-// yes where a == b, no elsewhere.
-inline at::vec::Vectorized<float> where_equal(const at::vec::Vectorized<float>& a, const at::vec::Vectorized<float>& b,
-                                              const at::vec::Vectorized<float>& yes,
-                                              const at::vec::Vectorized<float>& no) {
-#if defined(CPU_CAPABILITY_AVX512)
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), no, yes);
-#else
-  return at::vec::Vectorized<float>::blendv(no, yes, a == b);
-#endif
-}
-
 inline at::vec::Vectorized<float> log1p_vec(const at::vec::Vectorized<float>& x) {
   using V = at::vec::Vectorized<float>;
   using at::vec::fmadd;
   const V one(1.0f), zero(0.0f);
   const V sum = x + one;
   const Split parts = split(sum);
-  const V f = where_equal(parts.exponent, zero, x, parts.mantissa - one);
-  V p(7.0376836292e-2f);
-  for (const float coefficient : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
-                                  -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f}) {
-    p = fmadd(p, f, V(coefficient));
-  }
-  const V square = f * f;
+  const V f = select(equal(parts.exponent, zero), x, parts.mantissa - one);
+  // Pairs of terms, pairs of pairs: Horner's chain of nine would be most of the time of a row of 11 columns.
+  const V square = f * f, fourth = square * square;
+  const auto pair = [&](float slope, float constant) { return fmadd(V(slope), f, V(constant)); };
+  const V low = fmadd(pair(-1.6668057665e-1f, 2.0000714765e-1f), square, pair(-2.4999993993e-1f, 3.3333331174e-1f));
+  const V high = fmadd(pair(-1.1514610310e-1f, 1.1676998740e-1f), square, pair(-1.2420140846e-1f, 1.4249322787e-1f));
+  const V p = fmadd(fmadd(V(7.0376836292e-2f), fourth, high), fourth, low);
   // log 2 in two parts, the first of which times k is exact.
   V result = fmadd(p * f, square, parts.exponent * V(-2.12194440e-4f));
   result = fmadd(square, V(-0.5f), result) + f;
   result = fmadd(parts.exponent, V(0.693359375f), result);
   result = fmadd(sum, zero, result);  // NaN stays NaN
-  return where_equal(sum, zero, V(-std::numeric_limits<float>::infinity()), result);
+  return select(equal(sum, zero), V(-std::numeric_limits<float>::infinity()), result);
 }
 
 inline at::vec::Vectorized<double> log1p_vec(const at::vec::Vectorized<double>& x) {

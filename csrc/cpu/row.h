@@ -77,8 +77,7 @@ int64_t first_of(const scalar_t* x, int64_t n, T max) {
   constexpr int64_t step = Vec<T>::size();
   const Vec<T> wanted(max);
   int64_t k = 0;
-  // zero_mask has a bit for every lane that differs.
-  while (k + step <= n && (load_vec(x + k) == wanted).zero_mask() == (1 << step) - 1) k += step;
+  while (k + step <= n && lane_bits(equal(load_vec(x + k), wanted)) == 0) k += step;
   while (k < n - 1 && static_cast<T>(x[k]) != max) ++k;
   return k;
 }
@@ -100,39 +99,41 @@ T finite_shift(T max) {
   return max == -std::numeric_limits<T>::infinity() ? T(0) : max;
 }
 
-// The sums of a row; its n exponentials stay in e, unless that is null. The row at `ahead` is fetched into
-// the second-level cache meanwhile.
-template <bool want_shifts, bool want_weighted, typename scalar_t>
-RowTotals<Computing<scalar_t>> row_sums(const scalar_t* x, int64_t n, Computing<scalar_t> shift, Computing<scalar_t>* e,
-                                        const scalar_t* ahead) {
+// row_sums, with e or without.
+template <bool want_shifts, bool want_weighted, bool want_exps, typename scalar_t>
+RowTotals<Computing<scalar_t>> row_sums_of(const scalar_t* x, int64_t n, Computing<scalar_t> shift,
+                                           Computing<scalar_t>* e, const scalar_t* ahead) {
   using T = Computing<scalar_t>;
   constexpr int64_t step = Vec<T>::size();
   const Vec<T> shift_v(shift);
   RowTotals<T> totals;
   for (int64_t begin = 0; begin < n; begin += kColumnBlock) {
-    ExpSums<T, want_shifts, want_weighted> sums;
+    ExpSums<T, want_shifts, want_weighted, !want_exps> sums;
     const int64_t end = std::min(begin + kColumnBlock, n);
     int64_t k = begin;
     for (; k + step <= end; k += step) {
       __builtin_prefetch(ahead + k, 0, 2);
       const Vec<T> value = sums.add(load_vec(x + k) - shift_v);
-      if (e != nullptr) value.store(e + k);
+      if constexpr (want_exps) value.store(e + k);
     }
     if (k < end) {
       const Vec<T> logits = load_vec(x + k, end - k, -std::numeric_limits<T>::infinity());
       const Vec<T> value = sums.add_last(logits - shift_v, end - k);
-      if (e != nullptr) value.store(e + k, static_cast<int>(end - k));
+      if constexpr (want_exps) value.store(e + k, static_cast<int>(end - k));
     }
     totals.add(sums);
   }
+  if constexpr (want_exps) totals.find_below_one(e, n);
   return totals;
 }
 
-// The vector at column k of n, with zeros past the end.
-template <typename scalar_t>
-Vec<Computing<scalar_t>> load_within(const scalar_t* x, int64_t k, int64_t n) {
-  using T = Computing<scalar_t>;
-  return k + Vec<T>::size() <= n ? load_vec(x + k) : load_vec(x + k, std::max<int64_t>(n - k, 0), T(0));
+// The sums of a row; its n exponentials stay in e, unless that is null. The row at `ahead` is fetched into the
+// second-level cache meanwhile.
+template <bool want_shifts, bool want_weighted, typename scalar_t>
+RowTotals<Computing<scalar_t>> row_sums(const scalar_t* x, int64_t n, Computing<scalar_t> shift, Computing<scalar_t>* e,
+                                        const scalar_t* ahead) {
+  return e == nullptr ? row_sums_of<want_shifts, want_weighted, false>(x, n, shift, e, ahead)
+                      : row_sums_of<want_shifts, want_weighted, true>(x, n, shift, e, ahead);
 }
 
 // Stores f(k), the vector at column k, for all n columns, rounded once. f may read what it replaces.

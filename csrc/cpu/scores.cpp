@@ -116,7 +116,7 @@ class InColumns {
     }
     RowTotals<T> totals[rows];
     for (int64_t begin = 0; begin < args_.classes; begin += kColumnBlock) {
-      ExpSums<T, false, true> exp_sums[rows];
+      ExpSums<T, false, true, false> exp_sums[rows];
       const int64_t end = std::min(begin + kColumnBlock, args_.classes);
       int64_t k = begin;
       for (; k + step <= end; k += step) {
@@ -147,6 +147,7 @@ class InColumns {
     T excess[kLanes<T>] = {}, weighted[kLanes<T>] = {};
     for (int j = 0; j < rows; ++j) {
       max[j] = max_lanes(next_max[j]);
+      totals[j].find_below_one(values_ + j * stride_, args_.classes);
       excess[j] = totals[j].excess();
       weighted[j] = static_cast<T>(totals[j].weighted);
     }

@@ -5,6 +5,7 @@
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -13,13 +14,11 @@
 #include "args/common.h"
 #include "cpu/exp.h"
 #include "cpu/log1p.h"
+#include "cpu/mask.h"
 #include "math/portable.h"
 
 namespace amgan::cpu {
 namespace {
-
-template <typename T>
-using Vec = at::vec::Vectorized<T>;
 
 // The type in which a row of scalar_t is computed.
 template <typename scalar_t>
@@ -89,21 +88,17 @@ Vec<Computing<scalar_t>> load_vec(const scalar_t* x, int64_t n, Computing<scalar
   }
 }
 
+// The vector at column k of n, with zeros past the end.
+template <typename scalar_t>
+Vec<Computing<scalar_t>> load_within(const scalar_t* x, int64_t k, int64_t n) {
+  using T = Computing<scalar_t>;
+  return k + Vec<T>::size() <= n ? load_vec(x + k) : load_vec(x + k, std::max<int64_t>(n - k, 0), T(0));
+}
+
 // The larger of a and b, by one instruction: with a NaN in a, NaN; with a NaN in b alone, either.
 template <typename T>
 Vec<T> larger(const Vec<T>& a, const Vec<T>& b) {
   return at::vec::clamp_min(a, b);
-}
-
-// sum + value in the lanes where value < 1.
-template <typename T>
-Vec<T> add_below_one(const Vec<T>& sum, const Vec<T>& value) {
-#if defined(CPU_CAPABILITY_AVX512)
-  if constexpr (std::is_same_v<T, float>) {
-    return _mm512_mask_add_ps(sum, _mm512_cmp_ps_mask(value, _mm512_set1_ps(1), _CMP_LT_OQ), sum, value);
-  }
-#endif
-  return sum + (value & (value < Vec<T>(1)));
 }
 
 template <typename T>
@@ -143,7 +138,9 @@ template <typename T>
 struct Functions<at::vec::Vectorized<T>> {
   using V = at::vec::Vectorized<T>;
 
-  static V select(const V& mask, const V& yes, const V& no) { return V::blendv(no, yes, mask); }
+  static cpu::Mask<T> less(const V& a, const V& b) { return cpu::less(a, b); }
+  static cpu::Mask<T> equal(const V& a, const V& b) { return cpu::equal(a, b); }
+  static V select(const cpu::Mask<T>& mask, const V& yes, const V& no) { return cpu::select(mask, yes, no); }
   static V exp(const V& x) { return cpu::exp_nonpositive(x); }
   static V log1p(const V& x) { return cpu::log1p_vec(x); }
 };

@@ -38,7 +38,7 @@ AMGAN_INLINE EntropyTerms<T> entropy_terms(const EntropyRow<T>& row) {
 // x * p, with 0 where p = 0, also at x = -inf.
 template <typename T>
 AMGAN_INLINE T times_prob(T x, T p) {
-  return select<T>(p == T(0), T(0), x * p);
+  return select(equal(p, T(0)), T(0), x * p);
 }
 
 // dH/dl_k, at shifted logit x with e = exp(x).

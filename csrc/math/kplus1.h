@@ -33,7 +33,7 @@ struct Coefficients {
   // Those of a row whose label may be the generated class: its target term l_y is l_f.
   template <typename Mask>
   AMGAN_INLINE Coefficients targeting_fake(const Mask& label_is_fake) const {
-    return {a, r, select<T>(label_is_fake, T(0), t), select<T>(label_is_fake, f + t, f), u, z};
+    return {a, r, select(label_is_fake, T(0), t), select(label_is_fake, f + t, f), u, z};
   }
 };
 
@@ -57,15 +57,17 @@ template <typename T>
 struct FakeGap {
   T softplus, softplus_neg, prob_fake, prob_real;
 
+  FakeGap() = default;
   AMGAN_INLINE explicit FakeGap(T d) {
     const T zero(0), one(1);
-    const T e = Functions<T>::exp(select<T>(d < zero, d, zero - d));  // d = NaN passes through
+    const auto positive = less(zero, d);
+    const T e = Functions<T>::exp(select(positive, zero - d, d));  // d = NaN passes through
     const T small = Functions<T>::log1p(e);
     const T scale = one / (one + e);
-    softplus = select<T>(d > zero, d + small, small);
-    softplus_neg = select<T>(d > zero, small, small - d);
-    prob_fake = select<T>(d > zero, scale, e * scale);
-    prob_real = select<T>(d > zero, e * scale, scale);
+    softplus = select(positive, d + small, small);
+    softplus_neg = select(positive, small, small - d);
+    prob_fake = select(positive, scale, e * scale);
+    prob_real = select(positive, e * scale, scale);
   }
 };
 
@@ -75,6 +77,7 @@ struct KPlus1Logs {
   T log_sum;       // R - max
   FakeGap<T> gap;  // at d = l_f - R
 
+  KPlus1Logs() = default;
   AMGAN_INLINE explicit KPlus1Logs(const KPlus1Row<T>& row)
       : log_sum(Functions<T>::log1p(row.excess)), gap(row.fake - log_sum) {}
 };
@@ -89,7 +92,7 @@ struct KPlus1RowTerms {
 // R - l for a shifted logit, or mean of logits. One of -inf is infinitely far below, also where R itself is -inf.
 template <typename T>
 AMGAN_INLINE T below_log_sum(T log_s, T shifted) {
-  return select<T>(shifted == T(-INFINITY), T(0) - shifted, log_s - shifted);
+  return select(equal(shifted, T(-INFINITY)), T(0) - shifted, log_s - shifted);
 }
 
 template <typename T>
@@ -100,13 +103,13 @@ AMGAN_INLINE KPlus1RowTerms<T> kplus1_terms(const KPlus1Row<T>& row, const KPlus
 // An infinite term with coefficient 0 is absent; a NaN stays, so that no NaN logit is lost.
 template <typename T>
 AMGAN_INLINE T times_coefficient(T c, T term) {
-  return select<T>(c == T(0), select<T>(term == term, T(0), term), c * term);
+  return select(equal(c, T(0)), select(equal(term, term), T(0), term), c * term);
 }
 
 // A term with coefficient 0 is absent, whatever its value.
 template <typename T>
 AMGAN_INLINE T or_absent(T c, T term) {
-  return select<T>(c == T(0), T(0), c * term);
+  return select(equal(c, T(0)), T(0), c * term);
 }
 
 template <typename T>
@@ -133,7 +136,7 @@ AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const
   const FakeGap<T>& gap = logs.gap;
   const T inverse = T(1) / (T(1) + row.excess);
   // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
-  const T on_all = select<T>(gap.prob_real == zero, zero, (c.a + c.r) * gap.prob_real * inverse);
+  const T on_all = select(equal(gap.prob_real, zero), zero, T((c.a + c.r) * gap.prob_real * inverse));
   const T weight = on_all + or_absent<T>(c.r, gap.prob_fake * inverse);
   const T fake = (c.a - c.f) * gap.prob_fake - c.f * gap.prob_real;
   return {grad_output * weight, zero - grad_output * c.u / count, zero - grad_output * c.t, grad_output * fake};

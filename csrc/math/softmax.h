@@ -12,7 +12,7 @@ AMGAN_MATH_BEGIN
 // logits -inf none is, and s = 0.
 template <typename T>
 AMGAN_INLINE T sum_less_one(const T& sum, const T& below_one) {
-  return select<T>(sum < T(1), T(-1), select<T>(sum < T(2), below_one, sum - T(1)));
+  return select(less(sum, T(1)), T(-1), select(less(sum, T(2)), below_one, sum - T(1)));
 }
 
 AMGAN_MATH_END

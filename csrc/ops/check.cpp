@@ -54,9 +54,17 @@ void check_label_range(const char* op, const char* name, const at::Tensor& label
   if (!labels.device().is_cpu() || labels.unsafeGetTensorImpl()->is_python_dispatch()) return;
   const auto check = [&](const auto* values) {
     const int64_t rows = labels.size(0), stride = labels.stride(0);
-    bool all_valid = true;
-    for (int64_t i = 0; i < rows; ++i) all_valid &= values[i * stride] >= 0 && values[i * stride] <= max_label;
-    for (int64_t i = 0; !all_valid && i < rows; ++i) {
+    uint64_t signs = 0;  // the top bit is set once label or max_label - label has been negative
+    const auto take = [&](int64_t label) {
+      const auto bits = static_cast<uint64_t>(label);
+      signs |= bits | (static_cast<uint64_t>(max_label) - bits);
+    };
+    if (stride == 1) {
+      for (int64_t i = 0; i < rows; ++i) take(values[i]);
+    } else {
+      for (int64_t i = 0; i < rows; ++i) take(values[i * stride]);
+    }
+    for (int64_t i = 0; signs >> 63 != 0 && i < rows; ++i) {
       const int64_t label = values[i * stride];
       TORCH_CHECK_INDEX(label >= 0 && label <= max_label, op, ": ", name, "[", i, "] is ", label,
                         ", wanted 0 <= label <= ", max_label);

@@ -159,9 +159,9 @@ at::Tensor class_entropy_autograd(const at::Tensor& logits, std::string_view red
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
-  m.def("class_entropy(Tensor logits, str reduction=\"mean\") -> Tensor", tags);
-  m.def("class_entropy_backward(Tensor grad_output, Tensor logits, str reduction=\"mean\") -> Tensor", tags);
-  m.def("class_entropy_and_grad(Tensor logits, str reduction=\"mean\") -> (Tensor entropy, Tensor grad)", tags);
+  m.def("class_entropy(Tensor logits, *, str reduction=\"mean\") -> Tensor", tags);
+  m.def("class_entropy_backward(Tensor grad_output, Tensor logits, *, str reduction=\"mean\") -> Tensor", tags);
+  m.def("class_entropy_and_grad(Tensor logits, *, str reduction=\"mean\") -> (Tensor entropy, Tensor grad)", tags);
   implement(m, "class_entropy", class_entropy);
   implement(m, "class_entropy_and_grad", class_entropy_and_grad);
   without_gradient(m, "class_entropy_and_grad");

@@ -339,17 +339,17 @@ std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tens
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
-  const std::string end = "str fake=\"column\", str reduction=\"mean\")";
+  const std::string end = "*, str fake=\"column\", str reduction=\"mean\")";
   const std::string smoothing =
-      "str fake=\"column\", float real_smoothing=0.0, float fake_smoothing=0.0, float class_smoothing=0.0, "
+      "*, str fake=\"column\", float real_smoothing=0.0, float fake_smoothing=0.0, float class_smoothing=0.0, "
       "str reduction=\"mean\")";
   const auto def = [&](const std::string& schema) { m.def(schema.c_str(), tags); };
 
-  def("kplus1_loss(Tensor logits, Tensor? labels, float[] coefficients, str fake=\"column\", "
+  def("kplus1_loss(Tensor logits, Tensor? labels, float[] coefficients, *, str fake=\"column\", "
       "str reduction=\"mean\", bool fake_labels=True) -> Tensor");
   def("kplus1_loss_backward(Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, "
-      "str fake=\"column\", str reduction=\"mean\", bool fake_labels=True) -> Tensor");
-  def("kplus1_loss_and_grad(Tensor logits, Tensor? labels, float[] coefficients, str fake=\"column\", "
+      "*, str fake=\"column\", str reduction=\"mean\", bool fake_labels=True) -> Tensor");
+  def("kplus1_loss_and_grad(Tensor logits, Tensor? labels, float[] coefficients, *, str fake=\"column\", "
       "str reduction=\"mean\", bool fake_labels=True) -> (Tensor loss, Tensor grad)");
   implement(m, "kplus1_loss", kplus1_loss);
   implement(m, "kplus1_loss_backward", kplus1_loss_backward);
@@ -369,17 +369,17 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   implement(m, "am_generator_loss_and_grad", am_generator_loss_and_grad);
   without_gradient(m, "am_generator_loss_and_grad");
 
-  def("kplus1_terms(Tensor logits, Tensor? labels=None, str fake=\"column\")"
+  def("kplus1_terms(Tensor logits, Tensor? labels=None, *, str fake=\"column\")"
       " -> (Tensor labelgan, Tensor auxiliary, Tensor labels)");
   implement(m, "kplus1_terms", kplus1_terms);
   without_gradient(m, "kplus1_terms");
 
   // Composites: traced and differentiated through kplus1_loss.
-  const std::string entropy = "str fake=\"column\", float label_smoothing=0.0, str reduction=\"mean\") -> Tensor";
+  const std::string entropy = "*, str fake=\"column\", float label_smoothing=0.0, str reduction=\"mean\") -> Tensor";
   def("kplus1_cross_entropy(Tensor logits, Tensor target, " + entropy);
   def("kplus1_cross_entropy.mode(Tensor logits, str target, " + entropy);
   def("am_generator_loss(Tensor fake_logits, Tensor? labels=None, " + end + " -> Tensor");
-  def("labelgan_generator_loss(Tensor fake_logits, str fake=\"column\", float smoothing=0.0, "
+  def("labelgan_generator_loss(Tensor fake_logits, *, str fake=\"column\", float smoothing=0.0, "
       "str reduction=\"mean\") -> Tensor");
   m.impl("kplus1_cross_entropy", kplus1_cross_entropy);
   m.impl("kplus1_cross_entropy.mode", kplus1_cross_entropy_mode);

@@ -47,7 +47,7 @@ Sums score_sums(const at::Tensor& logits, int64_t blocks, int64_t offset, bool p
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   m.def(
-      "score_sums(Tensor logits, int blocks=1, int offset=0, bool probabilities=False)"
+      "score_sums(Tensor logits, *, int blocks=1, int offset=0, bool probabilities=False)"
       " -> (Tensor count, Tensor entropy, Tensor prob, Tensor prob_sq, Tensor log_prob)",
       {at::Tag::pt2_compliant_tag});
   implement(m, "score_sums", score_sums);
