@@ -2,24 +2,28 @@
 
     python benchmarks/bench_ops.py [--device cpu|cuda] [--threads 2] [--json build/bench_ops.json]
 
-The four are run in turn, many rounds, so that drift of the machine falls on all alike; tables show medians and the
-quartiles of ours. Plain PyTorch is amgan_fast.reference (score_sums: the same formulas in float32, since the reference
-works in float64). "limit" is what the same bytes cost: copying the logits for a loss with its gradient, summing them
-for the scores; for loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors. On CUDA times
-are between events, each call from a cold cache. Also draws the bandwidth over the number of classes.
+All are run in turn, many rounds, so that drift of the machine falls on all alike; tables show medians and the quartiles
+of ours. Plain PyTorch is amgan_fast.reference (score_sums: the same formulas in float32, since the reference works in
+float64). "limit" is what the same bytes cost: copying the logits for a loss with its gradient, summing them for the
+scores; for loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors. "exp" is torch.exp of
+the same logits, which a softmax needs at the least. Logits that would stay in the caches from one call to the next are
+also timed from memory: ours and the limit then take turns through many copies of them. On CUDA times are between
+events, each call from a cold cache. Also draws the bandwidth over the number of classes.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import torch
-from common import interleaved, machine, write_json
+from common import interleaved, last_level_cache, machine, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -54,17 +58,33 @@ class Case:
 
     name: str
     op: str
-    shape: tuple[int, int]
-    dtype: str
+    logits: tuple[Tensor, ...]
+    out: Tensor  # like each of the logits
     run: Callable[[Callable[..., Any]], object]
-    limit: Callable[[], object]
-    limit_is: str
-    fused: Callable[..., Any] | None = None  # instead of run(operation)
-    make_limit: Callable[[], Callable[[], object]] | None = None  # compiled only where it is measured
+    limit_is: str = "copy"
+    fused: Callable[[], object] | None = None  # instead of run(operation)
+    empty: Callable[[], Callable[[], object]] | None = None  # the limit instead, compiled only where it is measured
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self.out.shape)
+
+    @property
+    def dtype(self) -> str:
+        return str(self.out.dtype).removeprefix("torch.")
 
     @property
     def key(self) -> str:
         return f"{self.name} {self.shape[0]}x{self.shape[1]} {self.dtype}"
+
+    def ours(self) -> object:
+        return self.fused() if self.fused else self.run(getattr(ops, self.op))
+
+    def limit(self) -> object:
+        return [x.sum() if self.limit_is == "sum" else self.out.copy_(x) for x in self.logits]
+
+    def exp(self) -> object:
+        return [torch.exp(x, out=self.out) for x in self.logits]
 
 
 def plain_score_sums(logits: Tensor) -> tuple[Tensor, ...]:
@@ -93,76 +113,101 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
     real_values, generated_values = real.detach(), generated.detach()
     labels = torch.randint(columns - 1, (rows,), device=device)
     out = torch.empty_like(real_values)
-    shape = (rows, columns)
-
-    def copy() -> object:
-        return out.copy_(generated_values)
-
-    def copy_both() -> object:
-        return out.copy_(real_values), out.copy_(generated_values)
-
-    def case(name: str, op: str, run: Callable[[Callable[..., Any]], object], limit=copy, fused=None) -> Case:
-        limit_is = "copy" if limit in (copy, copy_both) else "sum"
-        return Case(name, op, shape, "float32", run, limit, limit_is, fused)
+    both, one = (real_values, generated_values), (generated_values,)
 
     def trained(*inputs: Tensor, differentiate: tuple[Tensor, ...]) -> Callable[[Callable[..., Any]], object]:
         return lambda function: torch.autograd.grad(function(*inputs), differentiate)
 
     discriminator = trained(real, labels, generated, differentiate=(real, generated))
     generator = trained(generated, differentiate=(generated,))
-    and_grad = case(
+    and_grad = Case(
         "am_discriminator_loss_and_grad",
         "am_discriminator_loss",
+        both,
+        out,
         discriminator,  # what an eager user does instead
-        copy_both,
-        lambda: ops.am_discriminator_loss_and_grad(real_values, labels, generated_values),
+        fused=lambda: ops.am_discriminator_loss_and_grad(real_values, labels, generated_values),
     )
-    if shape == LOSS_SHAPES[0]:
+    if (rows, columns) == LOSS_SHAPES[0]:
         and_grad.limit_is = "empty op"
-        and_grad.make_limit = lambda: empty_op(real_values, labels, generated_values)
+        and_grad.empty = lambda: empty_op(real_values, labels, generated_values)
     return [
-        case("am_discriminator_loss fwd+bwd", "am_discriminator_loss", discriminator, copy_both),
+        Case("am_discriminator_loss fwd+bwd", "am_discriminator_loss", both, out, discriminator),
         and_grad,
-        case("am_generator_loss fwd+bwd", "am_generator_loss", generator),
-        case(
+        Case("am_generator_loss fwd+bwd", "am_generator_loss", one, out, generator),
+        Case(
             "am_generator_loss_and_grad",
             "am_generator_loss",
+            one,
+            out,
             generator,
             fused=lambda: ops.am_generator_loss_and_grad(generated_values),
         ),
-        case("am_generator_loss fwd", "am_generator_loss", lambda f: f(generated_values), generated_values.sum),
-        case("labelgan_generator_loss fwd+bwd", "labelgan_generator_loss", generator),
-        case(
+        Case("am_generator_loss fwd", "am_generator_loss", one, out, lambda f: f(generated_values), "sum"),
+        Case("labelgan_generator_loss fwd+bwd", "labelgan_generator_loss", one, out, generator),
+        Case(
             "kplus1_cross_entropy fwd+bwd",
             "kplus1_cross_entropy",
+            (real_values,),
+            out,
             trained(real, labels, differentiate=(real,)),
         ),
-        case("class_entropy fwd+bwd", "class_entropy", generator),
-        case("kplus1_terms", "kplus1_terms", lambda f: f(generated_values), generated_values.sum),
+        Case("class_entropy fwd+bwd", "class_entropy", one, out, generator),
+        Case("kplus1_terms", "kplus1_terms", one, out, lambda f: f(generated_values), "sum"),
     ]
 
 
-def score_case(rows: int, classes: int, dtype: torch.dtype, device: str) -> Case:
+def score_cases(rows: int, classes: int, dtype: torch.dtype, device: str) -> list[Case]:
     logits = torch.randn(rows, classes, device=device).to(dtype)
-    name = str(dtype).removeprefix("torch.")
-    return Case("score_sums", "score_sums", (rows, classes), name, lambda f: f(logits), logits.sum, "sum")
+    return [Case("score_sums", "score_sums", (logits,), torch.empty_like(logits), lambda f: f(logits), "sum")]
+
+
+Maker = Callable[[str], list[Case]]  # of the cases of a shape, on a device
+MAKERS: list[Maker] = [
+    *(partial(loss_cases, *shape) for shape in LOSS_SHAPES),
+    *(partial(score_cases, *shape, torch.float32) for shape in SCORE_SHAPES),
+    *(partial(score_cases, *shape, torch.bfloat16) for shape in HALF_SHAPES),
+]
+
+
+def chosen(make: Maker, device: str, options: argparse.Namespace) -> list[Case]:
+    return [case for case in make(device) if options.only in case.key]
+
+
+def cases_with_copies(options: argparse.Namespace) -> Iterator[tuple[Case, list[Case]]]:
+    """Every case, with so many copies that a turn through all of them starts from memory again."""
+    for make in MAKERS:
+        cases = chosen(make, options.device, options)
+        if not cases:
+            continue
+        size = cases[0].out.nbytes
+        # Smaller ones live in the caches wherever they are used; larger ones come from memory anyway.
+        copied = options.device == "cpu" and 2**20 <= size <= 2 * last_level_cache()
+        copies = [chosen(make, options.device, options) for _ in range(4 * last_level_cache() // size if copied else 0)]
+        yield from zip(cases, map(list, zip(*copies, strict=True)) if copies else [[]] * len(cases), strict=True)
 
 
 def compiled(case: Case) -> Callable[..., Any]:
     return torch.compile(plain(case.op), dynamic=(case.op, case.shape) not in STATIC)
 
 
-def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    operation, eager, compiled_eager = getattr(ops, case.op), plain(case.op), compiled(case)
+def measure(case: Case, copies: list[Case], options: argparse.Namespace) -> dict[str, Any]:
+    eager, compiled_eager = plain(case.op), compiled(case)
     work = {
-        "ours": case.fused or (lambda: case.run(operation)),
+        "ours": case.ours,
         "eager": lambda: case.run(eager),
         "compile": lambda: case.run(compiled_eager),
-        "limit": case.make_limit() if case.make_limit else case.limit,
+        "limit": case.empty() if case.empty else case.limit,
+        "exp": case.exp,
     }
-    large = case.shape[0] * case.shape[1] > 10_000_000
+    if copies:
+        turn, limit_turn = cycle(copies), cycle(copies)
+        work["ours from memory"] = lambda: next(turn).ours()
+        work["limit from memory"] = lambda: next(limit_turn).limit()
+    large = case.out.numel() > 10_000_000
     times = interleaved(work, options.rounds // 2 if large else options.rounds, options.threads, options.device)
     median = {name: t["median"] for name, t in times.items()}
+    ratios = {name: median[name] / median["ours"] for name in ("eager", "compile", "exp")}
     return {
         "key": case.key,
         "op": case.name,
@@ -170,18 +215,17 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
         "dtype": case.dtype,
         "limit": case.limit_is,
         "microseconds": times,
-        "ratios": {
-            "eager/ours": median["eager"] / median["ours"],
-            "compile/ours": median["compile"] / median["ours"],
-            "ours/limit": median["ours"] / median["limit"],
-        },
+        "ratios": {f"{name}/ours": ratio for name, ratio in ratios.items()}
+        | {"ours/limit": median["ours"] / median["limit"]}
+        | ({"ours/limit from memory": median["ours from memory"] / median["limit from memory"]} if copies else {}),
     }
 
 
 def show(results: list[dict[str, Any]], console: Console) -> None:
     table = Table(title="microseconds, median (quartiles); ratios of medians")
     table.add_column("operation")
-    columns = ("shape", "ours", "eager", "compile", "limit", "eager/ours", "compile/ours", "ours/limit")
+    ratio_names = ("eager/ours", "compile/ours", "exp/ours", "ours/limit", "ours/limit from memory")
+    columns = ("shape", "ours", "eager", "compile", "limit", *ratio_names)
     for column in columns:
         table.add_column(column, justify="right")
     for result in results:
@@ -194,7 +238,7 @@ def show(results: list[dict[str, Any]], console: Console) -> None:
             f"{times['ours']['median']:.1f} ({low:.1f}-{high:.1f})",
             *(f"{times[name]['median']:.1f}" for name in ("eager", "compile")),
             f"{times['limit']['median']:.1f} {result['limit']}",
-            *(f"{ratios[name]:.1f}" for name in columns[-3:]),
+            *(f"{ratios[name]:.1f}" if name in ratios else "" for name in ratio_names),
         )
     console.print(table)
 
@@ -241,12 +285,10 @@ def main() -> None:
 
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    console, progress = Console(width=150), Console(stderr=True)
-    cases = [case for shape in LOSS_SHAPES for case in loss_cases(*shape, options.device)]
-    cases += [score_case(*shape, torch.float32, options.device) for shape in SCORE_SHAPES]
-    cases += [score_case(*shape, torch.bfloat16, options.device) for shape in HALF_SHAPES]
-    cases = [case for case in cases if options.only in case.key]
-    results = [measure(case, options) for case in track(cases, "operations", console=progress)]
+    console, progress = Console(width=180), Console(stderr=True)
+    total = sum(len(chosen(make, "meta", options)) for make in MAKERS)
+    cases = track(cases_with_copies(options), "operations", total=total, console=progress)
+    results = [measure(case, copies, options) for case, copies in cases]
     show(results, console)
     points = (
         []

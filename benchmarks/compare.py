@@ -18,7 +18,13 @@ from rich.table import Table
 
 NOTABLE = 1.25
 # Whether more is better.
-RATIOS = {"eager/ours": True, "compile/ours": True, "ours/limit": False}
+RATIOS = {
+    "eager/ours": True,
+    "compile/ours": True,
+    "exp/ours": True,
+    "ours/limit": False,
+    "ours/limit from memory": False,
+}
 
 
 def by_key(path: Path) -> dict[str, dict[str, Any]]:
@@ -40,7 +46,8 @@ def main() -> None:
     for column in ("case", "ratio", "before", "after", ""):
         table.add_column(column)
     for key in before.keys() & after.keys():
-        for name, more_is_better in RATIOS.items():
+        for name in before[key].keys() & after[key].keys():
+            more_is_better = RATIOS[name]
             old, new = before[key][name], after[key][name]
             if max(old, new) > NOTABLE * min(old, new):
                 better = (new > old) == more_is_better

@@ -28,9 +28,8 @@ def print_machine(report: dict[str, Any]) -> None:
 
 
 def print_operations(report: dict[str, Any]) -> None:
-    print_header(
-        ["operation", "shape", "ours, µs", "quartiles", "eager / ours", "compile / ours", "ours / limit", "limit"]
-    )
+    ratio_columns = ["eager / ours", "compile / ours", "exp / ours", "ours / limit", "from memory"]
+    print_header(["operation", "shape", "ours, µs", "quartiles", *ratio_columns, "limit"])
     for result in report["results"]:
         times, ratios = result["microseconds"], result["ratios"]
         half = "" if result["dtype"] == "float32" else f", {result['dtype']}"
@@ -41,7 +40,8 @@ def print_operations(report: dict[str, Any]) -> None:
                 " x ".join(f"{n:,}" for n in result["shape"]),
                 f"{times['ours']['median']:,.1f}",
                 f"{low:,.1f} to {high:,.1f}",
-                *(f"{ratios[name]:.1f}" for name in ("eager/ours", "compile/ours", "ours/limit")),
+                *(f"{ratios[name]:.1f}" for name in ("eager/ours", "compile/ours", "exp/ours", "ours/limit")),
+                f"{from_memory:.1f}" if (from_memory := ratios.get("ours/limit from memory")) else "",
                 f"{result['limit']}, {times['limit']['median']:,.1f} µs",
             ]
         )

@@ -36,6 +36,7 @@ def report(**ratios: float) -> dict:
         ({"eager/ours": 8.0}, "better"),
         ({"ours/limit": 6.0}, "worse"),
         ({"ours/limit": 3.3}, "0 notable"),
+        ({"ours/limit from memory": 3.3}, "0 notable"),  # not in the earlier run
     ],
 )
 def test_comparison_reports_changed_ratios(ratios, verdict, tmp_path):
@@ -55,7 +56,7 @@ def test_operations_and_peers_are_measured(tmp_path):
     assert "kplus1_terms" in printed
     run("bench_peers.py", *arguments, "--rows", 500, "--classes", 10, "--json", "peers.json", folder=tmp_path)
     (measured,) = json.loads((tmp_path / "ops.json").read_text())["results"]
-    assert set(measured["ratios"]) == {"eager/ours", "compile/ours", "ours/limit"}
+    assert set(measured["ratios"]) == {"eager/ours", "compile/ours", "exp/ours", "ours/limit"}
     peers = {result["tool"]: result for result in json.loads((tmp_path / "peers.json").read_text())["results"]}
     assert peers["ours"]["same"]
     assert peers["torchmetrics"]["same"]

@@ -174,9 +174,7 @@ class Tile {
   static constexpr bool kDirect = std::is_same_v<scalar_t, T>;  // whole tiles need no detour through rows_
 
   static void convert(const scalar_t* x, int64_t n, T* out) {
-    int64_t k = 0;
-    for (; k + kLanes<T> <= n; k += kLanes<T>) load_vec(x + k).store(out + k);
-    for (; k < n; ++k) out[k] = static_cast<T>(x[k]);
+    for (int64_t k = 0; k < n; k += kLanes<T>) load_within(x, k, n).store(out + k);
   }
 
   alignas(64) T columns_[kRowSize * kLanes<T>];

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "cpu/any_order.h"
 #include "cpu/chunks.h"
 #include "cpu/entropy_row.h"
 #include "cpu/lanes.h"
@@ -36,10 +37,12 @@ class InColumns {
  public:
   using T = Computing<scalar_t>;
   using V = Vec<T>;
+  using Columns = AnyOrder<scalar_t>;
 
   InColumns(const ScoresArgs& args, T* workspace)
       : args_(args),
         stride_(row_buffer_size<T>(args.classes)),
+        places_((args.classes + Columns::kColumns - 1) / Columns::kColumns * Columns::kColumns),
         values_(workspace),
         prob_(values_ + kGroup * stride_),
         prob_sq_(prob_ + stride_),
@@ -107,7 +110,7 @@ class InColumns {
   // their maxima, which replace those in max, and the ones `ahead` into the second-level cache.
   template <int rows>
   math::EntropyTerms<V> take_logits(const scalar_t* x, int64_t stride, int64_t next, int64_t ahead, T* max) {
-    constexpr int64_t step = kLanes<T>;
+    constexpr int64_t step = Columns::kColumns;
     constexpr T lowest = -std::numeric_limits<T>::infinity();
     V shift[rows], next_max[rows];
     for (int j = 0; j < rows; ++j) {
@@ -118,36 +121,35 @@ class InColumns {
     for (int64_t begin = 0; begin < args_.classes; begin += kColumnBlock) {
       ExpSums<T, false, true, false> exp_sums[rows];
       const int64_t end = std::min(begin + kColumnBlock, args_.classes);
-      int64_t k = begin;
-      for (; k + step <= end; k += step) {
-        V shifted_sum = V::loadu(log_prob_ + k);
+      for (int64_t k = begin; k < end; k += step) {
+        V shifted_sum[Columns::kVectors];
+        for (int v = 0; v < Columns::kVectors; ++v) shifted_sum[v] = V::loadu(log_prob_ + k + v * kLanes<T>);
         unrolled<rows>([&](auto j) {
           const scalar_t* at = x + j * stride + k;
-          __builtin_prefetch(at + ahead, 0, 2);
-          next_max[j] = larger(next_max[j], load_vec(at + next));
-          const V shifted = load_vec(at) - shift[j];
-          shifted_sum = shifted_sum + shifted;
-          exp_sums[j].add(shifted).store(values_ + j * stride_ + k);
+          V logits[Columns::kVectors], next_logits[Columns::kVectors];
+          if (k + step <= end) {
+            __builtin_prefetch(at + ahead, 0, 2);
+            Columns::load(at, logits);
+            Columns::load(at + next, next_logits);
+          } else {
+            Columns::load(at, end - k, lowest, logits);
+            Columns::load(at + next, end - k, lowest, next_logits);
+          }
+          for (int v = 0; v < Columns::kVectors; ++v) {
+            next_max[j] = larger(next_max[j], next_logits[v]);
+            const V shifted = logits[v] - shift[j];
+            shifted_sum[v] = shifted_sum[v] + shifted;
+            exp_sums[j].add(shifted).store(values_ + j * stride_ + k + v * kLanes<T>);
+          }
         });
-        shifted_sum.store(log_prob_ + k);
-      }
-      if (k < end) {
-        V shifted_sum = V::loadu(log_prob_ + k);
-        unrolled<rows>([&](auto j) {
-          const scalar_t* at = x + j * stride + k;
-          next_max[j] = larger(next_max[j], load_vec(at + next, end - k, lowest));
-          const V shifted = load_vec(at, end - k, lowest) - shift[j];
-          shifted_sum = shifted_sum + shifted;
-          exp_sums[j].add(shifted).store(values_ + j * stride_ + k);
-        });
-        shifted_sum.store(log_prob_ + k);
+        for (int v = 0; v < Columns::kVectors; ++v) shifted_sum[v].store(log_prob_ + k + v * kLanes<T>);
       }
       unrolled<rows>([&](auto j) { totals[j].add(exp_sums[j]); });
     }
     T excess[kLanes<T>] = {}, weighted[kLanes<T>] = {};
     for (int j = 0; j < rows; ++j) {
       max[j] = max_lanes(next_max[j]);
-      totals[j].find_below_one(values_ + j * stride_, args_.classes);
+      totals[j].find_below_one(values_ + j * stride_, places_);
       excess[j] = totals[j].excess();
       weighted[j] = static_cast<T>(totals[j].weighted);
     }
@@ -163,12 +165,16 @@ class InColumns {
       for (int64_t begin = 0; begin < args_.classes; begin += kColumnBlock) {
         const int64_t end = std::min(begin + kColumnBlock, args_.classes);
         V of_block(T(0));
-        for (int64_t k = begin; k < end; k += kLanes<T>) {
-          const V p = load_within(x + j * stride, k, end);
-          const V log_prob = p.log();
-          of_block = of_block - math::times_prob<V>(log_prob, p);
-          p.store(values + k);
-          (V::loadu(log_prob_ + k) + log_prob).store(log_prob_ + k);
+        for (int64_t k = begin; k < end; k += Columns::kColumns) {
+          V p[Columns::kVectors];
+          Columns::load(x + j * stride + k, std::min(Columns::kColumns, end - k), T(0), p);
+          for (int v = 0; v < Columns::kVectors; ++v) {
+            const int64_t place = k + v * kLanes<T>;
+            const V log_prob = p[v].log();
+            of_block = of_block - math::times_prob<V>(log_prob, p[v]);
+            p[v].store(values + place);
+            (V::loadu(log_prob_ + place) + log_prob).store(log_prob_ + place);
+          }
         }
         entropy += sum_lanes(of_block);
       }
@@ -178,7 +184,7 @@ class InColumns {
 
   template <int rows>
   void add_probabilities(const T* inverse) {
-    for (int64_t k = 0; k < args_.classes; k += kLanes<T>) {
+    for (int64_t k = 0; k < places_; k += kLanes<T>) {
       V prob = V::loadu(prob_ + k), prob_sq = V::loadu(prob_sq_ + k);
       for (int j = 0; j < rows; ++j) {
         const V p = V::loadu(values_ + j * stride_ + k) * V(inverse[j]);
@@ -192,7 +198,12 @@ class InColumns {
 
   void flush(const Sums& sums) {
     const auto move = [&](T* from, double* to) {
-      for (int64_t k = 0; k < args_.classes; ++k) to[k] += from[k];
+      for (int64_t first = 0; first < args_.classes; first += Columns::kColumns) {
+        for (int64_t place = 0; place < Columns::kColumns; ++place) {
+          const int64_t k = first + Columns::column(place);
+          if (k < args_.classes) to[k] += from[first + place];
+        }
+      }
       std::fill_n(from, stride_, T(0));
     };
     move(prob_, sums.prob);
@@ -202,6 +213,7 @@ class InColumns {
 
   const ScoresArgs& args_;
   const int64_t stride_;  // of the row buffers
+  const int64_t places_;  // used of them
   T *const values_, *const prob_, *const prob_sq_, *const log_prob_;
 };
 
