@@ -12,8 +12,12 @@
 namespace amgan::cpu {
 namespace {
 
-// Rows of more columns than this are faster across their columns (row.h).
-constexpr int64_t kLaneColumns = 64;
+// Rows of more columns than this are faster across their columns (row.h): benchmarks/switch_point.py, which sets
+// others.
+#if !defined(AMGAN_LANE_COLUMNS)
+#define AMGAN_LANE_COLUMNS 64
+#endif
+constexpr int64_t kLaneColumns = AMGAN_LANE_COLUMNS;
 
 template <typename T>
 constexpr int64_t kLanes = Vec<T>::size();

@@ -1,5 +1,5 @@
-// log(1 + x) for finite x >= -1, a vector at a time. at::vec calls a library function for it, which takes as long as
-// ten exponentials; the short rows of this project need one log for every ten or so.
+// log(1 + x) for finite x >= -1, a vector at a time. at::vec calls a library function for it, number by number with
+// AVX-512, which takes as long as forty exponentials; the short rows of this project need one log for every ten or so.
 //
 // 1 + x = 2^k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), and log(1 + f) = f - f^2/2 + f^3 P(f) with the P of Cephes'
 // logf (S. Moshier). For k = 0, f is x itself: nothing of a small x is lost. Within 2e-7 relative.
@@ -7,8 +7,6 @@
 
 #include <ATen/cpu/vec/vec.h>
 
-#include <bit>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -16,6 +14,8 @@
 
 namespace amgan::cpu {
 namespace {
+
+#if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
 
 // 1 + x = 2^exponent * mantissa
 struct Split {
@@ -29,21 +29,10 @@ inline Split split(const at::vec::Vectorized<float>& value) {
   const __m512i bits = _mm512_castps_si512(value);
   const __m512i k = _mm512_srai_epi32(_mm512_sub_epi32(bits, _mm512_set1_epi32(kSqrtHalfBits)), 23);
   return {_mm512_cvtepi32_ps(k), _mm512_castsi512_ps(_mm512_sub_epi32(bits, _mm512_slli_epi32(k, 23)))};
-#elif defined(CPU_CAPABILITY_AVX2)
+#else
   const __m256i bits = _mm256_castps_si256(value);
   const __m256i k = _mm256_srai_epi32(_mm256_sub_epi32(bits, _mm256_set1_epi32(kSqrtHalfBits)), 23);
   return {_mm256_cvtepi32_ps(k), _mm256_castsi256_ps(_mm256_sub_epi32(bits, _mm256_slli_epi32(k, 23)))};
-#else
-  constexpr int size = at::vec::Vectorized<float>::size();
-  alignas(64) float exponent[size], mantissa[size];
-  value.store(mantissa);
-  for (int i = 0; i < size; ++i) {
-    const auto bits = std::bit_cast<uint32_t>(mantissa[i]);
-    const int32_t k = static_cast<int32_t>(bits - kSqrtHalfBits) >> 23;
-    exponent[i] = static_cast<float>(k);
-    mantissa[i] = std::bit_cast<float>(bits - (static_cast<uint32_t>(k) << 23));
-  }
-  return {at::vec::Vectorized<float>::loadu(exponent), at::vec::Vectorized<float>::loadu(mantissa)};
 #endif
 }
 
@@ -68,7 +57,11 @@ inline at::vec::Vectorized<float> log1p_vec(const at::vec::Vectorized<float>& x)
   return select(equal(sum, zero), V(-std::numeric_limits<float>::infinity()), result);
 }
 
-inline at::vec::Vectorized<double> log1p_vec(const at::vec::Vectorized<double>& x) {
+#endif
+
+// float64, and other machines.
+template <typename T>
+at::vec::Vectorized<T> log1p_vec(const at::vec::Vectorized<T>& x) {
   return x.log1p();
 }
 

@@ -1,0 +1,88 @@
+"""Errors and times of the CPU kernels' exp and log1p beside those of at::vec, for every instruction set.
+
+    python benchmarks/functions.py
+
+Errors are against float64: of exp over every float32 in [-86, -1e-6], of log1p over every one in [1e-6, 1000]. "mean"
+is the mean signed error at uniformly spread x: what no number of rows averages away. Times are nanoseconds per 16
+values from the second-level cache, by one thread. Takes two minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.benchmark import Timer
+from torch.utils.cpp_extension import load
+
+import amgan_fast
+
+ROOT = Path(__file__).parent.parent
+CHUNK = 2**22
+IN_CACHE = 65_536
+
+
+def compile_for(build: str) -> Callable[..., Tensor]:
+    """The functions compiled with the flags that CMakeLists.txt has for this build."""
+    listed = re.search(rf'set\(flags_{build} "?([^")]*)"?\)', (ROOT / "CMakeLists.txt").read_text())
+    assert listed, build
+    library = f"amgan_functions_{build.lower()}"
+    defines = [f"-DCPU_CAPABILITY={build}", f"-DCPU_CAPABILITY_{build}", f"-DAMGAN_LIBRARY={library}"]
+    folder = Path(f"build/functions/{build}").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    load(
+        library,
+        [str(Path(__file__).with_name("functions.cpp"))],
+        extra_include_paths=[str(ROOT / "csrc")],
+        extra_cflags=["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=c++20", "-w", *defines, *listed[1].split()],
+        build_directory=str(folder),
+        is_python_module=False,
+    )
+    return getattr(torch.ops, library)
+
+
+def every_float(low: float, high: float) -> Iterator[Tensor]:
+    """All float32 between two of the same sign, in chunks of whole vectors; up to 15 at the end are left out."""
+    first, last = (torch.tensor(x).view(torch.int32).item() for x in sorted((low, high), key=abs))
+    for begin in range(first, last - 15, CHUNK):
+        count = min(CHUNK, last - begin) // 16 * 16
+        yield torch.arange(begin, begin + count, dtype=torch.int32).view(torch.float32)
+
+
+def largest_error(
+    function: Callable[[Tensor], Tensor], exact: Callable[[Tensor], Tensor], chunks: Iterator[Tensor]
+) -> float:
+    return max((function(x).double() / exact(x.double()) - 1).abs().max().item() for x in chunks)
+
+
+def main() -> None:
+    builds = amgan_fast.build_info()["cpu_builds"]
+    uniform = -86 * torch.rand(2**24, generator=torch.Generator().manual_seed(0))
+    ranges = {"exp": (torch.exp, -86.0, -1e-6), "log1p": (torch.log1p, 1e-6, 1000.0)}
+    in_cache = {"exp": -torch.rand(IN_CACHE) * 20, "log1p": torch.rand(IN_CACHE) * 20}
+    lines = []
+    for build in track(builds, "compiling and measuring"):
+        namespace = compile_for(build)
+        for name, (exact, low, high) in ranges.items():
+            for whose in ("ours", "at_vec"):
+                function = getattr(namespace, f"{name}_{whose}").default
+                largest = largest_error(function, exact, every_float(low, high))
+                mean = (
+                    (function(uniform).double() / uniform.double().exp() - 1).mean().item() if name == "exp" else None
+                )
+                timer = Timer("f(x)", globals={"f": function, "x": in_cache[name]}, num_threads=1)
+                time = timer.blocked_autorange(min_run_time=0.5).median * 1e9 / (IN_CACHE / 16)
+                shown = "" if mean is None else f"{mean:.1e}"
+                lines.append(
+                    f"| {build} | {name} | {whose.replace('_', '::')} | {largest:.1e} | {shown} | {time:.1f} |"
+                )
+    print("| build | function | | largest relative error | mean | ns per 16 |\n|---|---|---|---:|---:|---:|")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
