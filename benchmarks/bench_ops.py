@@ -23,7 +23,7 @@ from typing import Any
 
 import matplotlib
 import torch
-from common import interleaved, last_level_cache, machine, write_json
+from common import interleaved, keep_freed_memory, last_level_cache, machine, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -283,6 +283,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("build/bench_ops.json"))
     options = parser.parse_args()
 
+    keep_freed_memory()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     console, progress = Console(width=180), Console(stderr=True)
