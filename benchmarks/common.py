@@ -27,8 +27,8 @@ def last_level_cache() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Stops glibc from handing freed memory back to the system, which it does or not depending on what was freed before:
-    a fresh output of 4 MB then costs 1,000 page faults or none, whoever computes it."""
+    """Stops glibc from handing freed memory back to the system, which it does or not depending on what was freed
+    before: a fresh output of 4 MB then costs 1,000 page faults or none, whoever computes it."""
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -239,6 +239,7 @@ class Kernel {
                             (args_.labels_out != nullptr || (batch.grad != nullptr && batch.coefficients.t != 0)),
                         batch.coefficients.u != 0, batch.grad != nullptr};
     const bool want_loss = batch.loss != nullptr || args_.total != nullptr;
+    const auto coefficients = batch.coefficients.template as<V>();
     V losses(T(0));  // a chunk is short enough for float
     const int64_t group_rows = layout_.group_rows();
     for (int64_t first = begin; first < end;) {
@@ -253,7 +254,9 @@ class Kernel {
       // By themselves, and likewise.
       math::KPlus1Logs<V> logs[Layout::kGroups];
       for (int i = 0; i < count; ++i) logs[i] = math::KPlus1Logs<V>(rows[i]);
-      for (int i = 0; i < count; ++i) finish(i, groups[i], rows[i], logs[i], want_loss, losses);
+      for (int i = 0; i < count; ++i) {
+        finish(i, groups[i], rows[i], logs[i], coefficients, want_loss, losses);
+      }
     }
     return sum_lanes(losses);
   }
@@ -261,9 +264,8 @@ class Kernel {
  private:
   // From the sums of a group to all that is wanted of it.
   void finish(int slot, const Group<scalar_t>& group, const math::KPlus1Row<V>& row, const math::KPlus1Logs<V>& logs,
-              bool want_loss, V& losses) {
+              math::Coefficients<V> coefficients, bool want_loss, V& losses) {
     const KPlus1Batch& batch = *group.batch;
-    auto coefficients = batch.coefficients.template as<V>();
     if (batch.labels != nullptr && batch.max_label == args_.classes) {
       coefficients = coefficients.targeting_fake(layout_.label_is_fake(slot, group));
     }

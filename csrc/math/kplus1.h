@@ -117,10 +117,10 @@ AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs, c
                            int64_t classes) {
   const T log_s = logs.log_sum;
   const FakeGap<T>& gap = logs.gap;
-  const T count(static_cast<double>(classes));
+  const T per_class(1.0 / static_cast<double>(classes));
   return times_coefficient<T>(c.f, gap.softplus_neg) + times_coefficient<T>(c.a - c.f, gap.softplus) +
          or_absent<T>(c.t, below_log_sum<T>(log_s, row.target)) +
-         or_absent<T>(c.u, below_log_sum<T>(log_s, row.shifts / count)) + or_absent<T>(c.z, row.max + log_s);
+         or_absent<T>(c.u, below_log_sum<T>(log_s, row.shifts * per_class)) + or_absent<T>(c.z, row.max + log_s);
 }
 
 // dloss/dl_k = weight * exp(l_k - max) + constant, plus target at k = y; dloss/dl_f = fake.
@@ -132,14 +132,14 @@ struct KPlus1RowGradient {
 template <typename T>
 AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs,
                                                   const Coefficients<T>& c, int64_t classes, T grad_output) {
-  const T zero(0), count(static_cast<double>(classes));
+  const T zero(0), per_class(1.0 / static_cast<double>(classes));
   const FakeGap<T>& gap = logs.gap;
   const T inverse = T(1) / (T(1) + row.excess);
   // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
   const T on_all = select(equal(gap.prob_real, zero), zero, T((c.a + c.r) * gap.prob_real * inverse));
   const T weight = on_all + or_absent<T>(c.r, gap.prob_fake * inverse);
   const T fake = (c.a - c.f) * gap.prob_fake - c.f * gap.prob_real;
-  return {grad_output * weight, zero - grad_output * c.u / count, zero - grad_output * c.t, grad_output * fake};
+  return {grad_output * weight, zero - grad_output * c.u * per_class, zero - grad_output * c.t, grad_output * fake};
 }
 
 AMGAN_MATH_END
