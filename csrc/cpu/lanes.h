@@ -26,19 +26,21 @@ constexpr int64_t kLanes = Vec<T>::size();
 #define AMGAN_QUADS 1
 using Register = __m512;
 
-// Part g of the register is four columns of row 4g, `stride` apart from each other.
-inline Register load_quads(const float* x, int64_t stride) {
-  const auto part = [&](int g) { return _mm_loadu_ps(x + 4 * g * stride); };
+// Part g of the register is four columns of row 4g + j, from column k on.
+template <typename RowAt>
+Register load_quads(const RowAt& row, int64_t j, int64_t k) {
+  const auto part = [&](int g) { return _mm_loadu_ps(row(4 * g + j) + k); };
   const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(part(0)), part(1), 1);
   const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(part(2)), part(3), 1);
   return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
-inline void store_quads(Register r, float* out, int64_t stride) {
-  _mm_storeu_ps(out, _mm512_castps512_ps128(r));
-  _mm_storeu_ps(out + 4 * stride, _mm512_extractf32x4_ps(r, 1));
-  _mm_storeu_ps(out + 8 * stride, _mm512_extractf32x4_ps(r, 2));
-  _mm_storeu_ps(out + 12 * stride, _mm512_extractf32x4_ps(r, 3));
+template <typename RowAt>
+void store_quads(Register r, const RowAt& row, int64_t j, int64_t k) {
+  _mm_storeu_ps(row(j) + k, _mm512_castps512_ps128(r));
+  _mm_storeu_ps(row(4 + j) + k, _mm512_extractf32x4_ps(r, 1));
+  _mm_storeu_ps(row(8 + j) + k, _mm512_extractf32x4_ps(r, 2));
+  _mm_storeu_ps(row(12 + j) + k, _mm512_extractf32x4_ps(r, 3));
 }
 
 // Transposes the 4 x 4 parts that four registers hold.
@@ -57,13 +59,15 @@ inline void transpose_quads(Register (&r)[4]) {
 #define AMGAN_QUADS 1
 using Register = __m256;
 
-inline Register load_quads(const float* x, int64_t stride) {
-  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x)), _mm_loadu_ps(x + 4 * stride), 1);
+template <typename RowAt>
+Register load_quads(const RowAt& row, int64_t j, int64_t k) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row(j) + k)), _mm_loadu_ps(row(4 + j) + k), 1);
 }
 
-inline void store_quads(Register r, float* out, int64_t stride) {
-  _mm_storeu_ps(out, _mm256_castps256_ps128(r));
-  _mm_storeu_ps(out + 4 * stride, _mm256_extractf128_ps(r, 1));
+template <typename RowAt>
+void store_quads(Register r, const RowAt& row, int64_t j, int64_t k) {
+  _mm_storeu_ps(row(j) + k, _mm256_castps256_ps128(r));
+  _mm_storeu_ps(row(4 + j) + k, _mm256_extractf128_ps(r, 1));
 }
 
 inline void transpose_quads(Register (&r)[4]) {
@@ -82,18 +86,18 @@ inline void transpose_quads(Register (&r)[4]) {
 #endif
 
 // Both go through registers four columns at a time. The last four start where they end with the row: columns in two
-// groups are written twice, and nothing beyond the row is touched.
+// groups are written twice, and nothing beyond the row is touched. row(lane) is where the row of a lane begins.
 
-// tile[k][lane] = x[lane][k], for as many rows as there are lanes
-template <typename T>
-void transpose_in(const T* x, int64_t stride, int64_t columns, T* tile) {
+// tile[k][lane] = row(lane)[k]
+template <typename T, typename RowAt>
+void transpose_in(const RowAt& row, int64_t columns, T* tile) {
 #if AMGAN_QUADS
   if constexpr (std::is_same_v<T, float>) {
     if (columns >= 4) {
       for (int64_t next = 0; next < columns; next += 4) {
         const int64_t k = std::min(next, columns - 4);
         Register r[4];
-        for (int j = 0; j < 4; ++j) r[j] = load_quads(x + j * stride + k, stride);
+        for (int j = 0; j < 4; ++j) r[j] = load_quads(row, j, k);
         transpose_quads(r);
         for (int j = 0; j < 4; ++j) Vec<float>(r[j]).store(tile + (k + j) * kLanes<float>);
       }
@@ -102,13 +106,13 @@ void transpose_in(const T* x, int64_t stride, int64_t columns, T* tile) {
   }
 #endif
   for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-    for (int64_t k = 0; k < columns; ++k) tile[k * kLanes<T> + lane] = x[lane * stride + k];
+    for (int64_t k = 0; k < columns; ++k) tile[k * kLanes<T> + lane] = row(lane)[k];
   }
 }
 
-// out[lane][k] = tile[k][lane]
-template <typename T>
-void transpose_out(const T* tile, int64_t columns, T* out, int64_t stride) {
+// row(lane)[k] = tile[k][lane]
+template <typename T, typename RowAt>
+void transpose_out(const T* tile, int64_t columns, const RowAt& row) {
 #if AMGAN_QUADS
   if constexpr (std::is_same_v<T, float>) {
     if (columns >= 4) {
@@ -117,14 +121,14 @@ void transpose_out(const T* tile, int64_t columns, T* out, int64_t stride) {
         Register r[4];
         for (int j = 0; j < 4; ++j) r[j] = Vec<float>::loadu(tile + (k + j) * kLanes<float>);
         transpose_quads(r);
-        for (int j = 0; j < 4; ++j) store_quads(r[j], out + j * stride + k, stride);
+        for (int j = 0; j < 4; ++j) store_quads(r[j], row, j, k);
       }
       return;
     }
   }
 #endif
   for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-    for (int64_t k = 0; k < columns; ++k) out[lane * stride + k] = tile[k * kLanes<T> + lane];
+    for (int64_t k = 0; k < columns; ++k) row(lane)[k] = tile[k * kLanes<T> + lane];
   }
 }
 
@@ -137,28 +141,43 @@ class Tile {
   // Up to kLanes rows, row_stride apart from each other.
   void load(const scalar_t* x, int64_t row_stride, int64_t rows, int64_t columns) {
     if constexpr (kDirect) {
-      if (rows == kLanes<T>) return transpose_in(x, row_stride, columns, columns_);
-    }
-    for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-      T* row = rows_ + lane * kRowSize;
-      if (lane < rows) {
-        convert(x + lane * row_stride, columns, row);
+      if (rows == kLanes<T>) {
+        transpose_in([&](int64_t lane) { return x + lane * row_stride; }, columns, columns_);
       } else {
-        std::fill_n(row, columns, T(0));
+        alignas(64) static constexpr T zeros[kRowSize] = {};
+        const T* row[kLanes<T>];
+        for (int64_t lane = 0; lane < kLanes<T>; ++lane) row[lane] = lane < rows ? x + lane * row_stride : zeros;
+        transpose_in([&](int64_t lane) { return row[lane]; }, columns, columns_);
       }
+    } else {
+      for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
+        T* row = rows_ + lane * kRowSize;
+        if (lane < rows) {
+          convert(x + lane * row_stride, columns, row);
+        } else {
+          std::fill_n(row, columns, T(0));
+        }
+      }
+      transpose_in([&](int64_t lane) { return rows_ + lane * kRowSize; }, columns, columns_);
     }
-    transpose_in(rows_, kRowSize, columns, columns_);
   }
 
   // Writes the rows, `columns` apart from each other.
   void store(scalar_t* out, int64_t rows, int64_t columns) {
     if constexpr (kDirect) {
-      if (rows == kLanes<T>) return transpose_out(columns_, columns, out, columns);
-    }
-    transpose_out(columns_, columns, rows_, kRowSize);
-    for (int64_t lane = 0; lane < rows; ++lane) {
-      for (int64_t k = 0; k < columns; ++k) {
-        out[lane * columns + k] = static_cast<scalar_t>(rows_[lane * kRowSize + k]);
+      if (rows == kLanes<T>) {
+        transpose_out(columns_, columns, [&](int64_t lane) { return out + lane * columns; });
+      } else {
+        T* row[kLanes<T>];  // what has no row goes to a place that nobody reads
+        for (int64_t lane = 0; lane < kLanes<T>; ++lane) row[lane] = lane < rows ? out + lane * columns : rows_;
+        transpose_out(columns_, columns, [&](int64_t lane) { return row[lane]; });
+      }
+    } else {
+      transpose_out(columns_, columns, [&](int64_t lane) { return rows_ + lane * kRowSize; });
+      for (int64_t lane = 0; lane < rows; ++lane) {
+        for (int64_t k = 0; k < columns; ++k) {
+          out[lane * columns + k] = static_cast<scalar_t>(rows_[lane * kRowSize + k]);
+        }
       }
     }
   }
@@ -175,14 +194,14 @@ class Tile {
 
  private:
   static constexpr int64_t kRowSize = (kLaneColumns + 1 + 15) / 16 * 16;
-  static constexpr bool kDirect = std::is_same_v<scalar_t, T>;  // whole tiles need no detour through rows_
+  static constexpr bool kDirect = std::is_same_v<scalar_t, T>;  // no conversion, no detour through rows_
 
   static void convert(const scalar_t* x, int64_t n, T* out) {
     for (int64_t k = 0; k < n; k += kLanes<T>) load_within(x, k, n).store(out + k);
   }
 
   alignas(64) T columns_[kRowSize * kLanes<T>];
-  alignas(64) T rows_[kRowSize * kLanes<T>];
+  alignas(64) T rows_[kRowSize * (kDirect ? 1 : kLanes<T>)];
 };
 
 // A shift that keeps each row finite: its maximum, or 0 where every logit is -inf.
