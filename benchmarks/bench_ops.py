@@ -39,7 +39,7 @@ LOSS_SHAPES = [(100, 11), (4096, 11), (1024, 101), (128, 201), (1024, 1001), (12
 SCORE_SHAPES = [(200_000, 10), (50_000, 101), (50_000, 1000), (2000, 21_842)]
 HALF_SHAPES = [(200_000, 10), (50_000, 1000)]
 BANDWIDTH_CLASSES = [2, 5, 10, 16, 24, 32, 48, 64, 65, 101, 201, 501, 1001, 4001, 10_001, 21_842]
-BANDWIDTH_ELEMENTS = 8_000_000
+BANDWIDTH_ELEMENTS = 4_000_000
 
 # Compiled for their very shape; all others with symbolic sizes, once per operation.
 STATIC = {
@@ -199,6 +199,10 @@ def compiled(case: Case) -> Callable[..., Any]:
     return torch.compile(plain(case.op), dynamic=(case.op, case.shape) not in STATIC)
 
 
+def call_next(turn: Iterator[Callable[[], object]]) -> object:
+    return next(turn)()
+
+
 def measure(case: Case, copies: list[Case], options: argparse.Namespace) -> dict[str, Any]:
     eager, compiled_eager = plain(case.op), compiled(case)
     work = {
@@ -209,9 +213,8 @@ def measure(case: Case, copies: list[Case], options: argparse.Namespace) -> dict
         "exp": case.exp,
     }
     if copies:
-        turn, limit_turn = cycle([copy.ours() for copy in copies]), cycle([copy.limit() for copy in copies])
-        work["ours from memory"] = lambda: next(turn)()
-        work["limit from memory"] = lambda: next(limit_turn)()
+        work["ours from memory"] = partial(call_next, cycle([copy.ours() for copy in copies]))
+        work["limit from memory"] = partial(call_next, cycle([copy.limit() for copy in copies]))
     large = case.out.numel() > 10_000_000
     times = interleaved(work, options.rounds // 2 if large else options.rounds, options.threads, options.device)
     median = {name: t["median"] for name, t in times.items()}
@@ -252,17 +255,23 @@ def show(results: list[dict[str, Any]], console: Console) -> None:
 
 
 def bandwidth(classes: int, options: argparse.Namespace) -> dict[str, Any]:
-    """GB/s of reading (scores), and of reading and writing (loss with gradient), BANDWIDTH_ELEMENTS logits."""
-    logits = torch.randn(BANDWIDTH_ELEMENTS // classes, classes, device=options.device)
-    out = torch.empty_like(logits)
+    """GB/s of reading (scores), and of reading and writing (loss with gradient), from memory: each call takes the next
+    of so many arrays that the first has left the caches when its turn comes again."""
+    shape = (BANDWIDTH_ELEMENTS // classes, classes)
+    size = 4 * shape[0] * classes
+    arrays = 4 * last_level_cache() // size + 1 if options.device == "cpu" else 1
+    logits = [torch.randn(shape, device=options.device) for _ in range(arrays)]
+    outs = [torch.empty_like(x) for x in logits]
     work = {
-        "score_sums": lambda: ops.score_sums(logits),
-        "sum": logits.sum,
-        "am_generator_loss_and_grad": lambda: ops.am_generator_loss_and_grad(logits),
-        "copy": lambda: out.copy_(logits),
+        "score_sums": [partial(ops.score_sums, x) for x in logits],
+        "sum": [x.sum for x in logits],
+        "am_generator_loss_and_grad": [partial(ops.am_generator_loss_and_grad, x) for x in logits],
+        "copy": [partial(out.copy_, x) for x, out in zip(logits, outs, strict=True)],
     }
-    times = interleaved(work, 5, options.threads, options.device)
-    size = logits.numel() * logits.element_size()
+    turns = {name: cycle(calls) for name, calls in work.items()}
+    times = interleaved(
+        {name: partial(call_next, turn) for name, turn in turns.items()}, 5, options.threads, options.device
+    )
     reads = {"score_sums": 1, "sum": 1, "am_generator_loss_and_grad": 2, "copy": 2}
     return {"classes": classes} | {name: reads[name] * size / t["median"] / 1000 for name, t in times.items()}
 
@@ -276,7 +285,7 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
         axis.set(xscale="log", xlabel="columns", ylabel="GB/s", ylim=(0, None))
         axis.grid(alpha=0.3)
         axis.legend()
-    figure.suptitle(f"Bandwidth over the number of columns, {BANDWIDTH_ELEMENTS:,} float32 logits")
+    figure.suptitle(f"Bandwidth over the number of columns, {BANDWIDTH_ELEMENTS:,} float32 logits from memory")
     figure.tight_layout()
     figure.savefig(path, dpi=80)
     plt.close(figure)
