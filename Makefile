@@ -6,7 +6,6 @@ BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .
 SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
-ARCHITECTURES = 75 80 86 89 90 100 120
 
 .PHONY: demo test dev bench lint cuda-check gpu-check sdist clean
 
@@ -34,15 +33,10 @@ lint: $(VENV)/built
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	$(BIN)/mypy
 
-# Compiles every kernel for every architecture with warnings as errors, and shows registers and spills.
-cuda-check:
-	mkdir -p build
-	for file in csrc/cuda/*.cu; do for arch in $(ARCHITECTURES); do \
-	  echo "$$file sm_$$arch"; \
-	  nvcc -std=c++17 -O3 -Icsrc -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror -Xptxas -v \
-	    -arch=sm_$$arch -c $$file -o /dev/null >build/cuda-check.log 2>&1 || { cat build/cuda-check.log; exit 1; }; \
-	  grep -E 'registers|spill' build/cuda-check.log; \
-	done; done
+# Every kernel for every architecture, warnings as errors: registers, spills, occupancy and what the loops consist of.
+cuda-check: $(VENV)/torch
+	$(PIP_INSTALL) --group cuda-check
+	$(BIN)/python benchmarks/cuda_check.py
 
 gpu-check: $(VENV)/built
 	$(BIN)/python -c 'import torch; assert torch.cuda.is_available(), "no CUDA GPU found"'

@@ -6,25 +6,40 @@
 
 namespace amgan::cuda {
 
+// s - 1 of exponentials that add up to `sum`, whose part below 1 matters only where s < 2. For all threads of the row;
+// exp_of(value) is the exponential of what the row holds.
+template <typename Row, typename ExpOf>
+__device__ __forceinline__ typename Row::T excess(Row& row, typename Row::T sum, ExpOf exp_of) {
+  using T = typename Row::T;
+  T below_one = 0;
+  if (sum < T(2)) {
+    row.for_each([&](auto, T value) {
+      const T e = exp_of(value);
+      if (e < T(1)) below_one += e;
+    });
+    below_one = Row::Threads::reduce(below_one, Sum());
+  }
+  return math::sum_less_one(sum, below_one);
+}
+
 // For all threads of the row. A row of -inf alone has no softmax and comes out as NaN. Logits in registers are left
 // shifted by their maximum.
-template <typename Scalar, typename Layout>
-__device__ __forceinline__ math::EntropyRow<Computing<Scalar>> entropy_row(Row<Scalar, Layout>& logits) {
-  using T = Computing<Scalar>;
-  using Threads = Group<Layout::kThreads>;
-  using std::exp;
+template <typename Row>
+__device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(Row& logits) {
+  using T = typename Row::T;
   math::EntropyRow<T> row{row_max(logits), 0, 0};
-  T sum = 0, below_one = 0;
+  T sum = 0;
   logits.for_each([&](auto, T& value) {
     const T shifted = value - row.max;
-    const T e = exp(shifted);
+    const T e = exp_nonpositive(shifted);
     value = shifted;
     sum += e;
-    below_one += e < T(1) ? e : T(0);
     row.weighted += math::times_prob(shifted, e);
   });
-  row.excess = math::sum_less_one(Threads::reduce(sum, Sum()), Threads::reduce(below_one, Sum()));
-  row.weighted = Threads::reduce(row.weighted, Sum());
+  sum = Row::Threads::reduce(sum, Sum());
+  row.excess = excess(logits, sum,
+                      [&](T value) { return exp_nonpositive(Row::Layout::kInRegisters ? value : value - row.max); });
+  row.weighted = Row::Threads::reduce(row.weighted, Sum());
   return row;
 }
 

@@ -3,14 +3,14 @@
 // Per row: the maximum m of the K real logits, sum exp(l_k - m) - 1, and where the coefficients ask for them the label
 // and sum (l_k - m); then math/kplus1.h turns these into the loss and into two numbers that each gradient follows from.
 //
-// Cost: every logit is read once and every gradient written once for K <= 1024, one exp per logit. Longer rows are read
-// again, mostly from the L2 cache, for the maximum, its index, the sums and the gradient, with one more exp for that.
-// One launch, and a second, tiny one where a total is asked for.
+// One launch. Every logit is read once and every gradient written once for up to 8,192 classes (float64: 4,096), one
+// exp2 per logit; longer rows are read again, mostly from the L2 cache, for the sums and for the gradient.
 #undef NDEBUG  // a label out of range must be reported by release builds, too
 #include <cassert>
 
+#include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
-#include "cuda/row.cuh"
+#include "cuda/tile.cuh"
 #include "cuda/total.cuh"
 
 namespace amgan::cuda {
@@ -41,10 +41,9 @@ struct Batch {
 template <typename Scalar>
 struct Params {
   Batch<Scalar> batch[2];
-  int64_t blocks[2];  // of the grid: first those of batch 0, then those of batch 1
   int64_t classes;
   bool fake_column;
-  double* partials;  // [blocks[0] + blocks[1]] sum of the losses of each block's rows; or null
+  Total<Computing<Scalar>> total;  // its blocks are those of the grid: first those of batch 0, then those of batch 1
 };
 
 template <typename Scalar>
@@ -56,32 +55,20 @@ __device__ __forceinline__ int64_t given_label(const Batch<Scalar>& batch, int64
   return label;
 }
 
-// As torch.argmax: the lowest index of the maximum, or that of the first NaN.
-template <typename Scalar, typename Layout>
-__device__ __forceinline__ int64_t argmax(Row<Scalar, Layout>& logits, int64_t classes, Computing<Scalar> largest) {
-  using Column = typename Row<Scalar, Layout>::Column;
-  Column lowest = static_cast<Column>(classes);
-  logits.for_each([&](Column column, Computing<Scalar> value) {
-    if ((value == largest || value != value) && column < lowest) lowest = column;
-  });
-  return Group<Layout::kThreads>::reduce(lowest, Min());
-}
-
-// Everything asked about one row. Returns its loss where loss or total are asked for, to all threads of the row.
-template <typename Scalar, typename Layout>
+// Everything asked about one row; `grad` is where its gradient goes. Returns its loss where loss or total are asked
+// for, to all threads of the row.
+template <typename Scalar, typename Row>
 __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& params, const Batch<Scalar>& batch,
-                                                       int64_t index) {
+                                                       Row& logits, int64_t index, Scalar* grad) {
   using T = Computing<Scalar>;
-  using Threads = Group<Layout::kThreads>;
-  using Column = typename Row<Scalar, Layout>::Column;
-  using std::exp;
+  using Threads = typename Row::Threads;
+  constexpr bool kInRegisters = Row::Layout::kInRegisters;
 
-  const int64_t classes = params.classes;
+  using Column = typename Row::Column;
+  const auto classes = static_cast<Column>(params.classes);
   const bool first = Threads::rank() == 0;
-  const Scalar* const data = batch.logits + index * batch.row_stride;
-  int64_t label = batch.labels ? given_label(batch, index) : -1;
-  Row<Scalar, Layout> logits(data, classes);
-  const T fake = params.fake_column ? load(data + classes) : T(0);
+  Column label = batch.labels ? static_cast<Column>(given_label(batch, index)) : Column(-1);
+  const T fake = params.fake_column ? logits.logit(classes) : T(0);
 
   const T largest = row_max(logits);
   math::KPlus1Row<T> row{};
@@ -90,29 +77,37 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
 
   if (batch.coefficients.t != 0 || batch.labels_out) {
     if (!batch.labels) {
-      label = argmax(logits, classes, largest);
+      label = first_of(logits, largest, classes);
       row.target = largest - row.max;
     } else {
-      row.target = label == classes ? row.fake : logits.at(static_cast<Column>(label)) - row.max;
+      row.target = label == classes ? row.fake : logits.logit(label) - row.max;
     }
   }
-  const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(label == classes);
+  const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(batch.labels && label == classes);
 
   const bool uses_shifts = coefficients.u != 0;
-  T sum = 0, below_one = 0;
-  logits.for_each([&](Column, T& value) {
+  T sum = 0;
+  logits.for_each([&](auto, T& value) {
     const T shifted = value - row.max;
     if (uses_shifts) row.shifts += shifted;
-    value = exp(shifted);
+    value = exp_nonpositive(shifted);
     sum += value;
-    below_one += value < T(1) ? value : T(0);
   });
-  row.excess = math::sum_less_one(Threads::reduce(sum, Sum()), Threads::reduce(below_one, Sum()));
+  sum = Threads::reduce(sum, Sum());
+  row.excess = excess(logits, sum, [&](T value) { return kInRegisters ? value : exp_nonpositive(value - row.max); });
   if (uses_shifts) row.shifts = Threads::reduce(row.shifts, Sum());
+  if (!batch.labels && sum != sum) {  // as torch.argmax: the first NaN
+    Column nan = classes;
+    for (Column k = Threads::rank(); k < nan; k += Row::Layout::kThreads) {
+      if (const T value = logits.logit(k); value != value) nan = k;
+    }
+    nan = Threads::reduce(nan, Min());
+    if (nan < classes) label = nan;
+  }
 
   const math::KPlus1Logs<T> logs(row);
   T loss = 0;
-  if (batch.loss || params.partials) {
+  if (batch.loss || params.total.result) {
     loss = math::kplus1_loss(row, logs, coefficients, classes);
     if (batch.loss && first) batch.loss[index] = loss;
   }
@@ -127,34 +122,36 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   if (batch.grad) {
     const T grad_output = batch.grad_output ? batch.grad_output[index * batch.grad_output_stride] : T(1);
     const auto gradient = math::kplus1_gradient(row, logs, coefficients, classes, batch.scale * grad_output);
-    Scalar* const grad = batch.grad + index * (classes + params.fake_column);
-    if (params.fake_column && first) store(grad + classes, gradient.fake);
-    const Column target = static_cast<Column>(label);
-    logits.for_each([&](Column column, T value) {
-      const T e = Layout::kInRegisters ? value : exp(value - row.max);
-      const T smooth = gradient.weight * e + gradient.constant;
-      store(grad + column, column == target ? smooth + gradient.target : smooth);
-    });
+    const auto smooth = [&](T e) { return gradient.weight * e + gradient.constant; };
+    // Before the gradient takes the place of the logit.
+    const bool real_target = label >= 0 && label < classes && coefficients.t != 0;
+    const T e_of_target = real_target && first ? exp_nonpositive(logits.logit(label) - row.max) : T(0);
+    Threads::sync();
+    logits.store_each(grad, [&](T value) { return smooth(kInRegisters ? value : exp_nonpositive(value - row.max)); });
+    Threads::sync();
+    if (first) {
+      // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
+      if (real_target) store(grad + label, smooth(e_of_target) + gradient.target);
+      if (params.fake_column) store(grad + classes, gradient.fake);
+    }
   }
   return loss;
 }
 
 template <typename Scalar, typename Layout>
-__global__ void __launch_bounds__(Layout::kBlockThreads) kplus1_kernel(const __grid_constant__ Params<Scalar> params) {
-  using Threads = Group<Layout::kThreads>;
-  const bool second = blockIdx.x >= params.blocks[0];
+__global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layout>)
+    kplus1_kernel(const __grid_constant__ Params<Scalar> params) {
+  const int64_t* const blocks = params.total.blocks;
+  const bool second = blockIdx.x >= blocks[0];
   const Batch<Scalar>& batch = params.batch[second];
-  const int64_t block = second ? blockIdx.x - params.blocks[0] : blockIdx.x;
-  const int64_t step = params.blocks[second] * Layout::kBlockRows;
-
   double sum = 0;
-  for (int64_t row = block * Layout::kBlockRows + Threads::index(); row < batch.rows; row += step) {
-    sum += visit_row<Scalar, Layout>(params, batch, row);
-  }
-  if (params.partials) {
-    sum = Group<Layout::kBlockThreads>::reduce(Threads::rank() == 0 ? sum : 0.0, Sum());
-    if (threadIdx.x == 0) params.partials[blockIdx.x] = sum;
-  }
+  for_rows<Scalar, Layout>(batch.logits, batch.rows, batch.row_stride, params.classes + params.fake_column,
+                           params.classes, batch.grad, second ? blockIdx.x - blocks[0] : blockIdx.x, blocks[second],
+                           [&](auto& row, int64_t index, Scalar* grad) {
+                             const auto loss = visit_row(params, batch, row, index, grad);
+                             if (Group<Layout::kThreads>::rank() == 0) sum += loss;
+                           });
+  add_to_total<Layout::kBlockThreads>(params.total, sum);
 }
 
 template <typename Scalar>
@@ -181,25 +178,27 @@ template <typename Scalar, typename Layout>
 cudaError_t launch(const KPlus1Args& args, cudaStream_t stream) {
   using T = Computing<Scalar>;
   Params<Scalar> params{};
-  Partials partials{args.workspace, args.batches, {}, {}};
+  Total<T>& total = params.total;
   for (int i = 0; i < args.batches; ++i) {
     params.batch[i] = typed<Scalar>(args.batch[i]);
-    params.blocks[i] = partials.blocks[i] = Layout::blocks(args.batch[i].rows);
-    partials.scale[i] = args.batch[i].scale;
+    total.blocks[i] = Layout::blocks(args.batch[i].rows);
+    total.scale[i] = args.batch[i].scale;
   }
   params.batch[0].labelgan = static_cast<T*>(args.labelgan);
   params.batch[0].auxiliary = static_cast<T*>(args.auxiliary);
   params.batch[0].labels_out = args.labels_out;
   params.classes = args.classes;
   params.fake_column = args.fake_column != 0;
-  params.partials = args.total ? args.workspace : nullptr;
-
-  const int64_t blocks = params.blocks[0] + params.blocks[1];
-  if (blocks > 0) {
-    kplus1_kernel<Scalar, Layout><<<static_cast<unsigned>(blocks), Layout::kBlockThreads, 0, stream>>>(params);
-    if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+  total.result = static_cast<T*>(args.total);
+  total.sums = args.workspace;
+  if (total.result) {
+    if (const cudaError_t error = choose_ticket(stream, &total.ticket); error != cudaSuccess) return error;
   }
-  return args.total ? launch_total(partials, static_cast<T*>(args.total), stream) : cudaSuccess;
+
+  const auto grid = static_cast<unsigned>(total.blocks[0] + total.blocks[1]);
+  const int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes + args.fake_column) : 0;
+  kplus1_kernel<Scalar, Layout><<<grid, Layout::kBlockThreads, shared, stream>>>(params);
+  return cudaGetLastError();
 }
 
 }  // namespace
@@ -207,7 +206,7 @@ cudaError_t launch(const KPlus1Args& args, cudaStream_t stream) {
 
 int64_t amgan_cuda_kplus1_workspace(const amgan::KPlus1Args* args) {
   if (!args->total) return 0;
-  return amgan::cuda::with_layout(args->classes, [&](auto layout) {
+  return amgan::cuda::with_layout<double>(args->classes, [&](auto layout) {
     int64_t blocks = 0;
     for (int i = 0; i < args->batches; ++i) blocks += layout.blocks(args->batch[i].rows);
     return blocks;
@@ -216,8 +215,8 @@ int64_t amgan_cuda_kplus1_workspace(const amgan::KPlus1Args* args) {
 
 cudaError_t amgan_cuda_kplus1(const amgan::KPlus1Args* args, cudaStream_t stream) {
   return amgan::cuda::dispatch(args->dtype, [&](auto tag) {
-    return amgan::cuda::with_layout(args->classes, [&](auto layout) {
-      return amgan::cuda::launch<typename decltype(tag)::type, decltype(layout)>(*args, stream);
-    });
+    using Scalar = typename decltype(tag)::type;
+    return amgan::cuda::with_layout<Scalar>(
+        args->classes, [&](auto layout) { return amgan::cuda::launch<Scalar, decltype(layout)>(*args, stream); });
   });
 }

@@ -5,12 +5,10 @@
 
 namespace amgan::cuda {
 
-// As torch.max: a NaN wins.
+// Passes over NaN.
 struct Max {
-  template <typename T>
-  __device__ __forceinline__ T operator()(T a, T b) const {
-    return a > b || a != a ? a : b;
-  }
+  __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+  __device__ __forceinline__ double operator()(double a, double b) const { return fmax(a, b); }
 };
 
 struct Min {
@@ -41,10 +39,13 @@ struct Group {
     return (0xffffffffu >> (32 - kThreads)) << (threadIdx.x % 32 / kThreads * kThreads);
   }
 
-  // The value of thread `rank` of this part of a warp.
-  template <typename T>
-  static __device__ __forceinline__ T broadcast(T value, int rank) {
-    return __shfl_sync(mask(), value, rank, kThreads);
+  // All threads of the group must call: what they wrote before is there for all of them afterwards.
+  static __device__ __forceinline__ void sync() {
+    if constexpr (kThreads <= 32) {
+      __syncwarp(mask());
+    } else {
+      __syncthreads();
+    }
   }
 
   // Every thread gets the result; all threads of the group must call.

@@ -1,4 +1,13 @@
-// How threads share the logits of a row: several rows a warp, a warp a row, or a block a row.
+// How threads share a row of logits, by its length:
+//
+//   up to 16, 32, 64      1, 4 or 8 threads a row, out of a tile of rows in shared memory (tile.cuh)
+//   up to 256             a warp a row, in registers
+//   up to 1,024, 8,192    a block of 128 or 256 a row, in registers (float64: up to 4,096)
+//   longer                a block of 256 a row, read again for every step
+//
+// Rows of K+1 columns start anywhere, so a row is taken as up to kPack - 1 elements before the first multiple of 16
+// bytes, packs of 16 bytes, and up to kPack - 1 elements after the last: one thread each for those of the edges, while
+// packs go to neighbours in turn.
 #pragma once
 
 #include <algorithm>
@@ -17,90 +26,157 @@ struct Layout {
   static constexpr int kThreads = kThreads_;
   static constexpr int kValues = kValues_;
   static constexpr bool kInRegisters = kValues > 0;
+  static constexpr bool kInTile = kThreads < 32;
   static constexpr int kBlockThreads = kThreads < 128 ? 128 : kThreads;
   static constexpr int kBlockRows = kBlockThreads / kThreads;
 
   // Thread blocks for this many rows: enough to fill any GPU, few enough for one block to add up what they leave
-  // (total.cuh), and from the shape alone, so that sums repeat bitwise on every GPU.
+  // (total.cuh), and from the shape alone, so that sums repeat bitwise on every GPU. At least one, which writes a total
+  // over no rows.
   static int64_t blocks(int64_t rows) {
     constexpr int64_t kMaxBlocks = 8192;
-    return std::min(rows / kBlockRows + (rows % kBlockRows != 0), kMaxBlocks);
+    return std::clamp<int64_t>(rows / kBlockRows + (rows % kBlockRows != 0), 1, kMaxBlocks);
   }
 };
 
-// Calls function(Layout) for rows of this many columns. More than 32 values a thread would leave too few warps.
-template <typename Function>
-auto with_layout(int64_t columns, Function function) {
-  if (columns <= 16) return function(Layout<8, 2>{});
-  if (columns <= 128) return function(Layout<32, 4>{});
-  if (columns <= 256) return function(Layout<32, 8>{});
-  if (columns <= 512) return function(Layout<32, 16>{});
-  if (columns <= 1024) return function(Layout<32, 32>{});
+// Threads that a multiprocessor must hold at a time, which is what bounds the registers of a thread: to 64 where 8 or
+// 16 values are in them and a value takes one, to 80 of those before sm_80, else to 128 or not at all.
+template <typename Scalar, typename Layout>
+constexpr int min_threads() {
+  constexpr bool wide = sizeof(Scalar) == 8;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  constexpr bool turing = true;
+#else
+  constexpr bool turing = false;
+#endif
+  if (Layout::kBlockThreads == 256) return wide || turing ? 256 : 512;
+  return wide ? 512 : turing ? 768 : 1024;
+}
+
+template <typename Scalar, typename Layout>
+constexpr int kMinBlocks = min_threads<Scalar, Layout>() / Layout::kBlockThreads;
+
+// Calls function(Layout) for rows of this many real logits. Up to 16 values leave room for all in 64 registers.
+template <typename Scalar, typename Function>
+auto with_layout(int64_t classes, Function function) {
+  if (classes <= 16) return function(Layout<1, 16>{});
+  if (classes <= 32) return function(Layout<4, 8>{});
+  if (classes <= 64) return function(Layout<8, 8>{});
+  if (classes <= 256) return function(Layout<32, 8>{});
+  if (classes <= 1024) return function(Layout<128, 8>{});
+  constexpr int kLongest = sizeof(Scalar) == 8 ? 16 : 32;
+  if (classes <= 256 * kLongest) return function(Layout<256, kLongest>{});
   return function(Layout<256, 0>{});
 }
 
-// One thread's share of a row: columns rank, rank + kThreads, ... (neighbours read neighbours; rows have no alignment).
-template <typename Scalar, typename Layout>
+// A row of global memory.
+template <typename Scalar, typename Layout_>
 class Row {
  public:
+  using Layout = Layout_;
   using T = Computing<Scalar>;
   using Column = std::conditional_t<Layout::kInRegisters, int, int64_t>;
   using Threads = Group<Layout::kThreads>;
 
   __device__ __forceinline__ Row(const Scalar* data, int64_t columns)
-      : data_(data), columns_(static_cast<Column>(columns)) {
+      : data_(data),
+        head_(static_cast<int>(min(int64_t{until_aligned(data)}, columns))),
+        packs_(static_cast<int>((columns - head_) / kPack<Scalar>)) {
+    const int rank = Threads::rank();
+    const int tail = static_cast<int>(columns - head_ - int64_t{packs_} * kPack<Scalar>);
+    edge_ = rank < head_ ? rank : rank - head_ < tail ? static_cast<Column>(columns) - tail + rank - head_ : -1;
     if constexpr (Layout::kInRegisters) {
-      each_slot([&](int slot, int column) { values_[slot] = load(data_ + column); });
+      each_pack([&](int slot, Column column) { load_pack(data_ + column, values_[slot]); });
+      if (edge_ >= 0) of_edge_ = load(data_ + edge_);
     }
   }
 
   // function(column, value) for each of this thread's columns. What the function writes to `value` is there at the
-  // next call where the row is in registers (kInRegisters); elsewhere the next call reads the logit again.
+  // next call where the row is in registers; elsewhere the next call reads the logit again.
   template <typename Function>
   __device__ __forceinline__ void for_each(Function function) {
+    each_pack([&](int slot, Column column) {
+      T read[kPack<Scalar>];
+      T(&values)[kPack<Scalar>] = Layout::kInRegisters ? values_[slot] : read;
+      if constexpr (!Layout::kInRegisters) load_pack(data_ + column, values);
+#pragma unroll
+      for (int i = 0; i < kPack<Scalar>; ++i) function(column + i, values[i]);
+    });
+    if (edge_ >= 0) {
+      if constexpr (!Layout::kInRegisters) of_edge_ = load(data_ + edge_);
+      function(edge_, of_edge_);
+    }
+  }
+
+  // out[column] = function(value) for each of this thread's columns, rounded once.
+  template <typename Function>
+  __device__ __forceinline__ void store_each(Scalar* out, Function function) {
+    const bool aligned = until_aligned(out) == until_aligned(data_);
+    each_pack([&](int slot, Column column) {
+      T values[kPack<Scalar>];
+      if constexpr (!Layout::kInRegisters) load_pack(data_ + column, values);
+#pragma unroll
+      for (int i = 0; i < kPack<Scalar>; ++i) values[i] = function(Layout::kInRegisters ? values_[slot][i] : values[i]);
+      if (aligned) {
+        store_pack(out + column, values);
+      } else {
+#pragma unroll
+        for (int i = 0; i < kPack<Scalar>; ++i) store(out + column + i, values[i]);
+      }
+    });
+    if (edge_ >= 0) {
+      if constexpr (!Layout::kInRegisters) of_edge_ = load(data_ + edge_);
+      store(out + edge_, function(of_edge_));
+    }
+  }
+
+  __device__ __forceinline__ T logit(int64_t column) const { return load(data_ + column); }
+
+ private:
+  static constexpr int kPacks = Layout::kInRegisters ? Layout::kValues / kPack<Scalar> : 1;
+
+  // function(slot, first column) for each of this thread's packs.
+  template <typename Function>
+  __device__ __forceinline__ void each_pack(Function function) const {
     if constexpr (Layout::kInRegisters) {
-      each_slot([&](int slot, int column) { function(column, values_[slot]); });
+#pragma unroll
+      for (int slot = 0; slot < kPacks; ++slot) {
+        const int pack = Threads::rank() + slot * Layout::kThreads;
+        if (pack < packs_) function(slot, head_ + pack * kPack<Scalar>);
+      }
     } else {
-      for (Column column = Threads::rank(); column < columns_; column += Layout::kThreads) {
-        T value = load(data_ + column);
-        function(column, value);
+      for (int pack = Threads::rank(); pack < packs_; pack += Layout::kThreads) {
+        function(0, head_ + Column{pack} * kPack<Scalar>);
       }
     }
   }
 
-  // The value at a column, for all threads of the row.
-  __device__ __forceinline__ T at(Column column) {
-    if constexpr (Layout::kInRegisters) {
-      T found = 0;
-      each_slot([&](int slot, int mine) { found = mine == column ? values_[slot] : found; });
-      return Threads::broadcast(found, column % Layout::kThreads);
-    } else {
-      return load(data_ + column);
-    }
-  }
-
- private:
-  template <typename Function>
-  __device__ __forceinline__ void each_slot(Function function) {
-#pragma unroll
-    for (int slot = 0; slot < Layout::kValues; ++slot) {
-      const int column = Threads::rank() + slot * Layout::kThreads;
-      if (column < columns_) function(slot, column);
-    }
-  }
-
   const Scalar* data_;
-  Column columns_;
-  T values_[Layout::kInRegisters ? Layout::kValues : 1];
+  int head_;     // columns before the first pack
+  int packs_;    // of the whole row
+  Column edge_;  // this thread's column beside the packs, or -1
+  T of_edge_ = 0;
+  T values_[kPacks][kPack<Scalar>];
 };
 
-// The largest value of a row, NaN if there is one, for all threads of the row.
-template <typename Scalar, typename Layout>
-__device__ __forceinline__ Computing<Scalar> row_max(Row<Scalar, Layout>& row) {
-  using T = Computing<Scalar>;
-  T largest = -INFINITY;
-  row.for_each([&](auto, T value) { largest = Max()(largest, value); });
-  return Group<Layout::kThreads>::reduce(largest, Max());
+// The largest value of a row, for all threads of it. NaN is passed over: it shows in the sums.
+template <typename Row>
+__device__ __forceinline__ typename Row::T row_max(Row& row) {
+  typename Row::T largest = -INFINITY;
+  row.for_each([&](auto, auto value) { largest = Max()(largest, value); });
+  return Row::Threads::reduce(largest, Max());
+}
+
+// The lowest column that holds a value, or `columns`, for all threads of the row.
+template <typename Row>
+__device__ __forceinline__ typename Row::Column first_of(Row& row, typename Row::T wanted,
+                                                         typename Row::Column columns) {
+  using Column = typename Row::Column;
+  Column lowest = columns;
+  row.for_each([&](Column column, auto value) {
+    if (value == wanted && column < lowest) lowest = column;
+  });
+  return Row::Threads::reduce(lowest, Min());
 }
 
 }  // namespace amgan::cuda

@@ -1,20 +1,21 @@
 // Float64 sums over the rows of every round-robin block: count, entropy, p, p^2 and log p.
 //
-// Three launches, all with a fixed split of the work, so that sums repeat bitwise on every GPU:
+// Two launches, both with a fixed split of the work, so that sums repeat bitwise on every GPU:
 //   1. a warp (or more, or less) a row: the sums of its softmax, left in the workspace;
-//   2. a thread a column: p, p^2 and log p summed over a chunk of the rows of a block;
-//   3. the chunks added up; where the blocks alone fill the GPU there is one chunk each and no such launch.
+//   2. a thread a column: p, p^2 and log p summed over a chunk of the rows of a block. The last of the thread blocks
+//   that
+//      share a tile of columns adds up their chunks, in the order of the rows.
 //
 // Cost: the input is read twice, with two exps a logit; 4 numbers a row and at most some megabytes of chunks are
 // written and read in between.
 #include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
+#include "cuda/tile.cuh"
 
 namespace amgan::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kMaxGrid = 1 << 20;
 constexpr int64_t kMaxGridY = 65535;
 
 // What launch 1 knows of a row; of probabilities, their entropy alone. Aligned for loads of 16 bytes, as the workspace.
@@ -36,6 +37,11 @@ struct Sums {
     return {entropy + doubles, prob + doubles, prob_sq + doubles, log_prob + doubles};
   }
 };
+
+// What one thread block of a launch writes and another one reads.
+__device__ __forceinline__ volatile double* shared_by_blocks(double* sums) {
+  return sums;
+}
 
 // How launch 2 splits its work among thread blocks, from the shape alone: tile of columns x block x chunk of its rows.
 struct Split {
@@ -70,27 +76,37 @@ struct Params {
   double* count;
   Sums sums;             // of chunk 0
   int64_t chunk_stride;  // doubles from one chunk's sums to the next
+  Sums result;
+  unsigned* done;  // [blocks, tiles] chunks whose sums are there, where there are several
 };
 
 template <typename Scalar, typename Layout, bool kProbabilities>
-__global__ void __launch_bounds__(Layout::kBlockThreads) state_kernel(const __grid_constant__ Params<Scalar> params) {
+__global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layout>)
+    state_kernel(const __grid_constant__ Params<Scalar> params) {
   using T = Computing<Scalar>;
   using Threads = Group<Layout::kThreads>;
   using std::log;
 
-  const int64_t step = int64_t{gridDim.x} * Layout::kBlockRows;
-  for (int64_t i = int64_t{blockIdx.x} * Layout::kBlockRows + Threads::index(); i < params.rows; i += step) {
-    Row<Scalar, Layout> row(params.input + i * params.row_stride, params.classes);
-    RowState<T> state{};
-    if constexpr (kProbabilities) {
-      row.for_each([&](auto, T prob) { state.terms.entropy -= math::times_prob(log(prob), prob); });
-      state.terms.entropy = Threads::reduce(state.terms.entropy, Sum());
-    } else {
-      const math::EntropyRow<T> sums = entropy_row(row);
-      state = {sums.max, math::entropy_terms(sums)};
+  if (params.done) {
+    const int64_t step = int64_t{gridDim.x} * Layout::kBlockThreads;
+    for (int64_t i = int64_t{blockIdx.x} * Layout::kBlockThreads + threadIdx.x; i < params.blocks * params.split.tiles;
+         i += step) {
+      params.done[i] = 0;
     }
-    if (Threads::rank() == 0) params.states[i] = state;
   }
+  for_rows<Scalar, Layout>(
+      params.input, params.rows, params.row_stride, params.classes, params.classes, static_cast<Scalar*>(nullptr),
+      blockIdx.x, gridDim.x, [&](auto& row, int64_t index, Scalar*) {
+        RowState<T> state{};
+        if constexpr (kProbabilities) {
+          row.for_each([&](auto, T prob) { state.terms.entropy -= math::times_prob(log(prob), prob); });
+          state.terms.entropy = Threads::reduce(state.terms.entropy, Sum());
+        } else {
+          const math::EntropyRow<T> sums = entropy_row(row);
+          state = {sums.max, math::entropy_terms(sums)};
+        }
+        if (Threads::rank() == 0) params.states[index] = state;
+      });
 }
 
 // Adds up one value of all threads of equal column, in a fixed order; the sum is that of the threads of lane 0.
@@ -106,10 +122,47 @@ __device__ __forceinline__ double sum_lanes(double value, int width) {
   return value;
 }
 
+// By the last thread block of a block and tile, once the sums of all their chunks are there.
+template <typename Scalar>
+__device__ __forceinline__ void merge_chunks(const Params<Scalar>& params, int64_t block, int64_t column, int lane,
+                                             int lanes) {
+  const Split& split = params.split;
+  __shared__ bool is_last;
+  __threadfence();  // these sums, before the number that announces them
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    is_last = atomicAdd(&params.done[block * split.tiles + blockIdx.x], 1u) == split.chunks - 1;
+  }
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();  // the numbers, before the sums that they announced
+  double prob = 0, prob_sq = 0, log_prob = 0, entropy = 0;
+  const int64_t at = block * params.classes + column;
+  if (column < params.classes) {
+    for (int64_t chunk = lane; chunk < split.chunks; chunk += lanes) {
+      const Sums sums = params.sums + chunk * params.chunk_stride;
+      prob += shared_by_blocks(sums.prob)[at];
+      prob_sq += shared_by_blocks(sums.prob_sq)[at];
+      log_prob += shared_by_blocks(sums.log_prob)[at];
+      if (column == 0) entropy += shared_by_blocks(sums.entropy)[block];
+    }
+  }
+  prob = sum_lanes(prob, split.width);
+  prob_sq = sum_lanes(prob_sq, split.width);
+  log_prob = sum_lanes(log_prob, split.width);
+  if (blockIdx.x == 0) entropy = sum_lanes(entropy, split.width);
+  if (lane == 0 && column < params.classes) {
+    params.result.prob[at] = prob;
+    params.result.prob_sq[at] = prob_sq;
+    params.result.log_prob[at] = log_prob;
+    if (column == 0) params.result.entropy[block] = entropy;
+  }
+}
+
 template <typename Scalar, bool kProbabilities>
-__global__ void __launch_bounds__(kThreads) column_kernel(const __grid_constant__ Params<Scalar> params) {
+__global__ void __launch_bounds__(kThreads, sizeof(Scalar) == 8 ? 2 : 4)
+    column_kernel(const __grid_constant__ Params<Scalar> params) {
   using T = Computing<Scalar>;
-  using std::exp;
   using std::log;
 
   const Split& split = params.split;
@@ -137,7 +190,7 @@ __global__ void __launch_bounds__(kThreads) column_kernel(const __grid_constant_
           log_p = log(value);
         } else {
           const T shifted = value - state.max;
-          p = state.terms.prob(exp(shifted));
+          p = state.terms.prob(exp_nonpositive(shifted));
           log_p = state.terms.log_prob(shifted);
         }
         if (column == 0) entropy += state.terms.entropy;
@@ -154,42 +207,16 @@ __global__ void __launch_bounds__(kThreads) column_kernel(const __grid_constant_
     if (lane == 0 && column < params.classes) {
       const Sums sums = params.sums + chunk * params.chunk_stride;
       const int64_t at = block * params.classes + column;
-      sums.prob[at] = prob;
-      sums.prob_sq[at] = prob_sq;
-      sums.log_prob[at] = log_prob;
-      if (column == 0) sums.entropy[block] = entropy;
+      shared_by_blocks(sums.prob)[at] = prob;
+      shared_by_blocks(sums.prob_sq)[at] = prob_sq;
+      shared_by_blocks(sums.log_prob)[at] = log_prob;
+      if (column == 0) shared_by_blocks(sums.entropy)[block] = entropy;
       if (column == 0 && chunk == 0) {
         const int64_t count = start < params.rows ? (params.rows - start - 1) / params.blocks + 1 : 0;
         params.count[block] = static_cast<double>(count);
       }
     }
-  }
-}
-
-// A warp adds up the chunks of one column of one block.
-__global__ void __launch_bounds__(kThreads)
-    merge_kernel(Sums chunks, int64_t count, int64_t stride, int64_t blocks, int64_t classes, Sums result) {
-  using Warp = Group<32>;
-  const int64_t step = int64_t{gridDim.x} * (kThreads / 32);
-  for (int64_t at = int64_t{blockIdx.x} * (kThreads / 32) + Warp::index(); at < blocks * classes; at += step) {
-    double entropy = 0, prob = 0, prob_sq = 0, log_prob = 0;
-    for (int64_t chunk = Warp::rank(); chunk < count; chunk += 32) {
-      const Sums sums = chunks + chunk * stride;
-      if (at < blocks) entropy += sums.entropy[at];
-      prob += sums.prob[at];
-      prob_sq += sums.prob_sq[at];
-      log_prob += sums.log_prob[at];
-    }
-    entropy = Warp::reduce(entropy, Sum());
-    prob = Warp::reduce(prob, Sum());
-    prob_sq = Warp::reduce(prob_sq, Sum());
-    log_prob = Warp::reduce(log_prob, Sum());
-    if (Warp::rank() == 0) {
-      if (at < blocks) result.entropy[at] = entropy;
-      result.prob[at] = prob;
-      result.prob_sq[at] = prob_sq;
-      result.log_prob[at] = log_prob;
-    }
+    if (split.chunks > 1) merge_chunks(params, block, column, lane, lanes);
   }
 }
 
@@ -202,11 +229,16 @@ int64_t chunk_doubles(const ScoresArgs& args) {
   return args.blocks + 3 * args.blocks * args.classes;
 }
 
+// Doubles that hold the numbers of chunks done.
+int64_t done_doubles(const ScoresArgs& args, const Split& split) {
+  return (args.blocks * split.tiles + 1) / 2;
+}
+
 template <typename Scalar, typename Layout, bool kProbabilities>
 cudaError_t launch_states(const Params<Scalar>& params, cudaStream_t stream) {
   const auto grid = static_cast<unsigned>(Layout::blocks(params.rows));
-  if (grid == 0) return cudaSuccess;
-  state_kernel<Scalar, Layout, kProbabilities><<<grid, Layout::kBlockThreads, 0, stream>>>(params);
+  const int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(params.classes) : 0;
+  state_kernel<Scalar, Layout, kProbabilities><<<grid, Layout::kBlockThreads, shared, stream>>>(params);
   return cudaGetLastError();
 }
 
@@ -226,33 +258,31 @@ cudaError_t launch(const ScoresArgs& args, cudaStream_t stream) {
   double* const place = args.workspace + state_doubles<Scalar>(args.rows);
   const Sums chunks{place, place + args.blocks, place + args.blocks + columns, place + args.blocks + 2 * columns};
   const bool merges = split.chunks > 1;
-  const Params<Scalar> params{static_cast<const Scalar*>(args.input),
-                              args.rows,
-                              args.classes,
-                              args.row_stride,
-                              args.blocks,
-                              args.offset % args.blocks,
-                              split,
-                              reinterpret_cast<RowState<Computing<Scalar>>*>(args.workspace),
-                              args.count,
-                              merges ? chunks : result,
-                              chunk_doubles(args)};
+  const Params<Scalar> params{
+      static_cast<const Scalar*>(args.input),
+      args.rows,
+      args.classes,
+      args.row_stride,
+      args.blocks,
+      args.offset % args.blocks,
+      split,
+      reinterpret_cast<RowState<Computing<Scalar>>*>(args.workspace),
+      args.count,
+      merges ? chunks : result,
+      chunk_doubles(args),
+      result,
+      merges ? reinterpret_cast<unsigned*>(place + split.chunks * chunk_doubles(args)) : nullptr};
 
   cudaError_t error;
   if (args.probabilities) {
     error = launch_states<Scalar, Layout<32, 0>, true>(params, stream);
     if (error == cudaSuccess) error = launch_columns<Scalar, true>(params, stream);
   } else {
-    error = with_layout(args.classes,
-                        [&](auto layout) { return launch_states<Scalar, decltype(layout), false>(params, stream); });
+    error = with_layout<Scalar>(
+        args.classes, [&](auto layout) { return launch_states<Scalar, decltype(layout), false>(params, stream); });
     if (error == cudaSuccess) error = launch_columns<Scalar, false>(params, stream);
   }
-  if (error != cudaSuccess || !merges) return error;
-
-  const auto grid = static_cast<unsigned>(std::min((columns - 1) / (kThreads / 32) + 1, kMaxGrid));
-  merge_kernel<<<grid, kThreads, 0, stream>>>(chunks, split.chunks, chunk_doubles(args), args.blocks, args.classes,
-                                              result);
-  return cudaGetLastError();
+  return error;
 }
 
 }  // namespace
@@ -263,7 +293,7 @@ int64_t amgan_cuda_scores_workspace(const amgan::ScoresArgs* args) {
   const bool wide = args->dtype == amgan::Dtype::float64;
   const int64_t states = wide ? state_doubles<double>(args->rows) : state_doubles<float>(args->rows);
   const Split split(*args);
-  return states + (split.chunks > 1 ? split.chunks * chunk_doubles(*args) : 0);
+  return states + (split.chunks > 1 ? split.chunks * chunk_doubles(*args) + done_doubles(*args, split) : 0);
 }
 
 cudaError_t amgan_cuda_scores(const amgan::ScoresArgs* args, cudaStream_t stream) {

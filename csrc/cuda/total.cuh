@@ -1,41 +1,73 @@
-// The total of a loss without atomics: every block leaves the sum of its rows, one more block adds those up.
-// 8 bytes a block, one launch.
+// The total of a loss in the launch that computes the losses: every block leaves the sum of its rows, and the block
+// that finishes last adds them up, in the order of the blocks. No float atomics, no memory to be cleared before.
 #pragma once
 
 #include <cstdint>
+#include <mutex>
+#include <unordered_map>
 
 #include "cuda/reduce.cuh"
 
 namespace amgan::cuda {
 
-// What the blocks of 1 or 2 batches left, one batch after the other.
-struct Partials {
-  const double* sums;
-  int32_t batches;
+// What the blocks of 1 or 2 batches leave, one batch after the other, and where their total goes. A mean over no rows
+// comes as scale = NaN.
+template <typename T>
+struct Total {
+  T* result;              // or null: no total is wanted
+  volatile double* sums;  // read by another thread block than wrote them
   int64_t blocks[2];
   double scale[2];
+  int ticket;
 };
 
-constexpr int kTotalThreads = 512;
+// Counts the blocks that are done. Zero before and after every launch: atomicInc wraps at the last block.
+constexpr int kTickets = 32768;
+static __device__ unsigned tickets[2 * kTickets];
 
-// total = sum over batches of scale * (sum over blocks). A mean over no rows comes as scale = NaN.
-template <typename T>
-__global__ void __launch_bounds__(kTotalThreads) total_kernel(const __grid_constant__ Partials partials, T* total) {
-  double result = 0;
-  const double* sums = partials.sums;
-  for (int batch = 0; batch < partials.batches; ++batch) {
-    double sum = 0;
-    for (int64_t i = threadIdx.x; i < partials.blocks[batch]; i += kTotalThreads) sum += sums[i];
-    result += partials.scale[batch] * Group<kTotalThreads>::reduce(sum, Sum());
-    sums += partials.blocks[batch];
+// A ticket of its own for every stream, whose launches follow each other, and for every launch that a graph captures,
+// since the graph may run beside anything. An error once there are none left for graphs.
+inline cudaError_t choose_ticket(cudaStream_t stream, int* ticket) {
+  static std::mutex mutex;
+  static std::unordered_map<cudaStream_t, int> of_stream;
+  static int captured = 0;
+  cudaStreamCaptureStatus status;
+  if (const cudaError_t error = cudaStreamIsCapturing(stream, &status); error != cudaSuccess) return error;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (status != cudaStreamCaptureStatusNone) {
+    if (captured == kTickets) return cudaErrorLaunchOutOfResources;
+    *ticket = kTickets + captured++;
+  } else {
+    *ticket = of_stream.try_emplace(stream, static_cast<int>(of_stream.size()) % kTickets).first->second;
   }
-  if (threadIdx.x == 0) *total = static_cast<T>(result);
+  return cudaSuccess;
 }
 
-template <typename T>
-cudaError_t launch_total(const Partials& partials, T* total, cudaStream_t stream) {
-  total_kernel<<<1, kTotalThreads, 0, stream>>>(partials, total);
-  return cudaGetLastError();
+// Called by every thread of every block at its end, with the sum of its rows.
+template <int kBlockThreads, typename T>
+__device__ __forceinline__ void add_to_total(const Total<T>& total, double sum) {
+  using Block = Group<kBlockThreads>;
+  if (total.result == nullptr) return;
+  sum = Block::reduce(sum, Sum());
+  __shared__ bool is_last;
+  if (threadIdx.x == 0) {
+    total.sums[blockIdx.x] = sum;
+    __threadfence();  // the sum, before the ticket that announces it
+    is_last = atomicInc(&tickets[total.ticket], gridDim.x - 1) == gridDim.x - 1;
+  }
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();  // the tickets, before the sums that they announced
+  double result = 0;
+  const volatile double* sums = total.sums;
+  for (int batch = 0; batch < 2; ++batch) {
+    if (total.blocks[batch] == 0) continue;
+    double of_batch = 0;
+    for (int64_t i = threadIdx.x; i < total.blocks[batch]; i += kBlockThreads) of_batch += sums[i];
+    result += total.scale[batch] * Block::reduce(of_batch, Sum());
+    sums += total.blocks[batch];
+  }
+  if (threadIdx.x == 0) *total.result = static_cast<T>(result);
 }
 
 }  // namespace amgan::cuda

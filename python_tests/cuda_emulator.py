@@ -1,0 +1,333 @@
+"""The CUDA launchers without a GPU: the PTX that nvcc makes of csrc/cuda, executed by an emulator on the CPU.
+
+The emulator lies in the folder PTX_CPU_HOME and stands in for libcudart; it reports what a GPU would let pass (accesses
+out of bounds, races, reads of unwritten memory, lanes that miss a shuffle). It says nothing of speed, and its
+approximate instructions are not bit for bit those of a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from ctypes import POINTER, Structure, byref, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import torch
+from checking import computing
+from sample_inputs import DTYPES
+from torch import Tensor
+
+from amgan_fast.ops import KPlus1Terms, ScoreSums
+
+CSRC = Path(__file__).parent.parent / "csrc"
+TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
+LIVELOCK = 200_000_000  # switches of threads in one launch; the largest test needs a hundredth of them
+EVERYTHING = ("loss", "grad", "total")
+COUNTERS = '#include "emurt.cpp"\nextern "C" void counters(u64* n) { n[0] = g_launches, n[1] = g_errors + g_warnings; }'
+
+
+def why_not() -> str | None:
+    """Why there is nothing to run, if so."""
+    if not os.environ.get("PTX_CPU_HOME"):
+        return "needs a PTX emulator: PTX_CPU_HOME is not set"
+    return None if shutil.which("nvcc") else "needs nvcc: none on PATH"
+
+
+def _compile(folder: Path, *arguments: str) -> None:
+    command = ["nvcc", "-std=c++17", "-shared", "-Xcompiler", "-fPIC", "-cudart", "none", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+def build(cache: Path) -> Path:
+    """The folder with both libraries, named by a hash of all that goes into them."""
+    home = Path(os.environ["PTX_CPU_HOME"]).resolve()
+    sources = [p for name in ("args", "math", "cuda") for p in sorted((CSRC / name).iterdir())]
+    inputs = [*sources, Path(__file__), home / "emurt.cpp"]
+    folder = cache / hashlib.sha256(b"".join(p.read_bytes() for p in inputs)).hexdigest()[:16]
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            place = Path(scratch)
+            (place / "counters.cpp").write_text(COUNTERS)
+            _compile(place, "-w", "-O1", f"-I{home}", "counters.cpp", "-o", "libemurt.so", "-ldl")
+            kernels = [str(p) for p in sources if p.suffix == ".cu"]
+            ptx = ["-gencode", "arch=compute_90,code=compute_90", "--compress-mode=none", "--threads", "0"]
+            link = ["-L.", "-lemurt", "-Xlinker", "-rpath,$ORIGIN", "-o", "liblaunchers.so"]
+            _compile(place, "-O3", "-lineinfo", f"-I{CSRC}", *ptx, *kernels, *link)
+            shutil.copytree(place, folder)
+    return folder
+
+
+# --- csrc/args
+
+
+class Coefficients(Structure):
+    _fields_ = [(name, c_double) for name in "artfuz"]
+
+
+class KPlus1Batch(Structure):
+    _fields_ = [
+        *(("logits", c_void_p), ("rows", c_int64), ("row_stride", c_int64)),
+        *(("labels", c_void_p), ("label_stride", c_int64), ("labels_are_int32", c_int32), ("max_label", c_int32)),
+        *(("coefficients", Coefficients), ("scale", c_double)),
+        *(("grad_output", c_void_p), ("grad_output_stride", c_int64), ("loss", c_void_p), ("grad", c_void_p)),
+    ]
+
+
+class KPlus1Args(Structure):
+    _fields_ = [
+        *(("dtype", c_int32), ("batches", c_int32), ("classes", c_int64), ("fake_column", c_int32)),
+        *(("batch", KPlus1Batch * 2), ("total", c_void_p)),
+        *((name, c_void_p) for name in ("labelgan", "auxiliary", "labels_out", "workspace")),
+    ]
+
+
+class EntropyArgs(Structure):
+    _fields_ = [
+        *(("dtype", c_int32), ("logits", c_void_p), ("rows", c_int64), ("classes", c_int64), ("row_stride", c_int64)),
+        *(("scale", c_double), ("grad_output", c_void_p), ("grad_output_stride", c_int64)),
+        *((name, c_void_p) for name in ("entropy", "grad", "total", "workspace")),
+    ]
+
+
+class ScoresArgs(Structure):
+    _fields_ = [
+        *(("dtype", c_int32), ("probabilities", c_int32), ("input", c_void_p), ("rows", c_int64)),
+        *((name, c_int64) for name in ("classes", "row_stride", "blocks", "offset")),
+        *((name, c_void_p) for name in (*ScoreSums._fields, "workspace")),
+    ]
+
+
+# --- What a call is given
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """In which order threads and blocks run, and how far approximate instructions are off (1: the documented bound)."""
+
+    seed: int = 0
+    preempt: int = 0  # with a seed: 1 / the probability of another thread's turn before an access
+    resident: int = 1  # blocks under way at once
+    noise: float = 0.0
+
+
+@dataclass
+class Batch:
+    """Rows for the kernels; `labels` and `coefficients` for those of kplus1."""
+
+    logits: Tensor
+    labels: Tensor | None = None
+    coefficients: Sequence[float] = (1, 0, 1, 0, 0)
+    reduction: str = "sum"
+    grad_output: Tensor | None = None  # one for all rows, or one a row
+    offset: int = 0  # of the outputs in their allocation, elements
+
+    @property
+    def scale(self) -> float:
+        rows = len(self.logits)
+        return 1.0 if self.reduction == "sum" else 1 / rows if rows else math.nan
+
+
+@dataclass
+class Outputs:
+    """Losses (or entropies) and gradients a batch; None where not wanted."""
+
+    loss: list[Tensor | None]
+    grad: list[Tensor | None]
+    total: Tensor | None
+    terms: KPlus1Terms | None
+    launches: int
+
+
+def _bytes(x: Tensor) -> Tensor:
+    """All of the storage that x looks into."""
+    return torch.empty(0, dtype=torch.uint8).set_(x.untyped_storage())
+
+
+def unwritten(*shape: int, dtype: torch.dtype, offset: int = 0) -> Tensor:
+    """As the emulator allocates: all bits set."""
+    length = offset + math.prod(shape)
+    return torch.full((length * dtype.itemsize,), 255, dtype=torch.uint8).view(dtype)[offset:].view(shape)
+
+
+@contextmanager
+def _stderr_in(folder: Path) -> Iterator[Path]:
+    """What C code writes to stderr. The file stays where the emulator ends the process."""
+    kept = os.dup(2)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="stderr.") as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield Path(log.name)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+class Memory:
+    """The device tensors of one call, each in an allocation as long as its storage: bounds are exact."""
+
+    def __init__(self, runtime: ctypes.CDLL) -> None:
+        self._runtime = runtime
+        self._held: list[tuple[Tensor, int, bool]] = []
+
+    def _copy(self, to: int, source: int, count: int, kind: int) -> None:
+        assert not count or self._runtime.cudaMemcpy(c_void_p(to), c_void_p(source), c_size_t(count), kind) == 0
+
+    def _place(self, x: Tensor | None, is_output: bool) -> int | None:
+        if x is None:
+            return None
+        base, data = c_void_p(), _bytes(x)
+        assert self._runtime.cudaMalloc(byref(base), c_size_t(data.numel())) == 0
+        address = base.value or 0  # null where there are no elements
+        self._held.append((x, address, is_output))
+        if not is_output:
+            self._copy(address, data.data_ptr(), data.numel(), TO_DEVICE)
+        return address + x.storage_offset() * x.element_size()
+
+    def input(self, x: Tensor | None) -> int | None:
+        return self._place(x, is_output=False)
+
+    def output(self, x: Tensor | None) -> int | None:
+        """Memory that was never written, as far as the emulator knows."""
+        return self._place(x, is_output=True)
+
+    def collect(self) -> None:
+        """Fills the outputs; nothing else may have been written."""
+        for x, base, is_output in self._held:
+            after = torch.empty_like(_bytes(x))
+            self._copy(after.data_ptr(), base, after.numel(), TO_HOST)
+            before = x.storage_offset() * x.element_size() if is_output else after.numel()
+            assert torch.equal(after[:before], _bytes(x)[:before]), "written where no output is"
+            _bytes(x).copy_(after)
+
+    def close(self) -> None:
+        for _, base, _ in self._held:
+            self._runtime.cudaFree(c_void_p(base))
+
+
+class Emulator:
+    """The launchers, called with tensors of the CPU. A report of the emulator is an AssertionError."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache, folder = cache, build(cache)
+        # Before the libcudart that torch may have loaded for everyone.
+        mode = os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND
+        self._runtime = ctypes.CDLL(str(folder / "libemurt.so"), mode=mode)
+        self._launchers = ctypes.CDLL(str(folder / "liblaunchers.so"), mode=mode)
+
+    def _counters(self) -> tuple[int, int]:
+        numbers = (c_uint64 * 2)()
+        self._runtime.counters(numbers)
+        return numbers[0], numbers[1]
+
+    def _environment(self, schedule: Schedule) -> dict[str, str]:
+        options = {"HOME": os.environ["PTX_CPU_HOME"], "BUILD": self._cache / "ptx", "PYTHON": sys.executable}
+        options |= {name.upper(): value for name, value in vars(schedule).items()} | {"MAXSWITCH": LIVELOCK}
+        return {f"PTXEMU_{name}": str(value) for name, value in options.items()}
+
+    def _call(self, name: str, args: Structure, memory: Memory, schedule: Schedule) -> int:
+        """Returns the number of kernels launched."""
+        workspace = getattr(self._launchers, f"amgan_cuda_{name}_workspace")
+        launcher = getattr(self._launchers, f"amgan_cuda_{name}")
+        workspace.restype, workspace.argtypes = c_int64, [POINTER(type(args))]
+        launcher.argtypes = [POINTER(type(args)), c_void_p]
+        args.workspace = memory.output(unwritten(workspace(args), dtype=torch.float64))
+        launches, reports = self._counters()
+        with mock.patch.dict(os.environ, self._environment(schedule)), _stderr_in(self._cache) as log:
+            error = launcher(args, None)
+            text = log.read_text()
+        self._runtime.cudaDeviceReset()  # an error sticks to the device, not to the next test
+        after = self._counters()
+        assert (error, after[1]) == (0, reports), f"{name}, {schedule}: error {error}\n{text}"
+        memory.collect()
+        return after[0] - launches
+
+    def kplus1(
+        self,
+        batches: Sequence[Batch],
+        fake: str,
+        want: Collection[str] = EVERYTHING,
+        schedule: Schedule = Schedule(),
+    ) -> Outputs:
+        dtype, columns = batches[0].logits.dtype, batches[0].logits.size(1)
+        result = _outputs(batches, want)
+        terms = result.terms or (None, None, None)
+        with closing(Memory(self._runtime)) as memory:
+            args = KPlus1Args(DTYPES.index(dtype), len(batches), columns - (fake == "column"), fake == "column")
+            for i, batch in enumerate(batches):
+                args.batch[i] = _kplus1_batch(batch, args.classes, memory, result.loss[i], result.grad[i])
+            args.total = memory.output(result.total)
+            args.labelgan, args.auxiliary, args.labels_out = map(memory.output, terms)
+            result.launches = self._call("kplus1", args, memory, schedule)
+        return result
+
+    def entropy(self, batch: Batch, want: Collection[str] = EVERYTHING, schedule: Schedule = Schedule()) -> Outputs:
+        x, result = batch.logits, _outputs([batch], want)
+        with closing(Memory(self._runtime)) as memory:
+            args = EntropyArgs(DTYPES.index(x.dtype), memory.input(x), *x.shape, x.stride(0), batch.scale)
+            args.grad_output, args.grad_output_stride = _upstream(batch, memory)
+            args.entropy, args.grad = memory.output(result.loss[0]), memory.output(result.grad[0])
+            args.total = memory.output(result.total)
+            result.launches = self._call("entropy", args, memory, schedule)
+        return result
+
+    def scores(
+        self, x: Tensor, blocks: int, offset: int, probabilities: bool, schedule: Schedule = Schedule()
+    ) -> tuple[ScoreSums, int]:
+        """The sums, and the number of launches."""
+        shapes = [(blocks,)] * 2 + [(blocks, x.size(1))] * 3
+        sums = ScoreSums(*(unwritten(*shape, dtype=torch.float64) for shape in shapes))
+        with closing(Memory(self._runtime)) as memory:
+            shape = (*x.shape, x.stride(0), blocks, offset)
+            outputs = map(memory.output, sums)
+            args = ScoresArgs(DTYPES.index(x.dtype), probabilities, memory.input(x), *shape, *outputs)
+            launches = self._call("scores", args, memory, schedule)
+        return sums, launches
+
+
+def _outputs(batches: Sequence[Batch], want: Collection[str]) -> Outputs:
+    given = batches[0].logits
+    exact, rows = computing(given.dtype), len(given)
+
+    def each(name: str, dtype: torch.dtype, *, wide: bool) -> list[Tensor | None]:
+        shapes = [b.logits.shape if wide else b.logits.shape[:1] for b in batches]
+        made = [unwritten(*s, dtype=dtype, offset=b.offset) for s, b in zip(shapes, batches, strict=True)]
+        return made if name in want else [None] * len(batches)
+
+    terms = [unwritten(rows, dtype=t) for t in (exact, exact, torch.int64)]
+    return Outputs(
+        loss=each("loss", exact, wide=False),
+        grad=each("grad", given.dtype, wide=True),
+        total=unwritten(1, dtype=exact) if "total" in want else None,
+        terms=KPlus1Terms(*terms) if "terms" in want else None,
+        launches=0,
+    )
+
+
+def _upstream(batch: Batch, memory: Memory) -> tuple[int | None, int]:
+    x = batch.grad_output
+    return memory.input(x), x.stride(0) if x is not None and x.dim() else 0
+
+
+def _kplus1_batch(batch: Batch, classes: int, memory: Memory, loss: Tensor | None, grad: Tensor | None) -> KPlus1Batch:
+    a, r, t, f, u = batch.coefficients
+    z = math.fsum((a, r, -t, -f, -u))
+    out = KPlus1Batch(memory.input(batch.logits), len(batch.logits), batch.logits.stride(0))
+    if batch.labels is not None:
+        out.labels, out.label_stride = memory.input(batch.labels), batch.labels.stride(0)
+        out.labels_are_int32, out.max_label = batch.labels.dtype == torch.int32, classes
+    out.coefficients = Coefficients(a, r, t, f, u, 0.0 if abs(z) < 1e-14 else z)
+    out.scale = batch.scale
+    out.grad_output, out.grad_output_stride = _upstream(batch, memory)
+    out.loss, out.grad = memory.output(loss), memory.output(grad)
+    return out
