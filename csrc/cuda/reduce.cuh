@@ -71,4 +71,16 @@ struct Group {
   }
 };
 
+// True for all threads of the block that is the last of `blocks` to come here, which then sees what the others wrote
+// before. The counter is zero before and after: atomicInc wraps at the last.
+__device__ __forceinline__ bool arrives_last(unsigned* counter, unsigned blocks) {
+  __shared__ bool is_last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) is_last = atomicInc(counter, blocks - 1) == blocks - 1;
+  __syncthreads();
+  __threadfence();
+  return is_last;
+}
+
 }  // namespace amgan::cuda

@@ -2,9 +2,8 @@
 //
 // Two launches, both with a fixed split of the work, so that sums repeat bitwise on every GPU:
 //   1. a warp (or more, or less) a row: the sums of its softmax, left in the workspace;
-//   2. a thread a column: p, p^2 and log p summed over a chunk of the rows of a block. The last of the thread blocks
-//   that
-//      share a tile of columns adds up their chunks, in the order of the rows.
+//   2. a thread a column: p, p^2 and log p summed over a chunk of the rows of a block; the last thread block of a tile
+//      of columns adds up its chunks, in the order of the rows.
 //
 // Cost: the input is read twice, with two exps a logit; 4 numbers a row and at most some megabytes of chunks are
 // written and read in between.
@@ -127,15 +126,7 @@ template <typename Scalar>
 __device__ __forceinline__ void merge_chunks(const Params<Scalar>& params, int64_t block, int64_t column, int lane,
                                              int lanes) {
   const Split& split = params.split;
-  __shared__ bool is_last;
-  __threadfence();  // these sums, before the number that announces them
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    is_last = atomicAdd(&params.done[block * split.tiles + blockIdx.x], 1u) == split.chunks - 1;
-  }
-  __syncthreads();
-  if (!is_last) return;
-  __threadfence();  // the numbers, before the sums that they announced
+  if (!arrives_last(&params.done[block * split.tiles + blockIdx.x], static_cast<unsigned>(split.chunks))) return;
   double prob = 0, prob_sq = 0, log_prob = 0, entropy = 0;
   const int64_t at = block * params.classes + column;
   if (column < params.classes) {
