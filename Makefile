@@ -38,12 +38,10 @@ cuda-check: $(VENV)/torch
 	$(PIP_INSTALL) --group cuda-check
 	$(BIN)/python benchmarks/cuda_check.py
 
+# All that takes a GPU: tests, CUDA graphs, compute-sanitizer and the benchmarks, in one report, build/gpu_check.md.
 gpu-check: $(VENV)/built
-	$(BIN)/python -c 'import torch; assert torch.cuda.is_available(), "no CUDA GPU found"'
-	$(BIN)/pytest -m cuda
 	$(PIP_INSTALL) --group bench
-	$(BIN)/python benchmarks/bench_ops.py --device cuda
-	$(BIN)/python benchmarks/bench_peers.py --device cuda
+	$(BIN)/python benchmarks/gpu_check.py
 
 # The source distribution, and a wheel of it to show that it builds.
 sdist: $(VENV)/built

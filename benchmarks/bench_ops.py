@@ -8,7 +8,9 @@ float64). "limit" is what the same bytes cost: copying the logits for a loss wit
 scores; for loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors. "exp" is torch.exp of
 the same logits, which a softmax needs at the least. Logits that would stay in the caches from one call to the next are
 also timed from memory: ours and the limit then take turns through many copies of them. On CUDA times are between
-events, each call from a cold cache. Also draws the bandwidth over the number of classes.
+events, each call from a cold cache, and the least that an operation has to move (every logit read once, every gradient
+written once) is given as a share of what a large copy moves in the same time, measured in the same run, and of the
+data sheet's bandwidth. Also draws the bandwidth over the number of classes.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import gpu
 import matplotlib
 import torch
-from common import interleaved, keep_freed_memory, last_level_cache, machine, write_json
+from common import SHARES, interleaved, keep_freed_memory, last_level_cache, machine, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -72,6 +75,11 @@ class Case:
     @property
     def dtype(self) -> str:
         return str(self.out.dtype).removeprefix("torch.")
+
+    @property
+    def least_bytes(self) -> int:
+        """Of the logits, read once, and of their gradients, written once; labels and losses are too few to count."""
+        return sum(x.nbytes for x in self.logits) * (1 if self.limit_is == "sum" else 2)
 
     @property
     def key(self) -> str:
@@ -203,7 +211,14 @@ def call_next(turn: Iterator[Callable[[], object]]) -> object:
     return next(turn)()
 
 
-def measure(case: Case, copies: list[Case], options: argparse.Namespace) -> dict[str, Any]:
+def shares(case: Case, microseconds: float, bandwidths: dict[str, float]) -> dict[str, float]:
+    """How much of each bandwidth, in bytes a second, the work makes use of."""
+    return {f"share of {name}": case.least_bytes / microseconds * 1e6 / rate for name, rate in bandwidths.items()}
+
+
+def measure(
+    case: Case, copies: list[Case], options: argparse.Namespace, bandwidths: dict[str, float]
+) -> dict[str, Any]:
     eager, compiled_eager = plain(case.op), compiled(case)
     work = {
         "ours": case.ours(),
@@ -228,7 +243,8 @@ def measure(case: Case, copies: list[Case], options: argparse.Namespace) -> dict
         "microseconds": times,
         "ratios": {f"{name}/ours": ratio for name, ratio in ratios.items()}
         | {"ours/limit": median["ours"] / median["limit"]}
-        | ({"ours/limit from memory": median["ours from memory"] / median["limit from memory"]} if copies else {}),
+        | ({"ours/limit from memory": median["ours from memory"] / median["limit from memory"]} if copies else {})
+        | shares(case, median["ours"], bandwidths),
     }
 
 
@@ -236,7 +252,8 @@ def show(results: list[dict[str, Any]], console: Console) -> None:
     table = Table(title="microseconds, median (quartiles); ratios of medians")
     table.add_column("operation")
     ratio_names = ("eager/ours", "compile/ours", "exp/ours", "ours/limit", "ours/limit from memory")
-    columns = ("shape", "ours", "eager", "compile", "limit", *ratio_names)
+    share_names = [name for name in SHARES if any(name in result["ratios"] for result in results)]
+    columns = ("shape", "ours", "eager", "compile", "limit", *ratio_names, *share_names)
     for column in columns:
         table.add_column(column, justify="right")
     for result in results:
@@ -250,6 +267,7 @@ def show(results: list[dict[str, Any]], console: Console) -> None:
             *(f"{times[name]['median']:.1f}" for name in ("eager", "compile")),
             f"{times['limit']['median']:.1f} {result['limit']}",
             *(f"{ratios[name]:.1f}" if name in ratios else "" for name in ratio_names),
+            *(f"{ratios[name]:.0%}" for name in share_names),
         )
     console.print(table)
 
@@ -303,10 +321,11 @@ def main() -> None:
     keep_freed_memory()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    console, progress = Console(width=180), Console(stderr=True)
+    console, progress = Console(width=210), Console(stderr=True)
+    bandwidths = gpu.bandwidths() if options.device == "cuda" else {}
     total = sum(len(chosen(make, "meta", options)) for make in MAKERS)
     cases = track(cases_with_copies(options), "operations", total=total, console=progress)
-    results = [measure(case, copies, options) for case, copies in cases]
+    results = [measure(case, copies, options, bandwidths) for case, copies in cases]
     show(results, console)
     points = (
         []
@@ -315,7 +334,12 @@ def main() -> None:
     )
     write_json(
         options.json,
-        {"machine": machine(options.device, options.threads), "results": results, "bandwidth": points},
+        {
+            "machine": machine(options.device, options.threads),
+            "bandwidths": bandwidths,
+            "results": results,
+            "bandwidth": points,
+        },
     )
     console.print(f"written: {options.json}")
     if points:

@@ -18,6 +18,7 @@ import amgan_fast
 
 ROUND_SECONDS = 0.01  # of repetitions that one measurement averages over
 FLUSH_BYTES = 256 * 2**20  # more than the second-level cache of any GPU
+SHARES = ("share of copy", "share of peak")  # of a GPU's bandwidth, among the ratios of bench_ops.py
 
 
 def last_level_cache() -> int:
@@ -89,11 +90,17 @@ def interleaved(
     }
 
 
-def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Writes the report; the one it replaces stays beside it, for compare.py."""
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(report, indent=1))
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """Writes the report; the one it replaces stays beside it, for compare.py."""
+    text = json.dumps(report, indent=1)
     if path.exists():
         path.replace(path.with_suffix(".previous.json"))
-    temporary.replace(path)
+    write_text(path, text)

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from common import SHARES
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ RATIOS = {
     "exp/ours": True,
     "ours/limit": False,
     "ours/limit from memory": False,
+    **dict.fromkeys(SHARES, True),
 }
 
 

@@ -6,6 +6,7 @@ own rounding is left in the difference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,16 @@ def with_gradient(args: tuple[Any, ...], dtype: torch.dtype | None = None) -> tu
         return x.to(dtype or x.dtype).requires_grad_() if x.is_floating_point() else x
 
     return map_tensors(args, leaf)
+
+
+def values_and_gradients(
+    case: Case, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], upstream: Tensor
+) -> tuple[Tensor, ...]:
+    """What the function returns and, of a loss, its gradients for this gradient of the loss."""
+    outputs = as_tuple(function(*args, **keywords))
+    if case.differentiable:
+        outputs += torch.autograd.grad(outputs, floats(args), upstream)
+    return tuple(x.detach() for x in outputs)
 
 
 def upstream_like(loss: Tensor, seed: int = 1) -> Tensor:

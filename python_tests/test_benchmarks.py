@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bench_ops
 import pytest
+import torch
 
 import amgan_fast
 
@@ -25,7 +27,7 @@ def run(script: str, *arguments: object, folder: Path) -> str:
 
 
 def report(**ratios: float) -> dict:
-    defaults = {"eager/ours": 4.0, "compile/ours": 2.0, "ours/limit": 3.0}
+    defaults = {"eager/ours": 4.0, "compile/ours": 2.0, "ours/limit": 3.0, "share of peak": 0.8}
     return {"results": [{"key": "op 1x1 float32", "ratios": defaults | ratios}]}
 
 
@@ -37,6 +39,7 @@ def report(**ratios: float) -> dict:
         ({"ours/limit": 6.0}, "worse"),
         ({"ours/limit": 3.3}, "0 notable"),
         ({"ours/limit from memory": 3.3}, "0 notable"),  # not in the earlier run
+        ({"share of peak": 0.4}, "worse"),
     ],
 )
 def test_comparison_reports_changed_ratios(ratios, verdict, tmp_path):
@@ -48,6 +51,19 @@ def test_comparison_reports_changed_ratios(ratios, verdict, tmp_path):
 def test_comparison_without_an_earlier_run(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps(report()))
     assert "nothing to compare with" in run("compare.py", "a.json", "b.json", folder=tmp_path)
+
+
+def test_shares_are_of_the_logits_read_and_the_gradients_written():
+    (scores,) = bench_ops.score_cases(100, 10, torch.bfloat16, "meta")
+    assert scores.least_bytes == 100 * 10 * 2
+    least = {case.name: case.least_bytes for case in bench_ops.loss_cases(100, 11, "meta")}
+    read = 100 * 11 * 4
+    assert least["am_generator_loss fwd"] == read
+    assert least["am_generator_loss fwd+bwd"] == least["am_generator_loss_and_grad"] == 2 * read
+    assert least["am_discriminator_loss_and_grad"] == 4 * read
+    # 2,000 bytes in 4 us are 0.5 GB/s.
+    assert bench_ops.shares(scores, 4.0, {"copy": 1e9, "peak": 2e9}) == {"share of copy": 0.5, "share of peak": 0.25}
+    assert bench_ops.shares(scores, 4.0, {}) == {}
 
 
 def test_operations_and_peers_are_measured(tmp_path):

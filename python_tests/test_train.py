@@ -376,11 +376,10 @@ def test_a_run_leaves_the_callers_random_numbers_alone(tmp_path, cache):
 
 
 def test_training_learns(tmp_path, cache):
-    """Even 120 steps are far better than none: log 10 = 2.3 would be a generator of nothing."""
-    result = tiny_run(tmp_path / "run", steps=120, log_every=60, score_every=60)
-    first, last = (json.loads(line)["am_score"] for line in result.folder.metrics.read_text().splitlines())
-    assert last < first - 0.1
-    assert last < 2
+    """120 steps are far better than 20, whatever the machine; log 10 = 2.3 would be a generator of nothing."""
+    result = tiny_run(tmp_path / "run", steps=120, log_every=20, score_every=20)
+    first, *_, last = (json.loads(line)["am_score"] for line in result.folder.metrics.read_text().splitlines())
+    assert last < first - 0.4
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, cache, monkeypatch):
