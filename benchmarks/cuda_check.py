@@ -5,11 +5,12 @@
 Warnings are errors. Prints a table of sm_90 (--all: of every architecture) and a line for each other architecture, and
 writes everything to build/cuda_check.json. Accesses to global memory are given as count x bits; blocks are those that a
 multiprocessor holds at once, dynamic shared memory aside; counts are of the SASS, whether a path is taken or not.
-"per EX2" is instructions per MUFU.EX2 over the innermost loop that has any, of several the one that has most, and over
-the whole kernel where no loop has. An exponential in float64 takes no MUFU.EX2, so such kernels have no such figure.
+"per logit" is instructions per logit: for rows that are read in a loop, per exponential on the shortest way round it;
+for rows unrolled in the registers of a block, by how much the way that reads, exponentiates and writes everything grows
+with the logits of a thread. Rows of a tile, and float64, whose exponential takes no MUFU.EX2, have no such figure.
 
 Fails where a kernel spills or reaches local memory, and where one of sm_90 is worse than benchmarks/cuda_check.json
-says: more than 10% more registers or instructions per EX2, or a narrower widest load. --accept writes that file.
+says: more than 10% more registers or instructions per logit, or a narrower widest load. --accept writes that file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import shutil
 import site
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -38,7 +39,7 @@ SHOWN = 90  # the architecture of the table and of the expected file
 GROWTH = 1.1  # more than this is a failure
 FLAGS = ["-std=c++17", "-O3", "-Icsrc", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror"]
 FLAGS += ["-Xptxas", "-v", "-cubin"]
-COMPARED = ("registers", "per_ex2", "widest_load")
+COMPARED = ("registers", "per_logit", "widest_load")
 
 Kernel = dict[str, Any]
 
@@ -172,14 +173,80 @@ def natural_loops(code: list[Instruction]) -> list[set[int]]:
     return list(loops.values())
 
 
-def per_ex2(code: list[Instruction]) -> float | None:
-    exponentials = {i for i, instruction in enumerate(code) if instruction.opcode.startswith("MUFU.EX2")}
-    if not exponentials:
+def is_exponential(instruction: Instruction) -> bool:
+    return instruction.opcode.startswith("MUFU.EX2")
+
+
+def shortest_round(code: list[Instruction], loop: set[int]) -> list[int]:
+    """The fewest instructions that go once around the loop and take an exponential: rare detours are not in it."""
+    edges, head = successors(code), min(loop)
+    came: dict[tuple[int, bool], tuple[int, bool] | None] = {(head, is_exponential(code[head])): None}
+    waiting = deque(came)
+    while waiting:  # breadth first: every instruction counts 1
+        state = waiting.popleft()
+        node, took = state
+        for following in edges[node]:
+            if following == head and took:
+                path = [state]
+                while (before := came[path[-1]]) is not None:
+                    path.append(before)
+                return [node for node, _ in path]
+            reached = (following, took or is_exponential(code[following]))
+            if following in loop and following != head and reached not in came:
+                came[reached] = state
+                waiting.append(reached)
+    return sorted(loop)
+
+
+def per_exponential(code: list[Instruction]) -> float | None:
+    """Instructions per exponential in the innermost loop that takes most of them."""
+    loops = [loop for loop in natural_loops(code) if any(is_exponential(code[i]) for i in loop)]
+    innermost = [shortest_round(code, loop) for loop in loops if not any(other < loop for other in loops)]
+    counts = [(sum(is_exponential(code[i]) for i in path), len(path)) for path in innermost]
+    exponentials, instructions = max(counts, default=(0, 0))
+    return round(instructions / exponentials, 1) if exponentials else None
+
+
+def straight_way(code: list[Instruction]) -> int:
+    """Instructions of the way through unrolled code that reads, takes the exponentials of and writes every pack, and
+    apart from that is the shortest."""
+    edges = successors(code)
+    best: dict[int, tuple[int, int]] = {0: (0, 0)}  # packs and exponentials, instructions avoided
+    for i, instruction in enumerate(code):
+        if i not in best:
+            continue
+        wide = instruction.opcode.startswith(("LDG", "STG")) and "128" in instruction.opcode
+        taken, avoided = best[i]
+        best[i] = (taken + (wide or is_exponential(instruction)), avoided - 1)
+        for following in edges[i]:
+            if following > i:
+                best[following] = max(best.get(following, best[i]), best[i])
+    ends = (best[i] for i, instruction in enumerate(code) if i in best and instruction.opcode in ("EXIT", "RET"))
+    return -max(ends, default=(0, 0))[1]
+
+
+def layout_of(kernel: Kernel) -> tuple[int, int]:
+    """Threads a row, and logits that each keeps in registers; 0 for none."""
+    found = re.search(r"Layout<(\d+), (\d+)>", kernel["kernel"])
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def per_logit(kernel: Kernel, kernels: list[Kernel]) -> float | None:
+    """Instructions per logit: of a loop, per exponential; of rows that are unrolled in the registers of a block, what
+    more logits a thread add, from the two such layouts."""
+    threads, values = layout_of(kernel)
+    if values == 0:
+        return kernel["per_exponential"]
+    family = kernel["kernel"].partition("Layout")[0]
+    ways = {
+        layout_of(other)[1]: other["straight_way"]
+        for other in kernels
+        if other["kernel"].startswith(family) and min(layout_of(other)) > 0 and layout_of(other)[0] >= 128
+    }
+    if threads < 128 or len(ways) < 2 or not kernel["ex2"]:
         return None
-    loops = [loop for loop in natural_loops(code) if loop & exponentials]
-    innermost = [loop for loop in loops if not any(other < loop for other in loops)]
-    body = max(innermost, key=lambda loop: (len(loop & exponentials), len(loop)), default=set(range(len(code))))
-    return round(len(body) / len(body & exponentials), 1)
+    few, many = min(ways), max(ways)
+    return round((ways[many] - ways[few]) / (many - few), 1)
 
 
 def widths(code: list[Instruction], opcodes: tuple[str, ...]) -> dict[int, int]:
@@ -203,7 +270,8 @@ def summarize(code: list[Instruction]) -> Kernel:
         "local": sum(opcode.split(".")[0] in ("LDL", "STL") for _, _, opcode, _ in code),
         "ex2": sum(opcode.startswith("MUFU.EX2") for _, _, opcode, _ in code),
         "instructions": len(code),
-        "per_ex2": per_ex2(code),
+        "per_exponential": per_exponential(code),
+        "straight_way": straight_way(code),
     }
 
 
@@ -242,6 +310,8 @@ def compile_and_read(source: Path, architecture: int, folder: Path) -> list[Kern
         occupancy = blocks_per_sm(architecture, kernel["threads"], kernel["registers"], kernel["shared"])
         key = f"{source.stem}: {name}"
         kernels.append({"kernel": key, "architecture": architecture, "blocks": occupancy} | kernel)
+    for kernel in kernels:
+        kernel["per_logit"] = per_logit(kernel, kernels)
     return sorted(kernels, key=lambda kernel: kernel["kernel"])
 
 
@@ -275,7 +345,7 @@ def regressions(found: dict[str, Kernel], expected: dict[str, Kernel]) -> list[s
     problems += [f"{key}: no longer exists" for key in expected.keys() - found.keys()]
     for key in found.keys() & expected.keys():
         new, old = found[key], expected[key]
-        for field, name in (("registers", "registers"), ("per_ex2", "instructions per EX2")):
+        for field, name in (("registers", "registers"), ("per_logit", "instructions per logit")):
             if new[field] and old[field] and new[field] > GROWTH * old[field]:
                 problems.append(f"{key}: {old[field]} -> {new[field]} {name}")
         if new["widest_load"] < old["widest_load"]:
@@ -311,12 +381,12 @@ def show(architecture: int, kernels: list[Kernel], console: Console) -> None:
     fields = ["registers", "shared", "spilled", "threads", "blocks", "loads", "stores", "local", "ex2", "instructions"]
     table = Table(title=f"sm_{architecture}")
     table.add_column("kernel", no_wrap=True)
-    for field in [*fields, "per EX2"]:
+    for field in [*fields, "per logit"]:
         table.add_column(field.replace("ex2", "EX2"), justify="right")
     for kernel in kernels:
         accesses = {name: " ".join(f"{n}x{bits}" for bits, n in kernel[name].items()) for name in ("loads", "stores")}
         values = kernel | accesses
-        table.add_row(kernel["kernel"], *(str(values[field]) for field in fields), str(kernel["per_ex2"] or ""))
+        table.add_row(kernel["kernel"], *(str(values[field]) for field in fields), str(kernel["per_logit"] or ""))
     console.print(table)
 
 

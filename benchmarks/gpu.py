@@ -29,14 +29,17 @@ def peak_bandwidth(memory_clock_khz: int, bus_bits: int) -> float | None:
 
 def describe() -> dict[str, Any]:
     properties = torch.cuda.get_device_properties()
+    clock, bits = (
+        getattr(properties, name, 0) for name in ("memory_clock_rate", "memory_bus_width")
+    )  # not in every torch
     return {
         "name": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
         "multiprocessors": properties.multi_processor_count,
         "memory_bytes": properties.total_memory,
-        "memory_clock_khz": properties.memory_clock_rate,
-        "memory_bus_bits": properties.memory_bus_width,
-        "peak_bandwidth": peak_bandwidth(properties.memory_clock_rate, properties.memory_bus_width),
+        "memory_clock_khz": clock,
+        "memory_bus_bits": bits,
+        "peak_bandwidth": peak_bandwidth(clock, bits),
         "driver": driver_version(),
         "cuda": torch.version.cuda,
     }

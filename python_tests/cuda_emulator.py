@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from ctypes import POINTER, Structure, byref, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -215,11 +216,27 @@ class Memory:
             self._runtime.cudaFree(c_void_p(base))
 
 
+def translate(cache: Path, done: Path) -> None:
+    """The emulator makes machine code of a file's kernels when it first launches one, which takes minutes: all files at
+    once, in processes of their own."""
+    calls = ("kplus1([Batch(x)], 'zero')", "entropy(Batch(x))", "scores(x, 1, 0, False)")
+    start = "import torch; from pathlib import Path; from cuda_emulator import Batch, Emulator; x = torch.zeros(1, 3); "
+    made = f"Emulator(Path({str(cache)!r}), translated=True)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    options: dict[str, Any] = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    running = [subprocess.Popen([sys.executable, "-c", f"{start}{made}.{call}"], **options) for call in calls]
+    printed = [process.communicate()[0] for process in running]
+    assert not any(process.returncode for process in running), "\n".join(printed)
+    done.touch()
+
+
 class Emulator:
     """The launchers, called with tensors of the CPU. A report of the emulator is an AssertionError."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, translated: bool = False) -> None:
         self._cache, folder = cache, build(cache)
+        if not translated and not (folder / "translated").exists():
+            translate(cache, folder / "translated")
         # Before the libcudart that torch may have loaded for everyone.
         mode = os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND
         self._runtime = ctypes.CDLL(str(folder / "libemurt.so"), mode=mode)

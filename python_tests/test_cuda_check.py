@@ -105,9 +105,41 @@ def test_accesses_and_counts_of_sass():
     assert (unrolled["ex2"], unrolled["local"], unrolled["instructions"]) == (1, 2, 4)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("_Z4loopv", 2.5), ("_Z8unrolledv", 4.0), ("_Z4copyv", None)])
-def test_instructions_per_ex2(name, expected):
-    assert cuda_check.per_ex2(cuda_check.parse_sass(SASS)[name]) == expected
+@pytest.mark.parametrize(("name", "expected"), [("_Z4loopv", 2.5), ("_Z8unrolledv", None), ("_Z4copyv", None)])
+def test_instructions_per_exponential_of_a_loop(name, expected):
+    assert cuda_check.per_exponential(cuda_check.parse_sass(SASS)[name]) == expected
+
+
+def sass_of(*code: str) -> list[cuda_check.Instruction]:
+    lines = (f"        /*{16 * i:04x}*/  {instruction} ;\n" for i, instruction in enumerate(code))
+    return cuda_check.parse_sass("\t\tFunction : f\n" + "".join(lines))["f"]
+
+
+def test_a_detour_counts_neither_in_a_loop():
+    """Over the exponential at 0x20, or first through the three instructions that begin at 0x50."""
+    code = sass_of("FMNMX R0, R0", "@P0 BRA 0x50", "MUFU.EX2 R1, R1", "@P1 BRA 0x0", "EXIT", *["FMUL R2, R2"] * 3)
+    code += [cuda_check.Instruction(0x80, False, "BRA", "0x20")]
+    assert cuda_check.per_exponential(code) == 4.0
+
+
+def test_nor_in_unrolled_code():
+    """What reads and writes 128 bits and the exponentials is gone through, the rest where there is no way around."""
+    code = sass_of("@P0 BRA 0x30", "LDG.E.128 R0, R2", "BRA 0x30", "@P1 BRA 0x60", "FADD R1, R1", "FADD R1, R1")
+    assert cuda_check.straight_way([*code, cuda_check.Instruction(0x60, False, "EXIT", "")]) == 5
+
+
+def test_instructions_per_logit_of_rows_in_registers_are_what_more_of_them_add():
+    kernels = [
+        {"kernel": f"f: f<{name}>", "straight_way": way, "per_exponential": 3.0, "ex2": 9}
+        for name, way in {
+            "float, Layout<8, 8>": 90,
+            "float, Layout<128, 8>": 100,
+            "float, Layout<256, 32>": 340,
+            "half, Layout<256, 32>": 300,
+            "float, Layout<256, 0>": 70,
+        }.items()
+    ]
+    assert [cuda_check.per_logit(kernel, kernels) for kernel in kernels] == [None, 10.0, 10.0, None, 3.0]
 
 
 def test_loops_without_the_path_of_diverged_warps():
@@ -137,7 +169,7 @@ def test_occupancy(architecture, threads, registers, shared, blocks):
 
 def kernel(**changes: object) -> dict:
     values = {"kernel": "file: f<float>", "architecture": 90, "spilled": 0, "local": 0}
-    return values | {"registers": 40, "per_ex2": 20.0, "widest_load": 64} | changes
+    return values | {"registers": 40, "per_logit": 20.0, "widest_load": 64} | changes
 
 
 @pytest.fixture
@@ -151,10 +183,10 @@ def expected_file(tmp_path, monkeypatch):
     ("changes", "verdict"),
     [
         ({}, None),
-        ({"registers": 44, "per_ex2": 22.0, "widest_load": 128}, None),
-        ({"per_ex2": None}, None),
+        ({"registers": 44, "per_logit": 22.0, "widest_load": 128}, None),
+        ({"per_logit": None}, None),
         ({"registers": 45}, "40 -> 45 registers"),
-        ({"per_ex2": 22.1}, "20.0 -> 22.1 instructions per EX2"),
+        ({"per_logit": 22.1}, "20.0 -> 22.1 instructions per logit"),
         ({"widest_load": 32}, "widest load 64 -> 32 bits"),
         ({"spilled": 8}, "8 bytes spilled"),
         ({"local": 2}, "2 LDL/STL"),
@@ -183,7 +215,7 @@ def test_other_architectures_are_checked_for_local_memory_alone(expected_file):
 
 def test_accepted_values_stand_one_a_line(expected_file):
     written = expected_file.read_text()
-    assert json.loads(written)["kernels"] == {"file: f<float>": {"registers": 40, "per_ex2": 20.0, "widest_load": 64}}
+    assert json.loads(written)["kernels"] == {"file: f<float>": {"registers": 40, "per_logit": 20.0, "widest_load": 64}}
     assert len(written.splitlines()) == 6
     assert list(expected_file.parent.iterdir()) == [expected_file]
 

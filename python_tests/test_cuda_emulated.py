@@ -36,7 +36,7 @@ LAUNCHES = {
     "scores, many rows": 2,
 }
 
-CLASSES = (*range(1, 41), 100, 101, 200, 201, 1000, 1001, 4097)
+CLASSES = (*range(1, 41), 100, 101, 200, 201, 1000, 1001, 4097, 8201)
 ROWS = (0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129)
 LABELS = ("dynamic", "int64", "int32", "strided", "generated")
 UPSTREAM = ("none", "scalar", "rows", "strided")
@@ -46,7 +46,7 @@ NOISY = Schedule(seed=4, noise=0.5)
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
 fakes = pytest.mark.parametrize("fake", FAKE_MODES)
-some_classes = pytest.mark.parametrize("classes", [1, 3, 10, 17, 33, 100, 201, 1001, 4097])
+some_classes = pytest.mark.parametrize("classes", [1, 3, 10, 17, 33, 100, 201, 1001, 4097, 8201])
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,8 @@ def test_terms(classes, fake, emulator):
 
 def extreme_rows(dtype: torch.dtype, classes: int, fake: str) -> tuple[Tensor, dict[str, int]]:
     """Logits, and which row is which."""
-    names = ["tied", "certain", "certainly_generated", "one_excluded", "one_left", "excluded", "nan", "late", "last"]
+    names = ["tied", "certain", "certainly_generated", "one_excluded", "one_left", "excluded", "masked"]
+    names += ["infinite", "nan", "late", "last"]
     x = Sampler(len(names), classes, fake, dtype).logits()
     row = {name: i for i, name in enumerate(names)}
     x[row["tied"], :classes] = 0.5
@@ -208,6 +209,8 @@ def extreme_rows(dtype: torch.dtype, classes: int, fake: str) -> tuple[Tensor, d
     x[row["one_excluded"], classes - 1] = -math.inf
     x[row["one_left"], : classes - 1] = -math.inf
     x[row["excluded"], :classes] = -math.inf
+    x[row["masked"], 1:classes] = torch.finfo(dtype).min
+    x[row["infinite"], classes // 2] = math.inf
     x[row["nan"], classes // 2] = math.nan
     x[row["late"], classes - 1 :] = math.nan
     return x, row
@@ -227,9 +230,12 @@ def test_extreme_losses(dtype, fake, classes, emulator):
         (want_grad,) = torch.autograd.grad(want.sum(), exact)
         what, defined = f"{family} {labels} {fake}", want.isfinite() & want_grad.isfinite().all(1)
         assert defined[[row["tied"], row["certain"], row["certainly_generated"], row["last"]]].all()
+        want[row["infinite"]] = math.nan  # as PyTorch: inf - inf
+        if FAMILY[family][4]:
+            want[row["masked"]] = math.nan  # may exceed the computing type, as in PyTorch
         assert_loss(got.loss[0][~want.isnan()], want[~want.isnan()], what)
         assert_gradient(got.grad[0][defined], want_grad[defined], what)
-        assert got.loss[0][[row["nan"], row["late"]]].isnan().all()
+        assert got.loss[0][[row["infinite"], row["nan"], row["late"]]].isnan().all()
         assert got.total.isnan()
 
 
@@ -279,7 +285,7 @@ def test_extreme_entropies(dtype, classes, emulator):
     assert_loss(got.loss[0][finite], want[finite], "entropy")
     assert_within(got.loss[0][row["certain"]], want[row["certain"]], 1e-5 * want[row["certain"]].item(), "certain")
     assert_gradient(got.grad[0][finite], want_grad[finite], "gradient")
-    assert got.loss[0][[row["nan"], row["late"], row["excluded"]]].isnan().all()
+    assert got.loss[0][[row["infinite"], row["nan"], row["late"], row["excluded"]]].isnan().all()
 
 
 def test_one_row_for_all(emulator):
@@ -330,10 +336,37 @@ def test_scores_of_many_rows(dtype, rows, emulator):
 
 
 @dtypes
-def test_extreme_scores(dtype, emulator):
-    x, _ = extreme_rows(dtype, 10, "zero")
-    sums, _ = emulator.scores(x, 10, 3, False)
-    assert_sums(sums, reference.score_sums(x, blocks=10, offset=3), dtype, 1, "a block a row")
+@pytest.mark.parametrize(("classes", "rows", "blocks"), [(100, 700, 1), (100, 700, 7), (257, 250, 2), (1000, 130, 1)])
+def test_scores_of_chunks(dtype, classes, rows, blocks, emulator):
+    for a in scores_of(2, rows, rows=[rows], blocks=[blocks]):
+        check_scores(emulator, dtype, classes, a)
+
+
+@dtypes
+@pytest.mark.parametrize("classes", [10, 100, 1025])
+def test_extreme_scores(dtype, classes, emulator):
+    x, _ = extreme_rows(dtype, classes, "zero")
+    sums, _ = emulator.scores(x, len(x), 3, False)
+    assert_sums(sums, reference.score_sums(x, blocks=len(x), offset=3), dtype, 1, "a block a row")
+
+
+@pytest.mark.parametrize("classes", [10, 1025])
+def test_masked_scores_stay_finite(classes, emulator):
+    """By the lowest finite number, which two floats added exceed."""
+    x = torch.full((5, classes), torch.finfo(torch.float32).min)
+    x[:, 0] = 1
+    sums, _ = emulator.scores(x, 1, 0, False)
+    assert_sums(sums, reference.score_sums(x), x.dtype, len(x), "masked")
+
+
+@dtypes
+@pytest.mark.parametrize("classes", [1, 10, 300, 1025])
+def test_sums_of_parts_add_up(dtype, classes, emulator):
+    """Whatever the dtype: rows are added in more digits than it has."""
+    x = Sampler(300 if classes < 300 else 40, classes, dtype=dtype).class_logits()
+    whole, first, second = (emulator.scores(part, 1, 0, False)[0] for part in (x, x[:17], x[17:]))
+    for name, total, *parts in zip(whole._fields, whole, first, second, strict=True):
+        assert_within(sum(parts), total, 1e-13 * total.abs(), name)
 
 
 # --- Schedules

@@ -6,6 +6,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 
@@ -132,6 +133,14 @@ __device__ __forceinline__ float exp_nonpositive(float x) {
 }
 __device__ __forceinline__ double exp_nonpositive(double x) {
   return exp(x);
+}
+
+// Of -inf the lowest number, whose exponential is 0, too, but which can be multiplied by it. Also of NaN.
+__device__ __forceinline__ float at_least_lowest(float x) {
+  return fmaxf(x, -FLT_MAX);
+}
+__device__ __forceinline__ double at_least_lowest(double x) {
+  return fmax(x, -DBL_MAX);
 }
 
 template <typename Scalar>

@@ -1,7 +1,7 @@
 // Entropy of the softmax of each row of logits: per row, its total, its gradient.
 //
 // One launch. Every logit is read once and every gradient written once for up to 8,192 classes (float64: 4,096), one
-// exp2 per logit and one more for its gradient; longer rows are read again for every step, mostly from the L2 cache.
+// exp2 per logit and one more for its gradient; longer rows are read again for the gradient, mostly from the L2 cache.
 #include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
 #include "cuda/tile.cuh"

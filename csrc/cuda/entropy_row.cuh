@@ -1,19 +1,20 @@
 // The sums of math/entropy.h, taken by the threads of a row: for the class entropy and for the scores.
 #pragma once
 
+#include "cuda/online.cuh"
 #include "cuda/row.cuh"
 #include "math/entropy.h"
 
 namespace amgan::cuda {
 
-// s - 1 of exponentials that add up to `sum`, whose part below 1 matters only where s < 2. For all threads of the row;
-// exp_of(value) is the exponential of what the row holds.
+// s - 1 of exponentials that add up to `sum`, whose part below 1 matters only where s < 2. For all threads of the row,
+// which is in registers; exp_of(value) is the exponential of what it holds.
 template <typename Row, typename ExpOf>
 __device__ __forceinline__ typename Row::T excess(Row& row, typename Row::T sum, ExpOf exp_of) {
   using T = typename Row::T;
   T below_one = 0;
   if (sum < T(2)) {
-    row.for_each([&](auto, T value) {
+    row.for_each_value([&](T value) {
       const T e = exp_of(value);
       if (e < T(1)) below_one += e;
     });
@@ -27,20 +28,24 @@ __device__ __forceinline__ typename Row::T excess(Row& row, typename Row::T sum,
 template <typename Row>
 __device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(Row& logits) {
   using T = typename Row::T;
-  math::EntropyRow<T> row{row_max(logits), 0, 0};
-  T sum = 0;
-  logits.for_each([&](auto, T& value) {
-    const T shifted = value - row.max;
-    const T e = exp_nonpositive(shifted);
-    value = shifted;
-    sum += e;
-    row.weighted += math::times_prob(shifted, e);
-  });
-  sum = Row::Threads::reduce(sum, Sum());
-  row.excess = excess(logits, sum,
-                      [&](T value) { return exp_nonpositive(Row::Layout::kInRegisters ? value : value - row.max); });
-  row.weighted = Row::Threads::reduce(row.weighted, Sum());
-  return row;
+  if constexpr (!Row::Layout::kInRegisters) {
+    const OnlineSums<Row> sums(logits);
+    return {sums.max(), sums.max() == -INFINITY ? T(NAN) : sums.excess(), sums.weighted()};
+  } else {
+    math::EntropyRow<T> row{row_max(logits), 0, 0};
+    T sum = 0;
+    logits.for_each_value([&](T& value) {
+      const T shifted = value - row.max;
+      const T e = exp_nonpositive(shifted);
+      value = shifted;
+      sum += e;
+      row.weighted += at_least_lowest(shifted) * e;
+    });
+    sum = Row::Threads::reduce(sum, Sum());
+    row.excess = excess(logits, sum, [](T shifted) { return exp_nonpositive(shifted); });
+    row.weighted = Row::Threads::reduce(row.weighted, Sum());
+    return row;
+  }
 }
 
 }  // namespace amgan::cuda

@@ -4,7 +4,7 @@
 // and sum (l_k - m); then math/kplus1.h turns these into the loss and into two numbers that each gradient follows from.
 //
 // One launch. Every logit is read once and every gradient written once for up to 8,192 classes (float64: 4,096), one
-// exp2 per logit; longer rows are read again, mostly from the L2 cache, for the sums and for the gradient.
+// exp2 per logit; longer rows are read again, mostly from the L2 cache, for the gradient and for label smoothing.
 #undef NDEBUG  // a label out of range must be reported by release builds, too
 #include <cassert>
 
@@ -55,6 +55,42 @@ __device__ __forceinline__ int64_t given_label(const Batch<Scalar>& batch, int64
   return label;
 }
 
+// The sums of math/kplus1.h over the real logits, for all threads of the row, with the largest logit for a target,
+// whose column is written to `label` where asked for. Logits in registers are left as exponentials.
+template <typename Row>
+__device__ __forceinline__ math::KPlus1Row<typename Row::T> real_sums(Row& logits, typename Row::Column classes,
+                                                                      bool uses_shifts, bool sets_label,
+                                                                      typename Row::Column& label) {
+  using T = typename Row::T;
+  using Threads = typename Row::Threads;
+  math::KPlus1Row<T> row{};
+  const auto shift_by = [&](T largest) {
+    row.max = largest == -INFINITY ? T(0) : largest;
+    row.target = largest - row.max;
+  };
+  if constexpr (Row::Layout::kInRegisters) {
+    const T largest = row_max(logits);
+    shift_by(largest);
+    if (sets_label) label = first_of(logits, largest, classes);
+    if (uses_shifts) logits.for_each([&](auto, T value) { row.shifts += value - row.max; });
+    T sum = 0;
+    logits.for_each_value([&](T& value) {
+      value = exp_nonpositive(value - row.max);
+      sum += value;
+    });
+    sum = Threads::reduce(sum, Sum());
+    row.excess = excess(logits, sum, [](T e) { return e; });
+  } else {
+    const OnlineSums<Row> sums(logits);
+    shift_by(sums.max());
+    if (sets_label) label = sums.first();
+    row.excess = sums.excess();
+    if (uses_shifts) logits.for_each([&](auto, T value) { row.shifts += value - row.max; });
+  }
+  if (uses_shifts) row.shifts = Threads::reduce(row.shifts, Sum());
+  return row;
+}
+
 // Everything asked about one row; `grad` is where its gradient goes. Returns its loss where loss or total are asked
 // for, to all threads of the row.
 template <typename Scalar, typename Row>
@@ -70,33 +106,13 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   Column label = batch.labels ? static_cast<Column>(given_label(batch, index)) : Column(-1);
   const T fake = params.fake_column ? logits.logit(classes) : T(0);
 
-  const T largest = row_max(logits);
-  math::KPlus1Row<T> row{};
-  row.max = largest == -INFINITY ? T(0) : largest;
+  const bool uses_target = batch.coefficients.t != 0 || batch.labels_out;
+  const T target = batch.labels && uses_target && label < classes ? logits.logit(label) : fake;
+  math::KPlus1Row<T> row = real_sums(logits, classes, batch.coefficients.u != 0, uses_target && !batch.labels, label);
   row.fake = fake - row.max;
-
-  if (batch.coefficients.t != 0 || batch.labels_out) {
-    if (!batch.labels) {
-      label = first_of(logits, largest, classes);
-      row.target = largest - row.max;
-    } else {
-      row.target = label == classes ? row.fake : logits.logit(label) - row.max;
-    }
-  }
+  if (batch.labels) row.target = target - row.max;
   const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(batch.labels && label == classes);
-
-  const bool uses_shifts = coefficients.u != 0;
-  T sum = 0;
-  logits.for_each([&](auto, T& value) {
-    const T shifted = value - row.max;
-    if (uses_shifts) row.shifts += shifted;
-    value = exp_nonpositive(shifted);
-    sum += value;
-  });
-  sum = Threads::reduce(sum, Sum());
-  row.excess = excess(logits, sum, [&](T value) { return kInRegisters ? value : exp_nonpositive(value - row.max); });
-  if (uses_shifts) row.shifts = Threads::reduce(row.shifts, Sum());
-  if (!batch.labels && sum != sum) {  // as torch.argmax: the first NaN
+  if (!batch.labels && row.excess != row.excess) {  // as torch.argmax: the first NaN
     Column nan = classes;
     for (Column k = Threads::rank(); k < nan; k += Row::Layout::kThreads) {
       if (const T value = logits.logit(k); value != value) nan = k;

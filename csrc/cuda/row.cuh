@@ -3,7 +3,10 @@
 //   up to 16, 32, 64      1, 4 or 8 threads a row, out of a tile of rows in shared memory (tile.cuh)
 //   up to 256             a warp a row, in registers
 //   up to 1,024, 8,192    a block of 128 or 256 a row, in registers (float64: up to 4,096)
-//   longer                a block of 256 a row, read again for every step
+//   longer                a block of 256 a row, read again for gradients
+//
+// For the scores (scores_short.cuh, scores_long.cuh): up to 16, 64, 1,024 columns 1, 8 or 32 threads a row, out of a
+// tile of spans; longer as above.
 //
 // Rows of K+1 columns start anywhere, so a row is taken as up to kPack - 1 elements before the first multiple of 16
 // bytes, packs of 16 bytes, and up to kPack - 1 elements after the last: one thread each for those of the edges, while
@@ -40,21 +43,31 @@ struct Layout {
 };
 
 // Threads that a multiprocessor must hold at a time, which is what bounds the registers of a thread: to 64 where 8 or
-// 16 values are in them and a value takes one, to 80 of those before sm_80, else to 128 or not at all.
+// 16 values are in them and a value takes one, to 80 of those on Turing and consumer Blackwell, whose code takes more;
+// else to 128; to 168 where a value takes two, and not at all where 16 do.
 template <typename Scalar, typename Layout>
 constexpr int min_threads() {
   constexpr bool wide = sizeof(Scalar) == 8;
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-  constexpr bool turing = true;
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 800 || __CUDA_ARCH__ >= 1200)
+  constexpr bool takes_more = true;
 #else
-  constexpr bool turing = false;
+  constexpr bool takes_more = false;
 #endif
-  if (Layout::kBlockThreads == 256) return wide || turing ? 256 : 512;
-  return wide ? 512 : turing ? 768 : 1024;
+  if (Layout::kBlockThreads == 256) return wide || takes_more ? 256 : 512;
+  if (wide) return Layout::kValues == 16 ? 256 : 384;
+  return takes_more ? 768 : 1024;
 }
 
 template <typename Scalar, typename Layout>
 constexpr int kMinBlocks = min_threads<Scalar, Layout>() / Layout::kBlockThreads;
+
+// Calls function(Layout) for rows of more than 1,024 real logits.
+template <typename Scalar, typename Function>
+auto with_block_layout(int64_t classes, Function function) {
+  constexpr int kLongest = sizeof(Scalar) == 8 ? 16 : 32;
+  if (classes <= 256 * kLongest) return function(Layout<256, kLongest>{});
+  return function(Layout<256, 0>{});
+}
 
 // Calls function(Layout) for rows of this many real logits. Up to 16 values leave room for all in 64 registers.
 template <typename Scalar, typename Function>
@@ -64,12 +77,18 @@ auto with_layout(int64_t classes, Function function) {
   if (classes <= 64) return function(Layout<8, 8>{});
   if (classes <= 256) return function(Layout<32, 8>{});
   if (classes <= 1024) return function(Layout<128, 8>{});
-  constexpr int kLongest = sizeof(Scalar) == 8 ? 16 : 32;
-  if (classes <= 256 * kLongest) return function(Layout<256, kLongest>{});
-  return function(Layout<256, 0>{});
+  return with_block_layout<Scalar>(classes, function);
 }
 
-// A row of global memory.
+// The same for rows of up to 1,024 elements that are in shared memory already.
+template <typename Function>
+auto with_span_layout(int64_t classes, Function function) {
+  if (classes <= 16) return function(Layout<1, 0>{});
+  if (classes <= 64) return function(Layout<8, 0>{});
+  return function(Layout<32, 0>{});
+}
+
+// A row of global memory, of more than 64 columns: a head, packs and a tail.
 template <typename Scalar, typename Layout_>
 class Row {
  public:
@@ -78,14 +97,19 @@ class Row {
   using Column = std::conditional_t<Layout::kInRegisters, int, int64_t>;
   using Threads = Group<Layout::kThreads>;
 
-  __device__ __forceinline__ Row(const Scalar* data, int64_t columns)
-      : data_(data),
-        head_(static_cast<int>(min(int64_t{until_aligned(data)}, columns))),
-        packs_(static_cast<int>((columns - head_) / kPack<Scalar>)) {
+  __device__ __forceinline__ Row(const Scalar* data, int64_t length) : data_(data) {
+    const auto columns = static_cast<Column>(length);
     const int rank = Threads::rank();
-    const int tail = static_cast<int>(columns - head_ - int64_t{packs_} * kPack<Scalar>);
-    edge_ = rank < head_ ? rank : rank - head_ < tail ? static_cast<Column>(columns) - tail + rank - head_ : -1;
+    head_ = until_aligned(data);
+    packs_ = static_cast<int>((columns - head_) / kPack<Scalar>);
+    const int tail = static_cast<int>((columns - head_) % kPack<Scalar>);
+    edge_ = rank < head_ ? rank : rank - head_ < tail ? columns - tail + rank - head_ : -1;
     if constexpr (Layout::kInRegisters) {
+#pragma unroll
+      for (int slot = 0; slot < kPacks; ++slot) {
+#pragma unroll
+        for (int i = 0; i < kPack<Scalar>; ++i) values_[slot][i] = -INFINITY;
+      }
       each_pack([&](int slot, Column column) { load_pack(data_ + column, values_[slot]); });
       if (edge_ >= 0) of_edge_ = load(data_ + edge_);
     }
@@ -108,22 +132,56 @@ class Row {
     }
   }
 
+  // function(value) for each of this thread's registers, without a branch: those without a column begin as -inf.
+  template <typename Function>
+  __device__ __forceinline__ void for_each_value(Function function) {
+    static_assert(Layout::kInRegisters, "of rows in registers");
+#pragma unroll
+    for (int slot = 0; slot < kPacks; ++slot) {
+#pragma unroll
+      for (int i = 0; i < kPack<Scalar>; ++i) function(values_[slot][i]);
+    }
+    function(of_edge_);
+  }
+
+  // function(first column, step from column to column, logits) for several columns at a time, of rows that are not in
+  // registers.
+  template <typename Function>
+  __device__ __forceinline__ void for_each_pack(Function function) const {
+    each_pack([&](int, Column column) {
+      T logits[kPack<Scalar>];
+      load_pack(data_ + column, logits);
+      function(column, 1, logits);
+    });
+    if (edge_ >= 0) {
+      const T logits[1] = {load(data_ + edge_)};
+      function(edge_, 1, logits);
+    }
+  }
+
   // out[column] = function(value) for each of this thread's columns, rounded once.
   template <typename Function>
   __device__ __forceinline__ void store_each(Scalar* out, Function function) {
-    const bool aligned = until_aligned(out) == until_aligned(data_);
-    each_pack([&](int slot, Column column) {
-      T values[kPack<Scalar>];
+    const auto of_pack = [&](int slot, Column column, T(&values)[kPack<Scalar>]) {
       if constexpr (!Layout::kInRegisters) load_pack(data_ + column, values);
 #pragma unroll
       for (int i = 0; i < kPack<Scalar>; ++i) values[i] = function(Layout::kInRegisters ? values_[slot][i] : values[i]);
-      if (aligned) {
+    };
+    // Two loops: with the branch inside, every element of the one costs a skipped instruction of the other.
+    if (until_aligned(out) == until_aligned(data_)) {
+      each_pack([&](int slot, Column column) {
+        T values[kPack<Scalar>];
+        of_pack(slot, column, values);
         store_pack(out + column, values);
-      } else {
+      });
+    } else {
+      each_pack([&](int slot, Column column) {
+        T values[kPack<Scalar>];
+        of_pack(slot, column, values);
 #pragma unroll
         for (int i = 0; i < kPack<Scalar>; ++i) store(out + column + i, values[i]);
-      }
-    });
+      });
+    }
     if (edge_ >= 0) {
       if constexpr (!Layout::kInRegisters) of_edge_ = load(data_ + edge_);
       store(out + edge_, function(of_edge_));
@@ -155,15 +213,15 @@ class Row {
   int head_;     // columns before the first pack
   int packs_;    // of the whole row
   Column edge_;  // this thread's column beside the packs, or -1
-  T of_edge_ = 0;
+  T of_edge_ = -INFINITY;
   T values_[kPacks][kPack<Scalar>];
 };
 
-// The largest value of a row, for all threads of it. NaN is passed over: it shows in the sums.
+// The largest value of a row in registers, for all threads of it. NaN is passed over: it shows in the sums.
 template <typename Row>
 __device__ __forceinline__ typename Row::T row_max(Row& row) {
   typename Row::T largest = -INFINITY;
-  row.for_each([&](auto, auto value) { largest = Max()(largest, value); });
+  row.for_each_value([&](auto value) { largest = Max()(largest, value); });
   return Row::Threads::reduce(largest, Max());
 }
 

@@ -62,7 +62,7 @@ class Tile {
   int columns_, size_, head_;
 };
 
-// A row of a tile, in registers: as Row (row.cuh), with columns rank, rank + kThreads, ...
+// A row of a tile: as Row (row.cuh), with columns rank, rank + kThreads, ...
 template <typename Scalar, typename Layout_>
 class TileRow {
  public:
@@ -73,12 +73,45 @@ class TileRow {
 
   __device__ __forceinline__ TileRow(const Scalar* data, int64_t columns)
       : data_(data), columns_(static_cast<int>(columns)) {
-    each_slot([&](int slot, int column) { values_[slot] = load(data_ + column); });
+    if constexpr (Layout::kInRegisters) {
+#pragma unroll
+      for (T& value : values_) value = -INFINITY;
+      each_slot([&](int slot, int column) { values_[slot] = load(data_ + column); });
+    }
   }
 
   template <typename Function>
   __device__ __forceinline__ void for_each(Function function) {
-    each_slot([&](int slot, int column) { function(column, values_[slot]); });
+    if constexpr (Layout::kInRegisters) {
+      each_slot([&](int slot, int column) { function(column, values_[slot]); });
+    } else {
+      for (int column = Threads::rank(); column < columns_; column += Layout::kThreads) {
+        T value = load(data_ + column);
+        function(column, value);
+      }
+    }
+  }
+
+  template <typename Function>
+  __device__ __forceinline__ void for_each_value(Function function) {
+    static_assert(Layout::kInRegisters, "of rows in registers");
+#pragma unroll
+    for (T& value : values_) function(value);
+  }
+
+  // As for Row; -inf, which adds nothing to a softmax, in place of columns that there are not.
+  template <typename Function>
+  __device__ __forceinline__ void for_each_pack(Function function) const {
+    constexpr int kCount = 4;
+    for (int first = Threads::rank(); first < columns_; first += kCount * Layout::kThreads) {
+      T logits[kCount];
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) {
+        const int column = first + i * Layout::kThreads;
+        logits[i] = column < columns_ ? load(data_ + column) : T(-INFINITY);
+      }
+      function(first, Layout::kThreads, logits);
+    }
   }
 
   template <typename Function>
@@ -100,7 +133,7 @@ class TileRow {
 
   const Scalar* data_;
   int columns_;
-  T values_[Layout::kValues];
+  T values_[Layout::kInRegisters ? Layout::kValues : 1];
 };
 
 // Calls visit(row, its index, where its gradient goes) for the rows of this thread's block: rows [block * kBlockRows,
