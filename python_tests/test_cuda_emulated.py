@@ -335,8 +335,11 @@ def test_scores_of_many_rows(dtype, rows, emulator):
         check_scores(emulator, dtype, classes, a)
 
 
+CHUNKED = ((100, 700, 1), (100, 700, 7), (257, 250, 2), (1000, 130, 1), (1100, 700, 1), (32768, 3, 2))
+
+
 @dtypes
-@pytest.mark.parametrize(("classes", "rows", "blocks"), [(100, 700, 1), (100, 700, 7), (257, 250, 2), (1000, 130, 1)])
+@pytest.mark.parametrize(("classes", "rows", "blocks"), CHUNKED)
 def test_scores_of_chunks(dtype, classes, rows, blocks, emulator):
     for a in scores_of(2, rows, rows=[rows], blocks=[blocks]):
         check_scores(emulator, dtype, classes, a)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import warnings
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, multiprocessing
 
-from amgan_fast.metrics import ScoreAccumulator
+from amgan_fast import ops
+from amgan_fast.metrics import ScoreAccumulator, Scores, scores
 
 K, N = 10, 503
+MISSING = object()
 
 
 @pytest.fixture
@@ -113,10 +120,10 @@ def test_batches_change_nothing(logits, sizes, num_samples):
     assert_close(streamed.compute(), whole)
 
 
-def assert_close(got, want):
-    got, want = got.to_dict(), want.to_dict()
+def assert_close(got, want, rel=1e-12):
+    got, want = (x.to_dict() if isinstance(x, Scores) else x for x in (got, want))
     for name, value in want.items():
-        assert got[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float | tuple) else value), name
+        assert got[name] == (pytest.approx(value, rel=rel) if isinstance(value, float | list | tuple) else value), name
 
 
 def test_merging_is_adding_samples_in_any_order(logits):
@@ -245,3 +252,267 @@ def test_follows_the_device(device, logits):
     accumulator = ScoreAccumulator(K, device=device)
     accumulator.update(logits.to(device))
     assert accumulator.compute().inception_score == pytest.approx(scores_of(logits).inception_score, rel=1e-12)
+
+
+def test_float32_logits_by_the_batch(generator):
+    """Terms to 1e-8, which is 1e-7 of exp of their difference; up to 128 rows are added up in float32."""
+    for classes, rows in ((10, 20_000), (1000, 1000)):
+        logits = 3 * torch.randn(rows, classes, generator=generator)
+        p = logits.double().softmax(1)
+        mean_entropy = float(torch.special.entr(p).sum(1).mean())
+        entropy_of_mean = float(torch.special.entr(p.mean(0)).sum())
+        for batch in (rows, 100):
+            accumulator = ScoreAccumulator(classes)
+            for part in logits.split(batch):
+                accumulator.update(part)
+            got = accumulator.compute()
+            assert got.mean_entropy == pytest.approx(mean_entropy, rel=1e-8)
+            assert got.entropy_of_mean == pytest.approx(entropy_of_mean, rel=1e-8)
+            assert got.inception_score == pytest.approx(math.exp(entropy_of_mean - mean_entropy), rel=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_minus_infinity_and_gaps_of_1e4(dtype):
+    logits = torch.zeros(4, 3, dtype=dtype)
+    logits[0, 0] = logits[1, 1] = 1e4
+    logits[2, 2] = -math.inf  # (1/2, 1/2, 0)
+    got = scores(logits, splits=1)
+    mean = np.array([1 + 1 / 2 + 1 / 3, 1 + 1 / 2 + 1 / 3, 1 / 3]) / 4
+    mean_entropy = (math.log(2) + math.log(3)) / 4
+    want = math.exp(-(mean * np.log(mean)).sum() - mean_entropy)
+    rel = 1e-12 if dtype == torch.float64 else 1e-6
+    assert got.inception_score == pytest.approx(want, rel=rel)
+    assert got.mean_entropy == pytest.approx(mean_entropy, rel=rel)
+
+
+def test_probabilities_score_as_their_logits(logits, generator):
+    reference = [1 / K] * K
+    from_logits, from_p = scores(logits, reference), scores(logits.softmax(1), reference, from_logits=False)
+    assert_close(from_p, from_logits, rel=1e-11)
+    p = torch.nn.functional.one_hot(torch.randint(K, (50,), generator=generator), K).float()
+    p[0] = torch.tensor([0.25, 0.75] + [0.0] * (K - 2))
+    mean = p.double().mean(0)
+    got = scores(p, from_logits=False)
+    assert got.mean_entropy == pytest.approx((0.25 * math.log(4) + 0.75 * math.log(4 / 3)) / 50, rel=1e-6)
+    assert got.entropy_of_mean == pytest.approx(float(torch.special.entr(mean).sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ([0.5] * K, "it sums to 5;"),
+        ([0.0] * K, "it sums to 0;"),
+        ([-0.5, 1.5] + [0.0] * (K - 2), "least entry is -0.5"),
+        ([math.nan] + [1 / K] * (K - 1), "it holds NaN"),
+        ([math.inf] + [0.0] * (K - 1), r"it holds \+inf"),
+    ],
+)
+def test_probabilities_that_are_no_distribution(logits, row, said):
+    p = logits.softmax(1)
+    p[42] = torch.tensor(row, dtype=p.dtype)
+    accumulator = ScoreAccumulator(K)
+    accumulator.update(logits[:5])
+    with pytest.raises(ValueError, match=rf"probabilities row 42 \(sample 47\) .*{said}.* wanted probabilities"):
+        accumulator.update(p, from_logits=False)
+    assert accumulator.samples == 5
+
+
+def test_half_precision_rows_with_very_many_classes_are_good():
+    """Their sum of exponentials is beyond float16."""
+    logits = torch.zeros(2, 70_000, dtype=torch.float16)
+    logits[1, 3] = math.nan
+    with pytest.raises(ValueError, match=r"row 1 .* holds NaN"):
+        scores(logits)
+    assert scores(logits, skip_non_finite=True).n == 1
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("sizes", [[N], [1] * N, [10, 0, 400, 93]])
+def test_skipping_rows_scores_the_good_ones(logits, sizes, from_logits):
+    good = logits[torch.arange(N) % 50 != 7] if from_logits else logits.softmax(1)[torch.arange(N) % 50 != 7]
+    rows = logits if from_logits else logits.softmax(1)
+    rows[7::50] = torch.tensor([math.nan] + [0.0] * (K - 1), dtype=rows.dtype)
+    accumulator = ScoreAccumulator(K, skip_non_finite=True)
+    for batch in rows.split(sizes):
+        accumulator.update(batch, from_logits=from_logits)
+    got, want = accumulator.compute().to_dict(), scores(good, from_logits=from_logits).to_dict()
+    assert (got.pop("non_finite_rows"), want.pop("non_finite_rows")) == (10, 0)
+    assert_close(got, want)
+    assert accumulator.samples == N
+    assert "10 rows left out" in str(accumulator.compute())
+
+
+@pytest.mark.parametrize("sizes", [[N], [1] * N, [10, 400, 93]])
+def test_skipping_rows_leaves_contiguous_splits_where_they_are(logits, sizes):
+    p = logits.softmax(1)
+    good = torch.arange(N) % 50 != 7
+    logits[~good] = -math.inf
+    accumulator = ScoreAccumulator(K, skip_non_finite=True, num_samples=N)
+    for batch in logits.split(sizes):
+        accumulator.update(batch)
+    bounds = [s * N // 10 for s in range(11)]
+    parts = [p[a:b][good[a:b]] for a, b in pairwise(bounds)]
+    by_split = torch.tensor([inception_score(part) for part in parts], dtype=torch.float64)
+    assert accumulator.compute().split_mean == pytest.approx(float(by_split.mean()), rel=1e-12)
+    once = scores(torch.where(logits.isfinite(), logits, math.nan), skip_non_finite=True, num_samples=N)
+    assert_close(accumulator.compute(), once)
+
+
+def test_all_rows_left_out():
+    accumulator = ScoreAccumulator(K, skip_non_finite=True)
+    accumulator.update(torch.full((3, K), math.nan))
+    assert accumulator.non_finite_rows == 3
+    with pytest.raises(ValueError, match="no samples"):
+        accumulator.compute()
+
+
+@pytest.mark.parametrize("num_samples", [None, N])
+def test_state_through_a_file(logits, num_samples):
+    options = {"num_samples": num_samples, "skip_non_finite": True}
+    accumulator, resumed = ScoreAccumulator(K, **options), ScoreAccumulator(K, **options)
+    logits[3] = math.nan
+    accumulator.update(logits[:200])
+    file = io.BytesIO()
+    torch.save(accumulator.state_dict(), file)
+    file.seek(0)
+    resumed.update(logits[:17])  # replaced
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for one in (accumulator, resumed):
+        one.update(logits[200:])
+    assert resumed.compute() == accumulator.compute()
+
+
+def test_a_state_does_not_change_afterwards(logits):
+    accumulator, resumed = ScoreAccumulator(K), ScoreAccumulator(K)
+    accumulator.update(logits[:200])
+    before, state = accumulator.compute(), accumulator.state_dict()
+    accumulator.update(logits[200:])
+    resumed.load_state_dict(state)
+    assert resumed.compute() == before
+    resumed.update(logits[200:])
+    assert int(state["count"].sum()) == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"blocks": 50}, "state has blocks = 50, wanted 100 as here"),
+        ({"num_samples": 5}, "state has num_samples = 5, wanted None"),
+        ({"skip_non_finite": True}, "state has skip_non_finite = True, wanted False"),
+        ({"log_prob": torch.zeros(100, 3)}, r"log_prob of shape \[100, 3\], wanted \[100, 10\]"),
+        ({"samples": MISSING}, "state has no samples"),
+        ({"log_prob": MISSING}, "state has no log_prob"),
+    ],
+)
+def test_bad_states_change_nothing(logits, change, said):
+    accumulator, other = ScoreAccumulator(K), ScoreAccumulator(K)
+    accumulator.update(logits[:100])
+    other.update(logits)
+    before = accumulator.compute()
+    state = {name: value for name, value in (other.state_dict() | change).items() if value is not MISSING}
+    with pytest.raises(ValueError, match=said):
+        accumulator.load_state_dict(state)
+    assert accumulator.compute() == before
+
+
+def test_merging_parts_of_whole_rounds_of_blocks_agrees_in_every_field(logits, generator):
+    reference = [1 / K] * K
+    want = scores(logits, reference)
+    parts = list(logits.split([100, 300, 103]))  # each starts at block 0
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        total = ScoreAccumulator(K)
+        for i in order:
+            part = ScoreAccumulator(K)
+            part.update(parts[i])
+            total.merge(part)
+        assert_close(total.compute(reference), want, rel=1e-13)
+
+
+def _score_share(rank: int, ranks: int, folder: Path) -> None:
+    """In a process of its own."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=ranks)
+    accumulator = ScoreAccumulator(K, skip_non_finite=True)
+    accumulator.update(torch.load(folder / "logits.pt")[rank * 800 // ranks : (rank + 1) * 800 // ranks])
+    accumulator.all_reduce()
+    (folder / f"{rank}.json").write_text(accumulator.compute([1 / K] * K).to_json())
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+def test_processes_count_each_sample_once(ranks, logits, generator, tmp_path):
+    """Shares of whole rounds of the blocks: every field agrees, splits and intervals too."""
+    logits = torch.cat([logits, torch.randn(297, K, generator=generator, dtype=torch.float64)])
+    logits[799] = math.nan
+    torch.save(logits, tmp_path / "logits.pt")
+    # From a server that has imported torch and holds no threads: neither the imports nor a fork of this process.
+    multiprocessing.set_forkserver_preload(["torch", "amgan_fast.metrics"])
+    multiprocessing.start_processes(_score_share, (ranks, tmp_path), ranks, start_method="forkserver")
+    want = json.loads(scores(logits, [1 / K] * K, skip_non_finite=True).to_json())
+    assert (want["n"], want["non_finite_rows"]) == (799, 1)
+    for rank in range(ranks):
+        assert_close(json.loads((tmp_path / f"{rank}.json").read_text()), want, rel=1e-13)
+
+
+def test_contiguous_splits_cannot_be_reduced_or_added_to(logits):
+    accumulator = ScoreAccumulator(K, num_samples=N)
+    with pytest.raises(ValueError, match="cannot be merged"):
+        accumulator.all_reduce()
+    with pytest.raises(ValueError, match="cannot be merged"):
+        accumulator.add_sums(ops.score_sums(logits, blocks=100), N)
+
+
+def test_sums_made_elsewhere(logits):
+    accumulator = ScoreAccumulator(K)
+    accumulator.add_sums(ops.score_sums(logits[:300], blocks=100), 300)
+    accumulator.add_sums(ops.score_sums(logits[300:], blocks=100), N - 300)
+    assert_close(accumulator.compute(), scores(logits))
+    with pytest.raises(ValueError, match=r"sums have count of shape \[50\], wanted \[100\]"):
+        accumulator.add_sums(ops.score_sums(logits, blocks=50), N)
+    assert accumulator.samples == N
+
+
+def test_sorted_labels_are_warned_of_where_splits_are_contiguous(logits):
+    in_order, mixed = torch.arange(N) // 51, torch.arange(N) % K
+    with pytest.warns(UserWarning, match="labels are sorted"):
+        scores(logits, labels=in_order, num_samples=N)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores(logits, labels=in_order)
+        scores(logits, labels=mixed.tolist(), num_samples=N)
+        scores(logits, labels=[3] * N, num_samples=N)  # one class has no order
+
+
+def test_scores_of_a_matrix_are_those_of_a_stream(logits):
+    options = {"blocks": 20, "splits": 5, "num_samples": N}
+    accumulator = ScoreAccumulator(K, **options)
+    accumulator.update(logits)
+    assert scores(logits, [1 / K] * K, **options) == accumulator.compute([1 / K] * K)
+    with pytest.raises(ValueError, match=r"values are \[10\], wanted \[N, K\]"):
+        scores(logits[0])
+
+
+def test_json_has_null_for_what_is_no_number():
+    p = torch.nn.functional.one_hot(torch.arange(40) % 2, 3).float()
+    got = scores(p, [0.5, 0.0, 0.5], from_logits=False)
+    text = got.to_json()
+    assert "Infinity" not in text
+    assert "NaN" not in text
+    fields = json.loads(text)
+    assert got.am_score == math.inf
+    assert [fields[name] for name in ("am_score", "kl_reference", "am_score_corrected", "mode_score")] == [None] * 4
+    assert fields["inception_score"] == pytest.approx(2)
+
+
+@pytest.mark.cuda
+def test_a_bad_row_on_the_gpu_is_found_by_an_accumulator_on_the_cpu(logits):
+    logits[142, 3] = math.nan
+    accumulator = ScoreAccumulator(K, device="cpu")
+    for batch in logits.cuda().split(100):
+        accumulator.update(batch)
+    with pytest.raises(ValueError, match="among samples 100 to 199"):
+        accumulator.compute()
+    good = ScoreAccumulator(K, device="cpu")
+    good.update(logits[:100].cuda())
+    accumulator.load_state_dict(good.state_dict())
+    assert accumulator.compute() == good.compute()

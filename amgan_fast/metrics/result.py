@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """Scores of N samples under a classifier: p(x) its class distribution on sample x, m = mean_x p(x). Nats.
 
-    Sources: Salimans et al., arXiv 1606.03498 [IG]; Zhou et al., arXiv 1703.02000 [AM].
+    Sources: Salimans et al., arXiv 1606.03498 [IG]; Zhou et al., arXiv 1703.02000 [AM] and arXiv 1708.01729 [LS].
+
+    Plain scores are of the samples there are. Corrected ones are less what a finite N adds to them to first order
+    (:mod:`amgan_fast.metrics.statistics`), and the intervals are of those: with 95% probability they cover the score
+    of infinitely many samples. Fields that need a reference are None without one.
     """
 
     n: int
-    """The number of samples N."""
+    """The number of samples N, without those left out."""
     num_classes: int
     """The number of classes K."""
     inception_score: float
-    """exp(H(m) - mean_x H(p(x))) over the whole set ([IG] section 4); 1 to K, higher is better."""
+    """exp(H(m) - mean_x H(p(x))) over the whole set ([IG] section 4); 1 to K, higher is better. Too low by N."""
+    inception_score_corrected: float
+    """The same less its bias: + sum_k Var(m_k) / (2 m_k) in the exponent."""
+    inception_score_ci95: tuple[float, float] | None
+    """Its 95% interval, from a jackknife over :attr:`blocks`; None with fewer than two."""
     entropy_of_mean: float
     """H(m): log K when the classes are balanced."""
     mean_entropy: float
     """mean_x H(p(x)): 0 when the classifier is certain of every sample."""
-    kl_reference: float | None
-    """KL(reference, m): 0 when the classes are as frequent as in the reference; None without a reference. Infinite
-    where the reference has a class that every sample gives probability exactly 0."""
-    am_score: float | None
-    """kl_reference + mean_entropy ([AM] section 6.4); lower is better, at least 0; None without a reference."""
+    mode_score: float | None = None
+    """exp(mean_x KL(p(x), reference) - KL(m, reference)) ([LS] equation 2), the Inception Score by [LS] Lemma 1.
+    NaN where the reference lacks a class that samples have."""
+    kl_reference: float | None = None
+    """KL(reference, m): 0 when the classes are as frequent as in the reference. Infinite where the reference has a
+    class that every sample gives probability exactly 0."""
+    am_score: float | None = None
+    """kl_reference + mean_entropy ([AM] section 6.4); lower is better, at least 0. Too high by N."""
+    am_score_corrected: float | None = None
+    """The same less its bias: - sum_k reference_k Var(m_k) / (2 m_k^2)."""
+    am_score_ci95: tuple[float, float] | None = None
+    """Its 95% interval, as above; None also where leaving out a block makes it infinite."""
+    am_score_2017: float | None = None
+    """mean_x H(reference, p(x)) - H(reference, m) ([LS] equation 5): another score, and higher is better. Infinite
+    where a sample gives a class of the reference probability exactly 0, NaN where every one does."""
     split_mean: float | None
     """Mean of the Inception Scores of the splits; None while a split is incomplete."""
     split_std: float | None
@@ -36,6 +56,10 @@ class Scores:
     """The number of splits."""
     splits_rule: str
     """``"round robin"`` (sample i in split i mod splits) or ``"contiguous"`` (split s starts at floor(s*N/splits))."""
+    blocks: int
+    """The number of blocks that hold samples."""
+    non_finite_rows: int
+    """Rows that give no distribution and were left out."""
     class_distribution: tuple[float, ...]
     """m itself, K numbers: what another set's AM Score takes as reference."""
 
@@ -43,25 +67,42 @@ class Scores:
         return asdict(self)
 
     def to_json(self) -> str:
-        """One JSON object; an infinite ``kl_reference`` is written ``Infinity``, as Python's json does."""
-        return json.dumps(self.to_dict())
+        """One JSON object; what is infinite or undefined is null, since JSON has no number for it."""
+        return json.dumps(_finite(self.to_dict()), allow_nan=False)
 
     def __str__(self) -> str:
-        lines = [f"Scores of {self.n} samples, {self.num_classes} classes"]
-        if self.am_score is not None and self.kl_reference is not None:
+        left_out = f", {self.non_finite_rows} rows left out" if self.non_finite_rows else ""
+        lines = [f"Scores of {self.n} samples, {self.num_classes} classes{left_out}"]
+        if self.am_score is not None:
             lines += [
                 f"  AM Score            {self.am_score:10.4f}   (lower is better)",
+                f"    corrected         {self.am_score_corrected:10.4f}   {_interval(self.am_score_ci95)}",
                 f"    KL(reference, m)  {self.kl_reference:10.4f}",
                 f"    mean entropy      {self.mean_entropy:10.4f}",
-                f"  Inception Score     {self.inception_score:10.4f}   (higher is better)",
             ]
-        else:
-            lines += [
-                f"  Inception Score     {self.inception_score:10.4f}   (higher is better)",
-                f"    mean entropy      {self.mean_entropy:10.4f}",
-            ]
+        lines += [
+            f"  Inception Score     {self.inception_score:10.4f}   (higher is better)",
+            f"    corrected         {self.inception_score_corrected:10.4f}   {_interval(self.inception_score_ci95)}",
+        ]
+        if self.am_score is None:
+            lines += [f"    mean entropy      {self.mean_entropy:10.4f}"]
         lines += [f"    entropy of mean   {self.entropy_of_mean:10.4f}"]
         if self.split_mean is not None and self.split_std is not None:
             rule = f"{self.splits} {self.splits_rule} splits, std is their spread"
             lines += [f"    over splits       {self.split_mean:10.4f} +- {self.split_std:.4f}   ({rule})"]
+        if self.am_score_2017 is not None:
+            lines += [
+                f"  Mode Score          {self.mode_score:10.4f}   (the Inception Score, by another way)",
+                f"  AM Score of 2017    {self.am_score_2017:10.4f}   (another score; higher is better)",
+            ]
         return "\n".join(lines)
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return f"(95%: {bounds[0]:.4f} to {bounds[1]:.4f})" if bounds else "(no interval)"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(x) for key, x in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

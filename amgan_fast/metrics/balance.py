@@ -1,0 +1,120 @@
+"""How often each class comes, against how often it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from amgan_fast import ops
+from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
+from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.rows import bad_rows, describe_bad_row
+
+
+@dataclass(frozen=True)
+class LabelBalance:
+    """Class frequencies of N samples under a classifier, and Pearson's chi-square test against a reference."""
+
+    n: int
+    """The number of samples N."""
+    counts: tuple[int, ...]
+    """Samples whose likeliest class it is, K numbers (of equally likely classes the lowest)."""
+    mean: tuple[float, ...]
+    """The mean class distribution m, K numbers: the part of the uncertain samples too."""
+    reference: tuple[float, ...]
+    """What was compared with, K probabilities."""
+    chi_square: float
+    """sum_k (counts_k - N ref_k)^2 / (N ref_k); infinite where a class came that the reference lacks."""
+    degrees_of_freedom: int
+    """One less than the classes of the reference."""
+    p_value: float
+    """Of N independent draws from the reference, how many sets would be as far off: an approximation that wants N
+    ref_k of 5 or more. Samples with predefined labels are not such draws, nor is a balanced dataset: theirs is 1."""
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.n} samples, chi-square {self.chi_square:.2f} with {self.degrees_of_freedom} degrees of freedom, "
+            f"p = {self.p_value:.3g}",
+            "  class   count  fraction      mean  reference",
+        ]
+        for k, (count, mean, reference) in enumerate(zip(self.counts, self.mean, self.reference, strict=True)):
+            lines.append(f"  {k:5d} {count:7d} {count / self.n:9.4f} {mean:9.4f} {reference:10.4f}")
+        return "\n".join(lines)
+
+
+def label_balance(
+    batches: Iterable[Tensor], reference: Tensor | Sequence[float] | Scores | ScoreAccumulator
+) -> LabelBalance:
+    """Count the likeliest classes, a batch at a time.
+
+    Args:
+        batches: logits [N, K], float32, float64, bfloat16 or float16.
+        reference: K probabilities (``Dataset.class_frequencies()``, or of the labels asked for), or the Scores or
+            the accumulator of a set. Taken as exact.
+
+    Raises:
+        TypeError: a dtype that is not floating point.
+        ValueError: no samples, a wrong shape, a row that gives no distribution, or a bad ``reference``.
+    """
+    counts = prob = None
+    n = 0
+    for logits in batches:
+        if logits.ndim != 2 or (counts is not None and logits.size(1) != len(counts)):
+            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {'K' if counts is None else len(counts)}]")
+        sums = ops.score_sums(logits)
+        if bool(sums.entropy.isnan()):
+            raise ValueError(describe_bad_row(logits, bad_rows(logits, from_logits=True), n))
+        n += len(logits)
+        likeliest = logits.argmax(1).bincount(minlength=logits.size(1)).cpu()
+        counts = likeliest if counts is None else counts + likeliest
+        prob = sums.prob[0].cpu() if prob is None else prob + sums.prob[0].cpu()
+    if counts is None or prob is None or not n:
+        raise ValueError("batches hold no samples, wanted at least one")
+    wanted = distribution(reference, len(counts))
+    hit = wanted > 0
+    statistic = ((counts - n * wanted).square() / (n * wanted))[hit].sum()
+    if counts[~hit].any():
+        statistic.fill_(torch.inf)
+    freedom = int(hit.sum()) - 1
+    return LabelBalance(
+        n=n,
+        counts=tuple(counts.tolist()),
+        mean=tuple((prob / n).tolist()),
+        reference=tuple(wanted.tolist()),
+        chi_square=float(statistic),
+        degrees_of_freedom=freedom,
+        p_value=_p_value(statistic, freedom),
+    )
+
+
+def save_label_balance(path: Path, balances: Mapping[str, LabelBalance]) -> None:
+    """Draw the fractions of each class beside the reference of the first set; points are the mean distributions."""
+    figure = new_figure()
+    (axes,) = figure.axes
+    reference = next(iter(balances.values())).reference
+    classes = torch.arange(len(reference))
+    width = 0.8 / len(balances)
+    for i, (name, balance) in enumerate(balances.items()):
+        place = classes - 0.4 + (i + 0.5) * width
+        label = f"{name}, p = {balance.p_value:.2g}"
+        axes.bar(place, [count / balance.n for count in balance.counts], width, label=label)
+        axes.plot(place, balance.mean, "k.", label="mean distribution" if i == 0 else None)
+    axes.stairs(reference, torch.arange(len(reference) + 1) - 0.5, color="black", linestyle="--", label="reference")
+    axes.set(title="Label balance", xlabel="class", ylabel="fraction of samples")
+    axes.legend()
+    save_figure(path, figure)
+
+
+def _p_value(statistic: Tensor, freedom: int) -> float:
+    """The upper tail of the chi-square distribution is the regularised incomplete gamma function Q(k/2, x/2)."""
+    if not freedom:
+        return 1.0 if statistic.isfinite() else 0.0
+    return float(torch.special.gammaincc(torch.tensor(freedom / 2, dtype=torch.float64), statistic / 2))

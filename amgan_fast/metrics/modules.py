@@ -1,0 +1,203 @@
+"""Inception Score and AM Score as torchmetrics metrics, with sums for a state instead of all samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from amgan_fast import ops
+from amgan_fast.metrics import statistics
+from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
+from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.rows import bad_rows, describe_bad_row
+
+try:
+    from torchmetrics import Metric
+except ImportError as error:
+    raise ImportError("amgan_fast.metrics.modules needs torchmetrics: pip install torchmetrics") from error
+
+
+class _ScoreMetric(Metric):
+    """Keeps :class:`amgan_fast.ops.ScoreSums` of ``blocks`` blocks, float64, filled in turn."""
+
+    is_differentiable = False
+    full_state_update = False
+
+    count: Tensor
+    entropy: Tensor
+    prob: Tensor
+    prob_sq: Tensor
+    log_prob: Tensor
+
+    def __init__(
+        self, blocks: int, num_classes: int | None, feature: nn.Module | None, normalize: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if feature is not None and not isinstance(feature, nn.Module):
+            raise TypeError(f"feature is {feature!r}, wanted a torch.nn.Module that returns logits, or None")
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f"num_classes is {num_classes}, wanted at least 2")
+        self.feature = feature
+        self.normalize = normalize
+        # One column of zeros, which broadcasts, until the first batch tells the number of classes.
+        classes = num_classes or 1
+        shapes = ((blocks,), (blocks,), *[(blocks, classes)] * 3)
+        for name, shape in zip(ops.ScoreSums._fields, shapes, strict=True):
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        # Which block is next. reset() leaves it: forward() resets for each batch, and wherever the turn starts,
+        # the same samples come together.
+        self._next = 0
+        self.eval()
+
+    def train(self, mode: bool = True) -> _ScoreMetric:
+        """``feature`` stays in evaluation mode, also when a model that holds the metric is put into training mode."""
+        return super().train(False)
+
+    def update(self, imgs: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            imgs: what ``feature`` takes; without one logits, [N, K], float32, float64, bfloat16 or float16.
+
+        Raises:
+            TypeError: logits of a dtype that is not floating point.
+            ValueError: logits of a wrong shape, or a row that gives no distribution (NaN, +inf, or -inf throughout);
+                nothing of the batch is added then. On a GPU such a row is found by :meth:`compute`.
+        """
+        logits = imgs if self.feature is None else self._classify(self.feature, imgs)
+        classes = self.prob.size(1)
+        if logits.ndim != 2 or logits.size(1) < 2 or classes not in (1, logits.size(1)):
+            wanted = f"[N, {classes}]" if classes > 1 else "[N, K] with K at least 2"
+            raise ValueError(f"logits are {list(logits.shape)}, wanted {wanted}; images need a feature")
+        sums = ops.score_sums(logits, blocks=len(self.count), offset=self._next)
+        if not logits.is_cuda and bool(sums.entropy.isnan().any()):
+            raise ValueError(describe_bad_row(logits, bad_rows(logits, True), int(self.count.sum())))
+        for name, part in zip(sums._fields, sums, strict=True):
+            total = getattr(self, name)
+            setattr(self, name, total + part.to(total.device))
+        self._next = (self._next + len(logits)) % len(self.count)
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Draw a value, or several as a curve, with matplotlib.
+
+        Args:
+            val: a score or a sequence of scores; None: what :meth:`compute` gives.
+            ax: matplotlib axes to draw into; None: those of a new figure.
+
+        Returns:
+            The figure (None with ``ax``) and the axes.
+        """
+        return self._plot(val, ax)
+
+    def _classify(self, feature: nn.Module, imgs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return feature((imgs * 255).byte() if self.normalize else imgs)
+
+    def _sums(self) -> ops.ScoreSums:
+        """Of the blocks that hold samples."""
+        used = self.count > 0
+        sums = ops.ScoreSums(*(getattr(self, name)[used] for name in ops.ScoreSums._fields))
+        if not len(sums.count):
+            raise ValueError("no samples, wanted at least one update before compute")
+        if sums.entropy.isnan().any():
+            raise ValueError("a row of the logits gives no distribution; wanted finite logits")
+        return sums
+
+
+class InceptionScore(_ScoreMetric):
+    """Inception Score (Salimans et al., arXiv 1606.03498, section 4): in the place of torchmetrics' own.
+
+        from amgan_fast.metrics.modules import InceptionScore  # was: from torchmetrics.image import InceptionScore
+
+    It keeps 3K+2 float64 sums for each split where torchmetrics keeps the logits of all samples, and fills the splits
+    in turn (sample i in split i mod splits; in several processes, each its own samples) where torchmetrics shuffles.
+    Scores are float64. For torchmetrics' very number see :func:`amgan_fast.metrics.inception_score`.
+
+    Args:
+        feature: the classifier: a module that takes the images and returns logits, [N, K]; it runs without gradient
+            and in evaluation mode. None: the metric is given logits. torchmetrics' default network is
+            ``torchmetrics.image.fid.NoTrainInceptionV3("inception-v3-compat", ["logits_unbiased"])``.
+        splits: the number of splits.
+        normalize: images are floats in [0, 1], and ``feature`` wants bytes.
+        num_classes: K. None: the first batch tells; a process without any cannot take part in a sum over processes.
+        kwargs: of torchmetrics.Metric.
+
+    Raises:
+        TypeError: ``feature`` is no module.
+        ValueError: ``splits`` below 1 or ``num_classes`` below 2.
+    """
+
+    higher_is_better = True
+    plot_lower_bound = 1.0
+
+    def __init__(
+        self,
+        feature: nn.Module | None = None,
+        splits: int = 10,
+        normalize: bool = False,
+        *,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if splits < 1:
+            raise ValueError(f"splits is {splits}, wanted at least 1")
+        super().__init__(splits, num_classes, feature, normalize, **kwargs)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (ddof 1, as in torchmetrics) over the splits that hold samples.
+
+        Returns:
+            [] and [], float64. The deviation of a single split is NaN.
+
+        Raises:
+            ValueError: no sample yet, or a row that gives no distribution.
+        """
+        scores = statistics.log_inception_score(self._sums()).exp()
+        std = scores.std() if len(scores) > 1 else scores.new_tensor(math.nan)
+        return scores.mean(), std
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """As for every metric here; of what :meth:`compute` gives, the mean is drawn."""
+        return self._plot(self.compute()[0] if val is None else val, ax)
+
+
+class AMScore(_ScoreMetric):
+    """AM Score, KL(reference, mean p) + mean H(p) (Zhou et al., arXiv 1703.02000, section 6.4), of the whole set.
+
+    Args:
+        reference: the mean class distribution of the training set: K probabilities, or the Scores or the accumulator
+            of the training set.
+        feature, normalize, kwargs: as for :class:`InceptionScore`.
+
+    Raises:
+        TypeError: ``feature`` is no module.
+        ValueError: ``reference`` is no distribution over at least 2 classes.
+    """
+
+    higher_is_better = False
+    plot_lower_bound = 0.0
+
+    def __init__(
+        self,
+        reference: Tensor | Sequence[float] | Scores | ScoreAccumulator,
+        feature: nn.Module | None = None,
+        normalize: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        num_classes = reference.num_classes if isinstance(reference, Scores | ScoreAccumulator) else len(reference)
+        super().__init__(1, num_classes, feature, normalize, **kwargs)
+        # No buffer: half() of a model that holds the metric would round it.
+        self._reference = distribution(reference, num_classes)
+
+    def compute(self) -> Tensor:
+        """[], float64: the score in nats; lower is better, at least 0.
+
+        Raises:
+            ValueError: no sample yet, or a row that gives no distribution.
+        """
+        sums = self._sums()
+        return statistics.am_score(self._reference.to(sums.prob.device), sums).squeeze(0)

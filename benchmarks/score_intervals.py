@@ -1,0 +1,195 @@
+"""Coverage of the 95% intervals, and bias, of Inception Score and AM Score: simulated classifiers with known truth.
+
+    python benchmarks/score_intervals.py [--repetitions 1000]
+
+A sample's class y is drawn with unequal frequencies (the most frequent three times as often as the rarest). Its class
+distribution is Dirichlet over five cells: y (parameter 4), the next three classes (0.5 each), and all other classes
+together (0.5), which share the last cell equally. E[p], and so the truth of H(m) and KL(reference, m), and E[H(p)]
+then have closed forms. The reference is the uniform distribution.
+
+Leaves build/score_intervals.json and build/score_intervals.png, in two minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import machine, write_json
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy.special import digamma, entr, rel_entr
+
+from amgan_fast import ops
+from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.metrics import ScoreAccumulator
+
+FOLDER = Path("build")
+CELLS = np.array([4, 0.5, 0.5, 0.5, 0.5])
+NEAR = len(CELLS) - 1  # y and the classes beside it
+SIZES = ((10, 500), (10, 5000), (100, 1000), (100, 5000), (1000, 5000), (1000, 10_000))  # K, N
+BLOCKS, SPLITS = 100, 10
+
+
+@dataclass(frozen=True)
+class Truth:
+    inception_score: float
+    am_score: float
+
+
+@dataclass(frozen=True)
+class Study:
+    num_classes: int
+    n: int
+    repetitions: int
+    truth: Truth
+    coverage: float
+    """Of the interval of the Inception Score."""
+    am_coverage: float
+    split_coverage: float
+    """Of split_mean +- 1.96 split_std / sqrt(splits), as it is often printed."""
+    bias: float
+    """Of the mean Inception Score, relative to the truth, as the following."""
+    split_bias: float
+    corrected_bias: float
+    am_bias: float
+    """Nats, as the following."""
+    am_corrected_bias: float
+
+
+def frequencies(classes: int) -> np.ndarray:
+    weights = np.linspace(1, 3, classes)
+    return weights / weights.sum()
+
+
+def truth(classes: int) -> Truth:
+    total, others = CELLS.sum(), classes - NEAR
+    share = CELLS / total
+    of_class = frequencies(classes)
+    mean = sum(share[j] * np.roll(of_class, j) for j in range(NEAR))
+    near = sum(np.roll(of_class, j) for j in range(NEAR))
+    mean = mean + share[-1] * (1 - near) / others
+    # Entropy of a Dirichlet variable, and of the last cell's equal parts.
+    mean_entropy = digamma(total + 1) - (share * digamma(CELLS + 1)).sum() + share[-1] * math.log(others)
+    return Truth(
+        inception_score=math.exp(entr(mean).sum() - mean_entropy),
+        am_score=float(rel_entr(1 / classes, mean).sum() + mean_entropy),
+    )
+
+
+class Classifier:
+    """Logits of ``n`` samples at a time, in one buffer."""
+
+    def __init__(self, classes: int, n: int, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.cumulative = frequencies(classes).cumsum()
+        self.beside = torch.arange(NEAR)
+        self.logits = torch.empty(n, classes)
+
+    def draw(self) -> torch.Tensor:
+        n, classes = self.logits.shape
+        y = np.searchsorted(self.cumulative, self.random.random(n)).clip(max=classes - 1)
+        gammas = torch.from_numpy(self.random.standard_gamma(CELLS, (n, len(CELLS))))
+        cells = gammas.clamp_min(1e-300).log().float()
+        self.logits.copy_(cells[:, -1:] - math.log(classes - NEAR))
+        self.logits.scatter_(1, (torch.from_numpy(y)[:, None] + self.beside) % classes, cells[:, :-1])
+        return self.logits
+
+
+def study(classes: int, n: int, repetitions: int, console: Console) -> Study:
+    exact, classifier = truth(classes), Classifier(classes, n, seed=classes + n)
+    wanted = np.array([exact.inception_score, exact.am_score, exact.inception_score])
+    uniform = [1 / classes] * classes
+    values, hits = [], []
+    for _ in track(range(repetitions), f"K={classes} N={n}", console=console):
+        accumulator = ScoreAccumulator(classes, blocks=BLOCKS, splits=SPLITS)
+        accumulator.add_sums(ops.score_sums(classifier.draw(), blocks=BLOCKS), n)
+        scores = accumulator.compute(uniform)
+        reach = 1.96 * scores.split_std / math.sqrt(SPLITS)
+        of_splits = (scores.split_mean - reach, scores.split_mean + reach)
+        bounds = np.array([scores.inception_score_ci95, scores.am_score_ci95, of_splits])
+        hits.append((bounds[:, 0] <= wanted) & (wanted <= bounds[:, 1]))
+        of_is = (scores.inception_score, scores.split_mean, scores.inception_score_corrected)
+        values.append((*of_is, scores.am_score, scores.am_score_corrected))
+    coverage, am_coverage, split_coverage = np.mean(hits, axis=0).tolist()
+    means = np.mean(values, axis=0)
+    bias, split_bias, corrected_bias = (means[:3] / exact.inception_score - 1).tolist()
+    am_bias, am_corrected_bias = (means[3:] - exact.am_score).tolist()
+    return Study(
+        num_classes=classes,
+        n=n,
+        repetitions=repetitions,
+        truth=exact,
+        coverage=coverage,
+        am_coverage=am_coverage,
+        split_coverage=split_coverage,
+        bias=bias,
+        split_bias=split_bias,
+        corrected_bias=corrected_bias,
+        am_bias=am_bias,
+        am_corrected_bias=am_corrected_bias,
+    )
+
+
+def show(studies: list[Study]) -> None:
+    table = Table(title=f"{studies[0].repetitions} repetitions; coverage of 95% intervals, and mean less truth")
+    table.add_column("K")
+    table.add_column("N")
+    for column in ("true IS", "IS held", "AM held", "splits held"):
+        table.add_column(column, justify="right")
+    for column in ("IS", "splits", "corrected", "AM", "AM corrected"):
+        table.add_column(f"{column} bias", justify="right")
+    for one in studies:
+        held = [f"{100 * x:.1f}%" for x in (one.coverage, one.am_coverage, one.split_coverage)]
+        relative = [f"{100 * x:+.3f}%" for x in (one.bias, one.split_bias, one.corrected_bias)]
+        nats = [f"{x:+.5f}" for x in (one.am_bias, one.am_corrected_bias)]
+        true_score = f"{one.truth.inception_score:.3f}"
+        table.add_row(f"{one.num_classes:,}", f"{one.n:,}", true_score, *held, *relative, *nats)
+    Console(width=150).print(table)
+
+
+def draw(path: Path, studies: list[Study]) -> None:
+    figure = new_figure(panels=2)
+    held, bias = figure.axes
+    places = range(len(studies))
+    panels = (
+        (held, (("IS", "coverage"), ("AM Score", "am_coverage"), ("IS, splits: 1.96 std/√10", "split_coverage"))),
+        (bias, (("corrected", "corrected_bias"), ("whole set", "bias"), ("mean of 10 splits", "split_bias"))),
+    )
+    for axes, lines in panels:
+        for marker, (label, field) in zip("os^", lines, strict=True):
+            values = [100 * getattr(one, field) for one in studies]
+            axes.plot(places, values, marker, label=label, alpha=0.8)
+        names = [f"{one.num_classes}\n{one.n}" for one in studies]
+        axes.set(xticks=places, xticklabels=names, xlabel="classes K, samples N")
+        axes.legend()
+    held.axhspan(93, 97, color="gray", alpha=0.3, linewidth=0)
+    held.set(title="95% intervals that hold the truth [%]", ylim=(-3, 103))
+    bias.axhline(0, color="gray", linewidth=1)
+    bias.set(title="Inception Score: bias [% of the truth]")
+    save_figure(path, figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=1000)
+    repetitions = parser.parse_args().repetitions
+    console = Console(stderr=True)
+    studies = [study(classes, n, repetitions, console) for classes, n in SIZES]
+    report = {
+        "machine": machine("cpu", torch.get_num_threads()),
+        "cells": CELLS.tolist(),
+        "studies": [asdict(one) for one in studies],
+    }
+    write_json(FOLDER / "score_intervals.json", report)
+    draw(FOLDER / "score_intervals.png", studies)
+    show(studies)
+
+
+if __name__ == "__main__":
+    main()

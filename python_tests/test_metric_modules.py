@@ -1,0 +1,299 @@
+"""torchmetrics-style metrics against torchmetrics and plain float64 formulas, in one process and in two."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, distributed, multiprocessing, nn
+
+from amgan_fast.metrics import scores
+
+torchmetrics = pytest.importorskip("torchmetrics")
+modules = importlib.import_module("amgan_fast.metrics.modules")
+InceptionScore, AMScore = modules.InceptionScore, modules.AMScore
+
+K, N = 6, 200
+REFERENCE = [0.3, 0.1, 0.1, 0.2, 0.25, 0.05]
+
+
+def make_logits(generator: torch.Generator) -> Tensor:
+    return 2 * torch.randn(N, K, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def logits(generator: torch.Generator) -> Tensor:
+    return make_logits(generator)
+
+
+def am_score(logits: Tensor) -> float:
+    p, reference = logits.softmax(1), torch.tensor(REFERENCE, dtype=torch.float64)
+    kl = (reference * (reference / p.mean(0)).log()).sum()
+    return float(kl - (p * p.log()).sum(1).mean())
+
+
+def inception_scores(logits: Tensor, splits: int) -> Tensor:
+    """[splits]: mean KL(p, mean p) of the samples i with the same i mod splits, exp of it."""
+    parts = [logits[s::splits].softmax(1) for s in range(splits)]
+    return torch.stack([(p * (p / p.mean(0)).log()).sum(1).mean().exp() for p in parts])
+
+
+def assert_inception_score(metric, logits: Tensor, splits: int = 10) -> None:
+    mean, std = metric.compute()
+    want = inception_scores(logits, splits)
+    assert float(mean) == pytest.approx(float(want.mean()), rel=1e-12)
+    assert float(std) == pytest.approx(float(want.std(correction=1)), rel=1e-11)
+
+
+def make_metrics():
+    return [InceptionScore(), AMScore(REFERENCE)]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torchmetrics' memory
+@pytest.mark.parametrize("splits", [2, 10])
+def test_equals_torchmetrics_on_the_same_splits(logits, splits, monkeypatch):
+    # Its splits are chunks of shuffled samples: with this for a shuffle they are the round-robin splits.
+    monkeypatch.setattr(torch, "randperm", lambda count: torch.arange(count).view(-1, splits).T.flatten())
+    theirs = torchmetrics.image.inception.InceptionScore(feature=nn.Identity(), splits=splits)
+    theirs.set_dtype(torch.float64)
+    ours = InceptionScore(splits=splits)
+    for batch in logits.split(33):
+        theirs.update(batch)
+        ours.update(batch)
+    for value, wanted in zip(ours.compute(), theirs.compute(), strict=True):
+        assert (value.shape, value.dtype) == (wanted.shape, torch.float64)
+        assert float(value) == pytest.approx(float(wanted), rel=1e-11)
+    assert float(ours.compute()[0]) == pytest.approx(float(theirs.compute()[0]), rel=1e-12)
+
+
+def test_equals_the_formula(logits):
+    inception, am = make_metrics()
+    for batch in logits.split([1, 50, 149]):
+        inception.update(batch)
+        am.update(batch)
+    assert_inception_score(inception, logits)
+    assert am.compute().shape == ()
+    assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+
+
+def test_the_reference_may_be_scores(logits):
+    training = scores(logits.flip(0)[:90])
+    of_scores, of_vector = AMScore(training), AMScore(training.class_distribution)
+    assert of_scores(logits) == of_vector(logits)
+
+
+@pytest.mark.parametrize("size", [3, 7, 50])
+def test_forward_gives_the_batch_and_adds_it(logits, size):
+    inception, am = make_metrics()
+    for batch in logits.split(size):
+        assert float(am(batch)) == pytest.approx(am_score(batch), rel=1e-12)
+        mean, _ = inception(batch)  # of as many splits as there are samples, where there are fewer than 10
+        assert float(mean) == pytest.approx(float(inception_scores(batch, min(10, len(batch))).mean()), rel=1e-12)
+    assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+    assert_inception_score(inception, logits)
+
+
+def test_reset_forgets(logits):
+    inception, am = make_metrics()
+    for metric in (inception, am):
+        metric.update(logits.flip(1)[:123])
+        metric.compute()
+        metric.reset()
+        metric.update(logits)
+    assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+    assert_inception_score(inception, logits)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda metric: pickle.loads(pickle.dumps(metric))])
+def test_a_copy_goes_on(logits, copied):
+    inception, am = make_metrics()
+    for metric in (inception, am):
+        metric.update(logits[:77])
+    inception, am = copied(inception), copied(am)
+    for metric in (inception, am):
+        metric.update(logits[77:])
+    assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+    assert_inception_score(inception, logits)
+
+
+def test_merging_is_adding_samples(logits):
+    for whole, first, second, empty in zip(*(make_metrics() for _ in range(4)), strict=True):
+        whole.update(logits)
+        first.update(logits[:120])
+        second.update(logits[120:])
+        first.merge_state(second)
+        first.merge_state(empty)
+        torch.testing.assert_close(first.compute(), whole.compute(), rtol=1e-12, atol=0)
+
+
+def test_the_state_is_of_constant_size(logits):
+    metric = InceptionScore(splits=4, num_classes=K)
+    before = {name: x.shape for name, x in metric.metric_state.items()}
+    metric.update(logits)
+    assert {name: x.shape for name, x in metric.metric_state.items()} == before
+    assert sum(x.numel() for x in metric.metric_state.values()) == 4 * (3 * K + 2)
+
+
+def test_one_split_is_the_whole_set_and_has_no_deviation(logits, recwarn):
+    mean, std = InceptionScore(splits=1)(logits)
+    assert float(mean) == pytest.approx(float(inception_scores(logits, 1)), rel=1e-12)
+    assert std.isnan()
+    assert not recwarn
+
+
+def test_images_go_through_the_feature_in_evaluation_mode(generator):
+    feature = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, K)).double()
+    images = torch.randn(N, 3, 2, 2, generator=generator, dtype=torch.float64)
+    inception, am = InceptionScore(feature), AMScore(REFERENCE, feature)
+    model = nn.ModuleList([inception, am, nn.Dropout()]).train()
+    inception(images)
+    am.update(images)
+    assert model[2].training
+    logits = feature[2](images.flatten(1)).detach()
+    assert_inception_score(inception, logits)
+    assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+
+
+def test_normalize_makes_bytes_of_images(generator):
+    class Bytes(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            assert images.dtype == torch.uint8
+            return images.double() / 50
+
+    images = torch.rand(N, K, generator=generator)
+    metric = InceptionScore(Bytes(), normalize=True)
+    metric.update(images)
+    assert_inception_score(metric, (images * 255).floor().double() / 50)
+
+
+def test_dtype_of_the_model_leaves_the_sums_alone(logits):
+    inception, am = make_metrics()
+    nn.ModuleList([inception, am]).half()
+    for metric in (inception, am):
+        metric.update(logits)
+    assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+    assert_inception_score(inception, logits)
+
+
+def test_follows_the_device(device, logits):
+    inception, am = (metric.to(device) for metric in make_metrics())
+    for metric in (inception, am):
+        metric.update(logits.to(device))
+    assert am.compute().device.type == device.type
+    assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+    assert_inception_score(inception, logits)
+
+
+def test_in_a_collection(logits):
+    collection = torchmetrics.MetricCollection(make_metrics())
+    collection.update(logits)
+    values = collection.compute()
+    assert float(values["AMScore"]) == pytest.approx(am_score(logits), rel=1e-12)
+    assert_inception_score(collection["InceptionScore"], logits)
+
+
+def test_plots(logits):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    inception, am = make_metrics()
+    history = [inception(logits)[0], inception(logits.flip(1))[0]]
+    am.update(logits)
+    for drawn, axes in (inception.plot(), inception.plot(history), am.plot()):
+        assert isinstance(drawn, pyplot.Figure)
+        assert axes.figure is drawn
+        pyplot.close(drawn)
+    assert list(axes.lines[0].get_ydata()) == [pytest.approx(am_score(logits))]
+    assert inception.plot(ax=axes)[1] is axes
+
+
+@pytest.mark.cuda
+def test_a_bad_row_on_a_gpu_is_found_by_compute(logits):
+    logits[7] = torch.nan
+    for metric in make_metrics():
+        metric.cuda().update(logits.cuda())
+        with pytest.raises(ValueError, match="a row of the logits gives no distribution"):
+            metric.compute()
+
+
+def test_a_bad_row_is_refused_by_its_index(logits):
+    bad = logits[50:].clone()
+    bad[7, 2] = torch.nan
+    for metric in make_metrics():
+        metric.update(logits[:50])
+        before = metric.compute()
+        with pytest.raises(ValueError, match=r"logits row 7 \(sample 57\).*holds NaN"):
+            metric.update(bad)
+        torch.testing.assert_close(metric.compute(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda: InceptionScore("logits_unbiased"), TypeError, "feature is 'logits_unbiased', wanted a torch.nn.Mod"),
+        (lambda: InceptionScore(splits=0), ValueError, "splits is 0, wanted at least 1"),
+        (lambda: InceptionScore(num_classes=1), ValueError, "num_classes is 1, wanted at least 2"),
+        (lambda: AMScore([0.5, 0.6]), ValueError, "reference sums to 1.1"),
+        (lambda: AMScore(torch.ones(3, 3)), ValueError, r"reference is \[3, 3\], wanted 3 probabilities"),
+    ],
+)
+def test_bad_settings(make, error, said):
+    with pytest.raises(error, match=said):
+        make()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_bad_updates(logits):
+    inception, am = make_metrics()
+    for metric in (inception, am):
+        with pytest.raises(ValueError, match="no samples, wanted at least one update"):
+            metric.compute()
+    with pytest.raises(ValueError, match=r"logits are \[4, 3, 8, 8\], wanted \[N, K\] with K at least 2; images need"):
+        inception.update(torch.zeros(4, 3, 8, 8))
+    inception.update(logits)
+    for metric in (inception, am):
+        with pytest.raises(ValueError, match=r"logits are \[200, 5\], wanted \[N, 6\]"):
+            metric.update(logits[:, 1:])
+
+
+def test_without_torchmetrics_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    monkeypatch.delitem(sys.modules, "amgan_fast.metrics.modules")
+    with pytest.raises(ImportError, match="needs torchmetrics: pip install torchmetrics"):
+        importlib.import_module("amgan_fast.metrics.modules")
+
+
+def in_a_process(rank: int, folder: str) -> None:
+    """Half of the samples in each process, then all in process 0; what compute() gives goes to a file."""
+    torch.set_num_threads(1)
+    store = distributed.FileStore(f"{folder}/store", 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    logits = make_logits(torch.Generator().manual_seed(1))
+    results = []
+    for halves in (logits.chunk(2), (logits, logits[:0])):
+        for metric in (InceptionScore(num_classes=K), AMScore(REFERENCE)):
+            if len(halves[rank]):
+                metric.update(halves[rank])
+            results.append(metric.compute())
+    metric.update(logits.flip(1)[:100])  # goes on with its own samples
+    torch.save([*results, metric.count], f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(not distributed.is_available(), reason="PyTorch without torch.distributed")
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_two_processes_give_what_one_does(tmp_path: Path):
+    multiprocessing.spawn(in_a_process, (str(tmp_path),), nprocs=2)
+    logits = make_logits(torch.Generator().manual_seed(1))
+    want = inception_scores(logits, 10)
+    for rank, own in ((0, N + 100), (1, 100)):
+        *results, count = torch.load(tmp_path / f"{rank}.pt")
+        for inception, am in (results[:2], results[2:]):
+            assert float(inception[0]) == pytest.approx(float(want.mean()), rel=1e-12)
+            assert float(inception[1]) == pytest.approx(float(want.std(correction=1)), rel=1e-11)
+            assert float(am) == pytest.approx(am_score(logits), rel=1e-12)
+        assert int(count) == own

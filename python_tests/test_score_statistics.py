@@ -1,0 +1,173 @@
+"""Corrected scores, intervals and both 2017 scores against their formulas, written plainly in numpy and SciPy.
+
+Intervals are compared with a loop that leaves out the samples of one block after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import torch
+from scipy.special import entr, rel_entr
+from torch import Tensor
+
+from amgan_fast.metrics import ScoreAccumulator, Scores, scores
+
+K, N = 10, 503
+
+
+@pytest.fixture
+def logits(generator: torch.Generator) -> Tensor:
+    return 2 * torch.randn(N, K, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def reference(generator: torch.Generator) -> np.ndarray:
+    weights = torch.rand(K, generator=generator, dtype=torch.float64).numpy()
+    return weights / weights.sum()
+
+
+def log_p_of(logits: Tensor) -> np.ndarray:
+    return scipy.special.log_softmax(logits.double().numpy(), axis=1)
+
+
+def corrected_log_inception_score(log_p: np.ndarray) -> float:
+    p = np.exp(log_p)
+    mean = p.mean(0)
+    plain = entr(mean).sum() - entr(p).sum(1).mean()
+    return plain + (p.var(axis=0) / len(p) / (2 * mean)).sum()
+
+
+def am_score(log_p: np.ndarray, reference: np.ndarray) -> float:
+    p = np.exp(log_p)
+    return rel_entr(reference, p.mean(0)).sum() + entr(p).sum(1).mean()
+
+
+def corrected_am_score(log_p: np.ndarray, reference: np.ndarray) -> float:
+    p = np.exp(log_p)
+    return am_score(log_p, reference) - (reference * p.var(axis=0) / len(p) / (2 * p.mean(0) ** 2)).sum()
+
+
+def jackknife(statistic: Callable[[np.ndarray], float], log_p: np.ndarray, blocks: int) -> tuple[float, float]:
+    """Row i in block i mod blocks."""
+    of_row = np.arange(len(log_p)) % blocks
+    used = sorted(set(of_row))
+    without = np.array([statistic(log_p[of_row != block]) for block in used])
+    error = math.sqrt((len(used) - 1) / len(used) * ((without - without.mean()) ** 2).sum())
+    reach = scipy.stats.t.ppf(0.975, len(used) - 1) * error
+    middle = statistic(log_p)
+    return middle - reach, middle + reach
+
+
+@pytest.mark.parametrize(("rows", "blocks"), [(N, 100), (N, 10), (47, 100), (2, 100), (20, 20)])
+def test_corrected_scores_and_intervals(logits, reference, rows, blocks):
+    logits = logits[:rows]
+    log_p = log_p_of(logits)
+    got = scores(logits, reference, blocks=blocks)
+    low, high = jackknife(corrected_log_inception_score, log_p, blocks)
+    assert got.inception_score_corrected == pytest.approx(math.exp(corrected_log_inception_score(log_p)), rel=1e-12)
+    assert got.inception_score_ci95 == pytest.approx((math.exp(low), math.exp(high)), rel=1e-10)
+    assert got.am_score_corrected == pytest.approx(corrected_am_score(log_p, reference), rel=1e-12)
+    want = jackknife(lambda kept: corrected_am_score(kept, reference), log_p, blocks)
+    assert got.am_score_ci95 == pytest.approx(want, rel=1e-10)
+    assert got.blocks == min(rows, blocks)
+
+
+@pytest.mark.parametrize("certain", [40.0, 200.0, 1e4])
+def test_a_class_that_one_block_alone_hits(certain, reference, generator):
+    """What is left of it in the others must not drown in the rounding of a difference."""
+    logits = torch.zeros(200, K, dtype=torch.float64)
+    logits[torch.arange(200), torch.arange(200) % (K - 1)] = 5
+    logits[:, K - 1] = -35 + 4 * torch.randn(200, generator=generator, dtype=torch.float64)
+    logits[7, K - 1] = certain
+    got = scores(logits, reference)
+    want = jackknife(lambda log_p: corrected_am_score(log_p, reference), log_p_of(logits), 100)
+    assert got.am_score_ci95 == pytest.approx(want, rel=1e-10)
+    low, high = jackknife(corrected_log_inception_score, log_p_of(logits), 100)
+    assert got.inception_score_ci95 == pytest.approx((math.exp(low), math.exp(high)), rel=1e-10)
+
+
+def test_certain_rows_that_miss_a_class_when_a_block_is_left_out():
+    labels = torch.arange(200) % 9
+    labels[7] = 9
+    p = torch.nn.functional.one_hot(labels, K).double()
+    got = scores(p, from_logits=False)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        counts = np.array([np.bincount(labels[np.arange(200) % 100 != b], minlength=K) for b in range(100)])
+    mean = counts / counts.sum(1, keepdims=True)
+    without = entr(mean).sum(1) + ((mean > 0) * (1 - mean)).sum(1) / counts.sum(1) / 2
+    reach = scipy.stats.t.ppf(0.975, 99) * math.sqrt(99 * without.var())
+    middle = math.log(got.inception_score_corrected)
+    assert got.inception_score_ci95 == pytest.approx((math.exp(middle - reach), math.exp(middle + reach)), rel=1e-10)
+
+
+def test_intervals_that_do_not_exist(logits, reference):
+    got = scores(logits, reference, blocks=1, splits=1)
+    assert (got.inception_score_ci95, got.am_score_ci95, got.blocks) == (None, None, 1)
+    assert scores(logits[:1], reference).inception_score_ci95 is None
+    labels = torch.arange(40) % (K - 1)
+    never = scores(torch.nn.functional.one_hot(labels, K).double(), reference, from_logits=False)
+    assert (never.am_score, never.am_score_corrected, never.am_score_ci95) == (math.inf, math.inf, None)
+    assert never.inception_score_ci95 is not None
+    assert "no interval" in str(never)
+    labels[3] = K - 1  # without its block the AM Score is infinite
+    once = scores(torch.nn.functional.one_hot(labels, K).double(), reference, from_logits=False)
+    assert math.isfinite(once.am_score)
+    assert once.am_score_ci95 is None
+
+
+def test_mode_score_from_explicit_divergences(logits, reference):
+    p = np.exp(log_p_of(logits))
+    want = math.exp(rel_entr(p, reference).sum(1).mean() - rel_entr(p.mean(0), reference).sum())
+    got = scores(logits, reference)
+    assert got.mode_score == pytest.approx(want, rel=1e-12)
+    assert got.mode_score == pytest.approx(got.inception_score, rel=1e-12)
+
+
+def test_am_score_of_2017_from_log_softmax(logits, reference):
+    log_p = log_p_of(logits)
+    of_samples = -(reference * log_p).sum(1).mean()
+    of_mean = -(reference * np.log(np.exp(log_p).mean(0))).sum()
+    assert scores(logits, reference).am_score_2017 == pytest.approx(of_samples - of_mean, rel=1e-12)
+
+
+def test_a_class_that_the_reference_lacks_makes_the_mode_score_undefined(logits):
+    got = scores(logits, [0.0] + [1 / (K - 1)] * (K - 1))
+    assert math.isnan(got.mode_score)
+    assert math.isfinite(got.am_score)
+    assert math.isfinite(got.am_score_2017)
+
+
+def test_a_class_whose_mean_underflows():
+    logits = torch.zeros(1000, 2, dtype=torch.float64)
+    logits[:, 1] = -1e4
+    logits[0, 1] = -744  # p = 4.9e-324, the least there is
+    got = scores(logits, [0.5, 0.5])
+    assert got.kl_reference == pytest.approx(math.log(0.5) + 0.5 * (744 + math.log(1000)), rel=1e-3)
+
+
+def test_corrections_remove_the_bias_of_certain_rows(generator):
+    """The expectation over many draws, beside the plain one: class frequencies of 200 labels, K = 10."""
+
+    def mean_over_draws(field: Callable[[Scores], float]) -> float:
+        return float(np.mean([field(one) for one in draws]))
+
+    draws = []
+    for _ in range(400):
+        labels = torch.randint(K, (200,), generator=generator)
+        rows = torch.nn.functional.one_hot(labels, K).double()
+        accumulator = ScoreAccumulator(K, blocks=2, splits=1)
+        accumulator.update(rows, from_logits=False)
+        draws.append(accumulator.compute([1 / K] * K))
+    plain = mean_over_draws(lambda one: math.log(one.inception_score))
+    corrected = mean_over_draws(lambda one: math.log(one.inception_score_corrected))
+    assert plain - math.log(K) == pytest.approx(-(K - 1) / 400, rel=0.15)
+    assert abs(corrected - math.log(K)) < 0.1 * (K - 1) / 400
+    plain, corrected = (mean_over_draws(lambda one, f=f: getattr(one, f)) for f in ("am_score", "am_score_corrected"))
+    assert plain == pytest.approx((K - 1) / 400, rel=0.15)
+    assert abs(corrected) < 0.15 * (K - 1) / 400
