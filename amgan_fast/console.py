@@ -1,4 +1,4 @@
-"""How the command line shows a run: a progress bar, then a table."""
+"""How the command line shows what it does: a progress bar, then a table."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from amgan_fast.evaluate import Evaluation
+from amgan_fast.evaluate import Evaluation, facts, score_rows
 from amgan_fast.train import Observer
 
 
@@ -27,6 +27,7 @@ class ProgressBar(Observer):
         )
         self._classifier = self._progress.add_task("classifier", visible=False, state="")
         self._task = self._progress.add_task("step", visible=False, state="")
+        self._evaluations: dict[str, TaskID] = {}
         self._am_score = "-"
 
     def __enter__(self) -> ProgressBar:
@@ -48,6 +49,11 @@ class ProgressBar(Observer):
         self._progress.update(self._classifier, visible=False)
         self._progress.reset(self._task, total=steps, visible=True)
 
+    def evaluated(self, what: str, done: int, total: int) -> None:
+        if what not in self._evaluations:
+            self._evaluations[what] = self._progress.add_task("scoring", total=total, state=what)
+        self._progress.update(self._evaluations[what], completed=done)
+
     def logged(self, row: dict[str, Any]) -> None:
         if "am_score" in row:
             self._am_score = f"{row['am_score']:.3f}"
@@ -58,22 +64,54 @@ class ProgressBar(Observer):
         self._progress.update(self._task, completed=row["step"], state=state)
 
 
-def evaluation_table(evaluation: Evaluation, dataset: str) -> Table:
-    """Scores of the generator and of held-out real images, side by side."""
-    table = Table(caption=f"classifier: {evaluation.classifier_accuracy:.2%} on held-out {dataset}; scores in nats")
+class SampleProgress:
+    """Shows how many samples are done, how many a second, and the time left; a context manager and a callable.
+
+    Args:
+        console: where to, the standard error: the standard output is for results.
+        shown: False: nothing; of several processes one shows.
+    """
+
+    def __init__(self, console: Console, shown: bool = True) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not shown,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> SampleProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._tasks:
+            self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self._progress.start()  # not before there is something to show: an error is one line then
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total, rate="")
+        task = self._tasks[what]
+        self._progress.update(task, completed=done, total=total)
+        elapsed = self._progress.tasks[task].elapsed
+        self._progress.update(task, rate=f"{done / elapsed:,.0f}/s" if done and elapsed else "")
+
+
+def print_evaluation(console: Console, evaluation: Evaluation) -> None:
+    """Scores of the generated and the held-out samples side by side, and what they rest on."""
+    table = Table()
     table.add_column("")
-    table.add_column("generator", justify="right")
-    table.add_column("held-out real", justify="right")
-    columns = (evaluation.generator, evaluation.held_out)
-    for label, name in _ROWS:
-        table.add_row(label, *(f"{getattr(scores, name):.4f}" for scores in columns))
-    table.add_row("images", *(f"{scores.n:,}" for scores in columns))
-    return table
-
-
-_ROWS = (
-    ("AM Score (lower is better)", "am_score"),
-    ("  KL(reference, mean)", "kl_reference"),
-    ("  mean entropy", "mean_entropy"),
-    ("Inception Score (higher is better)", "inception_score"),
-)
+    table.add_column("generated", justify="right")
+    if evaluation.held_out is not None:
+        table.add_column("held-out real", justify="right")
+    for name, cells in score_rows(evaluation):
+        table.add_row(name, *cells)
+    console.print(table)
+    for name, text in facts(evaluation):
+        console.print(f"{name + ':' if name else '':12} {text}", markup=False, highlight=False, soft_wrap=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from amgan_fast.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +29,7 @@ def new_figure(panels: int = 1) -> Figure:
 
 def save_figure(path: Path, figure: Figure) -> None:
     """The suffix of ``path`` names the format."""
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         figure.savefig(file, dpi=90)
 
 
@@ -44,16 +43,5 @@ def save_sheet(path: Path, rows: Tensor) -> None:
 
     enlarge = max(1, round(_CELL_PIXELS / rows.size(-1)))
     images = interpolate(rows.flatten(0, 1).cpu() / 255, scale_factor=enlarge, mode="nearest")
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         save_image(make_grid(images, nrow=rows.size(1), padding=2, pad_value=0.5), file)
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its name at the end."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -84,9 +84,9 @@ def test_a_generator_of_one_image_has_inception_score_1():
 
 def test_scoring_a_run_again_gives_its_summary(finished):
     again = evaluate_run(finished.folder.path, samples=600, device="cpu")
-    assert_same_scores(again.generator, finished.evaluation.generator)
-    assert_same_scores(again.held_out, finished.evaluation.held_out)
-    assert again.classifier_sha256 == finished.evaluation.classifier_sha256
+    assert_same_scores(again.generated.scores, finished.evaluation.generated.scores)
+    assert_same_scores(again.held_out.scores, finished.evaluation.held_out.scores)
+    assert again.classifier.sha256 == finished.evaluation.classifier.sha256
 
 
 def test_evaluate_command(finished):
@@ -94,10 +94,10 @@ def test_evaluate_command(finished):
     as_json = CliRunner().invoke(app, ("evaluate", "--run", path, "--samples", "300", "--device", "cpu", "--json"))
     assert as_json.exit_code == 0, as_json.output
     scores = json.loads(as_json.stdout)
-    assert scores["generator"]["n"] == 300
+    assert scores["generated"]["scores"]["n"] == 300
     table = CliRunner().invoke(app, ("evaluate", "--run", path, "--samples", "300", "--device", "cpu"))
     assert table.exit_code == 0
-    for value in (scores["generator"]["am_score"], scores["held_out"]["inception_score"]):
+    for value in (scores["generated"]["scores"]["am_score"], scores["held_out"]["scores"]["inception_score"]):
         assert f"{value:.4f}" in table.stdout
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import pickle
 import sys
 from datetime import timedelta
@@ -52,7 +53,7 @@ def assert_inception_score(metric, logits: Tensor, splits: int = 10) -> None:
 
 
 def make_metrics():
-    return [InceptionScore(), AMScore(REFERENCE)]
+    return [InceptionScore(None), AMScore(REFERENCE)]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torchmetrics' memory
@@ -62,7 +63,7 @@ def test_equals_torchmetrics_on_the_same_splits(logits, splits, monkeypatch):
     monkeypatch.setattr(torch, "randperm", lambda count: torch.arange(count).view(-1, splits).T.flatten())
     theirs = torchmetrics.image.inception.InceptionScore(feature=nn.Identity(), splits=splits)
     theirs.set_dtype(torch.float64)
-    ours = InceptionScore(splits=splits)
+    ours = InceptionScore(None, splits=splits)
     for batch in logits.split(33):
         theirs.update(batch)
         ours.update(batch)
@@ -133,7 +134,7 @@ def test_merging_is_adding_samples(logits):
 
 
 def test_the_state_is_of_constant_size(logits):
-    metric = InceptionScore(splits=4, num_classes=K)
+    metric = InceptionScore(None, splits=4, num_classes=K)
     before = {name: x.shape for name, x in metric.metric_state.items()}
     metric.update(logits)
     assert {name: x.shape for name, x in metric.metric_state.items()} == before
@@ -141,7 +142,7 @@ def test_the_state_is_of_constant_size(logits):
 
 
 def test_one_split_is_the_whole_set_and_has_no_deviation(logits, recwarn):
-    mean, std = InceptionScore(splits=1)(logits)
+    mean, std = InceptionScore(None, splits=1)(logits)
     assert float(mean) == pytest.approx(float(inception_scores(logits, 1)), rel=1e-12)
     assert std.isnan()
     assert not recwarn
@@ -158,6 +159,20 @@ def test_images_go_through_the_feature_in_evaluation_mode(generator):
     logits = feature[2](images.flatten(1)).detach()
     assert_inception_score(inception, logits)
     assert float(am.compute()) == pytest.approx(am_score(logits), rel=1e-12)
+
+
+def test_by_default_the_network_is_that_of_torchmetrics(logits, monkeypatch):
+    asked = []
+
+    class Theirs:
+        def __init__(self, feature):
+            asked.append(feature)
+            self.inception = nn.Identity()
+
+    monkeypatch.setattr("amgan_fast.metrics.modules.TorchmetricsInceptionScore", Theirs)
+    metric = InceptionScore()
+    assert asked == [inspect.signature(torchmetrics.image.inception.InceptionScore).parameters["feature"].default]
+    torch.testing.assert_close(metric(logits), InceptionScore(None)(logits))
 
 
 def test_normalize_makes_bytes_of_images(generator):
@@ -234,9 +249,10 @@ def test_a_bad_row_is_refused_by_its_index(logits):
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
-        (lambda: InceptionScore("logits_unbiased"), TypeError, "feature is 'logits_unbiased', wanted a torch.nn.Mod"),
-        (lambda: InceptionScore(splits=0), ValueError, "splits is 0, wanted at least 1"),
-        (lambda: InceptionScore(num_classes=1), ValueError, "num_classes is 1, wanted at least 2"),
+        (lambda: InceptionScore(torch.sin), TypeError, "feature is <built-in method sin .* wanted a torch.nn.Module"),
+        (lambda: InceptionScore("logits"), ValueError, "feature"),
+        (lambda: InceptionScore(None, splits=0), ValueError, "splits is 0, wanted at least 1"),
+        (lambda: InceptionScore(None, num_classes=1), ValueError, "num_classes is 1, wanted at least 2"),
         (lambda: AMScore([0.5, 0.6]), ValueError, "reference sums to 1.1"),
         (lambda: AMScore(torch.ones(3, 3)), ValueError, r"reference is \[3, 3\], wanted 3 probabilities"),
     ],
@@ -275,7 +291,7 @@ def in_a_process(rank: int, folder: str) -> None:
     logits = make_logits(torch.Generator().manual_seed(1))
     results = []
     for halves in (logits.chunk(2), (logits, logits[:0])):
-        for metric in (InceptionScore(num_classes=K), AMScore(REFERENCE)):
+        for metric in (InceptionScore(None, num_classes=K), AMScore(REFERENCE)):
             if len(halves[rank]):
                 metric.update(halves[rank])
             results.append(metric.compute())

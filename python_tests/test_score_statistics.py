@@ -36,11 +36,25 @@ def log_p_of(logits: Tensor) -> np.ndarray:
     return scipy.special.log_softmax(logits.double().numpy(), axis=1)
 
 
+def moments(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every class: the mean, the second central moment, and the third that a Beta distribution with these has."""
+    mean, variance = p.mean(0), p.var(axis=0)
+    third = np.zeros_like(mean)
+    for k in np.flatnonzero((variance > 0) & (mean < 1)):
+        size = mean[k] * (1 - mean[k]) / variance[k] - 1
+        if size < 1e-9:  # one-hot: Bernoulli
+            third[k] = scipy.stats.bernoulli.stats(mean[k], moments="s") * variance[k] ** 1.5
+        else:
+            beta = scipy.stats.beta(mean[k] * size, (1 - mean[k]) * size)
+            third[k] = beta.stats(moments="s") * variance[k] ** 1.5
+    return mean, variance, third
+
+
 def corrected_log_inception_score(log_p: np.ndarray) -> float:
-    p = np.exp(log_p)
-    mean = p.mean(0)
+    p, n = np.exp(log_p), len(log_p)
+    mean, variance, third = moments(p)
     plain = entr(mean).sum() - entr(p).sum(1).mean()
-    return plain + (p.var(axis=0) / len(p) / (2 * mean)).sum()
+    return plain + (variance / (2 * n * mean) + (third / 3 - variance**2 / (4 * mean)) / (n * mean) ** 2).sum()
 
 
 def am_score(log_p: np.ndarray, reference: np.ndarray) -> float:
@@ -49,8 +63,10 @@ def am_score(log_p: np.ndarray, reference: np.ndarray) -> float:
 
 
 def corrected_am_score(log_p: np.ndarray, reference: np.ndarray) -> float:
-    p = np.exp(log_p)
-    return am_score(log_p, reference) - (reference * p.var(axis=0) / len(p) / (2 * p.mean(0) ** 2)).sum()
+    p, n = np.exp(log_p), len(log_p)
+    mean, variance, third = moments(p)
+    second_order = (2 * third / 3 - 3 * variance**2 / (4 * mean)) / (n**2 * mean**3)
+    return am_score(log_p, reference) - (reference * (variance / (2 * n * mean**2) + second_order)).sum()
 
 
 def jackknife(statistic: Callable[[np.ndarray], float], log_p: np.ndarray, blocks: int) -> tuple[float, float]:
@@ -100,7 +116,11 @@ def test_certain_rows_that_miss_a_class_when_a_block_is_left_out():
     with np.errstate(divide="ignore", invalid="ignore"):
         counts = np.array([np.bincount(labels[np.arange(200) % 100 != b], minlength=K) for b in range(100)])
     mean = counts / counts.sum(1, keepdims=True)
-    without = entr(mean).sum(1) + ((mean > 0) * (1 - mean)).sum(1) / counts.sum(1) / 2
+    n, hit = counts.sum(1, keepdims=True), mean > 0
+    first_order = (hit * (1 - mean) / (2 * n)).sum(1)
+    third_less_fourth = mean * (1 - mean) * (1 - 2 * mean) / 3 - mean * (1 - mean) ** 2 / 4
+    second_order = np.divide(third_less_fourth, (n * mean) ** 2, where=hit, out=np.zeros_like(mean)).sum(1)
+    without = entr(mean).sum(1) + first_order + second_order
     reach = scipy.stats.t.ppf(0.975, 99) * math.sqrt(99 * without.var())
     middle = math.log(got.inception_score_corrected)
     assert got.inception_score_ci95 == pytest.approx((math.exp(middle - reach), math.exp(middle + reach)), rel=1e-10)

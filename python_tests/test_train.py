@@ -17,7 +17,7 @@ from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
-from amgan_fast.nn import NETWORKS, Classifier, LatentSource, build_discriminator, build_generator
+from amgan_fast.nn import NETWORKS, LatentSource, build_discriminator, build_generator
 from amgan_fast.objectives import AMGAN, MODELS
 from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, resolve_device, save_checkpoint
 from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
@@ -59,7 +59,6 @@ def test_networks_fit_together(network, image_shape):
     assert images.shape == (4, *image_shape)
     assert images.abs().max() <= 1
     assert build_discriminator(network, 11, image_shape)(images).shape == (4, 11)
-    assert Classifier(image_shape, 10)(images).shape == (4, 10)
 
 
 def test_latent_of_dynamic_labels_is_noise_only():
@@ -174,7 +173,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     save_checkpoint(path, {"step": 1})
 
     def full_disk(state, file):
-        file.write(b"half of it")
+        file.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
@@ -270,7 +269,7 @@ class Listener(Observer):
 def test_training_a_classifier_tells_how_far_it_is():
     listener = Listener()
     train_classifier(digits(), steps=40, observer=listener)
-    assert listener.steps == [(20, 40), (40, 40)]
+    assert listener.steps == [(step, 40) for step in range(1, 41)]
 
 
 def test_the_cached_classifier_is_reused(cache):
@@ -299,13 +298,20 @@ def test_a_classifier_that_tests_otherwise_is_refused(cache):
     save_checkpoint(cache, state | {"fingerprint": "other"})
     with pytest.raises(InputError, match="trained on other data"):
         load_classifier(cache, digits())
-    save_checkpoint(cache, {"network": {}})
+    save_checkpoint(cache, {"architecture": {}})
     with pytest.raises(InputError, match="holds no classifier that fits"):
         load_classifier(cache, digits())
 
 
-def test_a_cache_that_cannot_be_used_is_trained_anew(cache, monkeypatch):
-    cache.write_bytes(b"damaged")
+def of_an_earlier_version(file):
+    state = load_checkpoint(file)
+    del state["architecture"]
+    save_checkpoint(file, state)
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b"damaged"), of_an_earlier_version])
+def test_a_cache_that_cannot_be_used_is_trained_anew(cache, monkeypatch, spoil):
+    spoil(cache)
     monkeypatch.setattr("amgan_fast.train.classifier.train_classifier", lambda dataset, observer: digits_classifier())
     listener = Listener()
     assert cached_classifier(digits(), listener) is digits_classifier()
@@ -338,9 +344,9 @@ def test_every_model_leaves_a_whole_run_folder(tmp_path, cache, model, labels):
     assert [row["step"] for row in rows if "am_score" in row] == [4, 6]
     assert all(row["images_per_second"] > 0 for row in rows)
     summary = json.loads(result.folder.summary.read_text())
-    assert summary["generator"]["n"] == 600
-    assert summary["held_out"]["n"] == 360
-    for scores in (summary["generator"], summary["held_out"]):
+    assert summary["generated"]["scores"]["n"] == 600
+    assert summary["held_out"]["scores"]["n"] == 360
+    for scores in (summary["generated"]["scores"], summary["held_out"]["scores"]):
         assert scores["am_score"] == pytest.approx(scores["kl_reference"] + scores["mean_entropy"])
 
 

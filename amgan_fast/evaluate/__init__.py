@@ -1,24 +1,55 @@
 """From a generator or images through a classifier to scores."""
 
-from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier
+from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier, read_classifier
+from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
+from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, EvaluationInterrupted, evaluate
+from amgan_fast.evaluate.gallery import Gallery
+from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
+from amgan_fast.evaluate.measurements import Measurements, Settings
+from amgan_fast.evaluate.passes import Progress
+from amgan_fast.evaluate.report import check_report, save_report
+from amgan_fast.evaluate.request import Request, evaluate_request
 from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
-from amgan_fast.evaluate.run import Evaluation, evaluate_run
+from amgan_fast.evaluate.run import evaluate_generator, evaluate_run
 from amgan_fast.evaluate.scoring import generate, score_generator, score_images
+from amgan_fast.evaluate.share import Share, join_processes, local_device
+from amgan_fast.evaluate.table import facts, score_rows
 
 __all__ = [
     "Evaluation",
+    "EvaluationError",
+    "EvaluationInterrupted",
+    "Gallery",
+    "ImageClassifier",
+    "Inputs",
     "Interpolation",
+    "Measurements",
+    "Progress",
+    "Request",
     "ResolutionAccuracy",
     "ScoringClassifier",
+    "Settings",
+    "Share",
+    "check_report",
+    "evaluate",
+    "evaluate_generator",
+    "evaluate_request",
     "evaluate_run",
+    "facts",
     "generate",
     "interpolate_latents",
+    "join_processes",
     "load_classifier",
+    "local_device",
     "measure_classifier",
     "measure_resolutions",
+    "open_classifier",
+    "read_classifier",
     "save_interpolation",
+    "save_report",
     "save_resolutions",
     "score_generator",
     "score_images",
+    "score_rows",
 ]

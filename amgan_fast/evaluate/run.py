@@ -1,4 +1,4 @@
-"""Scores of a finished run."""
+"""Evaluation of a training run."""
 
 from __future__ import annotations
 
@@ -8,33 +8,45 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from amgan_fast.data import Dataset, load_dataset, to_float
+from amgan_fast.data import Dataset, load_dataset
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
-from amgan_fast.evaluate.scoring import score_generator, score_images
-from amgan_fast.metrics import Scores
+from amgan_fast.evaluate.evaluation import Evaluation, evaluate
+from amgan_fast.evaluate.measurements import Settings
+from amgan_fast.evaluate.passes import Progress
+from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.nn import LatentSource, build_generator
 from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, load_checkpoint, resolve_device
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A generator's scores and, by the same classifier, those of real images it was not trained on."""
+@dataclass(frozen=True, eq=False)
+class OpenRun:
+    """A finished run: its averaged generator, and what it is judged by."""
 
-    generator: Scores
-    held_out: Scores
-    classifier_accuracy: float
-    classifier_sha256: str
+    config: Config
+    generator: nn.Module
+    latent: LatentSource
+    classifier: ScoringClassifier
+    dataset: Dataset
 
-    def to_dict(self) -> dict:
-        return {
-            "generator": self.generator.to_dict(),
-            "held_out": self.held_out.to_dict(),
-            "classifier": {"test_accuracy": self.classifier_accuracy, "sha256": self.classifier_sha256},
-        }
+    def source(self, samples: int) -> GeneratorSource:
+        """Samples that are always the same for the run's seed."""
+        return _generated(self.generator, self.latent, self.dataset, samples, self.config.seed)
 
 
-def evaluate(
+def open_run(path: Path, device: torch.device) -> OpenRun:
+    """
+    Raises:
+        InputError: ``path`` is no run, one of its files is damaged, or the dataset's files are not here.
+    """
+    run = RunFolder.open(path)
+    config = Config.load(run.config)
+    dataset = load_dataset(config.dataset, config.data_dir).to(device)
+    generator, latent = load_generator(run, config, device)
+    return OpenRun(config, generator, latent, load_classifier(run.classifier, dataset), dataset)
+
+
+def evaluate_generator(
     generator: nn.Module,
     latent: LatentSource,
     classifier: ScoringClassifier,
@@ -42,15 +54,15 @@ def evaluate(
     *,
     samples: int,
     seed: int,
+    progress: Progress | None = None,
 ) -> Evaluation:
-    """Score ``samples`` samples, always the same for a seed, and the held-out images, on the dataset's device."""
-    random = torch.Generator(dataset.test_images.device).manual_seed(derive_seed(seed, "evaluation"))
-    held_out = (to_float(images) for images in dataset.test_images.split(1000))
-    return Evaluation(
-        score_generator(generator, latent, classifier.network, classifier.reference, samples=samples, random=random),
-        score_images(held_out, classifier.network, classifier.reference),
-        classifier.test_accuracy,
-        classifier.sha256(),
+    """Score ``samples`` samples, always the same for a seed, beside the held-out images, on the dataset's device."""
+    return evaluate(
+        _generated(generator, latent, dataset, samples, seed),
+        classifier.for_images(),
+        held_out=held_out_images(dataset),
+        settings=_fitting(samples, dataset),
+        progress=progress,
     )
 
 
@@ -58,18 +70,26 @@ def evaluate_run(path: Path, *, samples: int = 50_000, device: str = "auto") -> 
     """Score the averaged generator of a run again, with the run's own classifier and seed.
 
     Raises:
-        InputError: ``path`` is no run, one of its files is damaged, or the dataset's files are not here.
+        InputError: as :func:`open_run`, or ``samples`` below 1.
     """
     if samples < 1:
         raise InputError(f"samples is {samples}, wanted at least 1")
-    run = RunFolder.open(path)
-    config = Config.load(run.config)
-    torch_device = resolve_device(device)
-    dataset = load_dataset(config.dataset, config.data_dir).to(torch_device)
-    generator, latent = load_generator(run, config, torch_device)
-    classifier = load_classifier(run.classifier, dataset)
-    with cpu_threads(config.threads):
-        return evaluate(generator, latent, classifier, dataset, samples=samples, seed=config.seed)
+    run = open_run(path, resolve_device(device))
+    with cpu_threads(run.config.threads):
+        return evaluate_generator(
+            run.generator, run.latent, run.classifier, run.dataset, samples=samples, seed=run.config.seed
+        )
+
+
+def held_out_images(dataset: Dataset) -> TensorSource:
+    """The images that no one trained on."""
+    count = len(dataset.test_images)
+    return TensorSource(dataset.test_images, dataset.test_labels, f"{count:,} held-out images of {dataset.name}")
+
+
+def training_images(dataset: Dataset) -> TensorSource:
+    count = len(dataset.train_images)
+    return TensorSource(dataset.train_images, dataset.train_labels, f"{count:,} training images of {dataset.name}")
 
 
 def load_generator(run: RunFolder, config: Config, device: torch.device) -> tuple[nn.Module, LatentSource]:
@@ -82,3 +102,16 @@ def load_generator(run: RunFolder, config: Config, device: torch.device) -> tupl
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"{run.checkpoint} does not fit {run.config.name} ({error})") from None
     return generator.to(device).eval().requires_grad_(False), latent
+
+
+def _generated(
+    generator: nn.Module, latent: LatentSource, dataset: Dataset, samples: int, seed: int
+) -> GeneratorSource:
+    device = dataset.test_images.device
+    name = f"a generator of {dataset.name}"
+    return GeneratorSource(generator, latent, samples, seed=derive_seed(seed, "evaluation"), device=device, name=name)
+
+
+def _fitting(samples: int, dataset: Dataset) -> Settings:
+    """A few samples of a test or a first try are scored too, in fewer splits."""
+    return Settings(splits=min(10, samples, len(dataset.test_images)))

@@ -10,17 +10,23 @@ from torch import Tensor, nn
 from amgan_fast.metrics import ScoreAccumulator, Scores
 from amgan_fast.nn import Classifier, LatentSource
 
-_BATCH_SIZE = 500
+DRAWN_AT_ONCE = 500
+"""Samples of a batch that :func:`generate` makes: with another number a seed would give others."""
 
 
 @torch.no_grad()
 def generate(
-    generator: nn.Module, latent: LatentSource, count: int, random: torch.Generator
+    generator: nn.Module, latent: LatentSource, count: int, random: torch.Generator, *, start: int = 0
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Batches of ``count`` samples in all: (images [N, C, H, W], the labels they were asked for or None)."""
-    for start in range(0, count, _BATCH_SIZE):
-        inputs, labels = latent.draw(min(_BATCH_SIZE, count - start), random)
-        yield generator(inputs), labels
+    """Batches of ``count`` samples in all: (images [N, C, H, W], the labels they were asked for or None).
+
+    ``start``, a multiple of :data:`DRAWN_AT_ONCE`: samples before it are drawn, so that those from it on stay the
+    same, and not generated.
+    """
+    for first in range(0, count, DRAWN_AT_ONCE):
+        inputs, labels = latent.draw(min(DRAWN_AT_ONCE, count - first), random)
+        if first >= start:
+            yield generator(inputs), labels
 
 
 @torch.no_grad()

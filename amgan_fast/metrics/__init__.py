@@ -1,11 +1,11 @@
 """Scores of generative models from the class distribution of a classifier on their samples."""
 
 from amgan_fast.metrics.accumulator import ScoreAccumulator, scores
-from amgan_fast.metrics.balance import LabelBalance, label_balance, save_label_balance
+from amgan_fast.metrics.balance import LabelBalance, LabelCounts, label_balance, save_label_balance
 from amgan_fast.metrics.class_ms_ssim import ClassMsSsim, class_ms_ssim, save_class_ms_ssim
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.compat import MeanAndStd, inception_score
-from amgan_fast.metrics.entropies import EntropyHistogram, entropy_histogram, save_entropy_histogram
+from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.metrics.ms_ssim import ms_ssim
 from amgan_fast.metrics.neighbours import (
@@ -20,8 +20,10 @@ __all__ = [
     "ClassMsSsim",
     "ClassSums",
     "Curve",
+    "EntropyCounts",
     "EntropyHistogram",
     "LabelBalance",
+    "LabelCounts",
     "MeanAndStd",
     "ModeDrop",
     "NearestNeighbours",

@@ -13,7 +13,8 @@ from torch import Tensor, distributed
 
 from amgan_fast import ops
 from amgan_fast.metrics import statistics
-from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.reduction import sum_over_processes
+from amgan_fast.metrics.result import Scores, ScoreWarning
 from amgan_fast.metrics.rows import bad_rows, describe_bad_row
 
 _SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "skip_non_finite")
@@ -137,12 +138,8 @@ class ScoreAccumulator:
         self._require_mergeable()
         self._require_good_rows()
         counts = self._sums.count.new_tensor([self.samples, self.non_finite_rows])
-        everything = torch.cat([*(x.flatten() for x in self._sums), counts])
-        distributed.all_reduce(everything, group=group)
-        *parts, (samples, non_finite) = everything.split([*(x.numel() for x in self._sums), 2])
-        for total, part in zip(self._sums, parts, strict=True):
-            total.copy_(part.view_as(total))
-        self.samples, self.non_finite_rows = int(samples), int(non_finite)
+        sum_over_processes([*self._sums, counts], group)
+        self.samples, self.non_finite_rows = map(int, counts.tolist())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as numbers and tensors: torch.load(weights_only=True) takes it."""
@@ -213,7 +210,11 @@ class ScoreAccumulator:
         log_score = float(statistics.log_inception_score(whole))
         interval = statistics.interval(statistics.corrected_log_inception_score, blocks)
         corrected = float(statistics.corrected_log_inception_score(whole))
-        split_scores = self._split_scores(blocks)
+        splits = self._complete_splits(blocks)
+        split_scores = None if splits is None else statistics.log_inception_score(splits).exp()
+        split_dispersion = None if splits is None else statistics.dispersion(splits)
+        block_dispersion = statistics.dispersion(blocks)
+        self._warn_of_order(split_dispersion, block_dispersion)
         of_reference: dict[str, Any] = {}
         if reference is not None:
             vector = distribution(reference, self.num_classes)
@@ -238,8 +239,10 @@ class ScoreAccumulator:
             split_mean=None if split_scores is None else float(split_scores.mean()),
             split_std=None if split_scores is None else float(split_scores.std(correction=0)),
             splits=self.splits,
+            split_dispersion=split_dispersion,
             splits_rule="round robin" if self.num_samples is None else "contiguous",
             blocks=int((blocks.count > 0).sum()),
+            block_dispersion=block_dispersion,
             non_finite_rows=self.non_finite_rows,
             class_distribution=tuple(mean.tolist()),
             **of_reference,
@@ -291,11 +294,26 @@ class ScoreAccumulator:
         """[blocks, ...] seen as [blocks / splits, splits, ...]."""
         return total.unflatten(0, (self.blocks // self.splits, self.splits))
 
-    def _split_scores(self, blocks: ops.ScoreSums) -> Tensor | None:
-        """[splits], or None while a split lacks samples."""
+    def _complete_splits(self, blocks: ops.ScoreSums) -> ops.ScoreSums | None:
+        """[splits, ...], or None while a split lacks samples."""
         splits = ops.ScoreSums(*(self._by_split(x).sum(0) for x in blocks))
         complete = self.num_samples is None or self.samples == self.num_samples
-        return statistics.log_inception_score(splits).exp() if complete and splits.count.all() else None
+        return splits if complete and splits.count.all() else None
+
+    def _warn_of_order(self, split_dispersion: float | None, block_dispersion: float | None) -> None:
+        rule = "filled in turn" if self.num_samples is None else "consecutive samples"
+        for what, sets, found, harmed in (
+            ("splits", self.splits, split_dispersion, "the mean and spread over splits say"),
+            ("blocks", self.blocks, block_dispersion, "the intervals say"),
+        ):
+            if found is not None and found > statistics.largest_dispersion_by_chance(sets):
+                warnings.warn(
+                    f"{what} ({sets}, {rule}) differ in their classes {found:,.0f} times as much as chance would have "
+                    f"it: samples are in an order of classes, and {harmed} nothing; shuffle the samples",
+                    ScoreWarning,
+                    stacklevel=3,
+                )
+                return
 
 
 def scores(
@@ -348,5 +366,6 @@ def _warn_of_sorted(labels: Tensor) -> None:
         warnings.warn(
             "labels are sorted, and the splits contiguous: each split holds few of the classes, and its Inception "
             "Score says nothing; leave num_samples out for splits that are filled in turn",
+            ScoreWarning,
             stacklevel=3,
         )

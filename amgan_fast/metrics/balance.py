@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
+from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import bad_rows, describe_bad_row
+from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,73 @@ class LabelBalance:
         return "\n".join(lines)
 
 
+class LabelCounts:
+    """Collects logits batch by batch for a :class:`LabelBalance`; the state is two numbers for each class.
+
+    Args:
+        num_classes: the number of classes K, at least 1.
+        device: where counts are kept; None: PyTorch's default device. Best the device of the logits.
+
+    Raises:
+        ValueError: ``num_classes`` below 1.
+    """
+
+    def __init__(self, num_classes: int, *, device: torch.device | str | None = None) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes is {num_classes}, wanted at least 1")
+        self.num_classes = num_classes
+        self._counts, self._prob = torch.zeros(2, num_classes, dtype=torch.float64, device=device)
+
+    def update(self, logits: Tensor) -> None:
+        """Add a batch [N, K], float32, float64, bfloat16 or float16.
+
+        Raises:
+            TypeError: a dtype that is not floating point.
+            ValueError: a wrong shape, or a row that gives no distribution. Nothing of the batch is added then. On a
+                GPU such a row is found by :meth:`compute`.
+        """
+        if logits.ndim != 2 or logits.size(1) != self.num_classes:
+            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {self.num_classes}]")
+        sums = ops.score_sums(logits)
+        refuse_bad_logits(logits, sums.entropy, self._counts.sum())
+        likeliest = logits.argmax(1)
+        ones = torch.ones(len(likeliest), dtype=torch.float64, device=likeliest.device)
+        counts = torch.zeros_like(sums.prob[0]).index_add_(0, likeliest, ones)
+        self._counts += counts.to(self._counts.device)
+        self._prob += sums.prob[0].to(self._prob.device)
+
+    def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
+        """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
+        sum_over_processes([self._counts, self._prob], group)
+
+    def compute(self, reference: Tensor | Sequence[float] | Scores | ScoreAccumulator) -> LabelBalance:
+        """The balance of all samples so far, ``reference`` as of :func:`label_balance`.
+
+        Raises:
+            ValueError: no sample yet, a row that gives no distribution, or a bad ``reference``.
+        """
+        counts, prob = self._counts.cpu(), self._prob.cpu()
+        n = int(counts.sum())
+        if not n:
+            raise ValueError("no samples, wanted at least one update before compute")
+        refuse_bad_sums(prob)
+        wanted = distribution(reference, self.num_classes)
+        hit = wanted > 0
+        statistic = ((counts - n * wanted).square() / (n * wanted))[hit].sum()
+        if counts[~hit].any():
+            statistic.fill_(torch.inf)
+        freedom = int(hit.sum()) - 1
+        return LabelBalance(
+            n=n,
+            counts=tuple(counts.long().tolist()),
+            mean=tuple((prob / n).tolist()),
+            reference=tuple(wanted.tolist()),
+            chi_square=float(statistic),
+            degrees_of_freedom=freedom,
+            p_value=_p_value(statistic, freedom),
+        )
+
+
 def label_balance(
     batches: Iterable[Tensor], reference: Tensor | Sequence[float] | Scores | ScoreAccumulator
 ) -> LabelBalance:
@@ -64,35 +132,15 @@ def label_balance(
         TypeError: a dtype that is not floating point.
         ValueError: no samples, a wrong shape, a row that gives no distribution, or a bad ``reference``.
     """
-    counts = prob = None
-    n = 0
+    counts: LabelCounts | None = None
     for logits in batches:
-        if logits.ndim != 2 or (counts is not None and logits.size(1) != len(counts)):
-            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {'K' if counts is None else len(counts)}]")
-        sums = ops.score_sums(logits)
-        if bool(sums.entropy.isnan()):
-            raise ValueError(describe_bad_row(logits, bad_rows(logits, from_logits=True), n))
-        n += len(logits)
-        likeliest = logits.argmax(1).bincount(minlength=logits.size(1)).cpu()
-        counts = likeliest if counts is None else counts + likeliest
-        prob = sums.prob[0].cpu() if prob is None else prob + sums.prob[0].cpu()
-    if counts is None or prob is None or not n:
+        if logits.ndim != 2:
+            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {counts.num_classes if counts else 'K'}]")
+        counts = counts or LabelCounts(logits.size(1), device=logits.device)
+        counts.update(logits)
+    if counts is None:
         raise ValueError("batches hold no samples, wanted at least one")
-    wanted = distribution(reference, len(counts))
-    hit = wanted > 0
-    statistic = ((counts - n * wanted).square() / (n * wanted))[hit].sum()
-    if counts[~hit].any():
-        statistic.fill_(torch.inf)
-    freedom = int(hit.sum()) - 1
-    return LabelBalance(
-        n=n,
-        counts=tuple(counts.tolist()),
-        mean=tuple((prob / n).tolist()),
-        reference=tuple(wanted.tolist()),
-        chi_square=float(statistic),
-        degrees_of_freedom=freedom,
-        p_value=_p_value(statistic, freedom),
-    )
+    return counts.compute(reference)
 
 
 def save_label_balance(path: Path, balances: Mapping[str, LabelBalance]) -> None:

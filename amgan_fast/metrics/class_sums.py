@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from amgan_fast import ops
 from amgan_fast.metrics.accumulator import ScoreAccumulator
+from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import bad_rows, describe_bad_row
+from amgan_fast.metrics.rows import refuse_bad_logits
+
+
+_VALUES_AT_ONCE = 2**20
 
 
 class ClassSums:
@@ -71,17 +75,24 @@ class ClassSums:
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_labels:
             found = f"labels are {int(labels.min())} to {int(labels.max())}"
             raise ValueError(f"{found}, wanted 0 to {self.num_labels - 1}")
-        # Rows of one block and label become neighbours, so that each such set is one call for the sums of one block.
         block = torch.arange(self.samples, self.samples + len(labels), device=labels.device) % self.blocks
-        keys, order = (block * self.num_labels + labels).sort(stable=True)
-        sets, counts = keys.unique_consecutive(return_counts=True)
-        parts = logits[order.to(logits.device)].split(counts.tolist())
-        sums = [torch.cat(x) for x in zip(*map(ops.score_sums, parts), strict=True)] if len(labels) else []
-        if sums and bool(sums[1].isnan().any()):
-            raise ValueError(describe_bad_row(logits, bad_rows(logits, from_logits=True), self.samples))
-        for total, part in zip(self.sums, sums, strict=False):
-            total.flatten(0, 1).index_add_(0, sets.to(total.device), part.to(total.device))
+        sets = block * self.num_labels + labels
+        rows = max(1, _VALUES_AT_ONCE // self.num_classes)
+        # Each row is a block of its own: its numbers, which then go to the set it belongs to.
+        parts = [ops.score_sums(part, blocks=max(1, len(part))) for part in logits.split(rows)]
+        for part in parts:
+            refuse_bad_logits(logits, part.entropy, self.samples)
+        for part, places in zip(parts, sets.split(rows), strict=True):
+            for total, values in zip(self.sums, part, strict=True):
+                if len(places):
+                    total.flatten(0, 1).index_add_(0, places.to(total.device), values.to(total.device))
         self.samples += len(labels)
+
+    def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
+        """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
+        samples = self.sums.count.new_tensor(self.samples)
+        sum_over_processes([*self.sums, samples], group)
+        self.samples = int(samples)
 
     def score_of(
         self, kept: Sequence[int], reference: Tensor | Sequence[float] | Scores | ScoreAccumulator | None = None

@@ -31,7 +31,7 @@ class Curve:
     """Standard deviation over the orders (ddof 0): how much it matters which classes are kept. 0 with one order."""
     standard_error: tuple[float, ...] | None
     """Of ``mean``, for the samples there were: a jackknife that leaves out one block of samples at a time. None for
-    an exact distribution or a single block."""
+    an exact distribution, a single block, or where a label has samples in one block only."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +110,19 @@ def mode_drop(
             :meth:`ScoreAccumulator.compute`; None: no AM Score.
 
     Raises:
-        ValueError: no samples, an unknown order, ``orders`` below 1, a bad reference, or a label with samples in one
-            of several blocks only: without that block nothing of it would be left.
+        ValueError: no samples, an unknown order, ``orders`` below 1, or a bad reference.
     """
     counts = sums.sums.count.cpu()
     present = counts.sum(0).nonzero()[:, 0]
     if not len(present):
         raise ValueError("sums hold no samples, wanted at least one update before mode_drop")
-    filled = (counts > 0).sum(0)[present]
-    if sums.blocks > 1 and int(filled.min()) < 2:
-        label = int(present[filled.argmin()])
-        raise ValueError(f"label {label} has samples in 1 of {sums.blocks} blocks, wanted 2 or more, or blocks=1")
     random = torch.Generator().manual_seed(seed)
     chosen = _orders(counts.sum(0)[present], order, orders, random)
     target = None if reference is None else distribution(reference, sums.num_classes)
-    return _mode_drop(ops.ScoreSums(*(x.cpu()[:, present] for x in sums.sums)), chosen, order, target)
+    blocks = ops.ScoreSums(*(x.cpu()[:, present] for x in sums.sums))
+    if int((counts > 0).sum(0)[present].min()) < 2:  # left out, that block would leave nothing of a label
+        blocks = ops.ScoreSums(*(x.sum(0, keepdim=True) for x in blocks))
+    return _mode_drop(blocks, chosen, order, target)
 
 
 def save_mode_drop(path: Path, curves: Mapping[str, ModeDrop]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,11 @@ from amgan_fast import ops
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import bad_rows, describe_bad_row
+from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
 
 try:
     from torchmetrics import Metric
+    from torchmetrics.image.inception import InceptionScore as TorchmetricsInceptionScore
 except ImportError as error:
     raise ImportError("amgan_fast.metrics.modules needs torchmetrics: pip install torchmetrics") from error
 
@@ -34,11 +36,18 @@ class _ScoreMetric(Metric):
     log_prob: Tensor
 
     def __init__(
-        self, blocks: int, num_classes: int | None, feature: nn.Module | None, normalize: bool, **kwargs: Any
+        self,
+        blocks: int,
+        num_classes: int | None,
+        feature: nn.Module | str | int | None,
+        normalize: bool,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if isinstance(feature, str | int):
+            feature = _network_of_torchmetrics(feature)
         if feature is not None and not isinstance(feature, nn.Module):
-            raise TypeError(f"feature is {feature!r}, wanted a torch.nn.Module that returns logits, or None")
+            raise TypeError(f"feature is {feature!r}, wanted a torch.nn.Module that returns logits, a name, or None")
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}, wanted at least 2")
         self.feature = feature
@@ -74,8 +83,7 @@ class _ScoreMetric(Metric):
             wanted = f"[N, {classes}]" if classes > 1 else "[N, K] with K at least 2"
             raise ValueError(f"logits are {list(logits.shape)}, wanted {wanted}; images need a feature")
         sums = ops.score_sums(logits, blocks=len(self.count), offset=self._next)
-        if not logits.is_cuda and bool(sums.entropy.isnan().any()):
-            raise ValueError(describe_bad_row(logits, bad_rows(logits, True), int(self.count.sum())))
+        refuse_bad_logits(logits, sums.entropy, self.count.sum())
         for name, part in zip(sums._fields, sums, strict=True):
             total = getattr(self, name)
             setattr(self, name, total + part.to(total.device))
@@ -103,8 +111,7 @@ class _ScoreMetric(Metric):
         sums = ops.ScoreSums(*(getattr(self, name)[used] for name in ops.ScoreSums._fields))
         if not len(sums.count):
             raise ValueError("no samples, wanted at least one update before compute")
-        if sums.entropy.isnan().any():
-            raise ValueError("a row of the logits gives no distribution; wanted finite logits")
+        refuse_bad_sums(sums.entropy)
         return sums
 
 
@@ -113,22 +120,24 @@ class InceptionScore(_ScoreMetric):
 
         from amgan_fast.metrics.modules import InceptionScore  # was: from torchmetrics.image import InceptionScore
 
-    It keeps 3K+2 float64 sums for each split where torchmetrics keeps the logits of all samples, and fills the splits
-    in turn (sample i in split i mod splits; in several processes, each its own samples) where torchmetrics shuffles.
-    Scores are float64. For torchmetrics' very number see :func:`amgan_fast.metrics.inception_score`.
+    Everything else stays as it is, arguments and results. It keeps 3K+2 float64 sums for each split where torchmetrics
+    keeps the logits of all samples, and fills the splits in turn (sample i in split i mod splits; in several processes,
+    each its own samples) where torchmetrics shuffles. Scores are float64. For torchmetrics' very number see
+    :func:`amgan_fast.metrics.inception_score`.
 
     Args:
         feature: the classifier: a module that takes the images and returns logits, [N, K]; it runs without gradient
-            and in evaluation mode. None: the metric is given logits. torchmetrics' default network is
-            ``torchmetrics.image.fid.NoTrainInceptionV3("inception-v3-compat", ["logits_unbiased"])``.
+            and in evaluation mode. A name: torchmetrics' Inception network, which torch-fidelity fetches from the
+            internet once. None: the metric is given logits.
         splits: the number of splits.
         normalize: images are floats in [0, 1], and ``feature`` wants bytes.
         num_classes: K. None: the first batch tells; a process without any cannot take part in a sum over processes.
         kwargs: of torchmetrics.Metric.
 
     Raises:
-        TypeError: ``feature`` is no module.
-        ValueError: ``splits`` below 1 or ``num_classes`` below 2.
+        TypeError: ``feature`` is no module or name.
+        ValueError: ``splits`` below 1, ``num_classes`` below 2, or a name that torchmetrics does not know.
+        ModuleNotFoundError: a name, without torch-fidelity.
     """
 
     higher_is_better = True
@@ -136,7 +145,7 @@ class InceptionScore(_ScoreMetric):
 
     def __init__(
         self,
-        feature: nn.Module | None = None,
+        feature: nn.Module | str | int | None = "logits_unbiased",
         splits: int = 10,
         normalize: bool = False,
         *,
@@ -171,10 +180,10 @@ class AMScore(_ScoreMetric):
     Args:
         reference: the mean class distribution of the training set: K probabilities, or the Scores or the accumulator
             of the training set.
-        feature, normalize, kwargs: as for :class:`InceptionScore`.
+        feature, normalize, kwargs: as for :class:`InceptionScore`; by default the metric is given logits.
 
     Raises:
-        TypeError: ``feature`` is no module.
+        TypeError: ``feature`` is no module or name.
         ValueError: ``reference`` is no distribution over at least 2 classes.
     """
 
@@ -184,7 +193,7 @@ class AMScore(_ScoreMetric):
     def __init__(
         self,
         reference: Tensor | Sequence[float] | Scores | ScoreAccumulator,
-        feature: nn.Module | None = None,
+        feature: nn.Module | str | int | None = None,
         normalize: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -201,3 +210,9 @@ class AMScore(_ScoreMetric):
         """
         sums = self._sums()
         return statistics.am_score(self._reference.to(sums.prob.device), sums).squeeze(0)
+
+
+def _network_of_torchmetrics(name: str | int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the memory that its metric takes
+        return TorchmetricsInceptionScore(name).inception

@@ -8,13 +8,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 
+class ScoreWarning(UserWarning):
+    """A score that was computed as asked and does not mean what it seems to."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """Scores of N samples under a classifier: p(x) its class distribution on sample x, m = mean_x p(x). Nats.
 
     Sources: Salimans et al., arXiv 1606.03498 [IG]; Zhou et al., arXiv 1703.02000 [AM] and arXiv 1708.01729 [LS].
 
-    Plain scores are of the samples there are. Corrected ones are less what a finite N adds to them to first order
+    Plain scores are of the samples there are. Corrected ones are less what a finite N adds to them to second order
     (:mod:`amgan_fast.metrics.statistics`), and the intervals are of those: with 95% probability they cover the score
     of infinitely many samples. Fields that need a reference are None without one.
     """
@@ -54,10 +58,16 @@ class Scores:
     """Their standard deviation (ddof 0): the spread over splits, not the error of their mean. None as above."""
     splits: int
     """The number of splits."""
+    split_dispersion: float | None
+    """How much more the class distributions of the splits differ than chance would have it: Pearson's chi-square over
+    its degrees of freedom (:func:`amgan_fast.metrics.statistics.dispersion`). About 1 for samples in random order, N /
+    splits where every split holds one class. None where it is not defined, or a split is incomplete."""
     splits_rule: str
     """``"round robin"`` (sample i in split i mod splits) or ``"contiguous"`` (split s starts at floor(s*N/splits))."""
     blocks: int
     """The number of blocks that hold samples."""
+    block_dispersion: float | None
+    """The same of the blocks: where it is far from 1, the intervals are not what they say."""
     non_finite_rows: int
     """Rows that give no distribution and were left out."""
     class_distribution: tuple[float, ...]
@@ -68,7 +78,7 @@ class Scores:
 
     def to_json(self) -> str:
         """One JSON object; what is infinite or undefined is null, since JSON has no number for it."""
-        return json.dumps(_finite(self.to_dict()), allow_nan=False)
+        return json.dumps(finite(self.to_dict()), allow_nan=False)
 
     def __str__(self) -> str:
         left_out = f", {self.non_finite_rows} rows left out" if self.non_finite_rows else ""
@@ -102,7 +112,10 @@ def _interval(bounds: tuple[float, float] | None) -> str:
     return f"(95%: {bounds[0]:.4f} to {bounds[1]:.4f})" if bounds else "(no interval)"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """For JSON, which has no number for what is infinite or undefined: None in its place, throughout ``value``."""
     if isinstance(value, dict):
-        return {key: _finite(x) for key, x in value.items()}
+        return {key: finite(x) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(x) for x in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,18 +1,39 @@
-"""The classifier whose distributions the scores are computed from."""
+"""The classifiers whose distributions the scores are computed from."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """A small convolutional network: images [N, C, H, W] in [-1, 1] -> logits [N, num_classes]; sides >= 4."""
+    """Images [N, C, H, W] in [-1, 1] -> logits [N, num_classes]; sides of at least 4 pixels.
 
-    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, width: int = 32) -> None:
+    Args:
+        image_shape: (C, H, W).
+        numbers: what else an architecture is made from, by name: as a checkpoint records it, and as
+            :func:`amgan_fast.nn.build_classifier` takes it.
+    """
+
+    architecture: ClassVar[str]
+    """Its name in :data:`amgan_fast.nn.CLASSIFIERS`."""
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, **numbers: int) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes
+        self.numbers = numbers
+
+
+class SmallCNN(Classifier):
+    """Two convolutions of 3x3, each with batch norm and halved by its maximum, and a linear layer."""
+
+    architecture = "cnn"
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, width: int = 32) -> None:
+        super().__init__(image_shape, num_classes, width=width)
         channels, height, breadth = image_shape
         self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1, bias=False),

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from amgan_fast import build_info
 from amgan_fast.data import Batches, Dataset, to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import ScoringClassifier, load_classifier, measure_classifier
-from amgan_fast.nn import Classifier
+from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier
+from amgan_fast.files import write_json
+from amgan_fast.nn import Classifier, build_classifier
+from amgan_fast.runs import derive_seed
+from amgan_fast.train.augmentation import Augmentation
 from amgan_fast.train.observer import Observer
+from amgan_fast.train.recipes import RECIPES, Recipe, build_optimizer
 
-_BATCH_SIZE = 128
-_LEARNING_RATE = 2e-3
-_EPOCHS_AT_LEAST = 3
-_STEPS_AT_LEAST = 1500
-_REPORT_EVERY = 20
+_CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 
 
 def cached_classifier(dataset: Dataset, observer: Observer) -> ScoringClassifier:
@@ -46,29 +51,133 @@ def cached_classifier(dataset: Dataset, observer: Observer) -> ScoringClassifier
     return classifier
 
 
-def train_classifier(dataset: Dataset, steps: int | None = None, observer: Observer | None = None) -> ScoringClassifier:
-    """Train on the dataset's device, always from the same seed: runs that are compared share their classifier.
+def train_classifier(
+    dataset: Dataset,
+    steps: int | None = None,
+    observer: Observer | None = None,
+    *,
+    network: str = "cnn",
+    epochs: int | None = None,
+    seed: int = 0,
+    **numbers: int,
+) -> ScoringClassifier:
+    """Train on the dataset's device, from the same seed unless told otherwise: runs that are compared share their
+    classifier. On a CPU the same arguments give the same weights.
 
     Args:
-        steps: batches of 128; None: three epochs, at least 1500.
+        steps: batches; None: as ``epochs`` says.
+        network: a name of :data:`amgan_fast.nn.CLASSIFIERS`, trained as :data:`amgan_fast.train.recipes.RECIPES` says.
+        epochs: how often each image is seen; None: the recipe's number.
+        seed: of the weights, the order of the images, and their augmentation.
+        numbers: of the architecture, where they are not its defaults: :func:`amgan_fast.nn.build_classifier`.
+
+    Raises:
+        InputError: an unknown network, images too small for it, or a number that is out of range.
+        FloatingPointError: the loss is no longer finite.
+        ValueError: both ``steps`` and ``epochs``.
     """
+    if steps is not None and epochs is not None:
+        raise ValueError(f"steps is {steps} and epochs is {epochs}, wanted only one of them")
+    for name, count in (("steps", steps), ("epochs", epochs)):
+        if count is not None and count < 1:
+            raise InputError(f"{name} is {count}, wanted at least 1")
     device = dataset.train_images.device
-    if steps is None:
-        steps = max(_STEPS_AT_LEAST, _EPOCHS_AT_LEAST * len(dataset.train_images) // _BATCH_SIZE)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
-        network = Classifier(dataset.image_shape, dataset.num_classes).to(device)
-        optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=0.01, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
-        batches = Batches(dataset.train_images, dataset.train_labels, _BATCH_SIZE, seed=0)
-        for step, (images, labels) in zip(range(1, steps + 1), batches, strict=False):
-            optimizer.zero_grad(set_to_none=True)
-            cross_entropy(network(to_float(images)), labels).backward()
-            optimizer.step()
-            schedule.step()
-            if observer is not None and step % _REPORT_EVERY == 0:
-                observer.classifier_progress(step, steps)
-    return measure_classifier(network, dataset)
+        torch.manual_seed(seed)
+        classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **numbers).to(device)
+        recipe = RECIPES[network]
+        augmentation = Augmentation.for_dataset(dataset) if recipe.augmented else None
+        steps = steps or recipe.steps(len(dataset.train_images), epochs)
+        _train(classifier, _batches(dataset, recipe, augmentation, seed), recipe, steps, observer or Observer())
+    record = recipe.record(steps, len(dataset.train_images)) | {
+        "augmentation": augmentation and asdict(augmentation),
+        "seed": seed,
+    }
+    return measure_classifier(classifier, dataset, record)
+
+
+def train_classifier_file(
+    dataset: Dataset,
+    *,
+    out: Path,
+    network: str = "densenet-bc",
+    epochs: int | None = None,
+    seed: int = 0,
+    observer: Observer | None = None,
+    **numbers: int,
+) -> ScoringClassifier:
+    """Train and write ``out``, and ``out`` with suffix .json beside it, which says what can be known of it: accuracy,
+    entropies, reference, architecture, recipe, dataset, SHA-256 of the weights, versions.
+
+    Args:
+        out: a file that does not exist yet. Its folder is made.
+        dataset, network, epochs, seed, observer, numbers: as of :func:`train_classifier`.
+
+    Raises:
+        InputError: one of the files exists or cannot be written, or as :func:`train_classifier`.
+        FloatingPointError: the loss is no longer finite; nothing was written.
+    """
+    observer = observer or Observer()
+    description = _new_files(out)
+    observer.message(f"classifier: training {network} on {dataset.name}")
+    classifier = train_classifier(dataset, None, observer, network=network, epochs=epochs, seed=seed, **numbers)
+    facts = classifier.to_dict() | {
+        "parameters": sum(parameter.numel() for parameter in classifier.network.parameters()),
+        "version": build_info()["version"],
+        "torch": torch.__version__,
+    }
+    try:
+        classifier.save(out)
+        write_json(description, facts)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}), wanted room for --out") from error
+    observer.message(f"classifier: test accuracy {classifier.test_accuracy:.2%}, written to {out}")
+    for name, entropy in (("training", classifier.training_entropy), ("held-out", classifier.held_out_entropy)):
+        observer.message(f"classifier: {name} images: {entropy}")
+    return classifier
+
+
+def _batches(
+    dataset: Dataset, recipe: Recipe, augmentation: Augmentation | None, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images as networks take them, and labels, for ever."""
+    batches = Batches(dataset.train_images, dataset.train_labels, recipe.batch_size, seed=seed)
+    random = torch.Generator(dataset.train_images.device).manual_seed(derive_seed(seed, "augmentation"))
+    for images, labels in batches:
+        yield to_float(images if augmentation is None else augmentation(images, random)), labels
+
+
+def _train(
+    classifier: Classifier, batches: Iterator[tuple[Tensor, Tensor]], recipe: Recipe, steps: int, observer: Observer
+) -> None:
+    optimizer, schedule = build_optimizer(recipe, classifier.parameters(), steps)
+    for step, (images, labels) in zip(range(1, steps + 1), batches, strict=False):
+        optimizer.zero_grad(set_to_none=True)
+        loss = cross_entropy(classifier(images), labels)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if (step % _CHECK_EVERY == 0 or step == steps) and not math.isfinite(loss.item()):
+            raise FloatingPointError(f"step {step}: the classifier's loss is {loss.item()}, wanted a finite one")
+        observer.classifier_progress(step, steps)
+
+
+def _new_files(out: Path) -> Path:
+    """The file beside ``out``, once it is sure that both can be written."""
+    description = out.with_suffix(".json")
+    if description == out:
+        raise InputError(f"{out} is where the description goes, wanted --out with another suffix: .pt, say")
+    for path in (out, description):
+        if path.exists():
+            raise InputError(f"{path} exists, wanted a new file for --out")
+    folder = out.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made ({error.strerror}), wanted a folder for --out") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} cannot be written to, wanted a folder for --out")
+    return description
 
 
 def _cache_folder() -> Path:

@@ -12,8 +12,7 @@ import torch
 
 from amgan_fast import build_info, objectives
 from amgan_fast.data import Batches, Dataset, load_dataset, to_float
-from amgan_fast.evaluate import Evaluation, ScoringClassifier, score_generator
-from amgan_fast.evaluate.run import evaluate
+from amgan_fast.evaluate import Evaluation, ScoringClassifier, evaluate_generator, score_generator
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator
 from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, resolve_device, save_checkpoint
 from amgan_fast.train.classifier import cached_classifier
@@ -137,11 +136,18 @@ class _Run:
 
     def _finish(self, seconds: float) -> Result:
         config, folder, averaged = self.config, self.folder, self.step.averaged
-        result = evaluate(
-            averaged, self.latent, self.classifier, self.dataset, samples=config.final_samples, seed=config.seed
+        result = evaluate_generator(
+            averaged,
+            self.latent,
+            self.classifier,
+            self.dataset,
+            samples=config.final_samples,
+            seed=config.seed,
+            progress=self.observer.evaluated,
         )
+        assert result.held_out is not None
         save_samples(folder.samples, averaged, self.latent, self.classifier.network, self._random("pictures"))
-        save_curves(folder.curves, self.rows, result.held_out)
+        save_curves(folder.curves, self.rows, result.held_out.scores)
         folder.write_summary(
             {
                 "config": config.to_dict(),

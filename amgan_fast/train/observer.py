@@ -19,3 +19,6 @@ class Observer:
 
     def logged(self, row: dict[str, Any]) -> None:
         """A row of metrics.jsonl was written."""
+
+    def evaluated(self, what: str, done: int, total: int) -> None:
+        """So many samples are scored, of so many."""

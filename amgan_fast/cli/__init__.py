@@ -1,0 +1,25 @@
+"""The command ``amgan-fast``: parses, then calls one function."""
+
+from __future__ import annotations
+
+import typer
+
+from amgan_fast.cli.classifier import train_classifier
+from amgan_fast.cli.evaluate import evaluate
+from amgan_fast.cli.info import info
+from amgan_fast.cli.train import train
+
+app = typer.Typer(
+    help="Train AM-GAN and its relatives, and score generative models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(train)
+app.command()(evaluate)
+app.command("train-classifier")(train_classifier)
+app.command()(info)
+
+
+def main() -> None:
+    app()

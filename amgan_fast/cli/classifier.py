@@ -1,0 +1,46 @@
+"""``amgan-fast train-classifier``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from amgan_fast.cli.common import DataDir, DatasetName, Device, errors_in_one_line
+
+
+def train_classifier(
+    out: Annotated[Path, typer.Option(help="file to write, .pt; its description goes beside it, .json")],
+    dataset: Annotated[DatasetName, typer.Option(help="what to train on and test with")] = "digits",
+    network: Annotated[
+        Literal["cnn", "densenet-bc"], typer.Option(help="a small CNN in minutes, or the paper's DenseNet")
+    ] = "cnn",
+    epochs: Annotated[int | None, typer.Option(min=1, help="default: the network's recipe")] = None,
+    depth: Annotated[int | None, typer.Option(help="layers of densenet-bc [default: 40]", show_default=False)] = None,
+    growth: Annotated[
+        int | None, typer.Option(help="growth rate of densenet-bc [default: 40]", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same weights on a CPU")] = 0,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: PyTorch's own choice")] = 0,
+) -> None:
+    """Train a classifier to score with, and leave its accuracy and entropies beside the weights."""
+    from rich.console import Console
+
+    from amgan_fast.console import ProgressBar
+    from amgan_fast.data import load_dataset
+    from amgan_fast.errors import InputError
+    from amgan_fast.runs import cpu_threads, resolve_device
+    from amgan_fast.train import train_classifier_file
+
+    numbers = {name: value for name, value in (("depth", depth), ("growth", growth)) if value is not None}
+    with errors_in_one_line():
+        if numbers and network != "densenet-bc":
+            raise InputError(f"found --{next(iter(numbers))} with --network {network}, wanted --network densenet-bc")
+        images = load_dataset(dataset, data_dir).to(resolve_device(device))
+        with ProgressBar(Console()) as progress, cpu_threads(threads):
+            train_classifier_file(
+                images, out=out, network=network, epochs=epochs, seed=seed, observer=progress, **numbers
+            )

@@ -1,0 +1,136 @@
+"""A source through a classifier to everything that is measured, beside real held-out samples."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.classifiers import ImageClassifier
+from amgan_fast.evaluate.measurements import Measurements, Settings
+from amgan_fast.evaluate.passes import Pass, Progress
+from amgan_fast.evaluate.share import Share
+from amgan_fast.evaluate.sources import Source
+from amgan_fast.metrics.result import finite
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A set of samples, and real images it was not made from, measured alike."""
+
+    source: str
+    """What was scored."""
+    generated: Measurements
+    held_out: Measurements | None
+    held_out_source: str | None
+    classifier: ImageClassifier | None
+    """None for logits."""
+    settings: Settings
+    partial: str | None = None
+    """Why there are fewer samples than were to come; None: it is complete."""
+    skipped: tuple[str, ...] = ()
+    """Samples left out because they could not be read, by name."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the scores doubtful."""
+        held_out = () if self.held_out is None else self.held_out.warnings
+        return (*self.generated.warnings, *(f"held-out: {text}" for text in held_out))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the pictures; what is infinite or undefined is None, since JSON has no number for it."""
+        return finite(
+            {
+                "source": self.source,
+                "generated": self.generated.to_dict(),
+                "held_out": self.held_out and self.held_out.to_dict(),
+                "held_out_source": self.held_out_source,
+                "classifier": self.classifier and self.classifier.to_dict(),
+                "settings": asdict(self.settings) | {"blocks": self.settings.blocks},
+                "partial": self.partial,
+                "skipped": list(self.skipped),
+                "warnings": list(self.warnings),
+            }
+        )
+
+
+class EvaluationError(InputError):
+    """A sample cannot be scored; ``evaluation`` is of those before it, None where there were none."""
+
+    def __init__(self, message: str, evaluation: Evaluation | None) -> None:
+        super().__init__(message)
+        self.evaluation = evaluation
+
+
+class EvaluationInterrupted(KeyboardInterrupt):
+    """Ctrl-C; ``evaluation`` is of the samples before it, None where there were none."""
+
+    def __init__(self, evaluation: Evaluation | None) -> None:
+        super().__init__()
+        self.evaluation = evaluation
+
+
+def evaluate(
+    source: Source,
+    classifier: ImageClassifier | None,
+    *,
+    reference: Tensor | None = None,
+    held_out: Source | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    share: Share | None = None,
+) -> Evaluation:
+    """Measure a source and real samples beside it.
+
+    Args:
+        source: the samples.
+        classifier: their judge; None for a source of logits.
+        reference: the class distribution [K] of the training set, float64; None: that of the classifier, if it has
+            one. Without any there is no AM Score.
+        held_out: real samples the source was not made from.
+        settings: how; None: the defaults.
+        progress: told how far it has come.
+        share: this process's part of the samples, whose sums are then added up over the default process group; every
+            process gets the same scores. None: all of them.
+
+    Raises:
+        InputError: a source that does not fit the classifier, or settings that do not fit the source.
+        EvaluationError: a sample that cannot be scored, by name or place.
+        EvaluationInterrupted: Ctrl-C.
+    """
+    settings, share = settings or Settings(), share or Share()
+    reference = reference if reference is not None or classifier is None else classifier.reference
+    sources = [source] if held_out is None else [source, held_out]
+    passes = [Pass(one, classifier, reference, settings, share, progress) for one in sources]
+    if len({one.num_classes for one in passes}) > 1:
+        found = " and ".join(str(one.num_classes) for one in passes)
+        raise InputError(f"held_out and source have logits of {found} classes, wanted as many")
+    done: list[Measurements] = []
+
+    def evaluation(partial: str | None = None) -> Evaluation | None:
+        if not done:
+            return None
+        return Evaluation(
+            source=source.description,
+            generated=done[0],
+            held_out=done[1] if len(done) > 1 else None,
+            held_out_source=None if held_out is None else held_out.description,
+            classifier=classifier,
+            settings=settings,
+            partial=partial,
+            skipped=tuple(text for one in sources for text in one.skipped),
+        )
+
+    for one in passes:
+        try:
+            done.append(one.run())
+        except (InputError, KeyboardInterrupt) as error:
+            done += one.so_far()
+            if isinstance(error, InputError):
+                raise EvaluationError(str(error), evaluation(f"{one}: {error}")) from error
+            raise EvaluationInterrupted(evaluation(f"{one}: interrupted")) from error
+    result = evaluation()
+    assert result is not None
+    return result

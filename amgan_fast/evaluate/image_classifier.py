@@ -1,0 +1,90 @@
+"""Any classifier, with what a score under it has to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.inputs import Inputs
+from amgan_fast.evaluate.loading import reason
+
+
+@dataclass(frozen=True, eq=False)
+class ImageClassifier:
+    """Images as they come -> logits, by a network that is frozen and in evaluation mode."""
+
+    name: str
+    network: Callable[[Tensor], Tensor]
+    """What :attr:`inputs` makes of images -> logits [N, K], floating point."""
+    inputs: Inputs
+    device: torch.device
+    num_classes: int | None = None
+    """K; None: what the network gives."""
+    sha256: str | None = None
+    """Of its weights, or of the file they are from; None: they are not known."""
+    test_accuracy: float | None = None
+    """The fraction of :attr:`tested_on` that it classifies correctly; None: not measured."""
+    tested_on: str | None = None
+    reference: Tensor | None = None
+    """Its mean class distribution on its training set, float64 [K] on the CPU; None: not measured."""
+    dataset: str | None = None
+    """The name of the dataset it was trained on; None: not known."""
+    fingerprint: str | None = None
+    """SHA-256 of that dataset."""
+    note: str | None = None
+    """What else a reader of its scores should know."""
+
+    @torch.no_grad()
+    def logits(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Logits [N, K] on :attr:`device`, of the network's floating point type.
+
+        Args:
+            images: as :class:`Inputs` takes them.
+
+        Raises:
+            InputError: images that do not fit, or a network that fails on them or gives no logits: probabilities, say.
+        """
+        prepared = self.inputs(images, self.device)
+        try:
+            logits = self.network(prepared)
+        except Exception as error:  # it may be anyone's network
+            found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype} ({reason(error)})"
+            raise InputError(f"{found}, wanted a classifier that takes them") from error
+        self._check(logits, len(prepared))
+        return logits
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the network and the reference, as plain values."""
+        return {
+            "name": self.name,
+            "num_classes": self.num_classes,
+            "sha256": self.sha256,
+            "test_accuracy": self.test_accuracy,
+            "tested_on": self.tested_on,
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "inputs": self.inputs.to_dict(),
+            "device": str(self.device),
+            "note": self.note,
+        }
+
+    def _check(self, logits: object, count: int) -> None:
+        wanted = f"logits [{count}, {self.num_classes or 'K'}], floating point"
+        if not isinstance(logits, Tensor):
+            raise InputError(f"{self.name} gives a {type(logits).__name__}, wanted {wanted}")
+        shape = (count, self.num_classes or logits.shape[-1] if logits.ndim else 0)
+        if logits.shape != shape or not logits.is_floating_point():
+            raise InputError(f"{self.name} gives {list(logits.shape)} of {logits.dtype}, wanted {wanted}")
+        # Only of networks that nothing is known of: looking waits for the device.
+        if self.num_classes is None and _are_probabilities(logits):
+            raise InputError(f"{self.name} gives probabilities (rows >= 0 that sum to 1), wanted logits: no softmax")
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    tolerance = 1e-4 if values.dtype in (torch.float32, torch.float64) else 1e-2
+    return bool(((values >= 0).all(1) & ((values.float().sum(1) - 1).abs() < tolerance)).all())

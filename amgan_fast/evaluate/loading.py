@@ -1,0 +1,35 @@
+"""What loading classifiers takes: errors in one line, and the identity of weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+_LONGEST = 240  # characters
+
+
+def reason(error: BaseException) -> str:
+    """An error's type and message in one line that is not too long: some of PyTorch's list every key of a network."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """SHA-256 of the names and values of all tensors in the state of a network, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        if isinstance(value, Tensor):  # a module may keep other things there
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""Everything that is measured of a set of samples, from one pass over them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from amgan_fast.evaluate.gallery import Gallery
+from amgan_fast.metrics import (
+    ClassSums,
+    EntropyCounts,
+    EntropyHistogram,
+    LabelBalance,
+    LabelCounts,
+    ModeDrop,
+    ScoreAccumulator,
+    Scores,
+    mode_drop,
+)
+from amgan_fast.metrics.result import ScoreWarning
+from amgan_fast.metrics.rows import bad_rows
+
+_SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
+_MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How samples are gone through and scored."""
+
+    batch_size: int = 500
+    splits: int = 10
+    """Of the Inception Score; there are ten times as many blocks for the intervals."""
+    contiguous: bool = False
+    """Splits are consecutive samples, as in the original code of the Inception Score, instead of filled in turn."""
+    skip_non_finite: bool = False
+    """Leave rows of logits that give no distribution out, instead of stopping at them."""
+    modes: bool = True
+    """Take the sums of each class apart too, for the mode-drop curve."""
+
+    @property
+    def blocks(self) -> int:
+        return 10 * self.splits
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Of one set of samples. Fields are None where they are not to be had."""
+
+    scores: Scores
+    entropy: EntropyHistogram
+    balance: LabelBalance | None
+    """Against the reference; None without one."""
+    label_accuracy: float | None
+    """The fraction of samples whose likeliest class is their label; None where there are no labels."""
+    modes: ModeDrop | None
+    """Scores of samples by likeliest class, as classes are left out."""
+    gallery: Tensor | None
+    """uint8 [R, S, C, H, W], on the CPU: a row the first samples of a class, grey where there are no more; of more than
+    20 classes the first samples in their order. None for logits."""
+    warnings: tuple[str, ...] = ()
+    """What makes the scores doubtful."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without pictures."""
+        parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes")}
+        dicts = {name: part and part.to_dict() for name, part in parts.items()}
+        return dicts | {"label_accuracy": self.label_accuracy, "warnings": list(self.warnings)}
+
+
+class Collector:
+    """Takes logits, labels and images batch by batch; the state does not grow with the number of samples.
+
+    Args:
+        num_classes: the number of classes K.
+        count: samples to come, of all processes.
+        settings: how they are scored.
+        device: of the logits.
+    """
+
+    def __init__(self, num_classes: int, count: int, settings: Settings, device: torch.device) -> None:
+        self.samples = 0
+        """Rows taken by this process, those left out included."""
+        self._settings = settings
+        self._scores = ScoreAccumulator(
+            num_classes,
+            blocks=settings.blocks,
+            splits=settings.splits,
+            num_samples=count if settings.contiguous else None,
+            skip_non_finite=settings.skip_non_finite,
+            device=device,
+        )
+        self._entropies = EntropyCounts(num_classes, device=device)
+        self._counts = LabelCounts(num_classes, device=device)
+        self._blocks = min(20, _SUMS_BYTES // (24 * num_classes**2))
+        self._classes = None
+        if settings.modes and self._blocks:
+            self._classes = ClassSums(num_classes, blocks=self._blocks, device=device)
+        self._gallery = Gallery(num_classes)
+        self._labelled = torch.zeros(2, dtype=torch.int64, device=device)  # samples with a label, and those that agree
+
+    def update(self, logits: Tensor, labels: Tensor | None, images: Tensor | None) -> None:
+        """Add a batch.
+
+        Args:
+            logits: [N, K].
+            labels: [N], or None.
+            images: [N, C, H, W], uint8 or float in [-1, 1], or None.
+
+        Raises:
+            ValueError: a row of logits that gives no distribution, unless such rows are left out.
+        """
+        self._scores.update(logits)
+        self.samples += len(logits)
+        if self._settings.skip_non_finite:
+            good = ~bad_rows(logits, from_logits=True)
+            logits = logits[good]
+            labels = None if labels is None else labels.to(good.device)[good]
+            images = None if images is None else images[good.to(images.device)]
+        likeliest = logits.argmax(1)
+        self._entropies.update(logits)
+        self._counts.update(logits)
+        if self._classes is not None:
+            self._classes.update(logits, likeliest)
+        if labels is not None:
+            agreeing = (likeliest == labels.to(likeliest.device)).sum()
+            self._labelled += torch.stack([torch.full_like(agreeing, len(labels)), agreeing])
+        if images is not None:
+            self._gallery.update(images, likeliest)
+
+    def all_reduce(self) -> None:
+        """Make the samples of all processes those of each; pictures stay those of each."""
+        for part in (self._scores, self._entropies, self._counts, self._classes):
+            if part is not None:
+                part.all_reduce()
+        distributed.all_reduce(self._labelled)
+
+    def compute(self, reference: Tensor | None) -> Measurements:
+        """What there is so far, against the class distribution [K] of the training set, if there is one.
+
+        Raises:
+            ValueError: no samples, or a row of logits that gives no distribution was found late, on a GPU.
+        """
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ScoreWarning)
+            scores = self._scores.compute(reference)
+        labelled, agreeing = self._labelled.tolist()
+        return Measurements(
+            scores=scores,
+            entropy=self._entropies.compute(),
+            balance=None if reference is None else self._counts.compute(reference),
+            label_accuracy=agreeing / labelled if labelled else None,
+            modes=self._mode_drop(reference),
+            gallery=self._gallery.sheet(),
+            warnings=tuple(str(warning.message) for warning in caught),
+        )
+
+    def _mode_drop(self, reference: Tensor | None) -> ModeDrop | None:
+        if self._classes is None:
+            return None
+        work = self._blocks * self._classes.num_classes**2
+        orders = min(100, max(4, _MODE_DROP_WORK // work))
+        return mode_drop(self._classes, orders=orders, reference=reference)

@@ -1,0 +1,76 @@
+"""The class distribution of a training set, from what there is of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.classifiers import ImageClassifier
+from amgan_fast.evaluate.measurements import Settings
+from amgan_fast.evaluate.passes import Pass, Progress
+from amgan_fast.evaluate.share import Share
+from amgan_fast.evaluate.sources import Source
+from amgan_fast.metrics.accumulator import distribution
+
+
+def read_reference(path: Path) -> Tensor | None:
+    """K probabilities, float64, from a .json that ``amgan-fast evaluate --json`` printed for the training set, or a
+    .npy of them; None for anything else: samples of the training set, to be scored themselves.
+
+    Raises:
+        InputError: a .json or a vector that holds something else.
+    """
+    if path.suffix == ".json":
+        return _from_json(path)
+    if path.suffix == ".npy" and path.is_file():
+        return _from_vector(path)
+    return None
+
+
+def measure_reference(
+    source: Source,
+    classifier: ImageClassifier | None,
+    settings: Settings,
+    share: Share,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The mean class distribution of a training set, float64 [K]: one pass over it.
+
+    Raises:
+        InputError: as :func:`amgan_fast.evaluate.evaluate`.
+    """
+    settings = replace(settings, splits=1, contiguous=False, modes=False)
+    scores = Pass(source, classifier, None, settings, share, progress).run().scores
+    return torch.tensor(scores.class_distribution, dtype=torch.float64)
+
+
+def _from_json(path: Path) -> Tensor:
+    try:
+        vector = json.loads(path.read_text(encoding="utf-8"))["generated"]["scores"]["class_distribution"]
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist, wanted what amgan-fast evaluate --json printed") from None
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} holds no scores ({reason}), wanted what amgan-fast evaluate --json printed") from None
+    return _checked(path, vector)
+
+
+def _from_vector(path: Path) -> Tensor | None:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} is damaged or no array ({error}), wanted K probabilities or logits [N, K]") from None
+    return _checked(path, values.tolist()) if values.ndim == 1 else None
+
+
+def _checked(path: Path, vector: list[float]) -> Tensor:
+    try:
+        return distribution(vector, len(vector))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}") from None

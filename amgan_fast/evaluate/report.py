@@ -1,0 +1,129 @@
+"""The page that an evaluation leaves: one HTML file, its pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from amgan_fast import __version__
+from amgan_fast.drawing import save_sheet
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.evaluation import Evaluation
+from amgan_fast.evaluate.table import facts, score_rows
+from amgan_fast.files import write_text
+from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
+
+_TEMPLATE = "report.html.jinja"
+
+
+def save_report(path: Path, evaluation: Evaluation) -> None:
+    """Write the page: scores with intervals, samples, class balance, entropies and mode-drop curve, real held-out
+    samples beside everything.
+
+    Raises:
+        InputError: the file cannot be written; an old one of its name is as it was.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("amgan_fast.evaluate", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(_TEMPLATE).render(
+        evaluation=evaluation,
+        facts=facts(evaluation),
+        columns=["generated"] + (["held-out real"] if evaluation.held_out else []),
+        rows=score_rows(evaluation),
+        pictures=_pictures(evaluation),
+        version=__version__,
+    )
+    try:
+        write_text(path, page)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}), wanted a place for the report") from None
+
+
+def check_report(path: Path) -> None:
+    """Before the work begins: whether :func:`save_report` can write there.
+
+    Raises:
+        InputError: it cannot, or the name says it is something else than HTML.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"report is {path}, wanted a name that ends in .html")
+    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"report is {path}, wanted a file in a folder that exists and can be written to")
+
+
+def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Heading, text and data URI of each picture there is something to draw for."""
+    sets = {"generated": evaluation.generated}
+    if evaluation.held_out is not None:
+        sets["held-out real"] = evaluation.held_out
+
+    def all_of(field: str) -> dict[str, Any]:
+        return {name: getattr(one, field) for name, one in sets.items() if getattr(one, field) is not None}
+
+    drawn: list[dict[str, Any]] = []
+
+    def add(heading: str, draw: Callable[[Path, Any], None], what: Any, text: str) -> None:
+        drawn.append({"heading": heading, "text": text, "uri": _data_uri(draw, what)})
+
+    for name, gallery in all_of("gallery").items():
+        add(f"Samples: {name}", save_sheet, _small(gallery), _ABOUT_SAMPLES)
+    for field, heading, draw, text in _FIGURES:
+        if results := all_of(field):
+            add(heading, draw, results, text)
+    return drawn
+
+
+_ABOUT_SAMPLES = "The first of each class as the classifier sees it; of more than 20 classes the first in their order."
+
+_FIGURES: tuple[tuple[str, str, Callable[[Path, Mapping[str, Any]], None], str], ...] = (
+    (
+        "balance",
+        "Class balance",
+        save_label_balance,
+        "Fraction of samples by likeliest class, beside the mean class distribution of the training set.",
+    ),
+    (
+        "entropy",
+        "Entropy",
+        save_entropy_histogram,
+        "How certain the classifier is of single samples: H(p(x)), on a logarithmic axis.",
+    ),
+    (
+        "modes",
+        "Mode drop",
+        save_mode_drop,
+        "Scores of the samples whose likeliest class is among m, over m; means of random orders of the classes with "
+        "their spread (band) and standard error (bars). Dashed: log m, for m equal and certain classes.",
+    ),
+)
+
+
+def _data_uri(draw: Callable[[Path, Any], None], what: Any) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        draw(path, what)
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _small(gallery: Tensor, side: int = 96) -> Tensor:
+    """Large images shrunk: a page is looked at, not measured."""
+    if max(gallery.shape[-2:]) <= side:
+        return gallery
+    from torchvision.transforms.v2.functional import resize
+
+    factor = side / max(gallery.shape[-2:])
+    size = [max(1, round(length * factor)) for length in gallery.shape[-2:]]
+    return resize(gallery.flatten(0, 1), size, antialias=True).unflatten(0, gallery.shape[:2])

@@ -1,0 +1,203 @@
+"""What a user asks for, as paths and names, made into sources, a classifier and a reference."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from amgan_fast.data import DATASETS, Dataset, load_dataset
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
+from amgan_fast.evaluate.evaluation import Evaluation, evaluate
+from amgan_fast.evaluate.measurements import Settings
+from amgan_fast.evaluate.passes import Progress
+from amgan_fast.evaluate.reference import measure_reference, read_reference
+from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
+from amgan_fast.evaluate.share import Share
+from amgan_fast.evaluate.sources import (
+    ImageFolderSource,
+    LogitsSource,
+    NpzSource,
+    Source,
+    open_source,
+)
+from amgan_fast.runs import cpu_threads
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``amgan-fast evaluate``; exactly one of ``run``, ``images``, ``npz`` and ``logits`` is given."""
+
+    run: Path | None = None
+    images: Path | None = None
+    npz: Path | None = None
+    logits: Path | None = None
+    labels: Path | None = None
+    samples: int = 50_000
+    skip_unreadable: bool = False
+    classifier: str | None = None
+    weights: Path | None = None
+    last_bias: bool = True
+    resize: str | None = None
+    input_range: str | None = None
+    input_size: int | None = None
+    dtype: str = "float32"
+    dataset: str | None = None
+    data_dir: Path | None = None
+    reference: Path | None = None
+    held_out: Path | None = None
+    splits: int = 10
+    contiguous: bool = False
+    skip_non_finite: bool = False
+    batch_size: int = 500
+    workers: int = 0
+    device: str = "auto"
+    report: Path | None = None
+
+
+def evaluate_request(
+    request: Request, device: torch.device, progress: Progress | None = None, share: Share | None = None
+) -> Evaluation:
+    """Open everything, then evaluate.
+
+    Raises:
+        InputError: options that do not go together, or a file that cannot be used; nothing was scored.
+        EvaluationError, EvaluationInterrupted: as :func:`amgan_fast.evaluate.evaluate`.
+    """
+    share, progress = share or Share(), progress or (lambda *_: None)
+    _check(request)
+    run = None if request.run is None else open_run(request.run, device)
+    classifier = _classifier(request, run, device)
+    source = _source(request, run, classifier, progress)
+    dataset = _dataset(request, run, classifier, device)
+    settings = Settings(
+        batch_size=request.batch_size,
+        splits=request.splits,
+        contiguous=request.contiguous,
+        skip_non_finite=request.skip_non_finite,
+        modes=request.report is not None,
+    )
+    with nullcontext() if run is None else cpu_threads(run.config.threads):
+        return evaluate(
+            source,
+            classifier,
+            reference=_reference(request, classifier, dataset, settings, share, progress),
+            held_out=_held_out(request, classifier, dataset, progress),
+            settings=settings,
+            progress=progress,
+            share=share,
+        )
+
+
+def _check(request: Request) -> None:
+    given = [name for name in ("run", "images", "npz", "logits") if getattr(request, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(f"--{name}" for name in given) or "nothing to score"
+        raise InputError(f"found {found}, wanted one of --run, --images, --npz and --logits")
+    if request.labels is not None and request.logits is None:
+        raise InputError("found --labels without --logits, wanted both: other sources bring their labels along")
+    if request.logits is not None and request.classifier is not None:
+        raise InputError("found --classifier with --logits, wanted one of them: logits are a classifier's output")
+    if request.run is None and request.logits is None and request.classifier is None:
+        raise InputError(f"found --{given[0]} without --classifier, wanted a classifier to score images with")
+    if request.data_dir is not None and request.dataset is None:
+        raise InputError("found --data-dir without --dataset, wanted the name of the dataset that is there")
+
+
+def _classifier(request: Request, run: OpenRun | None, device: torch.device) -> ImageClassifier | None:
+    if request.logits is not None:
+        return None
+    dtype = getattr(torch, request.dtype)
+    if request.classifier is not None:
+        return open_classifier(
+            request.classifier,
+            device=device,
+            resize=request.resize,
+            value_range=request.input_range,
+            size=None if request.input_size is None else (request.input_size, request.input_size),
+            dtype=dtype,
+            weights=request.weights,
+            last_bias=request.last_bias,
+        )
+    assert run is not None
+    return run.classifier.for_images(resize=request.resize or "none", dtype=dtype)
+
+
+def _source(request: Request, run: OpenRun | None, classifier: ImageClassifier | None, progress: Progress) -> Source:
+    if run is not None:
+        return run.source(request.samples)
+    if request.logits is not None:
+        return LogitsSource(request.logits, labels=request.labels)
+    if request.npz is not None:
+        return NpzSource(request.npz)
+    assert request.images is not None
+    return ImageFolderSource(request.images, **_folder_options(request, classifier, progress))
+
+
+def _folder_options(request: Request, classifier: ImageClassifier | None, progress: Progress) -> dict[str, Any]:
+    return {
+        "channels": None if classifier is None else classifier.inputs.channels,
+        "mixed_sizes": classifier is not None and classifier.inputs.resize != "none",
+        "skip_unreadable": request.skip_unreadable,
+        "workers": request.workers,
+        "progress": partial(progress, "headers of image files"),
+    }
+
+
+def _dataset(
+    request: Request, run: OpenRun | None, classifier: ImageClassifier | None, device: torch.device
+) -> Dataset | None:
+    """The real images: those asked for, of the run, or those the classifier knows, if they are here."""
+    if request.dataset is not None:
+        return load_dataset(request.dataset, request.data_dir).to(device)
+    if run is not None:
+        return run.dataset
+    if classifier is None or classifier.dataset not in DATASETS or request.held_out is not None:
+        return None
+    try:
+        dataset = load_dataset(classifier.dataset)
+    except InputError:  # its files may be elsewhere, and nobody asked for them
+        return None
+    return dataset.to(device) if dataset.fingerprint() == classifier.fingerprint else None
+
+
+def _reference(
+    request: Request,
+    classifier: ImageClassifier | None,
+    dataset: Dataset | None,
+    settings: Settings,
+    share: Share,
+    progress: Progress,
+) -> torch.Tensor | None:
+    if request.reference is not None:
+        vector = read_reference(request.reference)
+        if vector is not None:
+            return vector
+        source = open_source(request.reference, **_folder_options(request, classifier, progress))
+        return measure_reference(source, classifier, settings, share, progress)
+    if classifier is None:
+        return None
+    if classifier.reference is not None and (request.dataset is None or _is_of(classifier, dataset)):
+        return classifier.reference
+    if dataset is None:
+        return None
+    return measure_reference(training_images(dataset), classifier, settings, share, progress)
+
+
+def _is_of(classifier: ImageClassifier, dataset: Dataset | None) -> bool:
+    return dataset is not None and dataset.fingerprint() == classifier.fingerprint
+
+
+def _held_out(
+    request: Request, classifier: ImageClassifier | None, dataset: Dataset | None, progress: Progress
+) -> Source | None:
+    if request.held_out is not None:
+        return open_source(request.held_out, **_folder_options(request, classifier, progress))
+    if dataset is None or classifier is None:
+        return None
+    return held_out_images(dataset)

@@ -1,0 +1,78 @@
+"""What is in an image file, by Pillow.
+
+Only formats that say what they are in their first bytes are read, and by their content, not their suffix: formats
+without such a mark would take any file for an image, and Pillow hands EPS to a program of its own.
+
+What becomes of pixels:
+
+- 16 bits a channel: the high byte, as Pillow does for colour.
+- A palette is looked up. CMYK and YCbCr become RGB.
+- Transparency is dropped: colours are those stored, as with torchvision's image folders.
+- The EXIF orientation is ignored, as there.
+- Of several frames the first.
+- One channel of a coloured image is its luma (ITU-R 601), as Pillow has it; three channels of a grey one are equal.
+- 32 bits a channel, integer or floating point, have no scale, and LAB no conversion: they cannot be read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+Image.init()
+_KNOWN = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP")
+IMAGE_FORMATS: list[str] = [name for name in _KNOWN if name in Image.OPEN]
+"""By Pillow's names: those of them that it was built with."""
+IMAGE_SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS)
+"""In lower case, with the dot: files with another are no images."""
+
+_DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
+_GREY = ("1", "L", "LA", *_DEEP_GREY)
+_COLOURED = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+class ImageHeader(NamedTuple):
+    """What an image file says of itself."""
+
+    size: tuple[int, int]
+    """(H, W) in pixels."""
+    grey: bool
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Without decoding the pixels.
+
+    Raises:
+        Exception: of any kind, when the file cannot be read: :func:`why_unreadable` says why.
+    """
+    with Image.open(path, formats=IMAGE_FORMATS) as image:
+        if image.mode not in (*_GREY, *_COLOURED):
+            raise ValueError(f"pixels of mode {image.mode}, wanted grey or RGB of 8 or 16 bits")
+        return ImageHeader((image.height, image.width), image.mode in _GREY)
+
+
+def read_pixels(path: Path, channels: int) -> np.ndarray:
+    """uint8 [C, H, W] of 1 or 3 channels.
+
+    Raises:
+        Exception: as :func:`read_header`.
+    """
+    with Image.open(path, formats=IMAGE_FORMATS) as file:
+        file.load()
+        file.info.pop("transparency", None)  # Pillow warns when it drops that of a palette
+        image: Image.Image = file
+        if image.mode in _DEEP_GREY:  # which convert() clips at 255
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return np.atleast_3d(pixels).transpose(2, 0, 1).copy()  # those of Pillow are read-only
+
+
+def why_unreadable(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no image that can be read"  # Pillow's message is the path again
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).splitlines()[0]

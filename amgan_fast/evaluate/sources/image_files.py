@@ -1,0 +1,112 @@
+"""Which images a folder holds, and of which classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.sources.decoding import IMAGE_FORMATS, IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The images of a folder, in a fixed order."""
+
+    names: list[str]
+    """Paths below the folder, sorted within a class."""
+    labels: list[int] | None
+    """The class of each; None where there are no class folders."""
+    class_names: tuple[str, ...]
+    """Of the class folders, sorted; none where there are none."""
+    others: int
+    """Files that are no images by their suffix."""
+
+
+def find_images(folder: Path) -> ImageFiles:
+    """Images directly in a folder, or else those anywhere below each of its subfolders, each one a class.
+
+    Names that begin with a dot are passed over; links are followed.
+
+    Raises:
+        InputError: no folder, no images, images both beside and in subfolders, or a subfolder without any.
+    """
+    if not folder.is_dir():
+        found = "is no folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {found}, wanted a folder of images")
+    beside, others = _images(name for name, is_folder in _entries(folder) if not is_folder)
+    by_class: dict[str, list[str]] = {}
+    for class_name in sorted(name for name, is_folder in _entries(folder) if is_folder):
+        by_class[class_name], more = _images(_files_below(folder, class_name))
+        others += more
+    in_folders = sum(map(len, by_class.values()))
+    if not beside and not in_folders:
+        raise InputError(
+            f"{folder} holds no image ({counted(others, 'other file')}), wanted files of {', '.join(IMAGE_FORMATS)}"
+        )
+    if beside and in_folders:
+        raise InputError(
+            f"{folder} holds {counted(len(beside), 'image')} beside its subfolders and {in_folders:,} in them, wanted "
+            "all of them directly in it, or in one subfolder a class"
+        )
+    if beside:
+        return ImageFiles(beside, None, (), others)
+    if empty := [class_name for class_name, names in by_class.items() if not names]:
+        raise InputError(
+            f"{folder} has {counted(len(by_class), 'subfolder')}, {len(empty)} without an image ({some_of(empty)}) and "
+            f"the others with {in_folders:,}; wanted images in each, one subfolder a class"
+        )
+    names = [name for images in by_class.values() for name in images]
+    labels = [label for label, images in enumerate(by_class.values()) for _ in images]
+    return ImageFiles(names, labels, tuple(by_class), others)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 image``, ``1,200 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
+    """(name, whether it is a folder)."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from ((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _files_below(folder: Path, class_name: str) -> Iterator[str]:
+    def stop(error: OSError) -> None:
+        raise _unreadable(error)
+
+    seen = set()
+    for parent, folders, files in os.walk(folder / class_name, onerror=stop, followlinks=True):
+        if (place := os.path.realpath(parent)) in seen:
+            raise InputError(f"{parent} leads to {place} a second time, wanted every image once")
+        seen.add(place)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = os.path.relpath(parent, folder)
+        yield from (os.path.join(below, name) for name in files if not name.startswith("."))
+
+
+def _images(names: Iterator[str]) -> tuple[list[str], int]:
+    """The images among them, sorted, and how many others there are."""
+    images, others = [], 0
+    for name in names:
+        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            images.append(name)
+        else:
+            others += 1
+    return sorted(images), others
+
+
+def _unreadable(error: OSError) -> InputError:
+    return InputError(f"{error.filename} cannot be read ({error.strerror}), wanted a folder that can")

@@ -1,0 +1,46 @@
+"""Images that are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from amgan_fast.evaluate.sources.ranges import batch_ranges
+from amgan_fast.evaluate.sources.source import Batch, Source
+
+
+class TensorSource(Source):
+    """Labelled images in memory, on any device: part of a dataset, say.
+
+    Args:
+        images: uint8 [N, C, H, W], N at least 1.
+        labels: int64 [N], 0 or more.
+        description: what they are, in one line.
+
+    Raises:
+        TypeError: images that are not uint8.
+        ValueError: shapes that do not fit, or no images.
+    """
+
+    kind = "images"
+
+    def __init__(self, images: Tensor, labels: Tensor, description: str) -> None:
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images are {images.dtype}, wanted torch.uint8")
+        if images.ndim != 4 or not len(images):
+            raise ValueError(f"images are {list(images.shape)}, wanted [N, C, H, W] with N at least 1")
+        if labels.shape != images.shape[:1]:
+            raise ValueError(f"labels are {list(labels.shape)}, wanted [{len(images)}], one for each image")
+        self.description = description
+        self.count = len(images)
+        self.num_labels = int(labels.max()) + 1
+        self.skipped = []
+        self._images = images
+        self._labels = labels
+
+    def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        for samples in batch_ranges(self.count, batch_size, start, stop):
+            here = slice(samples.start, samples.stop)
+            yield Batch(self._images[here], self._labels[here])

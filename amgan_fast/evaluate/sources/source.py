@@ -1,0 +1,45 @@
+"""What is scored: images or logits, a batch at a time, from wherever they are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some samples of a source, in its order."""
+
+    values: Tensor | list[Tensor]
+    """Images: uint8 [N, C, H, W], or a list of N uint8 [C, H, W] where their sizes differ, or what a generator makes,
+    float [N, C, H, W] in [-1, 1]. Logits: [N, K], floating point."""
+    labels: Tensor | None = None
+    """int64 [N]: the true class, or the one that was asked for; None where no one knows."""
+
+
+class Source(ABC):
+    """Samples in a fixed order, of which any range can be read: by several processes, say, each its own."""
+
+    kind: Literal["images", "logits"]
+    description: str
+    """One line for people: what there is and where it is from."""
+    count: int
+    """Samples in all, those included that turn out to be unreadable."""
+    num_labels: int | None = None
+    """How many different labels there may be; None: samples have none."""
+    skipped: list[str]
+    """Samples left out so far, by name and reason: those the user allowed to be."""
+
+    @abstractmethod
+    def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Samples ``start`` to ``stop`` (None: the last), ``batch_size`` at a time, the last batch smaller.
+
+        Nothing is kept: memory does not grow with the number of samples.
+
+        Raises:
+            InputError: a sample cannot be read. Its name is in the message.
+        """

@@ -1,0 +1,95 @@
+"""An evaluation in words and rows, for the terminal and the report alike."""
+
+from __future__ import annotations
+
+import math
+
+from amgan_fast.evaluate.evaluation import Evaluation
+from amgan_fast.evaluate.measurements import Measurements
+
+
+def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
+    """(name, a cell for each set of samples): generated, and held-out real where there are any."""
+    sets = [evaluation.generated] + ([evaluation.held_out] if evaluation.held_out else [])
+    rows = [(name, [cell(one) for one in sets]) for name, cell in _ROWS]
+    return [(name, cells) for name, cells in rows if any(text != "-" for text in cells)]
+
+
+def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """(name, value): what the scores rest on, and what makes them doubtful."""
+    settings, classifier = evaluation.settings, evaluation.classifier
+    lines = [("source", evaluation.source)]
+    if evaluation.held_out_source:
+        lines.append(("held-out", evaluation.held_out_source))
+    if classifier is not None:
+        lines.append(("classifier", classifier.name))
+        if classifier.note:
+            lines.append(("", classifier.note))
+        lines.append(("SHA-256", classifier.sha256 or "none: it has no weights to hash"))
+        lines.append(("accuracy", _accuracy(evaluation)))
+        lines.append(("input", str(classifier.inputs)))
+    rule = "consecutive samples" if settings.contiguous else "filled in turn (sample i in split i mod splits)"
+    lines.append(("splits", f"{settings.splits}, {rule}, no shuffle, std with ddof 0"))
+    lines.append(("interval", f"95%, jackknife over {settings.blocks} blocks of samples, of the corrected score"))
+    lines += [("left out", text) for text in _left_out(evaluation)]
+    lines += [("warning", text) for text in evaluation.warnings]
+    if evaluation.partial:
+        lines.insert(0, ("PARTIAL", evaluation.partial))
+    return lines
+
+
+def _accuracy(evaluation: Evaluation) -> str:
+    classifier, held_out = evaluation.classifier, evaluation.held_out
+    known = []
+    if classifier is not None and classifier.test_accuracy is not None:
+        known.append(f"{classifier.test_accuracy:.2%} on {classifier.tested_on or 'held-out images'}")
+    elif held_out is not None and held_out.label_accuracy is not None:
+        known.append(f"{held_out.label_accuracy:.2%} on the held-out samples here")
+    return ", ".join(known) or "unknown: no labelled held-out samples"
+
+
+def _left_out(evaluation: Evaluation) -> list[str]:
+    lines = (
+        [f"{len(evaluation.skipped):,} unreadable, the first: {evaluation.skipped[0]}"] if evaluation.skipped else []
+    )
+    for name, one in (("generated", evaluation.generated), ("held-out", evaluation.held_out)):
+        if one is not None and one.scores.non_finite_rows:
+            lines.append(f"{one.scores.non_finite_rows:,} {name} rows of logits that give no distribution")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if math.isfinite(value) else str(value)
+
+
+def _range(bounds: tuple[float, float] | None) -> str:
+    return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+
+
+def _splits(one: Measurements) -> str:
+    mean, std = one.scores.split_mean, one.scores.split_std
+    return "-" if mean is None else f"{_number(mean)} ± {_number(std)}"
+
+
+_ROWS = (
+    ("AM Score (lower is better)", lambda one: _number(one.scores.am_score)),
+    ("  corrected for its bias", lambda one: _number(one.scores.am_score_corrected)),
+    ("  95% interval", lambda one: _range(one.scores.am_score_ci95)),
+    ("  KL(reference, mean)", lambda one: _number(one.scores.kl_reference)),
+    ("  mean entropy", lambda one: _number(one.scores.mean_entropy)),
+    ("Inception Score (higher is better)", lambda one: _number(one.scores.inception_score)),
+    ("  corrected for its bias", lambda one: _number(one.scores.inception_score_corrected)),
+    ("  95% interval", lambda one: _range(one.scores.inception_score_ci95)),
+    ("  entropy of the mean", lambda one: _number(one.scores.entropy_of_mean)),
+    ("  over splits, mean ± their spread", _splits),
+    ("Mode Score", lambda one: _number(one.scores.mode_score)),
+    ("AM Score of 2017 (higher is better)", lambda one: _number(one.scores.am_score_2017)),
+    ("classifier agrees with the labels", lambda one: _percent(one.label_accuracy)),
+    ("entropy below 0.05 nats", lambda one: _percent(one.entropy.below)),
+    ("class balance as in the reference, p", lambda one: "-" if one.balance is None else f"{one.balance.p_value:.2g}"),
+    ("samples", lambda one: f"{one.scores.n:,}"),
+)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"

@@ -1,0 +1,293 @@
+"""``amgan-fast evaluate``: from files of every kind to tables, JSON and a page; what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache
+from typer.testing import CliRunner
+
+from amgan_fast.cli import app
+from amgan_fast.data import to_float
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """A classifier and held-out digits as files of every kind; tests read them."""
+    folder = tmp_path_factory.mktemp("files")
+    digits_classifier().save(folder / "classifier.pt")
+    images, labels = digits().test_images, digits().test_labels
+    np.savez(folder / "digits.npz", arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (folder / "digits" / str(int(label))).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / "digits" / str(int(label)) / f"{i:03}.png")
+    np.save(folder / "logits.npy", logits_of(images).numpy())
+    np.save(folder / "labels.npy", labels.numpy())
+    return folder
+
+
+@torch.no_grad()
+def logits_of(images: torch.Tensor) -> torch.Tensor:
+    return digits_classifier().network(to_float(images))
+
+
+def run(*arguments: object) -> dict:
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--device", "cpu", "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refused(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--device", "cpu"])
+    assert result.exit_code == 2, result.output
+    (line,) = [x for x in result.stderr.splitlines() if x.startswith("amgan-fast: ")]
+    return line
+
+
+def assert_close(got: dict, want: dict) -> None:
+    assert got.keys() == want.keys()
+    for name, value in want.items():
+        numbers = isinstance(value, (int, float, list))
+        assert got[name] == (pytest.approx(value, rel=1e-6) if numbers else value), name
+
+
+def expected(images: torch.Tensor) -> dict[str, float]:
+    """From the formulas, in float64."""
+    p = logits_of(images).double().softmax(1)
+    m, ref = p.mean(0), digits_classifier().reference
+    entropy = torch.special.entr(p).sum(1).mean()
+    kl = (ref * (ref / m).log()).sum()
+    inception = (torch.special.entr(m).sum() - entropy).exp()
+    return {"am_score": float(kl + entropy), "inception_score": float(inception), "kl_reference": float(kl)}
+
+
+@pytest.mark.parametrize("source", [("--npz", "digits.npz"), ("--images", "digits")])
+def test_images_from_files_score_as_the_formulas_say(files, source):
+    got = run(source[0], files / source[1], "--classifier", files / "classifier.pt")
+    scores = got["generated"]["scores"]
+    assert scores["n"] == 360
+    for name, value in expected(digits().test_images).items():
+        assert scores[name] == pytest.approx(value, rel=1e-5)
+    accuracy = (logits_of(digits().test_images).argmax(1) == digits().test_labels).double().mean()
+    assert got["generated"]["label_accuracy"] == pytest.approx(float(accuracy))
+    assert got["classifier"]["sha256"] == digits_classifier().sha256()
+    assert got["held_out"]["scores"]["am_score"] == pytest.approx(scores["am_score"], rel=1e-6)  # the same images
+
+
+def test_logits_with_a_reference_of_every_form(files, tmp_path):
+    np.save(tmp_path / "vector.npy", digits_classifier().reference.numpy())
+    np.save(tmp_path / "training.npy", logits_of(digits().train_images).numpy())
+    training = CliRunner().invoke(app, ["evaluate", "--logits", str(tmp_path / "training.npy"), "--json"])
+    (tmp_path / "training.json").write_text(training.stdout)
+    want = expected(digits().test_images)
+    for name in ("vector.npy", "training.npy", "training.json"):
+        scores = run("--logits", files / "logits.npy", "--reference", tmp_path / name)["generated"]["scores"]
+        assert scores["am_score"] == pytest.approx(want["am_score"], rel=1e-5)
+    assert run("--logits", files / "logits.npy")["generated"]["scores"]["am_score"] is None
+
+
+def test_labels_of_logits(files):
+    got = run("--logits", files / "logits.npy", "--labels", files / "labels.npy")
+    npz = run("--npz", files / "digits.npz", "--classifier", files / "classifier.pt")
+    assert got["generated"]["label_accuracy"] == npz["generated"]["label_accuracy"]
+
+
+def test_a_batch_size_changes_nothing(files):
+    big, small = (run("--logits", files / "logits.npy", "--batch-size", size)["generated"] for size in (1000, 7))
+    assert_close(small["scores"], big["scores"])
+    assert big["entropy"]["counts"] == small["entropy"]["counts"]
+
+
+def test_the_page_holds_scores_and_pictures(files, tmp_path):
+    page = tmp_path / "page.html"
+    got = run("--npz", files / "digits.npz", "--classifier", files / "classifier.pt", "--report", page)
+    text = page.read_text()
+    for picture in ("Samples: generated", "Samples: held-out real", "Class balance", "Entropy", "Mode drop"):
+        assert f"<h2>{picture}</h2>" in text
+    assert len(re.findall(r'src="data:image/png;base64,[A-Za-z0-9+/=]{200,}"', text)) == 5
+    assert "<script" not in text
+    assert "http" not in re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)  # nothing to fetch
+    assert f"{got['generated']['scores']['am_score']:.4f}" in text
+    assert got["classifier"]["sha256"] in text
+    assert got["generated"]["modes"]["kept"] == list(range(1, 11))
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_the_table_says_what_scores_rest_on(files):
+    arguments = ["evaluate", "--npz", str(files / "digits.npz"), "--classifier", str(files / "classifier.pt")]
+    result = CliRunner().invoke(app, [*arguments, "--device", "cpu"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    for text in ("held-out real", "95% interval", digits_classifier().sha256(), "splits:", "(u - 127.5) / 128"):
+        assert text in result.stdout
+
+
+def test_contiguous_splits_of_sorted_samples_are_warned_of(files):
+    sorted_images = run("--images", files / "digits", "--classifier", files / "classifier.pt", "--contiguous")
+    assert any("split" in text for text in sorted_images["warnings"])
+    assert run("--images", files / "digits", "--classifier", files / "classifier.pt")["warnings"] == []
+
+
+def test_rows_that_are_no_distribution(files, tmp_path):
+    logits = np.load(files / "logits.npy")
+    logits[123, 4] = np.nan
+    np.save(tmp_path / "bad.npy", logits)
+    assert "row 123 (sample 123) gives no distribution: it holds NaN" in refused("--logits", tmp_path / "bad.npy")
+    got = run("--logits", tmp_path / "bad.npy", "--skip-non-finite")["generated"]
+    assert (got["scores"]["n"], got["scores"]["non_finite_rows"]) == (359, 1)
+    assert sum(got["entropy"]["counts"]) == 359
+
+
+def test_unreadable_images_are_named_and_left_out_on_request(files, tmp_path):
+    shutil.copytree(files / "digits", tmp_path / "digits")
+    (tmp_path / "digits" / "3" / "broken.png").write_bytes(b"no picture")
+    arguments = ("--images", tmp_path / "digits", "--classifier", files / "classifier.pt")
+    assert "broken.png" in refused(*arguments)
+    got = run(*arguments, "--skip-unreadable")
+    assert got["generated"]["scores"]["n"] == 360
+    assert ["broken.png" in text for text in got["skipped"]] == [True]
+
+
+def test_what_is_known_of_the_samples_before_a_bad_one_is_shown(files, tmp_path):
+    logits = np.load(files / "logits.npy")
+    logits[323, 4] = np.nan
+    np.save(tmp_path / "bad.npy", logits)
+    arguments = ["evaluate", "--logits", str(tmp_path / "bad.npy"), "--batch-size", "100", "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    got = json.loads(result.stdout)
+    assert got["generated"]["scores"]["n"] == 300
+    assert "300 of 360 samples" in got["partial"]
+    assert "row 23 (sample 323)" in got["partial"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "found nothing to score, wanted one of --run, --images, --npz and --logits"),
+        (("--npz", "digits.npz", "--logits", "logits.npy"), "found --npz and --logits, wanted one of"),
+        (("--npz", "digits.npz"), "wanted a classifier to score images with"),
+        (("--logits", "logits.npy", "--classifier", "classifier.pt"), "wanted one of them"),
+        (("--npz", "digits.npz", "--labels", "labels.npy"), "found --labels without --logits"),
+        (("--logits", "logits.npy", "--splits", "361"), "360 samples, wanted at least one for each of 361 splits"),
+        (("--logits", "logits.npy", "--reference", "five.npy"), "reference has 5 classes, wanted the 10 of the logits"),
+        (("--logits", "logits.npy", "--held-out", "five_logits.npy"), "of 10 and 5 classes, wanted as many"),
+        (("--logits", "logits.npy", "--report", "page.pdf"), "wanted a name that ends in .html"),
+        (("--logits", "logits.npy", "--report", "nowhere/page.html"), "wanted a file in a folder that exists"),
+        (("--logits", "nowhere.npy"), "nowhere.npy"),
+        (("--logits", "logits.npy", "--reference", "nowhere.json"), "nowhere.json does not exist"),
+        (("--logits", "logits.npy", "--reference", "no.json"), "no.json holds no scores"),
+        (("--npz", "digits.npz", "--classifier", "classifier.pt", "--data-dir", "x"), "--data-dir without --dataset"),
+        (("--npz", "digits.npz", "--classifier", "classifier.pt", "--input-range", "unit"), "amgan"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is(files, tmp_path, monkeypatch, arguments, said):
+    for file in files.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    np.save(tmp_path / "five.npy", np.full(5, 0.2))
+    np.save(tmp_path / "five_logits.npy", np.zeros((20, 5), np.float32))
+    (tmp_path / "no.json").write_text('{"scores": 3}')
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(*arguments)
+
+
+def test_a_run_with_another_classifier(tmp_path, files, monkeypatch):
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    result = tiny_run(tmp_path / "run", labels="predefined")
+    own = run("--run", result.folder.path, "--samples", 600)
+    assert own["generated"]["scores"]["am_score"] == pytest.approx(
+        result.evaluation.generated.scores.am_score, rel=1e-5
+    )
+    assert own["held_out"]["scores"]["n"] == 360
+    other = run("--run", result.folder.path, "--samples", 600, "--classifier", files / "classifier.pt")
+    assert other["generated"]["scores"]["am_score"] == pytest.approx(own["generated"]["scores"]["am_score"], rel=1e-5)
+
+
+def test_a_classifier_from_its_command_scores(tmp_path, files):
+    arguments = ["train-classifier", "--out", str(tmp_path / "c.pt"), "--epochs", "2", "--threads", "1"]
+    trained = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
+    assert trained.exit_code == 0, trained.output
+    facts = json.loads((tmp_path / "c.json").read_text())
+    got = run("--npz", files / "digits.npz", "--classifier", tmp_path / "c.pt")
+    assert got["classifier"]["sha256"] == facts["sha256"]
+    assert got["generated"]["label_accuracy"] == pytest.approx(facts["test_accuracy"], abs=0.002)
+    assert got["generated"]["entropy"]["below"] == pytest.approx(facts["held_out_entropy"]["below"], abs=0.01)
+    again = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
+    assert again.exit_code == 2
+    assert "c.pt exists, wanted a new file" in again.stderr
+    numbers = CliRunner().invoke(app, ["train-classifier", "--out", str(tmp_path / "d.pt"), "--depth", "10"])
+    assert "found --depth with --network cnn, wanted --network densenet-bc" in numbers.stderr
+
+
+SLOW_CLASSIFIER = """
+import time, torch
+def make():
+    class Slow(torch.nn.Module):
+        def forward(self, x):
+            if len(x) > 1:
+                print("classified", flush=True)
+                time.sleep(0.2)
+            return x.flatten(1)[:, :10]
+    return Slow()
+"""
+
+
+def test_ctrl_c_prints_what_is_known_so_far(files, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_CLASSIFIER)
+    command = ["evaluate", "--npz", files / "digits.npz", "--classifier", "slow:make", "--batch-size", "20", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "amgan_fast", *map(str, command)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    assert lines == ["classified\n"] * 2
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "amgan-fast: interrupted" in errors
+    got = json.loads(re.sub("classified\n", "", output))
+    assert 0 < got["generated"]["scores"]["n"] < 360
+    assert "interrupted" in got["partial"]
+    assert f"{got['generated']['scores']['n']} of 360 samples" in got["partial"]
+
+
+@pytest.mark.parametrize("source", ["images", "run"])
+def test_two_processes_give_the_scores_of_one(files, tmp_path, source, monkeypatch):
+    if source == "run":
+        use_classifier_cache(tmp_path / "cache", monkeypatch)
+        arguments = ["--run", tiny_run(tmp_path / "run").folder.path, "--samples", 1700]
+    else:
+        images = digits().train_images[:1300]
+        np.savez(tmp_path / "images.npz", images.permute(0, 2, 3, 1).numpy())
+        arguments = ["--npz", tmp_path / "images.npz", "--classifier", files / "classifier.pt"]
+    command = [*map(str, arguments), "--device", "cpu", "--json"]
+    one = run(*arguments)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    two = subprocess.run(
+        [*launcher, "-m", "--", "amgan_fast", "evaluate", *command],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert two.returncode == 0, two.stderr
+    got = json.loads(two.stdout)
+    assert got["generated"]["scores"]["n"] == one["generated"]["scores"]["n"]
+    for part in ("generated", "held_out"):
+        assert_close(got[part]["scores"], one[part]["scores"])
+        assert got[part]["entropy"]["counts"] == one[part]["entropy"]["counts"]
+        assert got[part]["balance"]["counts"] == one[part]["balance"]["counts"]
