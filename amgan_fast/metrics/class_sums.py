@@ -13,7 +13,6 @@ from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.rows import refuse_bad_logits
 
-
 _VALUES_AT_ONCE = 2**20
 
 
