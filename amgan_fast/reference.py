@@ -51,7 +51,13 @@ def dynamic_labels(logits: Tensor, *, fake: str = "column") -> Tensor:
 
 
 def kplus1_loss(
-    logits: Tensor, labels: Tensor | None, coefficients: Coefficients, *, fake: str = "column", reduction: str = "mean"
+    logits: Tensor,
+    labels: Tensor | None,
+    coefficients: Coefficients,
+    *,
+    fake: str = "column",
+    reduction: str = "mean",
+    fake_labels: bool = True,
 ) -> Tensor:
     a, r, t, f, u = coefficients
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()

@@ -54,6 +54,7 @@ def kplus1_loss(
     *,
     fake: str = "column",
     reduction: str = "mean",
+    fake_labels: bool = True,
 ) -> Tensor:
     """Any member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``.
 
@@ -63,6 +64,7 @@ def kplus1_loss(
     Args:
         logits: see the module's description.
         labels: [N] with values 0..K (K selects the generated class), or None for the dynamic label.
+        fake_labels: False: K is no label either.
         coefficients: the five numbers (a, r, t, f, u), finite.
     """
 
@@ -149,6 +151,7 @@ def kplus1_loss_and_grad(
     *,
     fake: str = "column",
     reduction: str = "mean",
+    fake_labels: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """:func:`kplus1_loss` and its gradient in one pass and without an autograd node, for training loops.
 

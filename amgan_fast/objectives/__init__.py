@@ -1,0 +1,82 @@
+"""What each model minimises, as objects that turn logits into losses.
+
+Use with your own networks (``D`` has ``objective.outputs(num_classes)`` outputs)::
+
+    objective = objectives.AMGAN()
+    objective.discriminator_loss(D(x), y, D(G(z).detach())).backward()
+    objective.generator_loss(D(G(z))).backward()
+
+=========================  ========================================  =====================================
+model                      discriminator's logits                    sources
+=========================  ========================================  =====================================
+:class:`GAN`               b, real or generated                      [GAN]
+:class:`GANStar`           b, and the K classes behind it            [AM]
+:class:`CatGAN`            the K classes                             [CAT]
+:class:`LabelGAN`          the K classes, and the generated one      [AM] eq. 2 and 5
+:class:`ACGAN`             b, and the K classes behind it            [AC]
+:class:`ACGANStar`         b, and the K classes behind it            [AM]
+:class:`ACGANStarPlus`     b, and the K classes behind it            [AM] section 5.3
+:class:`AMGAN`             the K classes, and the generated one      [AM] eq. 14 and 15
+:class:`ImprovedGAN`       the K classes, and the generated one      [IG]
+=========================  ========================================  =====================================
+
+What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
+functions. :func:`feature_matching` and :class:`HistoricalAveraging` go with any model.
+
+Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets", ICLR 2018, arXiv 1703.02000 [AM], and
+the authors' published code [REP]; Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the
+-log(D(x)) Alternative", 2017 [LS]; Goodfellow et al., "Generative Adversarial Networks", arXiv 1406.2661 [GAN];
+Salimans et al., "Improved Techniques for Training GANs", arXiv 1606.03498 [IG]; Odena et al., "Conditional Image
+Synthesis with Auxiliary Classifier GANs", arXiv 1610.09585 [AC]; Springenberg, "Unsupervised and Semi-supervised
+Learning with Categorical Generative Adversarial Networks", arXiv 1511.06390 [CAT].
+"""
+
+from amgan_fast.objectives.base import Objective
+from amgan_fast.objectives.binary import ACGAN, GAN, ACGANStar, ACGANStarPlus, GANStar
+from amgan_fast.objectives.catgan import CatGAN
+from amgan_fast.objectives.kplus1 import AMGAN, ImprovedGAN, LabelGAN
+from amgan_fast.objectives.rows import (
+    CLASS_CROSS_ENTROPY,
+    CLASS_CROSS_ENTROPY_TO_UNIFORM,
+    Coefficients,
+    RowLoss,
+    binary_cross_entropy,
+    class_cross_entropy,
+    generated_row,
+    non_saturating_generator,
+    real_row,
+    saturating_generator,
+)
+from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matching, feature_matching_and_grad
+
+MODELS: dict[str, type[Objective]] = {
+    model.name: model for model in (GAN, GANStar, CatGAN, LabelGAN, ACGAN, ACGANStar, ACGANStarPlus, AMGAN, ImprovedGAN)
+}
+"""Models by the name that ``amgan-fast train --model`` takes."""
+
+__all__ = [
+    "ACGAN",
+    "AMGAN",
+    "CLASS_CROSS_ENTROPY",
+    "CLASS_CROSS_ENTROPY_TO_UNIFORM",
+    "GAN",
+    "MODELS",
+    "ACGANStar",
+    "ACGANStarPlus",
+    "CatGAN",
+    "Coefficients",
+    "GANStar",
+    "HistoricalAveraging",
+    "ImprovedGAN",
+    "LabelGAN",
+    "Objective",
+    "RowLoss",
+    "binary_cross_entropy",
+    "class_cross_entropy",
+    "feature_matching",
+    "feature_matching_and_grad",
+    "generated_row",
+    "non_saturating_generator",
+    "real_row",
+    "saturating_generator",
+]

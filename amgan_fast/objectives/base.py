@@ -1,0 +1,169 @@
+"""The contract between a model's losses and who trains with them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from amgan_fast.objectives.gradients import loss_and_grad
+from amgan_fast.objectives.terms import Pair, Term
+
+
+class Objective(ABC):
+    """The losses of a model's two players, as functions of the discriminator's logits [N, outputs].
+
+    *real_labels*, *fake_labels* and *labels* are [N], int64 or int32, values 0..K-1. ``fake_labels=None`` and
+    ``labels=None`` leave the generated rows to their dynamic labels, the likeliest class without gradient through the
+    choice, where the model has a target class at all. Losses are scalars, means over the batch in nats, float64 for
+    float64 logits and float32 for all others. Each has a form that returns its gradients too, detached and in the dtype
+    of the logits, to be fed to ``torch.autograd.backward``; by default that is autograd's.
+
+    Errors: ``ValueError`` for logits or labels of a wrong shape, ``TypeError`` for a wrong dtype, ``IndexError`` for a
+    label out of range (on CUDA a device-side assertion).
+    """
+
+    name: ClassVar[str]
+    has_target_class: ClassVar[bool] = False
+    """Whether the generator's loss has a target class, so that dynamic or given labels make a difference to it."""
+    needs_unlabelled: ClassVar[bool] = False
+    """Whether the discriminator sees only in :meth:`unlabelled_loss` what is real: train with both losses, on a data
+    set without unlabelled samples with the labelled ones in both."""
+
+    @property
+    def has_unlabelled_loss(self) -> bool:
+        """Whether there is an :meth:`unlabelled_loss`."""
+        return False
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the generator is trained on features of the discriminator, with
+        :func:`amgan_fast.objectives.feature_matching`, instead of on logits with :meth:`generator_loss`."""
+        return False
+
+    @abstractmethod
+    def outputs(self, num_classes: int) -> int:
+        """The number of columns that the discriminator's logits have."""
+
+    def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
+        """The logits of the K real classes, [N, K], a view; None where the model has none."""
+        return None
+
+    @abstractmethod
+    def discriminator_loss(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> Tensor:
+        """The discriminator's loss on a batch of real and one of generated rows, which may differ in size."""
+
+    @abstractmethod
+    def generator_loss(self, fake_logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The generator's loss on a batch of generated rows."""
+
+    def unlabelled_loss(self, unlabelled_logits: Tensor) -> Tensor:
+        """What a batch of real rows without labels adds to the discriminator's loss.
+
+        Raises:
+            ValueError: the model has no such loss; says which ones have.
+        """
+        from amgan_fast.objectives import MODELS  # not before the models are defined
+
+        having = ", ".join(name for name, model in MODELS.items() if model().has_unlabelled_loss)
+        raise ValueError(f"{self.name} has no loss of unlabelled samples, wanted one of {having}")
+
+    def discriminator_loss_and_grad(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``(loss, grad_real, grad_fake)``, detached."""
+        loss, grad_real, grad_fake = loss_and_grad(
+            lambda real, generated: self.discriminator_loss(real, real_labels, generated, fake_labels),
+            real_logits,
+            fake_logits,
+        )
+        return loss, grad_real, grad_fake
+
+    def generator_loss_and_grad(self, fake_logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``(loss, grad)``, detached."""
+        loss, grad = loss_and_grad(lambda generated: self.generator_loss(generated, labels), fake_logits)
+        return loss, grad
+
+    def unlabelled_loss_and_grad(self, unlabelled_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """``(loss, grad)``, detached."""
+        loss, grad = loss_and_grad(self.unlabelled_loss, unlabelled_logits)
+        return loss, grad
+
+
+class TermObjective(Objective):
+    """A model that says once, for both forms of its losses, of which :mod:`.terms` they consist."""
+
+    discriminator_term: Pair
+    generator_term: Term | None
+    """None: the generator is trained on features."""
+    unlabelled_term: Term | None
+    _first_class_column: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        """Called by the dataclasses that the models are, once their options are checked."""
+        terms = {
+            "discriminator_term": self._discriminator(),
+            "generator_term": self._generator(),
+            "unlabelled_term": self._unlabelled(),
+        }
+        for name, term in terms.items():
+            object.__setattr__(self, name, term)  # the dataclasses are frozen
+
+    @abstractmethod
+    def _discriminator(self) -> Pair: ...
+
+    @abstractmethod
+    def _generator(self) -> Term | None: ...
+
+    def _unlabelled(self) -> Term | None:
+        return None
+
+    @property
+    def has_unlabelled_loss(self) -> bool:
+        return self.unlabelled_term is not None
+
+    @property
+    def needs_features(self) -> bool:
+        return self.generator_term is None
+
+    def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
+        outputs = self.outputs(num_classes)
+        if logits.ndim != 2 or logits.size(1) != outputs:
+            raise ValueError(
+                f"logits are {list(logits.shape)}, wanted [N, {outputs}] of {self.name} with {num_classes} classes"
+            )
+        return logits[:, self._first_class_column : self._first_class_column + num_classes]
+
+    def discriminator_loss(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> Tensor:
+        return self.discriminator_term(real_logits, real_labels, fake_logits, fake_labels)
+
+    def discriminator_loss_and_grad(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return self.discriminator_term.and_grad(real_logits, real_labels, fake_logits, fake_labels)
+
+    def generator_loss(self, fake_logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self._generator_of_logits()(fake_logits, labels)
+
+    def generator_loss_and_grad(self, fake_logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._generator_of_logits().and_grad(fake_logits, labels)
+
+    def unlabelled_loss(self, unlabelled_logits: Tensor) -> Tensor:
+        term = self.unlabelled_term
+        return super().unlabelled_loss(unlabelled_logits) if term is None else term(unlabelled_logits)
+
+    def unlabelled_loss_and_grad(self, unlabelled_logits: Tensor) -> tuple[Tensor, Tensor]:
+        term = self.unlabelled_term
+        return super().unlabelled_loss_and_grad(unlabelled_logits) if term is None else term.and_grad(unlabelled_logits)
+
+    def _generator_of_logits(self) -> Term:
+        if self.generator_term is None:
+            raise ValueError(
+                f"{self.name}'s generator has no loss of logits, wanted feature_matching(real_features, fake_features)"
+            )
+        return self.generator_term

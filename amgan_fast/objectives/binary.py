@@ -1,0 +1,183 @@
+"""Models whose discriminator has a real/generated logit b of its own: GAN, and with a classifier beside it AC-GAN.
+
+L_D of GAN: sp(-b(x)) + sp(b(g)); L_G: sp(-b(g)), or -sp(b(g)), saturating; sp(t) = log(1 + e^t).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from amgan_fast.objectives.base import TermObjective
+from amgan_fast.objectives.options import check_fraction, check_not_negative
+from amgan_fast.objectives.rows import (
+    CLASS_CROSS_ENTROPY,
+    CLASS_CROSS_ENTROPY_TO_UNIFORM,
+    binary_cross_entropy,
+    class_cross_entropy,
+    non_saturating_generator,
+    saturating_generator,
+)
+from amgan_fast.objectives.terms import Binary, Heads, Pair, Rows, Separate, SharpenedCrossEntropy, Term
+
+
+@dataclass(frozen=True)
+class _BinaryHead(TermObjective):
+    """The real/generated head.
+
+    Args:
+        saturating: the generator minimises log(1 - D(g)) instead of -log D(g).
+        real_smoothing: the discriminator's target for real rows is 1 - this (one-sided label smoothing).
+        fake_smoothing: the discriminator's target for generated rows is this.
+        generator_smoothing: see :func:`amgan_fast.objectives.non_saturating_generator` and ``saturating_generator``.
+    """
+
+    saturating: bool = False
+    real_smoothing: float = 0.0
+    fake_smoothing: float = 0.0
+    generator_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("real_smoothing", "fake_smoothing", "generator_smoothing"):
+            check_fraction(name, getattr(self, name))
+        super().__post_init__()
+
+    def _on_real(self) -> Binary:
+        return Binary(binary_cross_entropy(1 - self.real_smoothing))
+
+    def _on_generated(self) -> Binary:
+        return Binary(binary_cross_entropy(self.fake_smoothing))
+
+    def _of_generator(self) -> Binary:
+        loss = saturating_generator if self.saturating else non_saturating_generator
+        return Binary(loss(self.generator_smoothing))
+
+
+@dataclass(frozen=True)
+class GAN(_BinaryHead):
+    """The original game on one logit b, 1 = real ([GAN]): sp(-b(x)) + sp(b(g)) against sp(-b(g)), sp(t) = log(1 + e^t).
+
+    Class labels are accepted and not used. ``saturating``: the generator minimises -sp(b(g)) = log(1 - D(g)).
+    """
+
+    name: ClassVar[str] = "gan"
+
+    def outputs(self, num_classes: int) -> int:
+        return 1
+
+    def class_logits(self, logits: Tensor, num_classes: int) -> None:
+        return None
+
+    def _discriminator(self) -> Pair:
+        return Separate(self._on_real(), self._on_generated())
+
+    def _generator(self) -> Term:
+        return self._of_generator()
+
+
+@dataclass(frozen=True)
+class _WithClassifier(_BinaryHead):
+    """A discriminator with logits [b | K class logits]. ``class_smoothing``: of the real rows' class labels."""
+
+    class_smoothing: float = 0.0
+    _first_class_column: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_fraction("class_smoothing", self.class_smoothing)
+        super().__post_init__()
+
+    def outputs(self, num_classes: int) -> int:
+        return 1 + num_classes
+
+    def _real_classes(self, weight: float = 1.0) -> Term:
+        return Rows(class_cross_entropy(self.class_smoothing).weighted(weight), given=True)
+
+
+@dataclass(frozen=True)
+class GANStar(_WithClassifier):
+    """GAN*: GAN whose discriminator also learns to classify, which its generator does not see ([AM] Table 1).
+
+    L_D: GAN's + class_weight * CE(y, C(x)); L_G: GAN's.
+    """
+
+    name: ClassVar[str] = "gan-star"
+    class_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_not_negative("class_weight", self.class_weight)
+        super().__post_init__()
+
+    def _discriminator(self) -> Pair:
+        return Separate(Heads(self._on_real(), self._real_classes(self.class_weight)), Heads(self._on_generated()))
+
+    def _generator(self) -> Term:
+        return Heads(self._of_generator())
+
+
+@dataclass(frozen=True)
+class ACGANStar(_WithClassifier):
+    """AC-GAN*: the classifier learns from real rows alone ([AM]).
+
+    L_D: GAN's + CE(y, C(x)); L_G: GAN's + auxiliary_weight * CE(y, C(g)), y given or dynamic.
+
+    Args:
+        auxiliary_weight: 0.1 in the paper's run with decreased weight.
+        target_temperature: dynamic targets are proportional to C^(1/temperature), without gradient ([REP]: 1 over its
+            sharp_pow); 0: the likeliest class alone. Given labels need 0.
+    """
+
+    name: ClassVar[str] = "acgan-star"
+    has_target_class: ClassVar[bool] = True
+    auxiliary_weight: float = 1.0
+    target_temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("auxiliary_weight", self.auxiliary_weight)
+        check_not_negative("target_temperature", self.target_temperature)
+        super().__post_init__()
+
+    def _discriminator(self) -> Pair:
+        return Separate(
+            Heads(self._on_real(), self._real_classes()), Heads(self._on_generated(), self._generated_classes())
+        )
+
+    def _generator(self) -> Term:
+        return Heads(self._of_generator(), self._target_class(self.auxiliary_weight))
+
+    def _generated_classes(self) -> Term | None:
+        """What the classifier learns from generated rows."""
+        return None
+
+    def _target_class(self, weight: float = 1.0) -> Term:
+        """Cross-entropy of generated rows to their target class."""
+        if self.target_temperature:
+            return SharpenedCrossEntropy(self.target_temperature, weight)
+        return Rows(CLASS_CROSS_ENTROPY.weighted(weight))
+
+
+@dataclass(frozen=True)
+class ACGANStarPlus(ACGANStar):
+    """AC-GAN*+: AC-GAN* whose classifier is to find generated rows of no class ([AM] section 5.3).
+
+    L_D: AC-GAN*'s + H(u, C(g)), u uniform; L_G: AC-GAN*'s.
+    """
+
+    name: ClassVar[str] = "acgan-star-plus"
+
+    def _generated_classes(self) -> Term:
+        return Rows(CLASS_CROSS_ENTROPY_TO_UNIFORM)
+
+
+@dataclass(frozen=True)
+class ACGAN(ACGANStar):
+    """AC-GAN: the classifier learns from generated rows too ([AC]: its L_C covers both).
+
+    L_D: AC-GAN*'s + CE(y_g, C(g)), y_g the label that g was generated for, or the dynamic one; L_G: AC-GAN*'s.
+    """
+
+    name: ClassVar[str] = "acgan"
+
+    def _generated_classes(self) -> Term:
+        return self._target_class()

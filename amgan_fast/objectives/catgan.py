@@ -1,0 +1,45 @@
+"""CatGAN: a discriminator that is a classifier and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from amgan_fast.objectives.base import TermObjective
+from amgan_fast.objectives.options import check_not_negative
+from amgan_fast.objectives.rows import CLASS_CROSS_ENTROPY
+from amgan_fast.objectives.terms import ClassEntropy, MarginalEntropy, Pair, Rows, Separate, Sum, Term
+
+
+@dataclass(frozen=True)
+class CatGAN(TermObjective):
+    """Real rows are certainly of one class and evenly of all, generated ones of no certain class ([CAT]).
+
+    L_D: -H(mean C(x)) + mean H(C(x)) - mean H(C(g)) [+ label_weight * CE(y, C(x))];
+    L_G: -H(mean C(g)) + mean H(C(g)). Unlabelled real rows: the first two terms of L_D.
+
+    ``label_weight``: 0 is the unsupervised model, which accepts labels and does not use them.
+    """
+
+    name: ClassVar[str] = "catgan"
+    label_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("label_weight", self.label_weight)
+        super().__post_init__()
+
+    def outputs(self, num_classes: int) -> int:
+        return num_classes
+
+    def _discriminator(self) -> Pair:
+        labels = (Rows(CLASS_CROSS_ENTROPY.weighted(self.label_weight), given=True),) if self.label_weight else ()
+        return Separate(Sum((*_CERTAIN_AND_EVEN, *labels)), ClassEntropy(-1))
+
+    def _generator(self) -> Term:
+        return Sum(_CERTAIN_AND_EVEN)
+
+    def _unlabelled(self) -> Term:
+        return Sum(_CERTAIN_AND_EVEN)
+
+
+_CERTAIN_AND_EVEN = (ClassEntropy(), MarginalEntropy(-1))

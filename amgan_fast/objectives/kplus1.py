@@ -1,0 +1,150 @@
+"""Models whose discriminator has the generated samples as a class of their own, beside the K real ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from amgan_fast.objectives.base import TermObjective
+from amgan_fast.objectives.options import check_fake, check_fraction, check_not_negative
+from amgan_fast.objectives.rows import (
+    binary_cross_entropy,
+    class_cross_entropy,
+    generated_row,
+    non_saturating_generator,
+    real_row,
+    saturating_generator,
+)
+from amgan_fast.objectives.terms import (
+    Classes,
+    KPlus1Pair,
+    MarginalCrossEntropy,
+    Pair,
+    Rows,
+    Separate,
+    SharpenedCrossEntropy,
+    Sum,
+    Term,
+)
+
+
+@dataclass(frozen=True)
+class _KPlus1(TermObjective):
+    """The discriminator that LabelGAN and AM-GAN share: K+1 classes, the last one generated ([AM] eq. 5 and 15).
+
+    Args:
+        fake: ``"column"``: logits are [N, K+1]; ``"zero"``: [N, K], the generated class has the constant logit 0.
+        real_smoothing, fake_smoothing, class_smoothing: see :func:`amgan_fast.ops.am_discriminator_loss`.
+    """
+
+    fake: str = "column"
+    real_smoothing: float = 0.0
+    fake_smoothing: float = 0.0
+    class_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fake(self.fake)
+        for name in ("real_smoothing", "fake_smoothing", "class_smoothing"):
+            check_fraction(name, getattr(self, name))
+        super().__post_init__()
+
+    def outputs(self, num_classes: int) -> int:
+        return num_classes + 1 if self.fake == "column" else num_classes
+
+    def _discriminator(self) -> Pair:
+        return KPlus1Pair(self.fake, self.real_smoothing, self.fake_smoothing, self.class_smoothing)
+
+
+@dataclass(frozen=True)
+class LabelGAN(_KPlus1):
+    """Generator: -log D_r(g), the total probability of the real classes ([AM] eq. 2). Labels are not used.
+
+    Args:
+        generator_smoothing: its target is (1-s, s) on (real, generated) ([LS] eq. 11).
+        saturating: it minimises log(1 - D_r(g)) instead, see :func:`amgan_fast.objectives.saturating_generator`.
+    """
+
+    name: ClassVar[str] = "labelgan"
+    generator_smoothing: float = 0.0
+    saturating: bool = False
+
+    def __post_init__(self) -> None:
+        check_fraction("generator_smoothing", self.generator_smoothing)
+        super().__post_init__()
+
+    def _generator(self) -> Term | None:
+        loss = saturating_generator if self.saturating else non_saturating_generator
+        return Rows(loss(self.generator_smoothing), self.fake)
+
+
+@dataclass(frozen=True)
+class AMGAN(_KPlus1):
+    """Generator: -log D_y(g), y the given label or the dynamic one, the likeliest real class ([AM] eq. 14).
+
+    Unlabelled real rows add mean H(v(y), D(x)) with dynamic y, smoothed as labelled ones are, and, where there is a
+    ``class_prior``, H(class_prior, mean C(x)) ([AM] appendix).
+
+    Args:
+        target_temperature: the dynamic target on the K classes is proportional to C^(1/temperature), without gradient:
+            the loss is -log D_r + H(target, C) ([REP]: 1 over its sharp_pow); 0: the likeliest class alone. Given
+            labels need 0.
+        class_prior: how frequent the classes are among unlabelled samples: ``"uniform"`` or K probabilities.
+    """
+
+    name: ClassVar[str] = "amgan"
+    has_target_class: ClassVar[bool] = True
+    target_temperature: float = 0.0
+    class_prior: str | tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_not_negative("target_temperature", self.target_temperature)
+        _check_prior(self.class_prior)
+        super().__post_init__()
+
+    def _generator(self) -> Term:
+        if not self.target_temperature:
+            return Rows(real_row(), self.fake)
+        sharpened = Classes(SharpenedCrossEntropy(self.target_temperature), self.fake)
+        return Sum((Rows(non_saturating_generator(), self.fake), sharpened))
+
+    def _unlabelled(self) -> Term:
+        dynamic = Rows(real_row(self.real_smoothing, self.class_smoothing), self.fake)
+        if self.class_prior is None:
+            return dynamic
+        prior = None if isinstance(self.class_prior, str) else self.class_prior
+        return Sum((dynamic, Classes(MarginalCrossEntropy(prior), self.fake)))
+
+
+@dataclass(frozen=True)
+class ImprovedGAN(LabelGAN):
+    """The semi-supervised discriminator of [IG], with feature matching for the generator.
+
+    L_D: CE(y, C(x)) on labelled rows - log D_{K+1}(g) - log(1 - D_{K+1}(x)) on unlabelled rows, the last term being
+    :meth:`unlabelled_loss`. On a data set that is labelled throughout, give its rows to both: that is LabelGAN's
+    discriminator ([AM] Lemma 2). ``real_smoothing`` acts on the unlabelled rows, ``class_smoothing`` on the labelled.
+
+    ``feature_matching=False``: the generator has LabelGAN's loss of logits instead, and its options.
+    """
+
+    name: ClassVar[str] = "improved-gan"
+    needs_unlabelled: ClassVar[bool] = True
+    feature_matching: bool = True
+
+    def _discriminator(self) -> Pair:
+        labelled = Rows(class_cross_entropy(self.class_smoothing), self.fake, given=True)
+        return Separate(labelled, Rows(generated_row(self.fake_smoothing), self.fake))
+
+    def _generator(self) -> Term | None:
+        return None if self.feature_matching else super()._generator()
+
+    def _unlabelled(self) -> Term:
+        return Rows(binary_cross_entropy(1 - self.real_smoothing), self.fake)
+
+
+def _check_prior(prior: object) -> None:
+    if prior is None or prior == "uniform":
+        return
+    numbers = prior if isinstance(prior, tuple) else ()
+    if not numbers or not all(p >= 0 for p in numbers) or not math.isclose(sum(numbers), 1, abs_tol=1e-4):
+        raise ValueError(f"class_prior is {prior!r}, wanted None, 'uniform' or a tuple of probabilities, one a class")

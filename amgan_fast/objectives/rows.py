@@ -1,0 +1,115 @@
+"""Members of the family of row losses ``a*A + r*R - t*l_y - f*l_f - u*S`` by name (:func:`amgan_fast.ops.kplus1_loss`).
+
+A discriminator with one real/generated logit b is the family's case of one class, ``fake="zero"``: then D_r is
+sigmoid(b), and the losses of GAN are those of LabelGAN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from amgan_fast import ops
+from amgan_fast.objectives.options import check_fraction
+
+
+class Coefficients(NamedTuple):
+    """A member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``, see :func:`amgan_fast.ops.kplus1_loss`."""
+
+    a: float
+    r: float
+    t: float
+    f: float
+    u: float
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """A named member of that family; called, it is :func:`amgan_fast.ops.kplus1_loss` with its coefficients.
+
+    Labels are 0..K-1: none of the named losses has the generated class as its y.
+    """
+
+    name: str
+    coefficients: Coefficients
+
+    def __call__(
+        self, logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+    ) -> Tensor:
+        return ops.kplus1_loss(logits, labels, self.coefficients, fake=fake, reduction=reduction, fake_labels=False)
+
+    def and_grad(
+        self, logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+    ) -> tuple[Tensor, Tensor]:
+        """``(loss, grad)``, detached: :func:`amgan_fast.ops.kplus1_loss_and_grad`."""
+        return ops.kplus1_loss_and_grad(
+            logits.detach(), labels, self.coefficients, fake=fake, reduction=reduction, fake_labels=False
+        )
+
+    def weighted(self, weight: float) -> RowLoss:
+        """This loss times ``weight``: a member of the family too."""
+        return RowLoss(f"{weight:g} {self.name}", Coefficients(*(weight * c for c in self.coefficients)))
+
+
+def real_row(smoothing: float = 0.0, class_smoothing: float = 0.0) -> RowLoss:
+    """-log D_y, the discriminator's loss of a real row ([AM] eq. 5).
+
+    Args:
+        smoothing: mass of the target on the generated class ([LS] eq. 6), in [0, 1].
+        class_smoothing: share of the rest that is spread over the K classes, in [0, 1].
+    """
+    check_fraction("smoothing", smoothing)
+    check_fraction("class_smoothing", class_smoothing)
+    on_classes = 1 - smoothing
+    t, u = (1 - class_smoothing) * on_classes, class_smoothing * on_classes
+    return RowLoss("real row", Coefficients(a=1, r=0, t=t, f=smoothing, u=u))
+
+
+def generated_row(smoothing: float = 0.0) -> RowLoss:
+    """-log D_{K+1}, the discriminator's loss of a generated row ([AM] eq. 5).
+
+    ``smoothing``: mass of the target that is spread over the K real classes, in [0, 1].
+    """
+    check_fraction("smoothing", smoothing)
+    return RowLoss("generated row", Coefficients(a=1, r=0, t=0, f=1 - smoothing, u=smoothing))
+
+
+def binary_cross_entropy(target: float) -> RowLoss:
+    """-target * log D_r - (1 - target) * log D_{K+1}: real against generated, whatever the class; target in [0, 1]."""
+    check_fraction("target", target)
+    return RowLoss("binary cross-entropy", Coefficients(a=1, r=-target, t=0, f=1 - target, u=0))
+
+
+def non_saturating_generator(smoothing: float = 0.0) -> RowLoss:
+    """-log D_r, the generator's usual loss ([AM] eq. 2).
+
+    With ``smoothing`` s in [0, 1] its target is (1-s, s) on (real, generated), and its gradient vanishes at D_r = 1-s
+    ([LS] eq. 11).
+    """
+    check_fraction("smoothing", smoothing)
+    return RowLoss("non-saturating generator", binary_cross_entropy(1 - smoothing).coefficients)
+
+
+def saturating_generator(smoothing: float = 0.0) -> RowLoss:
+    """log(1 - D_r), the generator's loss of the minimax game, whose gradient vanishes as D_r goes to 0.
+
+    With ``smoothing`` s in [0, 1] it is the negative of the discriminator's loss on generated rows with target
+    (s, 1-s) on (real, generated), and its gradient vanishes at D_r = s ([LS] section 3).
+    """
+    check_fraction("smoothing", smoothing)
+    return RowLoss("saturating generator", binary_cross_entropy(smoothing).weighted(-1).coefficients)
+
+
+def class_cross_entropy(smoothing: float = 0.0) -> RowLoss:
+    """-log C_y over the K real classes, ``smoothing`` in [0, 1] of the target being spread over them."""
+    check_fraction("smoothing", smoothing)
+    return RowLoss("class cross-entropy", Coefficients(a=0, r=1, t=1 - smoothing, f=0, u=smoothing))
+
+
+CLASS_CROSS_ENTROPY = class_cross_entropy()
+"""-log C_y over the K real classes: the auxiliary classifier's loss ([AM] Lemma 2)."""
+
+CLASS_CROSS_ENTROPY_TO_UNIFORM = RowLoss("class cross-entropy to uniform", class_cross_entropy(1).coefficients)
+"""H(u, C), u uniform over the K real classes ([AM] section 5.3, the "+" of AC-GAN*+)."""

@@ -1,0 +1,410 @@
+"""Every model's losses against the papers' formulas, by value and by class-aware gradient, in float64.
+
+The formulas are written with torch.nn.functional alone. C is the softmax over the K class logits, D that over all K+1,
+D_r the sum of its first K; b is the real/generated logit of models that have one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    logsigmoid,
+    one_hot,
+    pad,
+    softplus,
+)
+
+from amgan_fast.objectives import (
+    ACGAN,
+    AMGAN,
+    GAN,
+    ACGANStar,
+    ACGANStarPlus,
+    CatGAN,
+    GANStar,
+    ImprovedGAN,
+    LabelGAN,
+    Objective,
+)
+
+K, N, M = 5, 7, 4  # classes, real rows, generated rows
+BINARY_HEAD = (GANStar, ACGANStar, ACGANStarPlus, ACGAN)
+CLASS_TARGET = (ACGANStar, ACGANStarPlus, ACGAN)
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@pytest.fixture
+def batch(generator: torch.Generator) -> Batch:
+    """K+1 columns of real and of generated rows, leaves, and the labels of both."""
+    real, fake = (2 * torch.randn(n, K + 1, generator=generator, dtype=torch.float64) for n in (N, M))
+    labels, fake_labels = (torch.randint(K, (n,), generator=generator) for n in (N, M))
+    return real.requires_grad_(), labels, fake.requires_grad_(), fake_labels
+
+
+def binary(b: Tensor, target: float) -> Tensor:
+    return binary_cross_entropy_with_logits(b, torch.full_like(b, target))
+
+
+def uniform_cross_entropy(class_logits: Tensor) -> Tensor:
+    return cross_entropy(class_logits, torch.full_like(class_logits, 1 / class_logits.size(1)))
+
+
+def entropy(probability: Tensor) -> Tensor:
+    return torch.special.entr(probability).sum(-1).mean()
+
+
+def descent(loss: Tensor, logits: Tensor) -> Tensor:
+    """-d(N * loss)/d(logits): the class-aware gradient of each row."""
+    return -torch.autograd.grad(loss, logits)[0] * len(logits)
+
+
+def real_probability(logits: Tensor) -> Tensor:
+    """D_r, [N, 1]."""
+    return logits.softmax(1)[:, :K].sum(1, keepdim=True)
+
+
+def close(got: Tensor, want: Tensor) -> None:
+    torch.testing.assert_close(got, want)
+
+
+# One logit
+
+
+def test_gan(batch):
+    real, labels, fake, _ = batch
+    b, g = real[:, :1], fake[:, :1]
+    want = softplus(-b).mean() + softplus(g).mean()
+    close(GAN().discriminator_loss(b, labels, g), want)
+    close(GAN().generator_loss(g), softplus(-g).mean())
+    close(GAN(saturating=True).generator_loss(g), -softplus(g).mean())
+    close(descent(GAN().generator_loss(g), fake)[:, :1], 1 - g.sigmoid())
+    close(descent(GAN(saturating=True).generator_loss(g), fake)[:, :1], g.sigmoid())
+
+
+@pytest.mark.parametrize("model", [GAN, *BINARY_HEAD])
+def test_smoothing_of_the_binary_head(model, batch):
+    """By value, beside the same model without smoothing, whose class terms are the same."""
+    real, labels, fake, fake_labels = batch
+    if model is GAN:
+        real, fake = real[:, :1], fake[:, :1]
+    b, g = real[:, :1], fake[:, :1]
+    plain, smooth = model(), model(real_smoothing=0.1, fake_smoothing=0.2)
+    got = smooth.discriminator_loss(real, labels, fake, fake_labels)
+    want = plain.discriminator_loss(real, labels, fake, fake_labels)
+    close(got - want, binary(b, 0.9) - binary(b, 1.0) + binary(g, 0.2) - binary(g, 0.0))
+    smooth = model(generator_smoothing=0.3)
+    close(smooth.generator_loss(fake) - plain.generator_loss(fake), binary(g, 0.7) - binary(g, 1.0))
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+def test_where_the_smoothed_gan_stops(saturating):
+    def slope(loss: Tensor, b: Tensor) -> Tensor:
+        return torch.autograd.grad(loss, b)[0].abs().max()
+
+    def at(probability: float) -> Tensor:
+        return torch.full((3, 1), math.log(probability / (1 - probability)), dtype=torch.float64).requires_grad_()
+
+    objective = GAN(saturating, real_smoothing=0.1, fake_smoothing=0.2, generator_smoothing=0.3)
+    real, fake = at(0.9), at(0.2)
+    loss = objective.discriminator_loss(real, torch.zeros(3, dtype=torch.int64), fake)
+    assert max(slope(loss, real), slope(objective.discriminator_loss(real, None, fake), fake)) < 1e-15
+    stop = at(0.3 if saturating else 0.7)
+    assert slope(objective.generator_loss(stop), stop) < 1e-15
+    elsewhere = at(0.5)
+    assert slope(objective.generator_loss(elsewhere), elsewhere) > 0.01
+
+
+# Two heads
+
+
+@pytest.mark.parametrize("model", BINARY_HEAD)
+@pytest.mark.parametrize("given", [True, False], ids=["given labels", "dynamic labels"])
+def test_models_with_a_classifier(model, given, batch):
+    real, labels, fake, fake_labels = batch
+    y = fake_labels if given else fake[:, 1:].argmax(1)
+    gan = binary(real[:, :1], 1.0) + binary(fake[:, :1], 0.0)
+    on_real = cross_entropy(real[:, 1:], labels)
+    want = {
+        GANStar: gan + 0.1 * on_real,
+        ACGANStar: gan + on_real,
+        ACGANStarPlus: gan + on_real + uniform_cross_entropy(fake[:, 1:]),
+        ACGAN: gan + on_real + cross_entropy(fake[:, 1:], y),
+    }[model]
+    got = model().discriminator_loss(real, labels, fake, fake_labels if given else None)
+    close(got, want)
+    close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake)))
+
+    generator = binary(fake[:, :1], 1.0) + (cross_entropy(fake[:, 1:], y) if model in CLASS_TARGET else 0)
+    close(model().generator_loss(fake, fake_labels if given else None), generator)
+
+
+def test_gradients_of_the_ac_gan_generators(batch):
+    _, _, fake, y = batch
+    for weight in (1.0, 0.1, 0.0):
+        loss = ACGANStar(auxiliary_weight=weight).generator_loss(fake, y)
+        close(loss, binary(fake[:, :1], 1.0) + weight * cross_entropy(fake[:, 1:], y))
+        classes = weight * (one_hot(y, K) - fake[:, 1:].softmax(1))
+        close(descent(loss, fake), torch.cat([1 - fake[:, :1].sigmoid(), classes], 1).detach())
+
+
+def test_the_generator_of_gan_star_does_not_see_the_classifier(batch):
+    _, _, fake, y = batch
+    for objective in (GANStar(), GANStar(saturating=True)):
+        want = fake[:, :1].sigmoid() if objective.saturating else 1 - fake[:, :1].sigmoid()
+        close(descent(objective.generator_loss(fake, y), fake), pad(want, (0, K)).detach())
+
+
+def test_ac_gan_star_plus_stops_where_generated_rows_are_of_no_class(batch):
+    real, labels, fake, _ = batch
+    loss = ACGANStarPlus().discriminator_loss(real, labels, fake)
+    close(descent(loss, fake)[:, 1:], (1 / K - fake[:, 1:].softmax(1)).detach())
+
+
+@pytest.mark.parametrize("model", BINARY_HEAD)
+def test_class_smoothing_of_the_classifier(model, batch):
+    real, labels, fake, _ = batch
+    weight = 0.1 if model is GANStar else 1
+    got = model(class_smoothing=0.3).discriminator_loss(real, labels, fake)
+    got = got - model().discriminator_loss(real, labels, fake)
+    want = cross_entropy(real[:, 1:], labels, label_smoothing=0.3) - cross_entropy(real[:, 1:], labels)
+    close(got, weight * want)
+
+
+# CatGAN
+
+
+def test_catgan(batch):
+    real, labels, fake, _ = batch
+    x, g = real[:, :K], fake[:, :K]
+
+    def certain_and_even(class_logits: Tensor) -> Tensor:
+        probability = class_logits.softmax(1)
+        return -entropy(probability.mean(0)) + entropy(probability)
+
+    for weight in (0.0, 0.5):
+        got = CatGAN(label_weight=weight).discriminator_loss(x, labels, g)
+        want = certain_and_even(x) - entropy(g.softmax(1)) + weight * cross_entropy(x, labels)
+        close(got, want)
+        close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake)))
+    close(CatGAN().generator_loss(g), certain_and_even(g))
+    close(CatGAN().unlabelled_loss(x), certain_and_even(x))
+
+
+def test_the_gradient_of_catgan(batch):
+    """-mean KL(C, mean C) is what its generator maximises: -C_k (log C_k - log mean C_k - KL) a row."""
+    _, _, fake, _ = batch
+    g = fake[:, :K]
+    c = g.softmax(1)
+    ratio = c.log() - c.mean(0).log()
+    want = c * (ratio - (c * ratio).sum(1, keepdim=True))
+    close(descent(CatGAN().generator_loss(g), fake)[:, :K], want.detach())
+
+
+def test_catgan_knows_a_class_that_is_nearly_impossible():
+    """exp(-300) is 0 in float32; its logarithm is not."""
+    logits = torch.tensor([[0.0, -300.0], [0.0, -301.0]], requires_grad=True)
+    for loss, grad in (CatGAN().generator_loss_and_grad(logits), CatGAN().unlabelled_loss_and_grad(logits)):
+        close(loss, torch.tensor(0.0))
+        assert grad.isfinite().all()
+
+
+# K+1 classes
+
+
+@pytest.mark.parametrize("model", [LabelGAN, AMGAN])
+def test_the_discriminator_of_k_plus_1_classes(model, batch):
+    real, labels, fake, _ = batch
+    want = cross_entropy(real, labels) - fake.log_softmax(1)[:, K].mean()
+    close(model().discriminator_loss(real, labels, fake), want)
+
+
+@pytest.mark.parametrize("model", [LabelGAN, AMGAN])
+def test_smoothed_discriminator_of_k_plus_1_classes(model, batch):
+    """Targets written out: one-sided, two-sided and class smoothing."""
+    real, labels, fake, _ = batch
+    e, s1, s2 = 0.3, 0.2, 0.1
+    on_real = (1 - s2) * pad((1 - e) * one_hot(labels, K).double() + e / K, (0, 1))
+    on_real[:, K] = s2
+    on_fake = torch.tensor([s1 / K] * K + [1 - s1], dtype=torch.float64).expand(M, -1)
+    objective = model(real_smoothing=s2, fake_smoothing=s1, class_smoothing=e)
+    loss = objective.discriminator_loss(real, labels, fake)
+    close(loss, cross_entropy(real, on_real) + cross_entropy(fake, on_fake))
+    close(descent(loss, real), on_real - real.softmax(1).detach())
+
+
+def test_labelgan_generator(batch):
+    _, _, fake, _ = batch
+    probability, real = fake.softmax(1).detach(), real_probability(fake).detach()
+    loss = LabelGAN().generator_loss(fake)
+    close(loss, -real.log().mean())
+    close(descent(loss, fake), torch.cat([(1 - real) * probability[:, :K] / real, -(1 - real)], 1))
+
+
+def test_saturating_labelgan_generator(batch):
+    _, _, fake, _ = batch
+    probability, real = fake.softmax(1).detach(), real_probability(fake).detach()
+    loss = LabelGAN(saturating=True).generator_loss(fake)
+    close(loss, (1 - real).log().mean())
+    close(descent(loss, fake), torch.cat([probability[:, :K], -real], 1))
+
+
+@pytest.mark.parametrize(("saturating", "stop"), [(False, 0.9), (True, 0.1)])
+def test_smoothed_labelgan_generator_stops_at_its_target(saturating, stop):
+    row = torch.tensor([[0.3 * stop, 0.7 * stop, 1 - stop]], dtype=torch.float64).log().requires_grad_()
+    loss = LabelGAN(generator_smoothing=0.1, saturating=saturating).generator_loss(row)
+    close(descent(loss, row), torch.zeros(1, 3, dtype=torch.float64))
+
+
+def test_amgan_generator_with_dynamic_and_with_given_labels(batch):
+    _, _, fake, labels = batch
+    for given, target in ((None, fake[:, :K].argmax(1)), (labels, labels)):
+        loss = AMGAN().generator_loss(fake, given)
+        close(loss, cross_entropy(fake, target))
+        close(descent(loss, fake), one_hot(target, K + 1) - fake.softmax(1).detach())
+
+
+def test_fake_zero_is_a_column_of_zeros(batch):
+    real, labels, fake, _ = batch
+    x, g = real[:, :K], fake[:, :K]
+    objectives = (LabelGAN, AMGAN, lambda **o: AMGAN(target_temperature=0.5, class_prior="uniform", **o))
+    for model in (*objectives, lambda **o: ImprovedGAN(feature_matching=False, **o)):
+        zero, column = model(fake="zero"), model()
+        assert (zero.outputs(K), column.outputs(K)) == (K, K + 1)
+        want = column.discriminator_loss(pad(x, (0, 1)), labels, pad(g, (0, 1)))
+        close(zero.discriminator_loss(x, labels, g), want)
+        close(zero.generator_loss(g), column.generator_loss(pad(g, (0, 1))))
+        if zero.has_unlabelled_loss:
+            close(zero.unlabelled_loss(x), column.unlabelled_loss(pad(x, (0, 1))))
+
+
+# Sharpened targets
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 3.0])
+def test_sharpened_target_of_amgan(temperature, batch):
+    """-log D_r + H(q, C) with q constant: the target (q, 0) instead of a one-hot one."""
+    _, _, fake, _ = batch
+    q = (fake[:, :K].softmax(1) ** (1 / temperature)).detach()
+    q = q / q.sum(1, keepdim=True)
+    loss = AMGAN(target_temperature=temperature).generator_loss(fake)
+    close(loss, cross_entropy(fake, pad(q, (0, 1))))
+    close(descent(loss, fake), pad(q, (0, 1)) - fake.softmax(1).detach())
+
+
+def test_sharpened_target_of_ac_gan(batch):
+    real, labels, fake, _ = batch
+    q = (fake[:, 1:].softmax(1) ** 4).detach()
+    q = q / q.sum(1, keepdim=True)
+    objective = ACGAN(target_temperature=0.25, auxiliary_weight=0.1)
+    classes = cross_entropy(fake[:, 1:], q)
+    close(objective.generator_loss(fake), binary(fake[:, :1], 1.0) + 0.1 * classes)
+    plain = ACGANStar().discriminator_loss(real, labels, fake)
+    close(objective.discriminator_loss(real, labels, fake), plain + classes)
+
+
+def test_a_cold_target_is_the_dynamic_label(batch):
+    _, _, fake, _ = batch
+    close(AMGAN(target_temperature=1e-4).generator_loss(fake), AMGAN().generator_loss(fake))
+
+
+# Unlabelled data
+
+
+def test_semi_supervised_discriminator(batch):
+    """CE(y, C(x)) - log(1 - D_{K+1}(x)) - log D_{K+1}(g): note both signs."""
+    real, labels, fake, _ = batch
+    objective = ImprovedGAN()
+    unlabelled = real.flip(0) + 1
+    labelled = cross_entropy(real[:, :K], labels) - fake.softmax(1)[:, K].log().mean()
+    close(objective.discriminator_loss(real, labels, fake), labelled)
+    close(objective.unlabelled_loss(unlabelled), -(1 - unlabelled.softmax(1)[:, K]).log().mean())
+    probability, is_real = real.softmax(1).detach(), real_probability(real).detach()
+    want = torch.cat([(1 - is_real) * probability[:, :K] / is_real, -(1 - is_real)], 1)
+    close(descent(objective.unlabelled_loss(real), real), want)
+    # Labelled rows say nothing about being real.
+    assert descent(objective.discriminator_loss(real, labels, fake), real)[:, K].eq(0).all()
+
+
+def test_semi_supervised_discriminator_with_smoothing(batch):
+    real, labels, fake, _ = batch
+    objective = ImprovedGAN(real_smoothing=0.1, fake_smoothing=0.2, class_smoothing=0.3)
+    on_fake = torch.tensor([0.2 / K] * K + [0.8], dtype=torch.float64).expand(M, -1)
+    want = cross_entropy(real[:, :K], labels, label_smoothing=0.3) + cross_entropy(fake, on_fake)
+    close(objective.discriminator_loss(real, labels, fake), want)
+    is_real = real_probability(real)
+    close(objective.unlabelled_loss(real), -(0.9 * is_real.log() + 0.1 * (1 - is_real).log()).mean())
+    stop = torch.tensor([[0.4, 0.5, 0.1]], dtype=torch.float64).log().requires_grad_()
+    close(descent(objective.unlabelled_loss(stop), stop), torch.zeros(1, 3, dtype=torch.float64))
+
+
+def test_rows_that_are_labelled_and_unlabelled_make_labelgan(batch):
+    """Lemma 2 of AM-GAN: -log D_y = -log D_r - log C_y."""
+    real, labels, fake, _ = batch
+    semi = ImprovedGAN(feature_matching=False)
+    got = semi.discriminator_loss(real, labels, fake) + semi.unlabelled_loss(real)
+    close(got, LabelGAN().discriminator_loss(real, labels, fake))
+    close(semi.generator_loss(fake), LabelGAN().generator_loss(fake))
+    saturating = ImprovedGAN(feature_matching=False, saturating=True)
+    close(saturating.generator_loss(fake), LabelGAN(saturating=True).generator_loss(fake))
+
+
+@pytest.mark.parametrize("prior", [None, "uniform", (0.1, 0.2, 0.3, 0.4, 0.0)])
+def test_amgan_on_unlabelled_data(prior, batch):
+    real, _, _, _ = batch
+    want = cross_entropy(real, real[:, :K].argmax(1))
+    if prior is not None:
+        p = torch.tensor([1 / K] * K if prior == "uniform" else prior, dtype=torch.float64)
+        want = want - (p * real[:, :K].softmax(1).mean(0).log()).sum()
+    loss = AMGAN(class_prior=prior).unlabelled_loss(real)
+    close(loss, want)
+    close(torch.autograd.grad(loss, real), torch.autograd.grad(want, real))
+
+
+def test_unlabelled_rows_are_smoothed_as_labelled_ones_are(batch):
+    real, _, fake, _ = batch
+    options = {"real_smoothing": 0.1, "class_smoothing": 0.3}
+    y = real[:, :K].argmax(1)
+    want = AMGAN(**options).discriminator_loss(real, y, fake) - AMGAN().discriminator_loss(real, y, fake)
+    close(AMGAN(**options).unlabelled_loss(real) - AMGAN().unlabelled_loss(real), want)
+
+
+def test_no_gradient_goes_through_a_dynamic_label(batch):
+    """The gradient is that with the label held, which finite differences confirm."""
+    _, _, fake, _ = batch
+    for objective, class_logits in ((ACGAN(), fake[:, 1:]), (AMGAN(), fake[:, :K])):
+        y = class_logits.argmax(1)
+        close(objective.generator_loss_and_grad(fake), objective.generator_loss_and_grad(fake, y))
+        assert torch.autograd.gradcheck(lambda x, o=objective, y=y: o.generator_loss(x, y), fake)
+
+
+# Numerics
+
+
+@pytest.mark.parametrize("margin", [20.0, 60.0])
+def test_confident_rows_keep_their_relative_accuracy(margin):
+    """sp(-margin) in float32, where 1 - sigmoid would be 0."""
+    b = torch.tensor([[margin]])
+    want = -logsigmoid(torch.tensor(margin, dtype=torch.float64))
+    for objective, logits in ((GAN(), b), (GANStar(), pad(b, (0, K)))):
+        loss, grad = objective.generator_loss_and_grad(logits)
+        assert abs(loss.item() / want.item() - 1) < 1e-5
+        assert abs(grad[0, 0].item() / -math.exp(-margin) - 1) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [GAN(saturating=True), CatGAN(label_weight=1), ACGAN(), ACGANStarPlus(), AMGAN(target_temperature=0.5)],
+    ids=lambda objective: objective.name,
+)
+def test_large_logits_stay_finite(objective: Objective, generator):
+    real, fake = (1e4 * torch.randn(n, objective.outputs(K), generator=generator) for n in (N, M))
+    labels = torch.randint(K, (N,), generator=generator)
+    got = (*objective.discriminator_loss_and_grad(real, labels, fake), *objective.generator_loss_and_grad(fake))
+    assert all(x.isfinite().all() for x in got)
