@@ -17,7 +17,7 @@ from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
-from amgan_fast.nn import NETWORKS, LatentSource, build_discriminator, build_generator
+from amgan_fast.nn import LatentSource, build_discriminator, build_generator
 from amgan_fast.objectives import AMGAN, MODELS
 from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, resolve_device, save_checkpoint
 from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
@@ -52,7 +52,7 @@ def real_batch(count: int = 20):
 # Networks
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
 def test_networks_fit_together(network, image_shape):
     images = build_generator(network, LATENT, image_shape)(torch.randn(4, LATENT))

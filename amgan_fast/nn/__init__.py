@@ -1,15 +1,36 @@
 """Networks: generators, discriminators, and the classifiers that scores are computed with."""
 
-from amgan_fast.nn.build import CLASSIFIERS, NETWORKS, build_classifier, build_discriminator, build_generator
+from amgan_fast.nn.build import (
+    CLASSIFIERS,
+    NETWORKS,
+    build_classifier,
+    build_discriminator,
+    build_generator,
+    network_options,
+)
 from amgan_fast.nn.classifier import Classifier
+from amgan_fast.nn.discriminator import Discriminator
 from amgan_fast.nn.latent import LatentSource
+from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
+from amgan_fast.nn.options import NetworkOptions
+from amgan_fast.nn.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm, set_reference_batch
+from amgan_fast.nn.weight_norm import apply_weight_norm, init_from_data
 
 __all__ = [
     "CLASSIFIERS",
     "NETWORKS",
     "Classifier",
+    "Discriminator",
     "LatentSource",
+    "MinibatchDiscrimination",
+    "NetworkOptions",
+    "ReferenceBatch",
+    "VirtualBatchNorm",
+    "apply_weight_norm",
     "build_classifier",
     "build_discriminator",
     "build_generator",
+    "init_from_data",
+    "network_options",
+    "set_reference_batch",
 ]

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from amgan_fast.errors import InputError
+from amgan_fast.nn import acgan128, conv, mlp, paper
 from amgan_fast.nn.classifier import Classifier, SmallCNN
-from amgan_fast.nn.conv import conv_discriminator, conv_generator
 from amgan_fast.nn.densenet import DenseNetBC
-from amgan_fast.nn.mlp import mlp_discriminator, mlp_generator
+from amgan_fast.nn.discriminator import Discriminator
+from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
+from amgan_fast.nn.options import ImageShape, NetworkOptions
+from amgan_fast.nn.virtual_batch_norm import ReferenceBatch
+from amgan_fast.nn.weight_norm import apply_weight_norm
 
-_Builder = Callable[[int, tuple[int, int, int]], nn.Module]
 
-NETWORKS: dict[str, tuple[_Builder, _Builder]] = {
-    "mlp": (mlp_generator, mlp_discriminator),
-    "conv": (conv_generator, conv_discriminator),
+@dataclass(frozen=True)
+class Network:
+    """A generator and a discriminator that belong together."""
+
+    generator: Callable[[int, ImageShape, NetworkOptions], nn.Sequential]
+    """(inputs, image_shape, options) -> layers."""
+    discriminator: Callable[[ImageShape, NetworkOptions], tuple[nn.Sequential, int]]
+    """(image_shape, options) -> (layers up to the last one, the number of features they give)."""
+    options: NetworkOptions
+    """Those of the source."""
+    initialize: Callable[[nn.Module], None] = lambda module: None
+    """Applied to every layer; the default leaves it as torch initializes it."""
+
+
+NETWORKS: dict[str, Network] = {
+    "mlp": Network(mlp.mlp_generator, mlp.mlp_discriminator, mlp.OPTIONS),
+    "conv": Network(conv.conv_generator, conv.conv_discriminator, conv.OPTIONS),
+    "paper": Network(paper.paper_generator, paper.paper_discriminator, paper.OPTIONS),
+    "acgan128": Network(
+        acgan128.acgan128_generator, acgan128.acgan128_discriminator, acgan128.OPTIONS, acgan128.initialize
+    ),
 }
-"""(generator, discriminator) by the name that a configuration's ``network`` takes."""
+"""By the name that a configuration's ``network`` takes."""
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
     classifier.architecture: classifier for classifier in (SmallCNN, DenseNetBC)
@@ -26,14 +50,64 @@ CLASSIFIERS: dict[str, type[Classifier]] = {
 """Classifiers by the name of their architecture."""
 
 
-def build_generator(network: str, inputs: int, image_shape: tuple[int, int, int]) -> nn.Module:
-    """[N, inputs] -> images [N, C, H, W] in (-1, 1)."""
-    return _pair(network)[0](inputs, image_shape)
+def network_options(network: str, **changes: Any) -> NetworkOptions:
+    """The options of a network's source, with changes; a change to None is none.
+
+    Raises:
+        InputError: no such network, or a value out of its range.
+    """
+    return dataclasses.replace(
+        _find(network).options, **{name: value for name, value in changes.items() if value is not None}
+    )
 
 
-def build_discriminator(network: str, outputs: int, image_shape: tuple[int, int, int]) -> nn.Module:
-    """Images [N, C, H, W] -> logits [N, outputs]."""
-    return _pair(network)[1](outputs, image_shape)
+def build_generator(
+    network: str, inputs: int, image_shape: ImageShape, options: NetworkOptions | None = None
+) -> nn.Module:
+    """[N, inputs] -> images [N, C, H, W] in (-1, 1).
+
+    Args:
+        network: a name of :data:`NETWORKS`.
+        options: None: those of the network's source.
+
+    Raises:
+        InputError: no such network, or it does not make images of this shape.
+    """
+    found = _find(network)
+    options = options or found.options
+    layers = found.generator(inputs, image_shape, options)
+    layers.apply(found.initialize)
+    generator = _with_reference(layers, (inputs,), options)
+    if options.weight_norm:
+        apply_weight_norm(generator)
+    return generator
+
+
+def build_discriminator(
+    network: str, outputs: int, image_shape: ImageShape, options: NetworkOptions | None = None
+) -> Discriminator:
+    """Images [N, C, H, W] -> logits [N, outputs].
+
+    Args:
+        network: a name of :data:`NETWORKS`.
+        options: None: those of the network's source.
+
+    Raises:
+        InputError: no such network, or it does not take images of this shape.
+    """
+    found = _find(network)
+    options = options or found.options
+    layers, features = found.discriminator(image_shape, options)
+    body = _with_reference(layers.apply(found.initialize), image_shape, options)
+    if options.minibatch_discrimination:
+        # After the reference batch has left: samples are compared with each other only.
+        discrimination = MinibatchDiscrimination(features)
+        body = nn.Sequential(body, discrimination)
+        features += discrimination.kernels
+    discriminator = Discriminator(body, nn.Linear(features, outputs).apply(found.initialize))
+    if options.weight_norm:
+        apply_weight_norm(discriminator)
+    return discriminator
 
 
 def build_classifier(
@@ -57,7 +131,11 @@ def build_classifier(
     return CLASSIFIERS[architecture](image_shape, num_classes, **numbers)
 
 
-def _pair(network: str) -> tuple[_Builder, _Builder]:
+def _find(network: str) -> Network:
     if network not in NETWORKS:
         raise InputError(f"network is {network!r}, wanted one of {', '.join(NETWORKS)}")
     return NETWORKS[network]
+
+
+def _with_reference(layers: nn.Module, row_shape: tuple[int, ...], options: NetworkOptions) -> nn.Module:
+    return ReferenceBatch(layers, row_shape) if options.normalization == "virtual" else layers

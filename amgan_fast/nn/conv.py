@@ -4,47 +4,57 @@ from __future__ import annotations
 
 from torch import nn
 
-from amgan_fast.nn.layers import InputNoise
+from amgan_fast.errors import InputError
+from amgan_fast.nn.layers import activation, input_noise, normalization
+from amgan_fast.nn.options import ImageShape, NetworkOptions
 
-ImageShape = tuple[int, int, int]
+OPTIONS = NetworkOptions()
+_WIDTH = 32
 
 
-def conv_generator(inputs: int, image_shape: ImageShape, width: int = 32) -> nn.Sequential:
-    """[N, inputs] -> [N, C, H, W] in (-1, 1): from a quarter of the size, doubled twice."""
-    channels, height, breadth = image_shape
-    seed = (4 * width, height // 4, breadth // 4)
+def conv_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions) -> nn.Sequential:
+    """[N, inputs] -> [N, C, H, W] in (-1, 1): 128 channels at a quarter of the size, doubled twice."""
+    channels = image_shape[0]
+    height, breadth = _quarter(image_shape)
+    width, twice, four = (options.channels(factor * _WIDTH) for factor in (1, 2, 4))
     return nn.Sequential(
-        nn.Linear(inputs, seed[0] * seed[1] * seed[2], bias=False),
-        nn.Unflatten(1, seed),
-        nn.BatchNorm2d(4 * width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(2 * width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.Linear(inputs, four * height * breadth, bias=options.biases),
+        nn.Unflatten(1, (four, height, breadth)),
+        *normalization(four, options),
+        activation(),
+        nn.ConvTranspose2d(four, twice, 4, stride=2, padding=1, bias=options.biases),
+        *normalization(twice, options),
+        activation(),
+        nn.ConvTranspose2d(twice, width, 4, stride=2, padding=1, bias=options.biases),
+        *normalization(width, options),
+        activation(),
         nn.Conv2d(width, channels, 3, padding=1),
         nn.Tanh(),
     )
 
 
-def conv_discriminator(outputs: int, image_shape: ImageShape, width: int = 32) -> nn.Sequential:
-    """[N, C, H, W] -> logits [N, outputs]: three convolutions, to a quarter of the size."""
-    channels, height, breadth = image_shape
-    return nn.Sequential(
-        InputNoise(0.1),
+def conv_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tuple[nn.Sequential, int]:
+    """[N, C, H, W] -> features [N, 8 H W]: three convolutions, to 128 channels at a quarter of the size."""
+    channels = image_shape[0]
+    height, breadth = _quarter(image_shape)
+    width, twice, four = (options.channels(factor * _WIDTH) for factor in (1, 2, 4))
+    layers = nn.Sequential(
+        *input_noise(options),
         nn.Conv2d(channels, width, 4, stride=2, padding=1),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Dropout(0.3),
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(2 * width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Dropout(0.3),
-        nn.Conv2d(2 * width, 4 * width, 3, padding=1, bias=False),
-        nn.BatchNorm2d(4 * width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Dropout(0.3),
+        activation(options.dropout),
+        nn.Conv2d(width, twice, 4, stride=2, padding=1, bias=options.biases),
+        *normalization(twice, options),
+        activation(options.dropout),
+        nn.Conv2d(twice, four, 3, padding=1, bias=options.biases),
+        *normalization(four, options),
+        activation(options.dropout),
         nn.Flatten(),
-        nn.Linear(4 * width * (height // 4) * (breadth // 4), outputs),
     )
+    return layers, four * height * breadth
+
+
+def _quarter(image_shape: ImageShape) -> tuple[int, int]:
+    _, height, breadth = image_shape
+    if min(height, breadth) < 4 or height % 4 or breadth % 4:
+        raise InputError(f"images for network 'conv' are {height} x {breadth}, wanted sides that are multiples of 4")
+    return height // 4, breadth // 4

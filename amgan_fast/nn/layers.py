@@ -1,9 +1,12 @@
-"""Layers that torch.nn does not have."""
+"""Layers that the networks share."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from amgan_fast.nn.options import NetworkOptions
+from amgan_fast.nn.virtual_batch_norm import VirtualBatchNorm
 
 
 class InputNoise(nn.Module):
@@ -18,3 +21,24 @@ class InputNoise(nn.Module):
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}"
+
+
+def activation(dropout: float = 0.0) -> nn.Module:
+    """Leaky ReLU of slope 0.2, in place, and dropout with this probability."""
+    relu = nn.LeakyReLU(0.2, inplace=True)
+    return nn.Sequential(relu, nn.Dropout(dropout)) if dropout else relu
+
+
+def input_noise(options: NetworkOptions) -> list[nn.Module]:
+    """The layer, if there is any."""
+    return [InputNoise(options.input_noise)] if options.input_noise else []
+
+
+def normalization(channels: int, options: NetworkOptions, of_images: bool = True) -> list[nn.Module]:
+    """The layer, if there is any: for [N, channels, H, W], or for [N, channels] if not ``of_images``."""
+    if options.normalization == "none":
+        return []
+    if options.normalization == "virtual":
+        return [VirtualBatchNorm(channels)]
+    layer = nn.BatchNorm2d if of_images else nn.BatchNorm1d
+    return [layer(channels, track_running_stats=options.running_statistics)]

@@ -6,41 +6,42 @@ import math
 
 from torch import nn
 
-from amgan_fast.nn.layers import InputNoise
+from amgan_fast.nn.layers import activation, input_noise, normalization
+from amgan_fast.nn.options import ImageShape, NetworkOptions
 
-ImageShape = tuple[int, int, int]
+OPTIONS = NetworkOptions()
+_WIDTH = 256
 
 
-def mlp_generator(inputs: int, image_shape: ImageShape, width: int = 256) -> nn.Sequential:
-    """[N, inputs] -> [N, C, H, W] in (-1, 1)."""
+def mlp_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions) -> nn.Sequential:
+    """[N, inputs] -> [N, C, H, W] in (-1, 1): two hidden layers of 256."""
+    width = options.channels(_WIDTH)
     return nn.Sequential(
-        nn.Linear(inputs, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Linear(width, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.Linear(inputs, width, bias=options.biases),
+        *normalization(width, options, of_images=False),
+        activation(),
+        nn.Linear(width, width, bias=options.biases),
+        *normalization(width, options, of_images=False),
+        activation(),
         nn.Linear(width, math.prod(image_shape)),
         nn.Tanh(),
         nn.Unflatten(1, image_shape),
     )
 
 
-def mlp_discriminator(outputs: int, image_shape: ImageShape, width: int = 256) -> nn.Sequential:
-    """[N, C, H, W] -> logits [N, outputs]. Batch norm is essential: without it classes drop out."""
-    return nn.Sequential(
-        InputNoise(0.1),
+def mlp_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tuple[nn.Sequential, int]:
+    """[N, C, H, W] -> features [N, 256]: three hidden layers. Batch norm is essential: without it classes drop out."""
+    width = options.channels(_WIDTH)
+    layers = nn.Sequential(
+        *input_noise(options),
         nn.Flatten(),
         nn.Linear(math.prod(image_shape), width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Dropout(0.3),
-        nn.Linear(width, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Dropout(0.3),
-        nn.Linear(width, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Dropout(0.3),
-        nn.Linear(width, outputs),
+        activation(options.dropout),
+        nn.Linear(width, width, bias=options.biases),
+        *normalization(width, options, of_images=False),
+        activation(options.dropout),
+        nn.Linear(width, width, bias=options.biases),
+        *normalization(width, options, of_images=False),
+        activation(options.dropout),
     )
+    return layers, width

@@ -1,0 +1,31 @@
+"""What a discriminator offers beside its logits."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Discriminator(nn.Module):
+    """Images [N, C, H, W] -> logits [N, outputs], by way of features [N, F].
+
+    Args:
+        body: images -> features.
+        head: features -> logits, the last layer.
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """The activations before the last layer, [N, F]: what feature matching compares."""
+        return self.body(images)
+
+    def forward_with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """``(logits [N, outputs], features [N, F])`` of one pass."""
+        features = self.body(images)
+        return self.head(features), features

@@ -1,0 +1,62 @@
+"""What can be varied in a network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from amgan_fast.errors import InputError
+
+ImageShape = tuple[int, int, int]
+"""(channels, height, width) of an image."""
+
+NORMALIZATIONS = ("batch", "virtual", "none")
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What every network can be built with; those of a network's source: :func:`amgan_fast.nn.network_options`.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    width: float = 1.0
+    """Multiplies the channels of every hidden layer."""
+    normalization: str = "batch"
+    """``"batch"``; ``"virtual"``: :class:`~amgan_fast.nn.VirtualBatchNorm`, which wants a reference batch; ``"none"``:
+    the layers have biases instead."""
+    running_statistics: bool = True
+    """In evaluation mode, batch norm uses averages that it kept while training. False: always the statistics of the
+    batch at hand. A sample then depends on those drawn with it: sample in batches as large as in training and with the
+    same mixture of labels."""
+    weight_norm: bool = False
+    """Weight normalization of every layer, output and minibatch discrimination included."""
+    minibatch_discrimination: bool = False
+    """:class:`~amgan_fast.nn.MinibatchDiscrimination` before the discriminator's last layer."""
+    input_noise: float = 0.1
+    """Standard deviation of the noise on the discriminator's images, in training."""
+    dropout: float = 0.3
+    """Probability of dropping an activation of the discriminator, in training."""
+    predefined_labels: bool = False
+    """Labels are predefined: the discriminator of "paper" has one more convolution."""
+
+    def __post_init__(self) -> None:
+        if self.normalization not in NORMALIZATIONS:
+            raise InputError(f"normalization is {self.normalization!r}, wanted one of {', '.join(NORMALIZATIONS)}")
+        self._require("width", 0 < self.width < math.inf, "a positive number")
+        self._require("input_noise", 0 <= self.input_noise < math.inf, "at least 0")
+        self._require("dropout", 0 <= self.dropout < 1, "a number in [0, 1)")
+
+    @property
+    def biases(self) -> bool:
+        """Whether layers have a bias of their own, where normalization would bring one."""
+        return self.normalization == "none"
+
+    def channels(self, count: int) -> int:
+        """``count`` of a network's source, with the width applied."""
+        return max(1, round(count * self.width))
+
+    def _require(self, name: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise InputError(f"{name} is {getattr(self, name)}, wanted {wanted}")

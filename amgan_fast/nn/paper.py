@@ -1,0 +1,69 @@
+"""The networks that the AM-GAN paper used for CIFAR-10 and Tiny-ImageNet, 32 x 32 (arXiv 1703.02000)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from amgan_fast.errors import InputError
+from amgan_fast.nn.layers import activation, input_noise, normalization
+from amgan_fast.nn.options import ImageShape, NetworkOptions
+
+# "Batch norm always uses batch statistics" in the authors' code: see NetworkOptions.running_statistics for what that
+# means for sampling. The averaged generator has no statistics to average either.
+OPTIONS = NetworkOptions(weight_norm=True, running_statistics=False)
+
+
+def paper_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions) -> nn.Sequential:
+    """[N, inputs] -> [N, C, 32, 32] in (-1, 1): 4 x 4 x 768, doubled to 384, 192 and 96 channels by deconvolutions.
+
+    For 100 inputs and 3 channels 4,717,923 parameters, and 12,963 more with weight norm.
+    """
+    _check(image_shape)
+    seed, *widths = (options.channels(count) for count in (768, 384, 192, 96))
+    layers: list[nn.Module] = [
+        nn.Linear(inputs, seed * 4 * 4, bias=options.biases),
+        nn.Unflatten(1, (seed, 4, 4)),
+        *normalization(seed, options),
+        activation(),
+    ]
+    before = seed
+    for width in widths:
+        layers += [
+            nn.ConvTranspose2d(before, width, 3, stride=2, padding=1, output_padding=1, bias=options.biases),
+            *normalization(width, options),
+            activation(),
+        ]
+        before = width
+    return nn.Sequential(*layers, nn.Conv2d(before, image_shape[0], 3, padding=1), nn.Tanh())
+
+
+def paper_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tuple[nn.Sequential, int]:
+    """[N, C, 32, 32] -> features [N, 512]: convolutions to 4 x 4, the mean over positions, dropout.
+
+    For 3 channels, with the last layer for 11 outputs, 1,557,579 parameters, and 971 more with weight norm; the
+    convolution that predefined labels add has 2,360,320, and 512 more with weight norm.
+    """
+    _check(image_shape)
+    layers: list[nn.Module] = input_noise(options)
+    before = image_shape[0]
+    widths_and_strides = [(64, 1), (128, 2), (256, 2), (512, 2)]
+    if options.predefined_labels:
+        widths_and_strides.append((512, 1))
+    for count, stride in widths_and_strides:
+        width = options.channels(count)
+        layers += [
+            nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=options.biases),
+            *normalization(width, options),
+            activation(options.dropout),
+        ]
+        before = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if options.dropout:
+        layers.append(nn.Dropout(options.dropout))
+    return nn.Sequential(*layers), before
+
+
+def _check(image_shape: ImageShape) -> None:
+    _, height, breadth = image_shape
+    if (height, breadth) != (32, 32):
+        raise InputError(f"images for network 'paper' are {height} x {breadth}, wanted 32 x 32")

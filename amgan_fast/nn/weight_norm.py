@@ -1,0 +1,69 @@
+"""Weight normalization of whole networks, and its data-dependent initialization."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
+
+_WeightedLayer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+
+
+def apply_weight_norm(network: nn.Module) -> None:
+    """Let every linear layer and convolution of ``network`` have the weight g v / ||v||, g for each output channel.
+
+    The weights keep their values. Source: Salimans and Kingma, arXiv 1602.07868, with
+    :func:`torch.nn.utils.parametrizations.weight_norm`.
+    """
+    for layer in list(network.modules()):
+        if isinstance(layer, _WeightedLayer):
+            parametrizations.weight_norm(layer, dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
+
+
+@torch.no_grad()
+def init_from_data(network: nn.Module, batch: Tensor) -> None:
+    """Set g and the bias of every weight-normalized layer so that on ``batch`` its outputs have mean 0 and variance 1.
+
+    One forward pass, layer after layer, each on what the layers before it give after they were set; over rows and
+    positions, for each output channel. A layer without a bias keeps its mean: batch norm comes next and removes it.
+    Dropout and noise act as the network's mode has it (training mode is meant). Source: Salimans and Kingma, arXiv
+    1602.07868, section 3.
+
+    Args:
+        batch: what the network takes, a hundred rows or more.
+
+    Raises:
+        ValueError: ``network`` has no weight-normalized layer.
+    """
+    layers = [layer for layer in network.modules() if _is_normalized(layer)]
+    if not layers:
+        raise ValueError("network has no weight-normalized layer, wanted one built with weight_norm=True")
+    handles = [layer.register_forward_hook(_standardize) for layer in layers]
+    try:
+        network(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _is_normalized(layer: nn.Module) -> bool:
+    return (
+        isinstance(layer, _WeightedLayer)
+        and parametrize.is_parametrized(layer, "weight")
+        and isinstance(layer.parametrizations["weight"][0], parametrizations._WeightNorm)  # type: ignore[index]
+    )
+
+
+def _standardize(layer: Any, inputs: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
+    """A forward hook: sets the layer's scale and bias, and returns its outputs as they are with these."""
+    channels = outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
+    channels = channels.to(torch.promote_types(channels.dtype, torch.float32))
+    variance, mean = torch.var_mean(channels, 1, correction=0)
+    scale = torch.rsqrt(variance + 1e-10)  # finite for a channel that is constant
+    norms = layer.parametrizations.weight.original0
+    norms.mul_(scale.view_as(norms))
+    if layer.bias is not None:
+        layer.bias.sub_(mean).mul_(scale)
+    return layer.forward(*inputs)
