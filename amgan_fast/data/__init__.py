@@ -1,7 +1,20 @@
-"""Labelled image sets, in memory, as uint8."""
+"""Labelled image sets as uint8, in memory where they fit, and endless batches from them."""
 
-from amgan_fast.data.batches import Batches
+from amgan_fast.data.batches import Batches, LoadedBatches, training_batches
 from amgan_fast.data.dataset import Dataset, to_float, to_uint8
+from amgan_fast.data.image_files import ImageFiles
+from amgan_fast.data.memory import fits
 from amgan_fast.data.registry import DATASETS, load_dataset
 
-__all__ = ["DATASETS", "Batches", "Dataset", "load_dataset", "to_float", "to_uint8"]
+__all__ = [
+    "DATASETS",
+    "Batches",
+    "Dataset",
+    "ImageFiles",
+    "LoadedBatches",
+    "fits",
+    "load_dataset",
+    "to_float",
+    "to_uint8",
+    "training_batches",
+]

@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from amgan_fast.data.image_files import ImageFiles
+from amgan_fast.data.strata import draw_per_class
+from amgan_fast.errors import InputError
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -15,10 +19,15 @@ class Dataset:
 
     name: str
     num_classes: int
-    train_images: Tensor
+    train_images: Tensor | ImageFiles
+    """ImageFiles where a tensor would not fit in memory."""
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    mirror_symmetric: bool = False
+    """Whether left and right may be swapped: the image is as good a one of its class, so training may flip it."""
+    held_out: str = "as published"
+    """How the test images were set aside."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -26,15 +35,45 @@ class Dataset:
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
+    def describe(self) -> str:
+        """What it consists of, in one line."""
+        return (
+            f"{self.name}: {len(self.train_images):,} training and {len(self.test_images):,} held-out images "
+            f"({self.held_out}) of {' x '.join(map(str, self.image_shape))}, {self.num_classes:,} classes"
+        )
+
     def class_frequencies(self) -> Tensor:
         """p(c) of the training set, float64 [num_classes]."""
         return self.train_labels.bincount(minlength=self.num_classes).double() / len(self.train_labels)
 
+    def labelled_subset(self, per_class: int, *, seed: int) -> Dataset:
+        """The same set with ``per_class`` training images of each class, always the same ones for a seed.
+
+        For semi-supervised training: one stream of batches from this, and one from the whole set, whose labels are
+        not looked at.
+
+        Raises:
+            InputError: a class has fewer images, or ``per_class`` is below 1.
+        """
+        fewest = self.train_labels.bincount(minlength=self.num_classes).min().item()
+        if not 1 <= per_class <= fewest:
+            raise InputError(
+                f"{per_class} labelled images of each class, wanted 1 to {fewest}, the size of the smallest class"
+            )
+        counts = torch.full((self.num_classes,), per_class)
+        drawn = draw_per_class(self.train_labels, counts, seed=seed)
+        images = self.train_images
+        return replace(
+            self,
+            train_images=images.subset(drawn) if isinstance(images, ImageFiles) else images[drawn.to(images.device)],
+            train_labels=self.train_labels[drawn.to(self.train_labels.device)],
+        )
+
     def fingerprint(self) -> str:
-        """SHA-256 of all images and labels."""
+        """SHA-256 of all images and labels; of images in files, of their paths within the folder and their sizes."""
         digest = hashlib.sha256()
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(part.cpu().contiguous().numpy().tobytes())
+            digest.update(part.listing() if isinstance(part, ImageFiles) else part.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def to(self, device: torch.device | str) -> Dataset:

@@ -22,4 +22,4 @@ def load_digits(data_dir: Path | None = None) -> Dataset:
     train, test = model_selection.train_test_split(
         torch.arange(len(labels)).numpy(), test_size=360, stratify=source.target, random_state=0
     )
-    return Dataset("digits", 10, images[train], labels[train], images[test], labels[test])
+    return Dataset("digits", 10, images[train], labels[train], images[test], labels[test], held_out="stratified")

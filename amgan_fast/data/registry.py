@@ -5,24 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from amgan_fast.data.cifar10 import load_cifar10
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.digits import load_digits
 from amgan_fast.data.fashion_mnist import load_fashion_mnist
+from amgan_fast.data.image_files import Progress
+from amgan_fast.data.image_folder import load_image_folder
+from amgan_fast.data.mnist import load_mnist
+from amgan_fast.data.svhn import load_svhn
+from amgan_fast.data.tiny_imagenet import load_tiny_imagenet
 from amgan_fast.errors import InputError
 
-DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
+DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": load_digits,
     "fashion-mnist": load_fashion_mnist,
+    "mnist": load_mnist,
+    "cifar10": load_cifar10,
+    "svhn": load_svhn,
+    "tiny-imagenet": load_tiny_imagenet,
+    "image-folder": load_image_folder,
 }
 """Loaders by the name that ``amgan-fast train --dataset`` takes; each takes the folder of --data-dir, or None."""
 
 
-def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
-    """Load a dataset into CPU memory.
+def load_dataset(
+    name: str,
+    data_dir: str | Path | None = None,
+    *,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Load a dataset into CPU memory. Nothing in its files is executed, and nothing is downloaded.
+
+    Args:
+        image_size: the side in pixels to which the images of ``image-folder`` are resized; None: they stay as they
+            are. The other datasets have a size of their own.
+        progress: called while files of single images are read.
 
     Raises:
-        InputError: an unknown name, or files that are missing or damaged.
+        InputError: an unknown name, files that are missing or damaged, or an ``image_size`` for another dataset.
     """
     if name not in DATASETS:
         raise InputError(f"dataset is {name!r}, wanted one of {', '.join(DATASETS)}")
-    return DATASETS[name](None if data_dir is None else Path(data_dir))
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    if name == "image-folder":
+        return load_image_folder(folder, image_size, progress)
+    if image_size is not None:
+        raise InputError(f"image_size is {image_size} for {name}, wanted none: only image-folder is resized")
+    if name == "tiny-imagenet":
+        return load_tiny_imagenet(folder, progress)
+    return DATASETS[name](folder)

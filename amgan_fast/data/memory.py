@@ -1,0 +1,31 @@
+"""Whether images fit where they are to live."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+
+from amgan_fast.data.dataset import Dataset
+
+
+def fits(dataset: Dataset, device: torch.device | str) -> bool:
+    """Whether ``dataset.to(device)`` leaves at least half of the memory to the networks.
+
+    On CUDA that is half of what is free now, on a CPU half of what the machine has. What is there already fits, and
+    images in files take no room.
+    """
+    device = torch.device(device)
+    parts = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
+    moving = [part.nbytes for part in parts if isinstance(part, Tensor) and part.device != device]
+    return not moving or fits_in(device, sum(moving))
+
+
+def fits_in(device: torch.device, size: int) -> bool:
+    """Whether so many bytes are at most half of the device's memory."""
+    if device.type == "cuda":
+        available, _ = torch.cuda.mem_get_info(device)
+    else:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return size <= available // 2

@@ -1,0 +1,50 @@
+"""Street View House Numbers, format 2 (cropped digits)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from amgan_fast.data.dataset import Dataset
+from amgan_fast.data.folders import find_folder
+from amgan_fast.errors import InputError, in_one_line
+
+
+def load_svhn(data_dir: Path | None = None) -> Dataset:
+    """73,257 colour images of digits of 32x32 pixels to train on and 26,032 held out (Netzer et al., 2011).
+
+    The files are MATLAB's. ``scipy.io.loadmat`` reads numbers and text from them and has nothing it could call; a
+    function or an object that such a file can hold stays data. The extra training images are not used.
+
+    Args:
+        data_dir: the folder with ``train_32x32.mat`` and ``test_32x32.mat``, which is the root of
+            ``torchvision.datasets.SVHN``.
+
+    Raises:
+        InputError: a file is missing or is not what its name says.
+    """
+    advice = "give --data-dir the folder with train_32x32.mat and test_32x32.mat"
+    folder = find_folder("SVHN", [] if data_dir is None else [data_dir], ["train_32x32.mat"], advice)
+    return Dataset("svhn", 10, *_read(folder / "train_32x32.mat"), *_read(folder / "test_32x32.mat"))
+
+
+def _read(path: Path) -> tuple[Tensor, Tensor]:
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist, wanted both files of SVHN")
+    try:
+        variables = loadmat(path, variable_names=("X", "y"))
+        images, labels = variables["X"], variables["y"].reshape(-1)
+        if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
+            raise ValueError(f"X is {images.dtype} {list(images.shape)} with {len(labels)} labels in y")
+        if labels.dtype.kind not in "iu" or labels.min() < 1 or labels.max() > 10:
+            raise ValueError("y has other labels than 1 to 10")
+    except Exception as error:  # a damaged file fails in any way its reader can
+        wanted = "X uint8 [32, 32, 3, N] and y of 1 to 10"
+        raise InputError(f"{path} is damaged or no file of SVHN ({in_one_line(error)}), wanted {wanted}") from error
+    # 10 is the label of the digit 0.
+    return torch.from_numpy(images.transpose(3, 2, 0, 1).copy()), torch.from_numpy(labels.astype(np.int64) % 10)
