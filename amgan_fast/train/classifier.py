@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from amgan_fast import build_info
-from amgan_fast.data import Batches, Dataset, to_float
+from amgan_fast.data import Dataset, to_float, training_batches
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier
 from amgan_fast.files import write_json
@@ -141,7 +141,7 @@ def _batches(
     dataset: Dataset, recipe: Recipe, augmentation: Augmentation | None, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images as networks take them, and labels, for ever."""
-    batches = Batches(dataset.train_images, dataset.train_labels, recipe.batch_size, seed=seed)
+    batches = training_batches(dataset, recipe.batch_size, seed=seed)
     random = torch.Generator(dataset.train_images.device).manual_seed(derive_seed(seed, "augmentation"))
     for images, labels in batches:
         yield to_float(images if augmentation is None else augmentation(images, random)), labels

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from amgan_fast import build_info, objectives
-from amgan_fast.data import Batches, Dataset, load_dataset, to_float
+from amgan_fast.data import Dataset, load_dataset, to_float, training_batches
 from amgan_fast.evaluate import Evaluation, ScoringClassifier, evaluate_generator, score_generator
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator
 from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, resolve_device, save_checkpoint
@@ -84,7 +84,7 @@ class _Run:
     def train(self) -> Result:
         config = self.config
         order = derive_seed(config.seed, "order")
-        batches = Batches(self.dataset.train_images, self.dataset.train_labels, config.batch_size, seed=order)
+        batches = training_batches(self.dataset, config.batch_size, seed=order)
         self.observer.started(config.steps)
         seconds = 0.0
         timer = _Timer()
