@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amgan_fast.data import Dataset, to_float
+from amgan_fast.data import Dataset, ImageFiles, to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inputs import Inputs
@@ -171,7 +171,7 @@ def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
 
 
 @torch.no_grad()
-def _logits(network: Classifier, images: Tensor) -> Tensor:
+def _logits(network: Classifier, images: Tensor | ImageFiles) -> Tensor:
     return torch.cat([network(to_float(batch)) for batch in images.split(_BATCH_SIZE)])
 
 

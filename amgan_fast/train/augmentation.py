@@ -10,11 +10,6 @@ from torch.nn.functional import pad
 
 from amgan_fast.data import Dataset
 
-MIRRORED_DATASETS = frozenset({"fashion-mnist"})
-"""Datasets, by name, whose images stay in their class when left and right are exchanged. Digits and letters do not:
-what is not named here is not mirrored."""
-
-
 @dataclass(frozen=True)
 class Augmentation:
     """Shifts every image of a batch by up to ``padding`` pixels each way, and mirrors half of them.
@@ -31,7 +26,7 @@ class Augmentation:
     def for_dataset(dataset: Dataset) -> Augmentation:
         """Padding is an eighth of the smaller side, the usual 4 of 32 pixels."""
         padding = max(1, round(min(dataset.image_shape[1:]) / 8))
-        return Augmentation(padding, dataset.name in MIRRORED_DATASETS)
+        return Augmentation(padding, dataset.mirror_symmetric)
 
     def __call__(self, images: Tensor, random: torch.Generator) -> Tensor:
         """[N, C, H, W] -> the same, of the same dtype, black being 0; ``random`` is on the images' device."""

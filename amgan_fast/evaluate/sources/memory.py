@@ -1,4 +1,4 @@
-"""Images that are in memory."""
+"""The images of a dataset."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from amgan_fast.data import ImageFiles
 from amgan_fast.evaluate.sources.ranges import batch_ranges
 from amgan_fast.evaluate.sources.source import Batch, Source
 
 
 class TensorSource(Source):
-    """Labelled images in memory, on any device: part of a dataset, say.
+    """Labelled images in memory, on any device, or in the files of a dataset that does not fit there.
 
     Args:
-        images: uint8 [N, C, H, W], N at least 1.
+        images: uint8 [N, C, H, W], N at least 1, or what stands for it.
         labels: int64 [N], 0 or more.
         description: what they are, in one line.
 
@@ -26,12 +27,12 @@ class TensorSource(Source):
 
     kind = "images"
 
-    def __init__(self, images: Tensor, labels: Tensor, description: str) -> None:
-        if images.dtype != torch.uint8:
+    def __init__(self, images: Tensor | ImageFiles, labels: Tensor, description: str) -> None:
+        if isinstance(images, Tensor) and images.dtype != torch.uint8:
             raise TypeError(f"images are {images.dtype}, wanted torch.uint8")
-        if images.ndim != 4 or not len(images):
+        if len(images.shape) != 4 or not len(images):
             raise ValueError(f"images are {list(images.shape)}, wanted [N, C, H, W] with N at least 1")
-        if labels.shape != images.shape[:1]:
+        if len(labels.shape) != 1 or len(labels) != len(images):
             raise ValueError(f"labels are {list(labels.shape)}, wanted [{len(images)}], one for each image")
         self.description = description
         self.count = len(images)
@@ -43,4 +44,7 @@ class TensorSource(Source):
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         for samples in batch_ranges(self.count, batch_size, start, stop):
             here = slice(samples.start, samples.stop)
-            yield Batch(self._images[here], self._labels[here])
+            if isinstance(self._images, Tensor):
+                yield Batch(self._images[here], self._labels[here])
+            else:
+                yield Batch(self._images[torch.arange(samples.start, samples.stop)], self._labels[here])
