@@ -6,7 +6,15 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from amgan_fast.evaluate import Evaluation, facts, score_rows
@@ -16,7 +24,7 @@ from amgan_fast.train import Observer
 class ProgressBar(Observer):
     """Shows step, losses, AM Score, speed and the time left; a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, shown: bool = True) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             MofNCompleteColumn(),
@@ -24,6 +32,7 @@ class ProgressBar(Observer):
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
             console=console,
+            disable=not shown,
         )
         self._classifier = self._progress.add_task("classifier", visible=False, state="")
         self._task = self._progress.add_task("step", visible=False, state="")
@@ -45,9 +54,9 @@ class ProgressBar(Observer):
     def classifier_progress(self, step: int, steps: int) -> None:
         self._progress.update(self._classifier, completed=step, total=steps, visible=True)
 
-    def started(self, steps: int) -> None:
+    def started(self, steps: int, done: int = 0) -> None:
         self._progress.update(self._classifier, visible=False)
-        self._progress.reset(self._task, total=steps, visible=True)
+        self._progress.reset(self._task, total=steps, completed=done, visible=True)
 
     def evaluated(self, what: str, done: int, total: int) -> None:
         if what not in self._evaluations:
@@ -62,6 +71,34 @@ class ProgressBar(Observer):
             f"{row['images_per_second']:,.0f} images/s"
         )
         self._progress.update(self._task, completed=row["step"], state=state)
+
+
+class CellProgress:
+    """Shows how many runs of a comparison are finished, a line for each, and the time left; a context manager."""
+
+    def __init__(self, console: Console, cells: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("runs", total=cells)
+
+    def __enter__(self) -> CellProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, text: str, done: int, cells: int) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.update(self._task, completed=done)
 
 
 class SampleProgress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from amgan_fast.cli.classifier import train_classifier
+from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
 from amgan_fast.cli.info import info
 from amgan_fast.cli.train import train
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(evaluate)
+app.command()(compare)
 app.command("train-classifier")(train_classifier)
 app.command()(info)
 

@@ -12,7 +12,7 @@ from amgan_fast.cli.common import DataDir, DatasetName, Device, errors_in_one_li
 
 def train_classifier(
     out: Annotated[Path, typer.Option(help="file to write, .pt; its description goes beside it, .json")],
-    dataset: Annotated[DatasetName, typer.Option(help="what to train on and test with")] = "digits",
+    dataset: DatasetName = "digits",
     network: Annotated[
         Literal["cnn", "densenet-bc"], typer.Option(help="a small CNN in minutes, or the paper's DenseNet")
     ] = "cnn",

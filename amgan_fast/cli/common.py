@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from amgan_fast.data import DATASETS
 from amgan_fast.errors import InputError
 
+DatasetName = Annotated[str, typer.Option(help=f"one of {', '.join(DATASETS)}; digits need no download")]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is a GPU and kernels for it")
 ]
-DatasetName = Literal["digits", "fashion-mnist"]
 DataDir = Annotated[Path | None, typer.Option(help="the dataset's files, if not in their usual place")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 

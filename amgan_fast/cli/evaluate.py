@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from amgan_fast.cli.common import DataDir, DatasetName, Device, Json, complain, errors_in_one_line
+from amgan_fast.cli.common import DataDir, Device, Json, complain, errors_in_one_line
 
 _SOURCE, _CLASSIFIER, _REAL, _SCORES, _OUTPUT = "What to score", "The classifier", "Real data", "Scores", "Output"
 
@@ -71,7 +71,7 @@ def evaluate(
         typer.Option(help="what the classifier computes in", rich_help_panel=_CLASSIFIER),
     ] = "float32",
     dataset: Annotated[
-        DatasetName | None,
+        str | None,
         typer.Option(help="reference and held-out images; default: the run's or classifier's", rich_help_panel=_REAL),
     ] = None,
     data_dir: DataDir = None,

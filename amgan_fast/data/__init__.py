@@ -3,7 +3,7 @@
 from amgan_fast.data.batches import Batches, LoadedBatches, training_batches
 from amgan_fast.data.dataset import Dataset, to_float, to_uint8
 from amgan_fast.data.image_files import ImageFiles
-from amgan_fast.data.memory import fits
+from amgan_fast.data.memory import fits, place
 from amgan_fast.data.registry import DATASETS, load_dataset
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "LoadedBatches",
     "fits",
     "load_dataset",
+    "place",
     "to_float",
     "to_uint8",
     "training_batches",

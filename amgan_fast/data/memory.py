@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,6 +21,13 @@ def fits(dataset: Dataset, device: torch.device | str) -> bool:
     parts = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
     moving = [part.nbytes for part in parts if isinstance(part, Tensor) and part.device != device]
     return not moving or fits_in(device, sum(moving))
+
+
+def place(dataset: Dataset, device: torch.device | str) -> Dataset:
+    """The dataset on a device; training images that do not fit there stay where they are, and batches of them move."""
+    if fits(dataset, device):
+        return dataset.to(device)
+    return replace(dataset, test_images=dataset.test_images.to(device), test_labels=dataset.test_labels.to(device))
 
 
 def fits_in(device: torch.device, size: int) -> bool:

@@ -172,7 +172,8 @@ def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
 
 @torch.no_grad()
 def _logits(network: Classifier, images: Tensor | ImageFiles) -> Tensor:
-    return torch.cat([network(to_float(batch)) for batch in images.split(_BATCH_SIZE)])
+    device = next(network.parameters()).device
+    return torch.cat([network(to_float(batch.to(device))) for batch in images.split(_BATCH_SIZE)])
 
 
 def _accuracy(logits: Tensor, dataset: Dataset) -> float:

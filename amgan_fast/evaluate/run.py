@@ -14,6 +14,7 @@ from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Progress
+from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.nn import LatentSource, build_generator
 from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, load_checkpoint, resolve_device
@@ -55,6 +56,7 @@ def evaluate_generator(
     samples: int,
     seed: int,
     progress: Progress | None = None,
+    share: Share | None = None,
 ) -> Evaluation:
     """Score ``samples`` samples, always the same for a seed, beside the held-out images, on the dataset's device."""
     return evaluate(
@@ -63,6 +65,7 @@ def evaluate_generator(
         held_out=held_out_images(dataset),
         settings=_fitting(samples, dataset),
         progress=progress,
+        share=share,
     )
 
 
@@ -97,7 +100,9 @@ def load_generator(run: RunFolder, config: Config, device: torch.device) -> tupl
     state = load_checkpoint(run.checkpoint)
     try:
         latent = LatentSource(config.latent_size, state["class_frequencies"])
-        generator = build_generator(config.network, latent.width, tuple(state["image_shape"]))
+        generator = build_generator(
+            config.network, latent.width, tuple(state["image_shape"]), config.build_network_options()
+        )
         generator.load_state_dict(state["averaged"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"{run.checkpoint} does not fit {run.config.name} ({error})") from None

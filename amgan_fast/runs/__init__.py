@@ -1,9 +1,21 @@
 """What a training run consists of on disk: its configuration, its checkpoint, its folder."""
 
-from amgan_fast.runs.checkpoint import load_checkpoint, save_checkpoint
-from amgan_fast.runs.config import Config
+from amgan_fast.runs.checkpoint import load_checkpoint, load_last_checkpoint, previous_checkpoint, save_checkpoint
+from amgan_fast.runs.config import LABELS, Config, read_toml
 from amgan_fast.runs.device import cpu_threads, resolve_device
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.seeds import derive_seed
 
-__all__ = ["Config", "RunFolder", "cpu_threads", "derive_seed", "load_checkpoint", "resolve_device", "save_checkpoint"]
+__all__ = [
+    "LABELS",
+    "Config",
+    "RunFolder",
+    "cpu_threads",
+    "derive_seed",
+    "load_checkpoint",
+    "load_last_checkpoint",
+    "previous_checkpoint",
+    "read_toml",
+    "resolve_device",
+    "save_checkpoint",
+]

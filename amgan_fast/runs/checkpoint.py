@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +14,44 @@ from amgan_fast.errors import InputError
 from amgan_fast.files import whole_file
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write whole or not at all: a reader finds the old file or the new one."""
-    with whole_file(path) as temporary:
-        torch.save(state, temporary)
+def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = False) -> None:
+    """Write to a temporary file beside ``path``, then rename: a reader finds the old file or the new one.
+
+    Args:
+        keep_previous: the file that is replaced stays as :func:`previous_checkpoint`.
+
+    Raises:
+        InputError: no space, or no permission; what was there is as it was.
+    """
+    try:
+        with whole_file(path) as temporary:
+            torch.save(state, temporary)
+            if keep_previous and path.exists():
+                _keep(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer of zip files could not go on
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be written ({reason}); earlier files are as they were") from error
+
+
+def previous_checkpoint(path: Path) -> Path:
+    """Where :func:`save_checkpoint` keeps the one before."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read to the CPU, tensors and plain values only (``weights_only``).
+    """Read to the CPU, tensors and plain values only (``weights_only``), once their checksums are right.
 
     Raises:
         InputError: no such file, a damaged one, or one that holds anything else.
     """
     try:
+        # torch.load takes what it finds: a flipped bit of a weight is another weight.
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():
+                raise InputError(f"{path} is damaged (its part {damaged} has another checksum than when written)")
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist, wanted a file that a training run wrote") from None
     except Exception as error:  # a damaged file fails in any way the unpickler can
@@ -33,3 +60,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise InputError(f"{path} holds a {type(state).__name__}, wanted a checkpoint's dictionary")
     return state
+
+
+def load_last_checkpoint(path: Path) -> tuple[dict[str, Any], str | None]:
+    """The checkpoint at ``path``, or the one before where that is damaged: then, also what is wrong with it.
+
+    Raises:
+        InputError: neither can be read.
+    """
+    try:
+        return load_checkpoint(path), None
+    except InputError as error:
+        previous = previous_checkpoint(path)
+        if not previous.exists():
+            raise
+        return load_checkpoint(previous), f"{error}: going on from {previous.name}"
+
+
+def _keep(path: Path) -> None:
+    """A second name for the file, so that there is one at ``path`` at every moment."""
+    with whole_file(previous_checkpoint(path)) as second:
+        try:
+            os.link(path, second)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, second)

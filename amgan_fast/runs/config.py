@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import tomli_w
 
 from amgan_fast.data import DATASETS
 from amgan_fast.errors import InputError
-from amgan_fast.nn import NETWORKS
-from amgan_fast.objectives import MODELS
+from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
+from amgan_fast.objectives import MODELS, Objective
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,6 +23,7 @@ else:
 
 LABELS = ("dynamic", "predefined")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Config:
     """A name of :data:`amgan_fast.data.DATASETS`."""
     data_dir: str | None = None
     """Where the dataset's files are; None: their usual place."""
+    image_size: int | None = None
+    """Side in pixels that the images of ``image-folder`` are cropped and resized to; None: as they are."""
+    labelled_per_class: int | None = None
+    """Labels of so many training images a class are used, all other images are unlabelled; None: all labels."""
     network: str = "mlp"
     """A name of :data:`amgan_fast.nn.NETWORKS`."""
     latent_size: int = 32
@@ -47,11 +53,24 @@ class Config:
     steps: int = 4000
     """Steps of each player."""
     batch_size: int = 100
+    """Of all processes together."""
     generator_lr: float = 2e-3
     """Adam's learning rate, with the authors' betas (0.5, 0.999)."""
     discriminator_lr: float = 2e-3
+    halve_every: int = 0
+    """Steps after which both learning rates are halved, again and again; 0: never."""
     ema_decay: float = 0.998
     """Decay a step of the averaged generator weights, which samples and scores are made with."""
+    feature_matching: float = 0.0
+    """Weight of feature matching in the generator's loss."""
+    historical_averaging: float = 0.0
+    """Weight of historical averaging in both players' losses."""
+    precision: str = "float32"
+    """``"bfloat16"``: networks compute in it where autocast has them; weights and losses stay float32."""
+    compile: bool = False
+    """Networks go through torch.compile."""
+    cuda_graph: bool = False
+    """On a GPU, the whole step is captured once and replayed."""
     seed: int = 0
     device: str = "auto"
     """``"auto"``: CUDA where there is a GPU and this build has kernels for it."""
@@ -62,36 +81,98 @@ class Config:
     score_every: int = 200
     """Steps between two scores on the way, each of ``score_samples`` samples; a multiple of ``log_every``."""
     score_samples: int = 2000
+    checkpoint_every: int = 200
+    """Steps between two checkpoints."""
     final_samples: int = 50_000
     """Samples that the finished run is scored with."""
+    objective: dict[str, Any] = field(default_factory=dict)
+    """Options of the model, by the names of its class in :mod:`amgan_fast.objectives`."""
+    network_options: dict[str, Any] = field(default_factory=dict)
+    """Changes to the network's own options, by the names of :class:`amgan_fast.nn.NetworkOptions`."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), str(field.type))
+        for one in dataclasses.fields(self):
+            _check_type(one.name, getattr(self, one.name), str(one.type))
         for name, known in (
             ("model", MODELS),
             ("labels", LABELS),
             ("dataset", DATASETS),
             ("network", NETWORKS),
+            ("precision", PRECISIONS),
             ("device", DEVICES),
         ):
             if getattr(self, name) not in known:
                 raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(known)}")
-        for name in ("latent_size", "steps", "log_every", "score_every", "score_samples", "final_samples"):
+        for name in (
+            "latent_size",
+            "steps",
+            "log_every",
+            "score_every",
+            "score_samples",
+            "checkpoint_every",
+            "final_samples",
+        ):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        self._require("threads", self.threads >= 0, "at least 0")
+        for name in ("threads", "halve_every", "feature_matching", "historical_averaging"):
+            self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("batch_size", self.batch_size >= 2, "at least 2, for batch normalisation")
+        labelled = self.labelled_per_class is None or self.labelled_per_class >= 1
+        self._require("labelled_per_class", labelled, "at least 1")
         multiple = self.score_every % self.log_every == 0
         self._require("score_every", multiple, f"a multiple of log_every = {self.log_every}")
         for name in ("generator_lr", "discriminator_lr"):
             self._require(name, getattr(self, name) > 0, "a positive number")
         self._require("ema_decay", 0 <= self.ema_decay < 1, "a number in [0, 1)")
         self._require("seed", 0 <= self.seed < 2**63, "0 to 2^63 - 1")
+        graphed = not (self.cuda_graph and (self.historical_averaging or self.compile))
+        self._require("cuda_graph", graphed, "false with historical_averaging or compile")
+        objective = self.build_objective()
+        unlabelled = self.labelled_per_class is None or objective.has_unlabelled_loss
+        self._require("labelled_per_class", unlabelled, f"none: {self.model} has no loss of unlabelled images")
+        self.build_network_options()
+
+    def build_objective(self) -> Objective:
+        """
+        Raises:
+            InputError: ``objective`` has a name the model does not know, or a value out of its range.
+        """
+        return _build("objective", MODELS[self.model], self.objective)
+
+    def build_network_options(self) -> NetworkOptions:
+        """
+        Raises:
+            InputError: ``network_options`` has an unknown name, or a value out of its range.
+        """
+        changes = {"predefined_labels": self.labels == "predefined"} | self.network_options
+        known = {one.name for one in dataclasses.fields(NetworkOptions)}
+        _check_names("network_options", changes, known)
+        return network_options(self.network, **changes)
 
     @staticmethod
     def for_dataset(dataset: str, **overrides: Any) -> Config:
         """The recipe for a dataset, with what ``overrides`` gives."""
-        return Config(**{"dataset": dataset, **_RECIPES.get(dataset, {}), **overrides})
+        return Config(**{"dataset": dataset, **RECIPES.get(dataset, {}), **overrides})
+
+    @staticmethod
+    def compose(path: Path | None, options: Mapping[str, Any], settings: Sequence[str]) -> Config:
+        """The recipe of the dataset, with what a file says, with what options say, with what settings say.
+
+        Args:
+            path: a .toml with any of the settings; None: none.
+            options: values by name.
+            settings: ``name=value`` each, the value as in TOML; ``objective.saturating=true`` goes into a table.
+
+        Raises:
+            InputError: an unknown name, or a bad value.
+        """
+        values = {} if path is None else read_toml(path)
+        values |= options
+        for text in settings:
+            for name, value in _setting(text).items():
+                both = isinstance(value, dict) and isinstance(values.get(name), dict)
+                values[name] = values[name] | value if both else value
+        _check_names("the configuration" if path is None else str(path), values, _names())
+        return Config.for_dataset(values.pop("dataset", "digits"), **values)
 
     @staticmethod
     def load(path: Path) -> Config:
@@ -100,15 +181,8 @@ class Config:
         Raises:
             InputError: no such file, no TOML, an unknown key or a bad value.
         """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist, wanted the config.toml of a run") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is no TOML file: {error}") from None
-        known = {field.name for field in dataclasses.fields(Config)}
-        if unknown := sorted(values.keys() - known):
-            raise InputError(f"{path} has unknown keys {', '.join(unknown)}, wanted some of {', '.join(sorted(known))}")
+        values = read_toml(path)
+        _check_names(str(path), values, _names())
         return Config(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,12 +192,45 @@ class Config:
     def save(self, path: Path) -> None:
         path.write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8")
 
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """What of ``other`` (as of :meth:`to_dict`) is not as here, in words."""
+        mine = self.to_dict()
+        return [
+            f"{name} is {other.get(name)!r} instead of {mine.get(name)!r}"
+            for name in sorted(mine.keys() | other.keys())
+            if mine.get(name) != other.get(name)
+        ]
+
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
             raise InputError(f"{name} is {getattr(self, name)}, wanted {wanted}")
 
 
-_RECIPES: dict[str, dict[str, Any]] = {
+def _names() -> set[str]:
+    return {one.name for one in dataclasses.fields(Config)}
+
+
+def _setting(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise InputError(f"found --set {text}, wanted NAME=VALUE as in a .toml file, texts in quotes") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        InputError: no such file, or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}), wanted a configuration") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML file: {error}") from None
+
+
+RECIPES: dict[str, dict[str, Any]] = {
     "fashion-mnist": {
         "network": "conv",
         "latent_size": 64,
@@ -133,16 +240,35 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "final_samples": 10_000,
     },
 }
+"""What a dataset's runs have other than the defaults."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
     "int": (int,),
+    "int | None": (int, type(None)),
     "float": (float, int),
+    "bool": (bool,),
+    "dict[str, Any]": (dict,),
 }
 
 
 def _check_type(name: str, value: object, wanted: str) -> None:
-    # bool is a kind of int, and NaN a float, but neither is a setting.
-    if not isinstance(value, _TYPES[wanted]) or isinstance(value, bool) or value != value:
+    # bool is a kind of int, and NaN a float, but neither is such a setting.
+    if not isinstance(value, _TYPES[wanted]) or (isinstance(value, bool) and wanted != "bool") or value != value:
         raise InputError(f"{name} is {value!r}, wanted {wanted}")
+
+
+def _check_names(where: str, values: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := sorted(values.keys() - known):
+        found = f"{where} has unknown keys {', '.join(unknown)}"
+        raise InputError(f"{found}, wanted some of {', '.join(sorted(known)) or 'none'}")
+
+
+def _build(where: str, kind: type, values: Mapping[str, Any]) -> Any:
+    _check_names(where, values, {one.name for one in dataclasses.fields(kind)})
+    try:
+        # TOML has lists where options are tuples.
+        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from None

@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 
 from amgan_fast.data import Dataset
 
+
 @dataclass(frozen=True)
 class Augmentation:
     """Shifts every image of a batch by up to ``padding`` pixels each way, and mirrors half of them.

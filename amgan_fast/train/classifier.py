@@ -45,7 +45,7 @@ def cached_classifier(dataset: Dataset, observer: Observer) -> ScoringClassifier
         path.parent.mkdir(parents=True, exist_ok=True)
         classifier.save(path)
         kept = f"kept in {path}"
-    except OSError as error:  # the run folder gets its copy all the same
+    except (OSError, InputError) as error:  # the run folder gets its copy all the same
         kept = f"not kept for the next run: {error}"
     observer.message(f"classifier: test accuracy {classifier.test_accuracy:.2%}, {kept}")
     return classifier
@@ -81,7 +81,7 @@ def train_classifier(
     for name, count in (("steps", steps), ("epochs", epochs)):
         if count is not None and count < 1:
             raise InputError(f"{name} is {count}, wanted at least 1")
-    device = dataset.train_images.device
+    device = dataset.test_images.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **numbers).to(device)
@@ -141,8 +141,8 @@ def _batches(
     dataset: Dataset, recipe: Recipe, augmentation: Augmentation | None, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images as networks take them, and labels, for ever."""
-    batches = training_batches(dataset, recipe.batch_size, seed=seed)
-    random = torch.Generator(dataset.train_images.device).manual_seed(derive_seed(seed, "augmentation"))
+    batches = training_batches(dataset, recipe.batch_size, seed=seed, device=dataset.test_images.device)
+    random = torch.Generator(dataset.test_images.device).manual_seed(derive_seed(seed, "augmentation"))
     for images, labels in batches:
         yield to_float(images if augmentation is None else augmentation(images, random)), labels
 

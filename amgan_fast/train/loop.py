@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from amgan_fast import build_info, objectives
-from amgan_fast.data import Dataset, load_dataset, to_float, training_batches
-from amgan_fast.evaluate import Evaluation, ScoringClassifier, evaluate_generator, score_generator
-from amgan_fast.nn import LatentSource, build_discriminator, build_generator
-from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, resolve_device, save_checkpoint
+from amgan_fast import build_info
+from amgan_fast.data import Batches, Dataset, LoadedBatches, load_dataset, place, to_float, training_batches
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate import (
+    Evaluation,
+    ScoringClassifier,
+    Share,
+    evaluate_generator,
+    load_classifier,
+    local_device,
+    score_generator,
+)
+from amgan_fast.nn import LatentSource, build_discriminator, build_generator, init_from_data, set_reference_batch
+from amgan_fast.runs import (
+    Config,
+    RunFolder,
+    cpu_threads,
+    derive_seed,
+    load_last_checkpoint,
+    resolve_device,
+    save_checkpoint,
+)
+from amgan_fast.train.capture import CapturedStep
 from amgan_fast.train.classifier import cached_classifier
+from amgan_fast.train.journal import Journal
 from amgan_fast.train.observer import Observer
+from amgan_fast.train.parallel import gather
 from amgan_fast.train.pictures import save_curves, save_samples
-from amgan_fast.train.step import AdversarialStep
+from amgan_fast.train.random_state import random_state, set_random_state
+from amgan_fast.train.step import AdversarialStep, StepOptions
+from amgan_fast.train.stopping import Stop, stop_on_signal
 
 
 @dataclass(frozen=True)
@@ -29,87 +55,227 @@ class Result:
     evaluation: Evaluation
 
 
-def train(config: Config, out: Path | None = None, observer: Observer | None = None) -> Result:
+class TrainingStopped(Exception):
+    """Ctrl-C or SIGTERM came, and the run was saved whole at a step."""
+
+    def __init__(self, folder: RunFolder, step: int, number: signal.Signals) -> None:
+        super().__init__(f"stopped by {number.name} and saved at step {step}")
+        self.folder = folder
+        self.step = step
+        self.signal = number
+
+
+def train(
+    config: Config, out: Path | None = None, observer: Observer | None = None, share: Share | None = None
+) -> Result:
     """Train, score and leave a run folder; on a CPU the same configuration gives the same run.
 
     Args:
         out: the run folder, which must be empty or not exist; None: a new one in ``runs/``.
+        observer: told what happens; None: no one.
+        share: of several processes in torch's default process group, this one; each takes its part of every batch.
 
     Raises:
-        InputError: something in the configuration or ``out`` cannot be used; nothing was trained.
-        FloatingPointError: a loss is no longer finite.
+        InputError: something in the configuration or ``out`` cannot be used, and nothing was trained; or a file
+            cannot be written, and those before it are as they were.
+        FloatingPointError: a loss is no longer finite; the last good checkpoint is named.
+        TrainingStopped: a signal ended it; :func:`resume` goes on.
     """
-    observer = observer or Observer()
-    device = resolve_device(config.device)
-    dataset = load_dataset(config.dataset, config.data_dir).to(device)
-    folder = RunFolder.create(out, config)
+    return _run(config, RunFolder.new(out, config), None, observer or Observer(), share or Share())
+
+
+def resume(path: Path, observer: Observer | None = None, share: Share | None = None) -> Result:
+    """Go on with a run from its last checkpoint, as if it had not ended: on a CPU with the same weights to the bit.
+
+    Raises:
+        InputError: ``path`` is no run, its configuration was changed since, no checkpoint can be read, or the number
+            of processes is another.
+        FloatingPointError, TrainingStopped: as :func:`train`.
+    """
+    observer, share = observer or Observer(), share or Share()
+    folder = RunFolder.open(path)
+    config = Config.load(folder.config)
+    state, damage = load_last_checkpoint(folder.checkpoint)
+    if damage:
+        observer.message(damage)
+    if changed := config.differences(state.get("config", {})):
+        raise InputError(
+            f"{folder.checkpoint} was trained with another configuration than {folder.config.name} has now: "
+            f"{'; '.join(changed)}; wanted the same, or a new run"
+        )
+    if len(state["random"]) != share.ranks:
+        raise InputError(f"the run has {len(state['random'])} processes, found {share.ranks}; wanted as many")
+    return _run(config, folder, state, observer, share)
+
+
+def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observer: Observer, share: Share) -> Result:
+    device = local_device(resolve_device(config.device))
+    if config.batch_size % share.ranks:
+        raise InputError(f"batch_size is {config.batch_size}, wanted a multiple of the {share.ranks} processes")
+    if config.cuda_graph and device.type != "cuda":
+        raise InputError(f"cuda_graph is true and the device {device}, wanted a CUDA device or false")
+    observer = observer if share.rank == 0 else Observer()
+    dataset = load_dataset(
+        config.dataset,
+        config.data_dir,
+        image_size=config.image_size,
+        progress=partial(observer.evaluated, "image files"),
+    )
+    observer.message(dataset.describe())
+    dataset = place(dataset, device)
+    if state is None and share.rank == 0:
+        folder.create(config)
     observer.message(f"run: {folder.path} on {device}")
-    with cpu_threads(config.threads), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        classifier = cached_classifier(dataset, observer)
-        classifier.save(folder.classifier)
+    with (
+        cpu_threads(config.threads),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        stop_on_signal() as stop,
+    ):
+        if state is None:
+            classifier = cached_classifier(dataset, observer)
+            if share.rank == 0:
+                classifier.save(folder.classifier)
+        else:
+            classifier = load_classifier(folder.classifier, dataset)
         torch.manual_seed(derive_seed(config.seed, "networks"))
-        return _Run(config, dataset, classifier, folder, observer).train()
+        run = _Run(config, dataset, classifier, folder, observer, share)
+        if state is not None:
+            run.load_state_dict(state)
+        return run.train(stop)
 
 
 class _Run:
     def __init__(
-        self, config: Config, dataset: Dataset, classifier: ScoringClassifier, folder: RunFolder, observer: Observer
+        self,
+        config: Config,
+        dataset: Dataset,
+        classifier: ScoringClassifier,
+        folder: RunFolder,
+        observer: Observer,
+        share: Share,
     ) -> None:
-        device = dataset.train_images.device
-        objective = objectives.MODELS[config.model]()
+        device = dataset.test_images.device
+        objective = config.build_objective()
         frequencies = dataset.class_frequencies() if config.labels == "predefined" else None
+        options = config.build_network_options()
         latent = LatentSource(config.latent_size, frequencies)
         outputs = objective.outputs(dataset.num_classes)
-        generator = build_generator(config.network, latent.width, dataset.image_shape)
-        discriminator = build_discriminator(config.network, outputs, dataset.image_shape)
+        generator = build_generator(config.network, latent.width, dataset.image_shape, options).to(device)
+        discriminator = build_discriminator(config.network, outputs, dataset.image_shape, options).to(device)
         self.config = config
         self.dataset = dataset
         self.classifier = classifier
         self.folder = folder
         self.observer = observer
+        self.share = share
         self.device = device
         self.latent = latent
+        self.batches, self.unlabelled = self._batches()
+        first = torch.Generator(device).manual_seed(derive_seed(config.seed, "first batch"))
+        noise = latent.draw(config.batch_size, first)[0]
+        real = to_float(dataset.train_images[torch.arange(config.batch_size)].to(device))
+        if options.normalization == "virtual":
+            set_reference_batch(generator, noise)
+            set_reference_batch(discriminator, real)
+        if options.weight_norm:
+            init_from_data(generator, noise)
+            init_from_data(discriminator, real)
+        self.random = self._random("latent")
+        channels_last = any(isinstance(layer, nn.Conv2d) for layer in discriminator.modules())
         self.step = AdversarialStep(
-            generator.to(device),
-            discriminator.to(device),
+            generator,
+            discriminator,
             objective,
             latent,
-            self._random("latent"),
-            generator_lr=config.generator_lr,
-            discriminator_lr=config.discriminator_lr,
-            ema_decay=config.ema_decay,
+            self.random,
+            StepOptions(
+                generator_lr=config.generator_lr,
+                discriminator_lr=config.discriminator_lr,
+                ema_decay=config.ema_decay,
+                halve_every=config.halve_every,
+                bfloat16=config.precision == "bfloat16",
+                compile=config.compile,
+                channels_last=channels_last,
+                feature_matching=config.feature_matching,
+                historical_averaging=config.historical_averaging,
+            ),
+            share,
         )
-        self.rows: list[dict[str, Any]] = []
+        self.journal = Journal(folder, observer, writes=share.rank == 0)
+        self.seconds = 0.0
+        self.last_good: int | None = None
+        if share.rank:  # noise and dropout of its own; process 0 goes on as one alone would
+            torch.manual_seed(derive_seed(config.seed, f"layers of process {share.rank}"))
 
-    def train(self) -> Result:
-        config = self.config
-        order = derive_seed(config.seed, "order")
-        batches = training_batches(self.dataset, config.batch_size, seed=order)
-        self.observer.started(config.steps)
-        seconds = 0.0
+    def train(self, stop: Stop) -> Result:
+        config, step = self.config, self.step
+        advance = CapturedStep(step, self.random) if config.cuda_graph else step
+        self.observer.started(config.steps, step.steps)
         timer = _Timer()
-        for step, (images, labels) in zip(range(1, config.steps + 1), batches, strict=False):
-            self.step(to_float(images), labels)
-            last = step == config.steps
-            if step % config.log_every == 0 or last:
-                row = self._losses(step)
-                steps = step - (self.rows[-1]["step"] if self.rows else 0)
+        for images, labels, unlabelled in self._real():
+            advance(images, labels, unlabelled)
+            last = step.steps == config.steps
+            if step.steps % config.log_every == 0 or last:
+                row = self._losses()
                 elapsed = timer.lap()
-                seconds += elapsed
-                row |= {"seconds": seconds, "images_per_second": steps * config.batch_size / elapsed}
-                if step % config.score_every == 0 or last:
+                self.seconds += elapsed
+                images_seen = (step.steps - self.journal.last_step) * config.batch_size
+                row |= {"seconds": self.seconds, "images_per_second": images_seen / elapsed}
+                if step.steps % config.score_every == 0 or last:
                     row |= self._scores()
-                    self._save_checkpoint()
-                self._log(row)
-                timer.lap()  # scoring is not training time
-        return self._finish(seconds)
+                    self.journal.grid(step.steps, step.averaged, self.latent, self._random("pictures"))
+                self.journal.log(row)
+                timer.lap()  # scoring and writing are no training time
+            if step.steps % config.checkpoint_every == 0 or last or stop.signal:
+                self._save_checkpoint()
+            if last:
+                break
+            if stop.signal:
+                raise TrainingStopped(self.folder, step.steps, stop.signal)
+        return self._finish()
 
-    def _losses(self, step: int) -> dict[str, Any]:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        try:
+            self.step.load_state_dict(state["step"])
+            self.batches.load_state_dict(state["batches"])
+            if self.unlabelled is not None:
+                self.unlabelled.load_state_dict(state["unlabelled"])
+            set_random_state(state["random"][self.share.rank], self.device, {"latent": self.random})
+            self.seconds = state["seconds"]
+            self.last_good = self.step.steps
+        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            raise InputError(f"{self.folder.checkpoint} does not fit its configuration ({error})") from error
+        self.journal.go_back_to(self.step.steps)
+
+    def _batches(self) -> tuple[Batches | LoadedBatches, Batches | LoadedBatches | None]:
+        """Labelled images, and all images where only some are labelled."""
+        config, share = self.config, self.share
+
+        def stream(dataset: Dataset, purpose: str) -> Batches | LoadedBatches:
+            seed = derive_seed(config.seed, purpose)
+            return training_batches(
+                dataset, config.batch_size, seed=seed, device=self.device, rank=share.rank, ranks=share.ranks
+            )
+
+        if config.labelled_per_class is None:
+            return stream(self.dataset, "order"), None
+        labelled = self.dataset.labelled_subset(config.labelled_per_class, seed=derive_seed(config.seed, "labelled"))
+        return stream(labelled, "order"), stream(self.dataset, "unlabelled order")
+
+    def _real(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Batches of real images, labelled and not, for the steps to come."""
+        for _ in range(self.step.steps, self.config.steps):
+            images, labels = next(self.batches)
+            unlabelled = None if self.unlabelled is None else to_float(next(self.unlabelled)[0])
+            yield to_float(images), labels, unlabelled
+
+    def _losses(self) -> dict[str, Any]:
+        step = self.step.steps
         discriminator_loss, generator_loss = self.step.pop_losses()
         if not math.isfinite(discriminator_loss + generator_loss):
             raise FloatingPointError(
                 f"step {step}: discriminator loss {discriminator_loss}, generator loss {generator_loss}; "
-                "wanted finite losses"
+                f"wanted finite losses; {self._last_good()}"
             )
         return {"step": step, "discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
 
@@ -122,19 +288,34 @@ class _Run:
             samples=self.config.score_samples,
             random=self._random("scores on the way"),
         )
-        names = ("am_score", "kl_reference", "mean_entropy", "inception_score")
+        names = ("am_score", "kl_reference", "mean_entropy", "inception_score", "class_distribution")
         return {name: getattr(scores, name) for name in names}
 
-    def _log(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        self.folder.append_metrics(row)
-        self.observer.logged(row)
-
     def _save_checkpoint(self) -> None:
-        state = {"image_shape": list(self.dataset.image_shape), "class_frequencies": self.latent.class_frequencies}
-        save_checkpoint(self.folder.checkpoint, state | self.step.state_dict())
+        random = gather(random_state(self.device, {"latent": self.random}), self.share)
+        if not self.step.is_finite():
+            raise FloatingPointError(f"step {self.step.steps}: weights that are not finite; {self._last_good()}")
+        if self.share.rank == 0:
+            state = {
+                "config": self.config.to_dict(),
+                "image_shape": list(self.dataset.image_shape),
+                "class_frequencies": self.latent.class_frequencies,
+                "averaged": self.step.averaged.state_dict(),
+                "step": self.step.state_dict(),
+                "batches": self.batches.state_dict(),
+                "unlabelled": None if self.unlabelled is None else self.unlabelled.state_dict(),
+                "random": random,
+                "seconds": self.seconds,
+            }
+            save_checkpoint(self.folder.checkpoint, state, keep_previous=True)
+            self.last_good = self.step.steps
 
-    def _finish(self, seconds: float) -> Result:
+    def _last_good(self) -> str:
+        if self.last_good is None:
+            return "no checkpoint was written yet"
+        return f"the last good checkpoint is {self.folder.checkpoint} of step {self.last_good}"
+
+    def _finish(self) -> Result:
         config, folder, averaged = self.config, self.folder, self.step.averaged
         result = evaluate_generator(
             averaged,
@@ -144,23 +325,27 @@ class _Run:
             samples=config.final_samples,
             seed=config.seed,
             progress=self.observer.evaluated,
+            share=self.share,
         )
-        assert result.held_out is not None
-        save_samples(folder.samples, averaged, self.latent, self.classifier.network, self._random("pictures"))
-        save_curves(folder.curves, self.rows, result.held_out.scores)
-        folder.write_summary(
-            {
-                "config": config.to_dict(),
-                **result.to_dict(),
-                "training": {
-                    "seconds": seconds,
-                    "images_per_second": config.steps * config.batch_size / seconds,
-                    "device": str(self.device),
-                    "threads": torch.get_num_threads(),
-                },
-                "build": build_info(),
-            }
-        )
+        if self.share.rank == 0:
+            save_samples(folder.samples, averaged, self.latent, self.classifier.network, self._random("pictures"))
+            assert result.held_out is not None
+            save_curves(folder.curves, self.journal.rows, result.held_out.scores)
+            folder.write_summary(
+                {
+                    "config": config.to_dict(),
+                    **result.to_dict(),
+                    "training": {
+                        "seconds": self.seconds,
+                        "images_per_second": config.steps * config.batch_size / self.seconds,
+                        "device": str(self.device),
+                        "threads": torch.get_num_threads(),
+                        "processes": self.share.ranks,
+                    },
+                    "build": build_info(),
+                }
+            )
+        self.journal.close()
         return Result(folder, result)
 
     def _random(self, purpose: str) -> torch.Generator:

@@ -14,11 +14,11 @@ class Observer:
     def classifier_progress(self, step: int, steps: int) -> None:
         """The classifier is being trained and has come this far."""
 
-    def started(self, steps: int) -> None:
-        """Training begins."""
+    def started(self, steps: int, done: int = 0) -> None:
+        """Training begins, or goes on after ``done`` steps."""
 
     def logged(self, row: dict[str, Any]) -> None:
         """A row of metrics.jsonl was written."""
 
     def evaluated(self, what: str, done: int, total: int) -> None:
-        """So many samples are scored, of so many."""
+        """Samples are being scored and so many are done."""

@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from amgan_fast.nn import LatentSource
-from amgan_fast.objectives import Objective
+from amgan_fast.evaluate import Share
+from amgan_fast.nn import Discriminator, LatentSource
+from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
+from amgan_fast.train.parallel import several
 
 ADAM_BETAS = (0.5, 0.999)
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How the networks are updated, whatever the model."""
+
+    generator_lr: float
+    """Adam's, with the authors' betas (0.5, 0.999)."""
+    discriminator_lr: float
+    ema_decay: float
+    """A step, of the averaged generator's weights."""
+    halve_every: int = 0
+    """Steps after which both learning rates are halved, again and again; 0: never."""
+    bfloat16: bool = False
+    """Networks compute in bfloat16 where autocast has them; weights and losses stay float32."""
+    compile: bool = False
+    """The networks go through torch.compile."""
+    channels_last: bool = False
+    """Images and convolutions have their channels innermost in memory."""
+    feature_matching: float = 0.0
+    """Weight of ||E f(x) - E f(g)||^2 in the generator's loss (Salimans et al., arXiv 1606.03498, section 3.1)."""
+    historical_averaging: float = 0.0
+    """Weight of ||theta - mean of past theta||^2 in both players' losses (the same, section 3.3)."""
 
 
 class AdversarialStep:
@@ -28,39 +55,77 @@ class AdversarialStep:
     def __init__(
         self,
         generator: nn.Module,
-        discriminator: nn.Module,
+        discriminator: Discriminator,
         objective: Objective,
         latent: LatentSource,
         random: torch.Generator,
-        *,
-        generator_lr: float,
-        discriminator_lr: float,
-        ema_decay: float,
+        options: StepOptions,
+        share: Share | None = None,
     ) -> None:
         self.generator = generator.train()
-        self.discriminator = discriminator.train()
+        self.discriminator = discriminator
+        self.discriminator.train()
         self.averaged = copy.deepcopy(generator).eval().requires_grad_(False)
         self._objective = objective
         self._latent = latent
         self._random = random
-        self._ema_decay = ema_decay
+        self._options = options
+        self._share = share or Share()
+        device = random.device
+        if options.channels_last:
+            for network in (self.generator, self.discriminator, self.averaged):
+                network.to(memory_format=torch.channels_last)
+        self._generate, self._discriminate = (several(x, self._share) for x in (generator, discriminator))
+        # In the generator's step the discriminator is frozen: nothing of it is averaged over processes.
+        self._judge: Callable[[Tensor], Tensor] = discriminator
+        if options.compile:
+            self._generate, self._discriminate, self._judge = (
+                torch.compile(x) for x in (self._generate, self._discriminate, self._judge)
+            )
         self._optimizers = {
-            "generator": torch.optim.Adam(generator.parameters(), generator_lr, ADAM_BETAS, fused=True),
-            "discriminator": torch.optim.Adam(discriminator.parameters(), discriminator_lr, ADAM_BETAS, fused=True),
+            name: torch.optim.Adam(network.parameters(), rate, ADAM_BETAS, fused=True, capturable=device.type == "cuda")
+            for name, network, rate in (
+                ("generator", generator, options.generator_lr),
+                ("discriminator", discriminator, options.discriminator_lr),
+            )
         }
-        self._averages, self._values = _matching_tensors(self.averaged, self.generator)
-        self._loss_sums = torch.zeros(2, device=random.device)
-        self._steps = 0
+        self._schedules = {
+            name: torch.optim.lr_scheduler.StepLR(optimizer, options.halve_every, 0.5)
+            for name, optimizer in self._optimizers.items()
+            if options.halve_every
+        }
+        self._histories = {
+            name: HistoricalAveraging(network.parameters(), options.historical_averaging)
+            for name, network in (("generator", generator), ("discriminator", discriminator))
+            if options.historical_averaging
+        }
+        self._averages, self._values = _averaged_tensors(self.averaged), _averaged_tensors(self.generator)
+        self._loss_sums = torch.zeros(2, device=device)
+        self._taken = torch.zeros((), device=device)  # steps, on the device: the first weights are soon forgotten
+        self.steps = 0
         self._steps_in_sums = 0
 
-    def __call__(self, images: Tensor, labels: Tensor) -> None:
-        """A step on real images, float [N, C, H, W], and their labels, [N]."""
-        discriminator_loss = self._step_discriminator(images, labels)
-        generator_loss = self._step_generator(len(images))
+    def __call__(self, images: Tensor, labels: Tensor, unlabelled: Tensor | None = None) -> None:
+        """A step on real images, float [N, C, H, W], their labels, [N], and real images without labels, if there are
+        any."""
+        self.compute(images, labels, unlabelled)
+        self.count()
+
+    def compute(self, images: Tensor, labels: Tensor, unlabelled: Tensor | None = None) -> None:
+        """All that happens on the device."""
+        if self._options.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        discriminator_loss = self._step_discriminator(images, labels, unlabelled)
+        generator_loss = self._step_generator(images)
         self._loss_sums += torch.stack([discriminator_loss, generator_loss])
-        self._steps_in_sums += 1
-        self._steps += 1
         self._average()
+
+    def count(self) -> None:
+        """All that happens beside it."""
+        self.steps += 1
+        self._steps_in_sums += 1
+        for schedule in self._schedules.values():
+            schedule.step()
 
     def pop_losses(self) -> tuple[float, float]:
         """Mean losses (discriminator, generator) since the last call; waits for the device."""
@@ -69,45 +134,115 @@ class AdversarialStep:
         self._steps_in_sums = 0
         return discriminator_loss, generator_loss
 
+    def learning_rates(self) -> list[float]:
+        return [group["lr"] for optimizer in self._optimizers.values() for group in optimizer.param_groups]
+
+    def is_finite(self) -> bool:
+        """Whether the weights of all networks are finite; waits for the device."""
+        weights = [*self.generator.parameters(), *self.discriminator.parameters(), *self._averages]
+        return bool(torch.stack(torch._foreach_norm([x.detach() for x in weights])).isfinite().all())
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "generator": self.generator.state_dict(),
             "averaged": self.averaged.state_dict(),
             "discriminator": self.discriminator.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
-            "steps": self._steps,
+            "optimizers": _states(self._optimizers),
+            "schedules": _states(self._schedules),
+            "histories": _states(self._histories),
+            "steps": self.steps,
+            "loss_sums": self._loss_sums,
+            "steps_in_sums": self._steps_in_sums,
         }
 
-    def _step_discriminator(self, images: Tensor, labels: Tensor) -> Tensor:
-        with torch.no_grad():
-            generated = self.generator(self._latent.draw(len(images), self._random)[0])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("generator", "averaged", "discriminator"):
+            getattr(self, name).load_state_dict(state[name])
+        for part, states in (
+            (self._optimizers, state["optimizers"]),
+            (self._schedules, state["schedules"]),
+            (self._histories, state["histories"]),
+        ):
+            for name, one in part.items():
+                one.load_state_dict(states[name])
+        self.steps = state["steps"]
+        self._taken.fill_(self.steps)
+        self._loss_sums.copy_(state["loss_sums"])
+        self._steps_in_sums = state["steps_in_sums"]
+
+    def _step_discriminator(self, images: Tensor, labels: Tensor, unlabelled: Tensor | None = None) -> Tensor:
+        inputs, given = self._draw(len(images))
+        with torch.no_grad(), self._precision():
+            generated = self.generator(inputs)
         self._optimizers["discriminator"].zero_grad(set_to_none=True)
-        real_logits, fake_logits = self.discriminator(images), self.discriminator(generated)
-        loss, *gradients = self._objective.discriminator_loss_and_grad(real_logits, labels, fake_logits)
-        torch.autograd.backward([real_logits, fake_logits], gradients)
-        self._optimizers["discriminator"].step()
+        batches = [images, generated] + ([] if unlabelled is None else [unlabelled])
+        with self._precision():
+            logits = self._discriminate(*batches)
+        loss, *gradients = self._objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
+        if unlabelled is not None:
+            added, gradient = self._objective.unlabelled_loss_and_grad(logits[2])
+            loss, gradients = loss + added, [*gradients, gradient]
+        elif self._objective.needs_unlabelled:
+            added, gradient = self._objective.unlabelled_loss_and_grad(logits[0])
+            loss, gradients[0] = loss + added, gradients[0] + gradient
+        torch.autograd.backward(logits, gradients)
+        self._update("discriminator")
         return loss
 
-    def _step_generator(self, count: int) -> Tensor:
-        inputs, labels = self._latent.draw(count, self._random)
+    def _step_generator(self, images: Tensor) -> Tensor:
+        inputs, labels = self._draw(len(images))
+        matching = self._options.feature_matching or float(self._objective.needs_features)
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
-        fake_logits = self.discriminator(self.generator(inputs))
-        loss, gradient = self._objective.generator_loss_and_grad(fake_logits, labels)
-        fake_logits.backward(gradient)
+        with self._precision():
+            (generated,) = self._generate(inputs)
+            if matching:
+                with torch.no_grad():
+                    real_features = self.discriminator.features(images)
+                logits, features = self.discriminator.forward_with_features(generated)
+            else:
+                logits = self._judge(generated)
+        loss, roots, gradients = torch.zeros((), device=inputs.device), [], []
+        if not self._objective.needs_features:
+            loss, gradient = self._objective.generator_loss_and_grad(logits, labels)
+            roots, gradients = [logits], [gradient]
+        if matching:
+            added, gradient = feature_matching_and_grad(real_features, features)
+            loss, gradient = loss + matching * added, matching * gradient
+            roots, gradients = [*roots, features], [*gradients, gradient]
+        torch.autograd.backward(roots, gradients)
         self.discriminator.requires_grad_(True)
-        self._optimizers["generator"].step()
+        self._update("generator")
         return loss
+
+    def _draw(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """This process's part of what one process would draw."""
+        inputs, labels = self._latent.draw(count * self._share.ranks, self._random)
+        mine = slice(count * self._share.rank, count * (self._share.rank + 1))
+        return inputs[mine], None if labels is None else labels[mine]
+
+    def _update(self, name: str) -> None:
+        if history := self._histories.get(name):
+            history.add_gradients()
+        self._optimizers[name].step()
+
+    def _precision(self) -> AbstractContextManager:
+        return torch.autocast(self._random.device.type, torch.bfloat16, enabled=self._options.bfloat16)
 
     @torch.no_grad()
     def _average(self) -> None:
-        decay = min(self._ema_decay, self._steps / (self._steps + 10))  # the first weights are soon forgotten
-        get_ema_multi_avg_fn(decay)(self._averages, self._values, None)
+        decay = torch.clamp(self._taken / (self._taken + 10), max=self._options.ema_decay)
+        self._taken += 1
+        torch._foreach_mul_(self._averages, decay)
+        torch._foreach_add_(self._averages, torch._foreach_mul(self._values, 1 - decay))
 
 
-def _matching_tensors(averaged: nn.Module, source: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """The floating-point parameters and buffers of both, in the same order."""
-    return tuple(  # type: ignore[return-value]
-        [x.detach() for x in (*module.parameters(), *module.buffers()) if x.is_floating_point()]
-        for module in (averaged, source)
-    )
+def _states(parts: dict[str, Any]) -> dict[str, Any]:
+    return {name: part.state_dict() for name, part in parts.items()}
+
+
+def _averaged_tensors(network: nn.Module) -> list[Tensor]:
+    """Parameters, and the running statistics of batch normalisation."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
+    statistics = [x for layer in norms for x in (layer.running_mean, layer.running_var) if x is not None]
+    return [x.detach() for x in (*network.parameters(), *statistics)]

@@ -1,0 +1,60 @@
+"""``amgan-fast compare``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amgan_fast.cli.common import DataDir, DatasetName, Device, complain, errors_in_one_line
+from amgan_fast.objectives import MODELS
+
+
+def compare(
+    dataset: DatasetName = "digits",
+    data_dir: DataDir = None,
+    config: Annotated[Path | None, typer.Option(help="a .toml of settings that all runs share")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="any other setting, as in config.toml: --set steps=1000")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help=f"some of {','.join(MODELS)}; default: those of the paper's tables")
+    ] = None,
+    labels: Annotated[
+        str, typer.Option(help="dynamic, predefined, or both with a comma between")
+    ] = "dynamic,predefined",
+    seeds: Annotated[int, typer.Option(min=1, help="runs of each, from --seed on")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="the first")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="runs at the same time, in processes of their own")] = 1,
+    out: Annotated[Path | None, typer.Option(help="folder, new or to go on with; default: compare/DATASET")] = None,
+    device: Device = "auto",
+) -> None:
+    """Train every model with both labellings and several seeds, and write the paper's tables 1 and 3 and its curves.
+
+    Runs that are finished stay as they are and those that were stopped go on: the same command does for both.
+    """
+    from rich.console import Console
+
+    from amgan_fast.compare import COMPARED, plan
+    from amgan_fast.compare import compare as run_all
+    from amgan_fast.console import CellProgress
+    from amgan_fast.runs import Config
+    from amgan_fast.train import TrainingStopped
+
+    console = Console()
+    root = out or Path("compare") / dataset
+    options = {"dataset": dataset, "seed": seed, "device": device}
+    if data_dir is not None:
+        options["data_dir"] = str(data_dir.absolute())
+    with errors_in_one_line():
+        base = Config.compose(config, options, setting or [])
+        cells = plan(base, models=models.split(",") if models else COMPARED, labels=labels.split(","), seeds=seeds)
+        with CellProgress(console, len(cells)) as progress:
+            try:
+                run_all(root, cells, jobs=jobs, told=progress)
+            except (TrainingStopped, KeyboardInterrupt):
+                complain("stopped; the same command goes on")
+                raise typer.Exit(130) from None
+    console.print((root / "comparison.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"tables and curves: {root}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,113 @@
+"""Runs the cells of a comparison, each once, and puts their results together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from amgan_fast.compare.cells import Cell, folder_of, settings
+from amgan_fast.compare.figure import save_curves
+from amgan_fast.compare.results import CellResult, RealResult, real_result, result_of
+from amgan_fast.compare.tables import markdown
+from amgan_fast.data import load_dataset
+from amgan_fast.errors import InputError
+from amgan_fast.files import write_json, write_text
+from amgan_fast.runs import RunFolder
+from amgan_fast.train import Observer, resume, train
+
+Told = Callable[[str, int, int], None]
+"""(what has happened, cells done, cells in all)"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All results, real images first."""
+
+    dataset: str
+    settings: dict[str, Any]
+    real: RealResult
+    cells: tuple[CellResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | None = None) -> Comparison:
+    """Train what is not trained yet, and leave tables, figure and JSON in ``root``.
+
+    A cell that is finished is not trained again, one that was stopped goes on from its checkpoint: the same call does
+    for the first time and for going on.
+
+    Args:
+        root: the folder of the comparison: new, or one with the same settings.
+        cells: of :func:`amgan_fast.compare.plan`.
+        jobs: cells that are trained at the same time, each in a process of its own.
+        told: how far it is.
+
+    Raises:
+        InputError: ``root`` holds a comparison with other settings, or a cell cannot be trained.
+    """
+    told = told or (lambda *_: None)
+    _open(root, cells)
+    done = [cell for cell in cells if RunFolder(folder_of(root, cell)).summary.exists()]
+    waiting = [cell for cell in cells if cell not in done]
+    for number, text in enumerate(_train_all(root, waiting, jobs), len(done) + 1):
+        told(text, number, len(cells))
+    results = tuple(result_of(folder_of(root, cell)) for cell in cells)
+    config = cells[0].config
+    real = real_result(folder_of(root, cells[0]), load_dataset(config.dataset, config.data_dir))
+    comparison = Comparison(config.dataset, settings(cells), real, results)
+    write_json(root / "comparison.json", comparison.to_dict())
+    write_text(root / "comparison.md", markdown(comparison))
+    save_curves(root / "comparison.png", root, cells)
+    return comparison
+
+
+def _open(root: Path, cells: Sequence[Cell]) -> None:
+    kept, mine = root / "settings.json", settings(cells)
+    if kept.exists():
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        if changed := [name for name in sorted(before.keys() | mine.keys()) if before.get(name) != mine.get(name)]:
+            raise InputError(
+                f"{root} holds a comparison with another {', '.join(changed)}; wanted the same, or a new --out"
+            )
+        return
+    if root.exists() and any(root.iterdir()):
+        raise InputError(f"{root} is not empty and holds no comparison, wanted a new or empty folder for --out")
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(kept, mine)
+
+
+def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:
+    """Yields a line for every cell as it ends."""
+    if jobs == 1 or len(cells) < 2:
+        yield from (_train(root, cell) for cell in cells)
+        return
+    # The first cell trains the classifier, which all others then find in the cache.
+    yield _train(root, cells[0])
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_train, root, cell) for cell in cells[1:]]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _train(root: Path, cell: Cell) -> str:
+    path = folder_of(root, cell)
+    run = RunFolder(path)
+    if run.checkpoint.exists():
+        result = resume(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)  # ended before its first checkpoint
+        result = train(cell.config, path, Observer())
+    scores = result.evaluation.generated.scores
+    return f"{cell.name}: AM Score {scores.am_score:.4f}, Inception Score {scores.inception_score:.3f}"

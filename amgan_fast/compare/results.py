@@ -1,0 +1,105 @@
+"""What a comparison keeps of a run, and of real images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from amgan_fast.data import Dataset
+from amgan_fast.evaluate import generate
+from amgan_fast.evaluate.run import open_run
+from amgan_fast.files import write_json
+from amgan_fast.metrics import class_ms_ssim
+from amgan_fast.runs import RunFolder, cpu_threads, derive_seed
+
+_PAIRS = 100  # a class, as Odena et al.
+_IMAGES_A_CLASS = 2 * _PAIRS  # so that no two pairs share an image
+_SCORES = (
+    "inception_score",
+    "inception_score_corrected",
+    "inception_score_ci95",
+    "am_score",
+    "am_score_corrected",
+    "am_score_ci95",
+    "kl_reference",
+    "mean_entropy",
+)
+
+
+@dataclass(frozen=True)
+class RealResult:
+    """Scores of held-out images; MS-SSIM of training images, of which there are more, where they are in memory."""
+
+    scores: dict[str, Any]
+    ms_ssim: float
+    """The largest of the classes' means."""
+    ms_ssim_standard_error: float
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A finished run."""
+
+    model: str
+    labels: str
+    seed: int
+    scores: dict[str, Any]
+    """Fields of :class:`amgan_fast.metrics.Scores`."""
+    ms_ssim: float | None
+    """The largest of the classes' means; None where no class had two samples."""
+    ms_ssim_standard_error: float | None
+    seconds: float
+    """Of training."""
+
+
+def result_of(folder: Path) -> CellResult:
+    """Of a finished run; MS-SSIM is measured once and kept beside its summary."""
+    run = RunFolder(folder)
+    summary = json.loads(run.summary.read_text(encoding="utf-8"))
+    kept = folder / "ms_ssim.json"
+    if not kept.exists():
+        write_json(kept, _ms_ssim(folder))
+    similar = json.loads(kept.read_text(encoding="utf-8"))
+    scores = summary["generated"]["scores"]
+    return CellResult(
+        model=summary["config"]["model"],
+        labels=summary["config"]["labels"],
+        seed=summary["config"]["seed"],
+        scores={name: scores[name] for name in _SCORES},
+        ms_ssim=similar["maximum"],
+        ms_ssim_standard_error=similar["maximum_standard_error"],
+        seconds=summary["training"]["seconds"],
+    )
+
+
+def real_result(folder: Path, dataset: Dataset) -> RealResult:
+    """From any finished run of the dataset, which all share their classifier."""
+    summary = json.loads(RunFolder(folder).summary.read_text(encoding="utf-8"))
+    scores = summary["held_out"]["scores"]
+    images, labels = dataset.train_images, dataset.train_labels
+    if not isinstance(images, torch.Tensor):  # in files
+        images, labels = dataset.test_images, dataset.test_labels
+    similar = class_ms_ssim(images, labels, pairs=_PAIRS, data_range=255)
+    return RealResult({name: scores[name] for name in _SCORES}, similar.maximum, similar.maximum_standard_error)
+
+
+def _ms_ssim(folder: Path) -> dict[str, Any]:
+    """Of samples by the class they were asked for, or with dynamic labels by the class the classifier gives them."""
+    run = open_run(folder, torch.device("cpu"))
+    classes = run.dataset.num_classes
+    random = torch.Generator().manual_seed(derive_seed(run.config.seed, "ms-ssim"))
+    judge = run.classifier.for_images()
+    images, labels = [], []
+    with cpu_threads(run.config.threads):
+        for batch, asked in generate(run.generator, run.latent, 2 * _IMAGES_A_CLASS * classes, random):
+            images.append(batch)
+            labels.append(judge.logits(batch).argmax(1) if asked is None else asked)
+        try:
+            measured = class_ms_ssim(torch.cat(images), torch.cat(labels), pairs=_PAIRS)
+        except ValueError:  # no class of two samples
+            return {"maximum": None, "maximum_standard_error": None}
+    return measured.to_dict()

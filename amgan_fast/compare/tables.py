@@ -1,0 +1,95 @@
+"""The tables of a comparison, in Markdown."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+from amgan_fast.compare.results import CellResult, RealResult
+
+Value = Callable[[CellResult], float | None]
+
+
+def markdown(comparison: object) -> str:
+    """The paper's tables 1 and 3: a line a model, dynamic and predefined labels side by side."""
+    real: RealResult = comparison.real  # type: ignore[attr-defined]
+    cells: Sequence[CellResult] = comparison.cells  # type: ignore[attr-defined]
+    seeds = len({cell.seed for cell in cells})
+    parts = [
+        f"# {comparison.dataset}: {len(cells)} runs",  # type: ignore[attr-defined]
+        f"Means over {seeds} seed{'s' if seeds > 1 else ''} ± their standard deviation (n - 1)." if seeds > 1 else "",
+        "## Inception Score and AM Score",
+        _table(cells, real.scores, _SCORES),
+        "## MS-SSIM, the largest of the classes' means",
+        _table(cells, {"ms_ssim": real.ms_ssim}, (("max MS-SSIM", "ms_ssim", 3),)),
+        "## Every run, with 95% intervals of the corrected scores",
+        _runs(cells, real),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_SCORES = (
+    ("Inception Score", "inception_score", 3),
+    ("AM Score", "am_score", 4),
+    ("KL(reference, mean)", "kl_reference", 4),
+    ("mean entropy", "mean_entropy", 4),
+)
+
+
+def mean_and_spread(values: Sequence[float | None], digits: int) -> str:
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    if not numbers:
+        return "-"
+    mean = f"{statistics.fmean(numbers):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else mean
+
+
+def _table(cells: Sequence[CellResult], real: dict, columns: Sequence[tuple[str, str, int]]) -> str:
+    labellings = list(dict.fromkeys(cell.labels for cell in cells))
+    heads = [f"{title}, {labelling}" for title, _, _ in columns for labelling in labellings]
+    lines = [["model", *heads]]
+    lines.append(["held-out real", *(f"{real[name]:.{digits}f}" for _, name, digits in columns for _ in labellings)])
+    for model in dict.fromkeys(cell.model for cell in cells):
+        of_model = [cell for cell in cells if cell.model == model]
+        lines.append(
+            [
+                model,
+                *(
+                    mean_and_spread([_value(cell, name) for cell in of_model if cell.labels == labelling], digits)
+                    for _, name, digits in columns
+                    for labelling in labellings
+                ),
+            ]
+        )
+    return _rows(lines)
+
+
+def _value(cell: CellResult, name: str) -> float | None:
+    return cell.ms_ssim if name == "ms_ssim" else cell.scores[name]
+
+
+def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
+    lines = [["run", "Inception Score", "95%", "AM Score", "95%", "max MS-SSIM"]]
+    lines.append(["held-out real", *_scores(real.scores), f"{real.ms_ssim:.3f} ± {real.ms_ssim_standard_error:.3f}"])
+    for cell in sorted(cells, key=lambda cell: (cell.model, cell.labels, cell.seed)):
+        similar = "-" if cell.ms_ssim is None else f"{cell.ms_ssim:.3f} ± {cell.ms_ssim_standard_error:.3f}"
+        lines.append([f"{cell.model}, {cell.labels}, seed {cell.seed}", *_scores(cell.scores), similar])
+    return _rows(lines)
+
+
+def _scores(scores: dict) -> list[str]:
+    def interval(bounds: Sequence[float] | None) -> str:
+        return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+
+    return [
+        f"{scores['inception_score']:.4f}",
+        interval(scores["inception_score_ci95"]),
+        f"{scores['am_score']:.4f}",
+        interval(scores["am_score_ci95"]),
+    ]
+
+
+def _rows(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])

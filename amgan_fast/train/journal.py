@@ -1,0 +1,86 @@
+"""What a run writes as it goes: metrics.jsonl, TensorBoard events, sample grids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from amgan_fast.drawing import save_sheet
+from amgan_fast.nn import LatentSource
+from amgan_fast.runs import RunFolder
+from amgan_fast.train.observer import Observer
+from amgan_fast.train.pictures import fixed_grid
+
+
+class Journal:
+    """Rows of losses and scores, in memory and in the run folder.
+
+    Args:
+        folder: of the run.
+        observer: told each row.
+        writes: False: only remember; of several processes one writes.
+    """
+
+    def __init__(self, folder: RunFolder, observer: Observer, *, writes: bool = True) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._folder = folder
+        self._observer = observer
+        self._writes = writes
+        self._events: Any = None
+        self._first = 0  # the step that the events of this process begin after
+
+    @property
+    def last_step(self) -> int:
+        """Of the last row; 0 where there is none."""
+        return self.rows[-1]["step"] if self.rows else 0
+
+    def log(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        if self._writes:
+            self._folder.append_metrics(row)
+            for name, value in row.items():
+                if name != "step" and not isinstance(value, (list, tuple)):
+                    self._tensorboard().add_scalar(name, value, row["step"])
+        self._observer.logged(row)
+
+    def grid(self, step: int, generator: nn.Module, latent: LatentSource, random: torch.Generator) -> None:
+        """Samples of the same z at every step."""
+        if self._writes:
+            images = fixed_grid(generator, latent, random)
+            self._folder.grid(step).parent.mkdir(exist_ok=True)
+            save_sheet(self._folder.grid(step), images)
+            picture = images.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+            self._tensorboard().add_image("samples", picture, step)
+
+    def go_back_to(self, step: int) -> None:
+        """Forget what was written after a step: the run goes on from there."""
+        self._first = step
+        rows = [json.loads(line) for line in _whole_lines(self._folder.metrics)]
+        self.rows = [row for row in rows if row["step"] <= step]
+        if self._writes:
+            self._folder.rewrite_metrics(self.rows)
+            for grid in self._folder.grids():
+                if int(grid.stem) > step:
+                    grid.unlink()
+
+    def close(self) -> None:
+        if self._events is not None:
+            self._events.close()
+
+    def _tensorboard(self) -> Any:
+        if self._events is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            purge = self._first + 1 if self._first else None
+            self._events = SummaryWriter(str(self._folder.tensorboard), purge_step=purge)
+        return self._events
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """A process that was killed may have left half a line."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()

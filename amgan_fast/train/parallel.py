@@ -1,0 +1,57 @@
+"""Several processes that train one model, each on its part of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from amgan_fast.evaluate import Share
+
+
+def shared_batch(batch_size: int, share: Share) -> int:
+    """The part of a batch that each process takes."""
+    return batch_size // share.ranks
+
+
+def several(network: nn.Module, share: Share) -> Callable[..., list[Any]]:
+    """``network`` as a function of any number of batches, each passed through by itself, whose gradients are averaged
+    over the processes. Statistics of batch normalisation stay each process's own."""
+    together = _Several(network)
+    if share.ranks == 1:
+        return together
+    return DistributedDataParallel(together, broadcast_buffers=False)
+
+
+def gather(value: Any, share: Share) -> list[Any]:
+    """The value of every process, in their order, on each."""
+    if share.ranks == 1:
+        return [value]
+    values: list[Any] = [None] * share.ranks
+    distributed.all_gather_object(values, value)
+    return values
+
+
+class _Several(nn.Module):
+    """DistributedDataParallel wants one call of forward for each backward."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *batches: Tensor) -> list[Tensor]:
+        return [self.network(batch) for batch in batches]
+
+
+def mean_over_processes(values: Tensor, share: Share) -> Tensor:
+    if share.ranks > 1:
+        distributed.all_reduce(values)
+        values /= share.ranks
+    return values
+
+
+def barrier(share: Share) -> None:
+    if share.ranks > 1:
+        distributed.barrier()
