@@ -1,7 +1,7 @@
 """The paper's tables for a dataset: every model with both labellings and several seeds."""
 
 from amgan_fast.compare.cells import COMPARED, Cell, plan
-from amgan_fast.compare.comparison import Comparison, compare
-from amgan_fast.compare.results import CellResult, RealResult
+from amgan_fast.compare.comparison import compare
+from amgan_fast.compare.results import CellResult, Comparison, RealResult
 
 __all__ = ["COMPARED", "Cell", "CellResult", "Comparison", "RealResult", "compare", "plan"]

@@ -6,14 +6,13 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from amgan_fast.compare.cells import Cell, folder_of, settings
 from amgan_fast.compare.figure import save_curves
-from amgan_fast.compare.results import CellResult, RealResult, real_result, result_of
+from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.data import load_dataset
 from amgan_fast.errors import InputError
@@ -23,19 +22,6 @@ from amgan_fast.train import Observer, resume, train
 
 Told = Callable[[str, int, int], None]
 """(what has happened, cells done, cells in all)"""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All results, real images first."""
-
-    dataset: str
-    settings: dict[str, Any]
-    real: RealResult
-    cells: tuple[CellResult, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | None = None) -> Comparison:

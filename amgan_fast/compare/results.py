@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from amgan_fast.evaluate import generate
 from amgan_fast.evaluate.run import open_run
 from amgan_fast.files import write_json
 from amgan_fast.metrics import class_ms_ssim
+from amgan_fast.metrics.result import finite
 from amgan_fast.runs import RunFolder, cpu_threads, derive_seed
 
 _PAIRS = 100  # a class, as Odena et al.
@@ -54,6 +55,19 @@ class CellResult:
     ms_ssim_standard_error: float | None
     seconds: float
     """Of training."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All results, real images first."""
+
+    dataset: str
+    settings: dict[str, Any]
+    real: RealResult
+    cells: tuple[CellResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def result_of(folder: Path) -> CellResult:
@@ -102,4 +116,4 @@ def _ms_ssim(folder: Path) -> dict[str, Any]:
             measured = class_ms_ssim(torch.cat(images), torch.cat(labels), pairs=_PAIRS)
         except ValueError:  # no class of two samples
             return {"maximum": None, "maximum_standard_error": None}
-    return measured.to_dict()
+    return finite(measured.to_dict())

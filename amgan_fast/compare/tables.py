@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from amgan_fast.compare.results import CellResult, RealResult
-
-Value = Callable[[CellResult], float | None]
+from amgan_fast.compare.results import CellResult, Comparison, RealResult
 
 
-def markdown(comparison: object) -> str:
+def markdown(comparison: Comparison) -> str:
     """The paper's tables 1 and 3: a line a model, dynamic and predefined labels side by side."""
-    real: RealResult = comparison.real  # type: ignore[attr-defined]
-    cells: Sequence[CellResult] = comparison.cells  # type: ignore[attr-defined]
+    real, cells = comparison.real, comparison.cells
     seeds = len({cell.seed for cell in cells})
     parts = [
-        f"# {comparison.dataset}: {len(cells)} runs",  # type: ignore[attr-defined]
+        f"# {comparison.dataset}: {len(cells)} runs",
         f"Means over {seeds} seed{'s' if seeds > 1 else ''} ± their standard deviation (n - 1)." if seeds > 1 else "",
         "## Inception Score and AM Score",
         _table(cells, real.scores, _SCORES),
@@ -71,11 +68,15 @@ def _value(cell: CellResult, name: str) -> float | None:
 
 def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
     lines = [["run", "Inception Score", "95%", "AM Score", "95%", "max MS-SSIM"]]
-    lines.append(["held-out real", *_scores(real.scores), f"{real.ms_ssim:.3f} ± {real.ms_ssim_standard_error:.3f}"])
+    lines.append(["held-out real", *_scores(real.scores), _with_error(real.ms_ssim, real.ms_ssim_standard_error)])
     for cell in sorted(cells, key=lambda cell: (cell.model, cell.labels, cell.seed)):
-        similar = "-" if cell.ms_ssim is None else f"{cell.ms_ssim:.3f} ± {cell.ms_ssim_standard_error:.3f}"
+        similar = _with_error(cell.ms_ssim, cell.ms_ssim_standard_error)
         lines.append([f"{cell.model}, {cell.labels}, seed {cell.seed}", *_scores(cell.scores), similar])
     return _rows(lines)
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return "-" if value is None else f"{value:.3f} ± {'-' if error is None else f'{error:.3f}'}"
 
 
 def _scores(scores: dict) -> list[str]:
