@@ -13,7 +13,7 @@ demo: $(VENV)/built
 	$(BIN)/amgan-fast train
 
 test: $(VENV)/built
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Editable, and rebuilt on import: touching one kernel costs seconds.
 dev: $(VENV)/torch

@@ -8,6 +8,7 @@ from amgan_fast.cli.classifier import train_classifier
 from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
 from amgan_fast.cli.info import info
+from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(evaluate)
+app.command()(sample)
 app.command()(compare)
 app.command("train-classifier")(train_classifier)
 app.command()(info)

@@ -1,13 +1,15 @@
 """What a training run consists of on disk: its configuration, its checkpoint, its folder."""
 
 from amgan_fast.runs.checkpoint import load_checkpoint, load_last_checkpoint, previous_checkpoint, save_checkpoint
-from amgan_fast.runs.config import LABELS, Config, read_toml
+from amgan_fast.runs.config import LABELS, Config
 from amgan_fast.runs.device import cpu_threads, resolve_device
 from amgan_fast.runs.folder import RunFolder
+from amgan_fast.runs.recipes import RECIPES
 from amgan_fast.runs.seeds import derive_seed
 
 __all__ = [
     "LABELS",
+    "RECIPES",
     "Config",
     "RunFolder",
     "cpu_threads",
@@ -15,7 +17,6 @@ __all__ = [
     "load_checkpoint",
     "load_last_checkpoint",
     "previous_checkpoint",
-    "read_toml",
     "resolve_device",
     "save_checkpoint",
 ]

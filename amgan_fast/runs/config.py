@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,8 @@ from amgan_fast.data import DATASETS
 from amgan_fast.errors import InputError
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from amgan_fast.runs.recipes import read_recipe
+from amgan_fast.runs.toml import parse_setting, read_toml
 
 LABELS = ("dynamic", "predefined")
 DEVICES = ("auto", "cpu", "cuda")
@@ -151,7 +147,7 @@ class Config:
     @staticmethod
     def for_dataset(dataset: str, **overrides: Any) -> Config:
         """The recipe for a dataset, with what ``overrides`` gives."""
-        return Config(**{"dataset": dataset, **RECIPES.get(dataset, {}), **overrides})
+        return Config(**{"dataset": dataset, **read_recipe(dataset), **overrides})
 
     @staticmethod
     def compose(path: Path | None, options: Mapping[str, Any], settings: Sequence[str]) -> Config:
@@ -168,7 +164,7 @@ class Config:
         values = {} if path is None else read_toml(path)
         values |= options
         for text in settings:
-            for name, value in _setting(text).items():
+            for name, value in parse_setting(text).items():
                 both = isinstance(value, dict) and isinstance(values.get(name), dict)
                 values[name] = values[name] | value if both else value
         _check_names("the configuration" if path is None else str(path), values, _names())
@@ -209,38 +205,6 @@ class Config:
 def _names() -> set[str]:
     return {one.name for one in dataclasses.fields(Config)}
 
-
-def _setting(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise InputError(f"found --set {text}, wanted NAME=VALUE as in a .toml file, texts in quotes") from None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """
-    Raises:
-        InputError: no such file, or no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}), wanted a configuration") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML file: {error}") from None
-
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "fashion-mnist": {
-        "network": "conv",
-        "latent_size": 64,
-        "generator_lr": 4e-4,
-        "discriminator_lr": 4e-4,
-        "threads": 0,
-        "final_samples": 10_000,
-    },
-}
-"""What a dataset's runs have other than the defaults."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),

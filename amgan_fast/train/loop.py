@@ -40,7 +40,7 @@ from amgan_fast.train.capture import CapturedStep
 from amgan_fast.train.classifier import cached_classifier
 from amgan_fast.train.journal import Journal
 from amgan_fast.train.observer import Observer
-from amgan_fast.train.parallel import gather
+from amgan_fast.train.parallel import copy_from_first, gather
 from amgan_fast.train.pictures import save_curves, save_samples
 from amgan_fast.train.random_state import random_state, set_random_state
 from amgan_fast.train.step import AdversarialStep, StepOptions
@@ -317,6 +317,7 @@ class _Run:
 
     def _finish(self) -> Result:
         config, folder, averaged = self.config, self.folder, self.step.averaged
+        copy_from_first(averaged, self.share)  # statistics of batch normalisation are each process's own
         result = evaluate_generator(
             averaged,
             self.latent,

@@ -11,11 +11,6 @@ from torch.nn.parallel import DistributedDataParallel
 from amgan_fast.evaluate import Share
 
 
-def shared_batch(batch_size: int, share: Share) -> int:
-    """The part of a batch that each process takes."""
-    return batch_size // share.ranks
-
-
 def several(network: nn.Module, share: Share) -> Callable[..., list[Any]]:
     """``network`` as a function of any number of batches, each passed through by itself, whose gradients are averaged
     over the processes. Statistics of batch normalisation stay each process's own."""
@@ -23,6 +18,13 @@ def several(network: nn.Module, share: Share) -> Callable[..., list[Any]]:
     if share.ranks == 1:
         return together
     return DistributedDataParallel(together, broadcast_buffers=False)
+
+
+def copy_from_first(network: nn.Module, share: Share) -> None:
+    """Give every process the weights and statistics of process 0."""
+    if share.ranks > 1:
+        for tensor in (*network.parameters(), *network.buffers()):
+            distributed.broadcast(tensor.detach(), 0)
 
 
 def gather(value: Any, share: Share) -> list[Any]:
@@ -43,15 +45,3 @@ class _Several(nn.Module):
 
     def forward(self, *batches: Tensor) -> list[Tensor]:
         return [self.network(batch) for batch in batches]
-
-
-def mean_over_processes(values: Tensor, share: Share) -> Tensor:
-    if share.ranks > 1:
-        distributed.all_reduce(values)
-        values /= share.ranks
-    return values
-
-
-def barrier(share: Share) -> None:
-    if share.ranks > 1:
-        distributed.barrier()

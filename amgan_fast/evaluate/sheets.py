@@ -1,0 +1,78 @@
+"""A quick look at what a run's generator makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from amgan_fast.data import to_uint8
+from amgan_fast.drawing import save_sheet
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.gallery import Gallery
+from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpolation
+from amgan_fast.evaluate.run import OpenRun, open_run
+from amgan_fast.evaluate.scoring import generate
+from amgan_fast.runs import cpu_threads, derive_seed, resolve_device
+
+_ROWS, _COLUMNS = 10, 12
+_DRAWN = 100  # samples a class that the sheet of classes is picked from
+
+
+def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -> list[Path]:
+    """Draw three sheets of a run's averaged generator, and return where they are.
+
+    - ``grid.png``: the first samples.
+    - ``interpolation.png``: straight lines in latent space, one row each; with predefined labels row i is of class i.
+    - ``classes.png``: a row for each class, of the first ten: what was asked for, or with dynamic labels what the run's
+      classifier sees.
+
+    Args:
+        path: the run.
+        out: a folder; it is made.
+        seed: of the samples.
+
+    Raises:
+        InputError: ``path`` is no run, or ``out`` cannot be written to.
+    """
+    run = open_run(path, resolve_device(device))
+    random = torch.Generator(run.dataset.test_images.device).manual_seed(derive_seed(seed, "sheets"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with cpu_threads(run.config.threads), torch.no_grad():
+            save_sheet(out / "grid.png", _grid(run, random))
+            _interpolate(out / "interpolation.png", run, random)
+            save_sheet(out / "classes.png", _classes(run, random))
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}), wanted a folder for --out") from None
+    return [out / name for name in ("grid.png", "interpolation.png", "classes.png")]
+
+
+def _grid(run: OpenRun, random: torch.Generator) -> Tensor:
+    images = torch.cat([batch for batch, _ in generate(run.generator, run.latent, _ROWS * _COLUMNS, random)])
+    return to_uint8(images).unflatten(0, (_ROWS, _COLUMNS))
+
+
+def _interpolate(path: Path, run: OpenRun, random: torch.Generator) -> None:
+    start, end = (run.latent.noise(_ROWS, random) for _ in range(2))
+    condition = None
+    if run.latent.class_frequencies is not None:
+        classes = len(run.latent.class_frequencies)
+        condition = torch.eye(classes, device=start.device)[torch.arange(_ROWS) % classes]
+    save_interpolation(path, interpolate_latents(run.generator, start, end, steps=_COLUMNS, condition=condition))
+
+
+def _classes(run: OpenRun, random: torch.Generator) -> Tensor:
+    shown = min(_ROWS, run.dataset.num_classes)
+    if run.latent.class_frequencies is not None:
+        labels = torch.arange(shown, device=random.device).repeat_interleave(_COLUMNS)
+        return to_uint8(run.generator(run.latent.with_labels(labels, random))).unflatten(0, (shown, _COLUMNS))
+    gallery, judge = Gallery(shown, columns=_COLUMNS), run.classifier.for_images()
+    for images, _ in generate(run.generator, run.latent, _DRAWN * run.dataset.num_classes, random):
+        likeliest = judge.logits(images).argmax(1)
+        gallery.update(images[likeliest < shown], likeliest[likeliest < shown])
+    sheet = gallery.sheet()
+    if sheet is None:
+        return torch.full((shown, _COLUMNS, *run.dataset.image_shape), 128, dtype=torch.uint8)
+    return sheet

@@ -1,0 +1,102 @@
+"""A comparison: each run once, tables and curves of all."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from tiny_runs import tiny_config, use_classifier_cache
+from typer.testing import CliRunner
+
+from amgan_fast.cli import app
+from amgan_fast.compare import COMPARED, compare, plan
+from amgan_fast.errors import InputError
+from amgan_fast.objectives import MODELS
+from amgan_fast.runs import RunFolder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    return use_classifier_cache(tmp_path / "cache", monkeypatch)
+
+
+def test_the_plan_has_every_model_labelling_and_seed_once():
+    cells = plan(tiny_config(seed=5), seeds=2)
+    assert len(cells) == len({cell.name for cell in cells}) == len(COMPARED) * 2 * 2
+    assert {cell.config.seed for cell in cells[: len(cells) // 2]} == {5}
+    assert set(COMPARED) <= set(MODELS)
+    with pytest.raises(InputError, match="model is 'vae'"):
+        plan(tiny_config(), models=["vae"])
+    with pytest.raises(InputError, match="seeds is 0"):
+        plan(tiny_config(), seeds=0)
+
+
+def test_tables_curves_and_going_on(tmp_path, cache):
+    cells = plan(tiny_config(), models=["gan", "amgan"], labels=["dynamic"], seeds=2)
+    told = []
+    comparison = compare(tmp_path / "all", cells, told=lambda text, done, count: told.append((done, count)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    summaries = [json.loads(RunFolder(tmp_path / "all" / "runs" / cell.name).summary.read_text()) for cell in cells]
+    by_model = {}
+    for summary in summaries:
+        scores = summary["generated"]["scores"]
+        by_model.setdefault(summary["config"]["model"], []).append(scores["am_score"])
+    table = (tmp_path / "all" / "comparison.md").read_text()
+    for model, values in by_model.items():
+        (line,) = [x for x in table.splitlines() if x.startswith(f"| {model} |") and x.count("|") == 6]
+        assert f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}" in line
+    assert f"{summaries[0]['held_out']['scores']['am_score']:.4f}" in table
+    assert len(comparison.cells) == 4
+    assert json.loads((tmp_path / "all" / "comparison.json").read_text())["cells"][0]["model"] == "gan"
+    assert (tmp_path / "all" / "comparison.png").stat().st_size > 10_000
+
+    again = []
+    (tmp_path / "all" / "comparison.md").unlink()
+    assert compare(tmp_path / "all", cells, told=lambda *news: again.append(news)) == comparison
+    assert again == []  # nothing was trained
+    assert (tmp_path / "all" / "comparison.md").read_text() == table
+
+
+def test_two_jobs_give_the_same_scores(tmp_path, cache):
+    cells = plan(tiny_config(), models=["gan", "amgan"], labels=["predefined"], seeds=1)
+    one, two = (compare(tmp_path / str(jobs), cells, jobs=jobs) for jobs in (1, 2))
+    assert [cell.scores for cell in one.cells] == [cell.scores for cell in two.cells]
+
+
+def test_other_settings_are_refused_by_name(tmp_path, cache):
+    compare(tmp_path / "all", plan(tiny_config(), models=["gan"], labels=["dynamic"], seeds=1))
+    with pytest.raises(InputError, match="holds a comparison with another steps; wanted the same"):
+        compare(tmp_path / "all", plan(tiny_config(steps=8), models=["gan"], labels=["dynamic"], seeds=1))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="is not empty and holds no comparison"):
+        compare(tmp_path / "mine", plan(tiny_config(), models=["gan"], seeds=1))
+
+
+def test_the_command(tmp_path, cache):
+    tiny = [
+        f"--set={name}={value}"
+        for name, value in tiny_config().to_dict().items()
+        if "_every" in name or "_samples" in name
+    ]
+    arguments = [
+        "compare",
+        "--models",
+        "catgan",
+        "--seeds",
+        "1",
+        "--set",
+        "steps=6",
+        *tiny,
+        "--out",
+        str(tmp_path / "c"),
+    ]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "| catgan |" in result.stdout
+    assert "catgan-predefined-seed0: AM Score" in result.stdout
+    bad = CliRunner().invoke(app, ["compare", "--models", "vae"])
+    assert bad.exit_code == 2
+    assert "model is 'vae'" in bad.stderr

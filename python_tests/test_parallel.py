@@ -1,0 +1,102 @@
+"""Training in several processes (gloo): the same samples, averaged gradients, one run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import tiny_config, tiny_run, use_classifier_cache
+from torch import distributed, multiprocessing, nn
+
+from amgan_fast.evaluate import Share
+from amgan_fast.nn import Discriminator, LatentSource
+from amgan_fast.objectives import AMGAN
+from amgan_fast.runs import RunFolder, load_checkpoint
+from amgan_fast.train import AdversarialStep, StepOptions
+
+BATCH, PIXELS, LATENT = 12, 5, 3
+
+
+def make_step(share: Share) -> AdversarialStep:
+    """Without chance and without statistics of a batch, so that parts of a batch add up to the whole."""
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(LATENT, 8), nn.Tanh(), nn.Linear(8, PIXELS))
+    discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4))
+    options = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9)
+    random = torch.Generator().manual_seed(1)
+    return AdversarialStep(generator, discriminator, AMGAN(), LatentSource(LATENT), random, options, share)
+
+
+def train_a_little(share: Share) -> dict:
+    step = make_step(share)
+    torch.manual_seed(2)
+    for _ in range(5):
+        images, labels = torch.randn(BATCH, PIXELS), torch.randint(3, (BATCH,))
+        mine = slice(share.rank * BATCH // share.ranks, (share.rank + 1) * BATCH // share.ranks)
+        step(images[mine], labels[mine])
+    return {name: step.state_dict()[name] for name in ("generator", "discriminator", "averaged")}
+
+
+def _in_a_process(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(train_a_little(Share(rank, 2)), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_step_as_one_does(tmp_path):
+    multiprocessing.set_forkserver_preload(["torch", "amgan_fast.train"])
+    multiprocessing.start_processes(_in_a_process, (tmp_path,), 2, start_method="forkserver")
+    want = train_a_little(Share())
+    for rank in range(2):
+        got = torch.load(tmp_path / f"{rank}.pt")
+        for network, state in want.items():
+            torch.testing.assert_close(got[network], state, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", ["predefined"])
+def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    config = tiny_config(labels=labels, checkpoint_every=2)
+    config.save(tmp_path / "config.toml")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    command = [*launcher, "amgan_fast", "train", "--config", "config.toml", "--out", "run"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    run = RunFolder(tmp_path / "run")
+    summary = json.loads(run.summary.read_text())
+    assert summary["training"]["processes"] == 2
+    assert summary["generated"]["scores"]["n"] == 600
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    state = load_checkpoint(run.checkpoint)
+    assert len(state["random"]) == 2
+    alone = load_checkpoint(tiny_run(tmp_path / "alone", labels=labels, checkpoint_every=2).folder.checkpoint)
+    assert state["batches"].keys() == alone["batches"].keys()  # the same images were seen
+    for name, value in alone["batches"].items():
+        same = (
+            torch.equal(value, state["batches"][name])
+            if isinstance(value, torch.Tensor)
+            else value == state["batches"][name]
+        )
+        assert same, name
+    again = subprocess.run(
+        [*launcher, "amgan_fast", "train", "--resume", "run"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(run.summary.read_text())["generated"] == summary["generated"]
+    one = subprocess.run(
+        [sys.executable, "-m", "amgan_fast", "train", "--resume", "run"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert one.returncode == 2
+    assert "the run has 2 processes, found 1" in one.stderr
