@@ -43,9 +43,8 @@ class InLanes {
 
   void store_gradient(const Group<scalar_t>& group, const math::EntropyRow<V>& row, const math::EntropyTerms<V>& terms,
                       const V& scale) {
-    for (int64_t k = 0; k < group.args.classes; ++k) {
-      exps_.set(k, scale * math::entropy_gradient<V>(terms, logits_[k] - row.max, exps_[k]));
-    }
+    const auto gradient = math::entropy_gradient<V>(row, terms, scale);
+    for (int64_t k = 0; k < group.args.classes; ++k) exps_.set(k, gradient.at(logits_[k] - row.max, exps_[k]));
     exps_.store(group.grad(0), group.rows, group.args.classes);
   }
 
@@ -82,6 +81,7 @@ class InColumns {
   void store_gradient(const Group<scalar_t>& group, const math::EntropyRow<V>& row, const math::EntropyTerms<V>& terms,
                       const V& scale) {
     const int64_t classes = group.args.classes;
+    const auto gradient = math::entropy_gradient<V>(row, terms, scale);
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       const scalar_t* x = group.logits(lane);
       const T* exps = exps_.of(lane, group.grad(lane));
@@ -90,11 +90,10 @@ class InColumns {
         v.store(values);
         return V(values[lane]);
       };
-      const V shift = of_lane(row.max), factor = of_lane(scale);
-      const math::EntropyTerms<V> of_row{of_lane(terms.log_sum), of_lane(terms.inverse_sum), of_lane(terms.entropy)};
+      const V shift = of_lane(row.max);
+      const math::EntropyRowGradient<V> of_row{of_lane(gradient.weight), of_lane(gradient.mean)};
       store_row(classes, group.grad(lane), [&](int64_t k) {
-        const V logits = load_within(x, k, classes);
-        return factor * math::entropy_gradient<V>(of_row, logits - shift, load_within(exps, k, classes));
+        return of_row.at(load_within(x, k, classes) - shift, load_within(exps, k, classes));
       });
     }
   }

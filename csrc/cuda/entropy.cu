@@ -1,7 +1,7 @@
 // Entropy of the softmax of each row of logits: per row, its total, its gradient.
 //
 // One launch. Every logit is read once and every gradient written once for up to 8,192 classes (float64: 4,096), one
-// exp2 per logit and one more for its gradient; longer rows are read again for the gradient, mostly from the L2 cache.
+// exp2 per logit; longer rows are read again for the gradient, mostly from the L2 cache.
 #include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
 #include "cuda/tile.cuh"
@@ -35,7 +35,8 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
   double sum = 0;
   for_rows<Scalar, Layout>(params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad,
                            blockIdx.x, gridDim.x, [&](auto& logits, int64_t index, Scalar* grad) {
-                             const math::EntropyRow<T> row = entropy_row(logits);
+                             T exponentials[std::decay_t<decltype(logits)>::kRegisters];
+                             const math::EntropyRow<T> row = entropy_row(logits, exponentials);
                              const math::EntropyTerms<T> terms = math::entropy_terms(row);
                              if (Threads::rank() == 0) {
                                sum += terms.entropy;
@@ -44,12 +45,20 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
                              if (!params.grad) return;
                              const T grad_output =
                                  params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1);
-                             const T factor = params.scale * grad_output;
+                             const auto gradient = math::entropy_gradient(row, terms, params.scale * grad_output);
                              Threads::sync();  // the gradient takes the place of the logits
-                             logits.store_each(grad, [&](T value) {
-                               const T shifted = Layout::kInRegisters ? value : value - row.max;
-                               return factor * math::entropy_gradient(terms, shifted, exp_nonpositive(shifted));
-                             });
+                             if constexpr (Layout::kInRegisters) {
+                               int i = 0;
+                               logits.for_each_value([&](T& value) {
+                                 value = gradient.at_finite(value, exponentials[i++]);
+                               });
+                               logits.store_each(grad, [](T value) { return value; });
+                             } else {
+                               logits.store_each(grad, [&](T value) {
+                                 const T shifted = at_least_lowest(value - row.max);
+                                 return gradient.at_finite(shifted, exp_nonpositive(shifted));
+                               });
+                             }
                            });
   add_to_total<Layout::kBlockThreads>(params.total, sum);
 }

@@ -8,7 +8,7 @@
 namespace amgan::cuda {
 
 // s - 1 of exponentials that add up to `sum`, whose part below 1 matters only where s < 2. For all threads of the row,
-// which is in registers; exp_of(value) is the exponential of what it holds.
+// which is in registers; exp_of(value) is called for each of them, in order.
 template <typename Row, typename ExpOf>
 __device__ __forceinline__ typename Row::T excess(Row& row, typename Row::T sum, ExpOf exp_of) {
   using T = typename Row::T;
@@ -24,27 +24,29 @@ __device__ __forceinline__ typename Row::T excess(Row& row, typename Row::T sum,
 }
 
 // For all threads of the row. A row of -inf alone has no softmax and comes out as NaN. Logits in registers are left
-// shifted by their maximum.
+// shifted by their maximum, -inf as the lowest number, and their exponentials in `exponentials`, in the same order.
 template <typename Row>
-__device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(Row& logits) {
+__device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(
+    Row& logits, typename Row::T (&exponentials)[Row::kRegisters]) {
   using T = typename Row::T;
   if constexpr (!Row::Layout::kInRegisters) {
     const OnlineSums<Row> sums(logits);
     return {sums.max(), sums.max() == -INFINITY ? T(NAN) : sums.excess(), sums.weighted()};
   } else {
-    math::EntropyRow<T> row{row_max(logits), 0, 0};
-    T sum = 0;
+    const T largest = row_max(logits);
+    T sums[2] = {0, 0};  // of e and of the shifted logit times e
+    int i = 0;
     logits.for_each_value([&](T& value) {
-      const T shifted = value - row.max;
+      const T shifted = value - largest;
       const T e = exp_nonpositive(shifted);
-      value = shifted;
-      sum += e;
-      row.weighted += at_least_lowest(shifted) * e;
+      value = at_least_lowest(shifted);
+      exponentials[i++] = e;
+      sums[0] += e;
+      sums[1] += value * e;
     });
-    sum = Row::Threads::reduce(sum, Sum());
-    row.excess = excess(logits, sum, [](T shifted) { return exp_nonpositive(shifted); });
-    row.weighted = Row::Threads::reduce(row.weighted, Sum());
-    return row;
+    Row::Threads::reduce(sums, Sum());
+    i = 0;
+    return {largest, excess(logits, sums[0], [&](T) { return exponentials[i++]; }), sums[1]};
   }
 }
 

@@ -25,10 +25,10 @@ struct Sum {
   }
 };
 
-// kThreads consecutive threads: a part of a warp (a power of two), or a whole block of several warps.
+// kThreads consecutive threads, a power of two: a part of a warp, or a whole block of several warps.
 template <int kThreads>
 struct Group {
-  static_assert(kThreads <= 32 ? (kThreads & (kThreads - 1)) == 0 : kThreads % 32 == 0, "no such group");
+  static_assert((kThreads & (kThreads - 1)) == 0, "no such group");
 
   static __device__ __forceinline__ int rank() { return threadIdx.x % kThreads; }
   static __device__ __forceinline__ int index() { return threadIdx.x / kThreads; }
@@ -48,26 +48,45 @@ struct Group {
     }
   }
 
-  // Every thread gets the result; all threads of the group must call.
-  template <typename T, typename Operation>
-  static __device__ __forceinline__ T reduce(T value, Operation operation) {
+  // Every thread gets the results; all threads of the group must call.
+  template <typename T, int kCount, typename Operation>
+  static __device__ __forceinline__ void reduce(T (&values)[kCount], Operation operation) {
     if constexpr (kThreads <= 32) {
 #pragma unroll
       for (int step = kThreads / 2; step > 0; step /= 2) {
-        value = operation(value, __shfl_xor_sync(mask(), value, step));
+#pragma unroll
+        for (T& value : values) value = operation(value, __shfl_xor_sync(mask(), value, step));
       }
     } else {
       constexpr int kWarps = kThreads / 32;
-      __shared__ T of_warp[kWarps];
-      value = Group<32>::reduce(value, operation);
-      if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
-      __syncthreads();
-      value = of_warp[0];
+      __shared__ alignas(16) T of_warp[kCount][kWarps];
+      Group<32>::reduce(values, operation);
+      if (threadIdx.x % 32 == 0) {
 #pragma unroll
-      for (int warp = 1; warp < kWarps; ++warp) value = operation(value, of_warp[warp]);
+        for (int i = 0; i < kCount; ++i) of_warp[i][threadIdx.x / 32] = values[i];
+      }
+      __syncthreads();
+      if constexpr (kWarps > 8) {  // else 16 bytes at a time take fewer instructions than the shuffles
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) values[i] = of_warp[i][threadIdx.x % kWarps];
+        Group<kWarps>::reduce(values, operation);
+      } else {
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+          values[i] = of_warp[i][0];
+#pragma unroll
+          for (int warp = 1; warp < kWarps; ++warp) values[i] = operation(values[i], of_warp[i][warp]);
+        }
+      }
       __syncthreads();  // before of_warp is written again
     }
-    return value;
+  }
+
+  template <typename T, typename Operation>
+  static __device__ __forceinline__ T reduce(T value, Operation operation) {
+    T values[1] = {value};
+    reduce(values, operation);
+    return values[0];
   }
 };
 

@@ -96,6 +96,7 @@ class Row {
   using T = Computing<Scalar>;
   using Column = std::conditional_t<Layout::kInRegisters, int, int64_t>;
   using Threads = Group<Layout::kThreads>;
+  static constexpr int kRegisters = Layout::kValues + 1;  // one for the edges
 
   __device__ __forceinline__ Row(const Scalar* data, int64_t length) : data_(data) {
     const auto columns = static_cast<Column>(length);
@@ -132,7 +133,7 @@ class Row {
     }
   }
 
-  // function(value) for each of this thread's registers, without a branch: those without a column begin as -inf.
+  // function(value) for each of this thread's kRegisters, without a branch: those without a column begin as -inf.
   template <typename Function>
   __device__ __forceinline__ void for_each_value(Function function) {
     static_assert(Layout::kInRegisters, "of rows in registers");

@@ -78,7 +78,8 @@ __device__ __forceinline__ RowState<typename Row::T> row_state(Row& row) {
     row.for_each([&](auto, T prob) { state.terms.entropy -= math::times_prob(log(prob), prob); });
     state.terms.entropy = Row::Threads::reduce(state.terms.entropy, Sum());
   } else {
-    const math::EntropyRow<T> sums = entropy_row(row);
+    T exponentials[Row::kRegisters];
+    const math::EntropyRow<T> sums = entropy_row(row, exponentials);
     state = {sums.max, math::entropy_terms(sums)};
   }
   return state;

@@ -70,6 +70,7 @@ class TileRow {
   using T = Computing<Scalar>;
   using Column = int;
   using Threads = Group<Layout::kThreads>;
+  static constexpr int kRegisters = Layout::kInRegisters ? Layout::kValues : 1;
 
   __device__ __forceinline__ TileRow(const Scalar* data, int64_t columns)
       : data_(data), columns_(static_cast<int>(columns)) {
@@ -133,7 +134,7 @@ class TileRow {
 
   const Scalar* data_;
   int columns_;
-  T values_[Layout::kInRegisters ? Layout::kValues : 1];
+  T values_[kRegisters];
 };
 
 // Calls visit(row, its index, where its gradient goes) for the rows of this thread's block: rows [block * kBlockRows,

@@ -1,6 +1,6 @@
 // Entropy of a softmax from its shifted sums. With x_k = l_k - max, s = sum exp(x_k), q = sum x_k exp(x_k):
 //
-//   H = log s - q/s        log p_k = x_k - log s        dH/dl_k = -p_k (log p_k + H)
+//   H = log s - q/s        log p_k = x_k - log s        dH/dl_k = -p_k (log p_k + H) = p_k (q/s - x_k)
 //
 // The shift matters: at logits of 1e4 the unshifted logsumexp - sum p*l errs by 1e-3 in float32. Both terms of H are
 // non-negative, so with an accurate s - 1 a small H is relatively accurate, too.
@@ -41,10 +41,21 @@ AMGAN_INLINE T times_prob(T x, T p) {
   return select(equal(p, T(0)), T(0), x * p);
 }
 
-// dH/dl_k, at shifted logit x with e = exp(x).
+// dH/dl_k of a row, times the gradient of what its entropy goes into.
 template <typename T>
-AMGAN_INLINE T entropy_gradient(const EntropyTerms<T>& terms, T x, T e) {
-  return T(0) - times_prob<T>(terms.log_prob(x) + terms.entropy, terms.prob(e));
+struct EntropyRowGradient {
+  T weight, mean;
+
+  // At shifted logit x, e = exp(x).
+  AMGAN_INLINE T at(T x, T e) const { return times_prob<T>(mean - x, weight * e); }
+  // The same where -inf is replaced by the lowest number.
+  AMGAN_INLINE T at_finite(T x, T e) const { return (mean - x) * (weight * e); }
+};
+
+template <typename T>
+AMGAN_INLINE EntropyRowGradient<T> entropy_gradient(const EntropyRow<T>& row, const EntropyTerms<T>& terms,
+                                                    T grad_output) {
+  return {grad_output * terms.inverse_sum, row.weighted * terms.inverse_sum};
 }
 
 AMGAN_MATH_END
