@@ -7,7 +7,8 @@ writes everything to build/cuda_check.json. Accesses to global memory are given 
 multiprocessor holds at once, dynamic shared memory aside; counts are of the SASS, whether a path is taken or not.
 "per logit" is instructions per logit: for rows that are read in a loop, per exponential on the shortest way round it;
 for rows unrolled in the registers of a block, by how much the way that reads, exponentiates and writes everything grows
-with the logits of a thread. Rows of a tile, and float64, whose exponential takes no MUFU.EX2, have no such figure.
+with the logits of a thread, or, of kernels with one number of them only, per exponential round the loop over rows. Rows
+of a tile, and float64, whose exponential takes no MUFU.EX2, have no such figure.
 
 Fails where a kernel spills or reaches local memory, and where one of sm_90 is worse than benchmarks/cuda_check.json
 says: more than 10% more registers or instructions per logit, or a narrower widest load. --accept writes that file.
@@ -233,18 +234,22 @@ def layout_of(kernel: Kernel) -> tuple[int, int]:
 
 def per_logit(kernel: Kernel, kernels: list[Kernel]) -> float | None:
     """Instructions per logit: of a loop, per exponential; of rows that are unrolled in the registers of a block, what
-    more logits a thread add, from the two such layouts."""
+    more logits a thread add, from two such layouts, or where there is one, per exponential of the loop over rows."""
     threads, values = layout_of(kernel)
     if values == 0:
         return kernel["per_exponential"]
-    family = kernel["kernel"].partition("Layout")[0]
+    family, after = re.split(r"Layout<\d+, \d+>", kernel["kernel"])
     ways = {
         layout_of(other)[1]: other["straight_way"]
         for other in kernels
-        if other["kernel"].startswith(family) and min(layout_of(other)) > 0 and layout_of(other)[0] >= 128
+        if re.split(r"Layout<\d+, \d+>", other["kernel"]) == [family, after]
+        and min(layout_of(other)) > 0
+        and layout_of(other)[0] >= 128
     }
-    if threads < 128 or len(ways) < 2 or not kernel["ex2"]:
+    if threads < 128 or not kernel["ex2"]:
         return None
+    if len(ways) < 2:
+        return kernel["per_exponential"]
     few, many = min(ways), max(ways)
     return round((ways[many] - ways[few]) / (many - few), 1)
 

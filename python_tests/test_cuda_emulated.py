@@ -37,6 +37,7 @@ LAUNCHES = {
 }
 
 CLASSES = (*range(1, 41), 100, 101, 200, 201, 1000, 1001, 4097, 8201)
+SCORE_CLASSES = (*CLASSES, 1024, 1025, 2048, 2049, 4096)  # around where another kernel takes over
 ROWS = (0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129)
 LABELS = ("dynamic", "int64", "int32", "strided", "generated")
 UPSTREAM = ("none", "scalar", "rows", "strided")
@@ -321,7 +322,7 @@ def scores_of(count: int, seed: int, **axes: Sequence[Any]) -> Iterator[dict[str
     return spread(count, seed, **(defaults | {"at": range(4), "gap": (0, 1, 5)} | axes))
 
 
-@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("classes", SCORE_CLASSES)
 def test_scores(classes, emulator):
     blocks = (1, 2, 7, 100) if classes <= 201 else (1, 2, 7)
     for dtype, a in zip(2 * DTYPES, scores_of(8, classes, rows=rows_of(classes), blocks=blocks), strict=True):
@@ -335,25 +336,25 @@ def test_scores_of_many_rows(dtype, rows, emulator):
         check_scores(emulator, dtype, classes, a)
 
 
-CHUNKED = ((100, 700, 1), (100, 700, 7), (257, 250, 2), (1000, 130, 1), (1100, 700, 1), (32768, 3, 2))
+CHUNKED = ((100, 700, 1), (100, 700, 7), (257, 250, 2), (1000, 130, 1), (1100, 135, 2), (2049, 70, 1), (4100, 520, 1))
 
 
 @dtypes
-@pytest.mark.parametrize(("classes", "rows", "blocks"), CHUNKED)
+@pytest.mark.parametrize(("classes", "rows", "blocks"), [*CHUNKED, (32768, 3, 2)])
 def test_scores_of_chunks(dtype, classes, rows, blocks, emulator):
     for a in scores_of(2, rows, rows=[rows], blocks=[blocks]):
         check_scores(emulator, dtype, classes, a)
 
 
 @dtypes
-@pytest.mark.parametrize("classes", [10, 100, 1025])
+@pytest.mark.parametrize("classes", [10, 100, 1025, 2500, 4097])
 def test_extreme_scores(dtype, classes, emulator):
     x, _ = extreme_rows(dtype, classes, "zero")
     sums, _ = emulator.scores(x, len(x), 3, False)
     assert_sums(sums, reference.score_sums(x, blocks=len(x), offset=3), dtype, 1, "a block a row")
 
 
-@pytest.mark.parametrize("classes", [10, 1025])
+@pytest.mark.parametrize("classes", [10, 1025, 4097])
 def test_masked_scores_stay_finite(classes, emulator):
     """By the lowest finite number, which two floats added exceed."""
     x = torch.full((5, classes), torch.finfo(torch.float32).min)
@@ -363,7 +364,7 @@ def test_masked_scores_stay_finite(classes, emulator):
 
 
 @dtypes
-@pytest.mark.parametrize("classes", [1, 10, 300, 1025])
+@pytest.mark.parametrize("classes", [1, 10, 300, 1025, 4097])
 def test_sums_of_parts_add_up(dtype, classes, emulator):
     """Whatever the dtype: rows are added in more digits than it has."""
     x = Sampler(300 if classes < 300 else 40, classes, dtype=dtype).class_logits()
@@ -395,18 +396,19 @@ def test_any_schedule_gives_the_same_bits(dtype, classes, emulator):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_many_rows_give_the_same_bits(schedule, emulator):
-    x = Sampler(2100, 3).class_logits()
+def test_many_rows_and_long_ones_give_the_same_bits(schedule, emulator):
+    x, long = Sampler(2100, 3).class_logits(), Sampler(5, 4100).class_logits()
     for call in (
         lambda *s: emulator.entropy(Batch(x), ("loss", "total"), *s).total,
         lambda *s: emulator.kplus1([Batch(x), Batch(x[:700])], "zero", ("total",), *s).total,
         lambda *s: emulator.scores(x, 2, 1, False, *s)[0],
+        lambda *s: emulator.scores(long, 2, 1, False, *s)[0],
     ):
         assert_same(call(schedule), call())
 
 
 @dtypes
-@pytest.mark.parametrize("classes", [3, 10, 201, 4097])
+@pytest.mark.parametrize("classes", [3, 10, 201, 2000, 4097])
 def test_approximate_instructions_may_be_approximate(dtype, classes, emulator):
     """Within the same bounds: those leave room for the functions of a GPU."""
     for fake, a in zip(FAKE_MODES, batches_of(2, 3, classes), strict=True):

@@ -33,33 +33,34 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
   using Threads = Group<Layout::kThreads>;
 
   double sum = 0;
-  for_rows<Scalar, Layout>(params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad,
-                           blockIdx.x, gridDim.x, [&](auto& logits, int64_t index, Scalar* grad) {
-                             T exponentials[std::decay_t<decltype(logits)>::kRegisters];
-                             const math::EntropyRow<T> row = entropy_row(logits, exponentials);
-                             const math::EntropyTerms<T> terms = math::entropy_terms(row);
-                             if (Threads::rank() == 0) {
-                               sum += terms.entropy;
-                               if (params.entropy) params.entropy[index] = terms.entropy;
-                             }
-                             if (!params.grad) return;
-                             const T grad_output =
-                                 params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1);
-                             const auto gradient = math::entropy_gradient(row, terms, params.scale * grad_output);
-                             Threads::sync();  // the gradient takes the place of the logits
-                             if constexpr (Layout::kInRegisters) {
-                               int i = 0;
-                               logits.for_each_value([&](T& value) {
-                                 value = gradient.at_finite(value, exponentials[i++]);
-                               });
-                               logits.store_each(grad, [](T value) { return value; });
-                             } else {
-                               logits.store_each(grad, [&](T value) {
-                                 const T shifted = at_least_lowest(value - row.max);
-                                 return gradient.at_finite(shifted, exp_nonpositive(shifted));
-                               });
-                             }
-                           });
+  for_rows<Scalar, Layout>(
+      params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad, blockIdx.x, gridDim.x,
+      [&](auto& logits, int64_t index, Scalar* grad) {
+        T exponentials[std::decay_t<decltype(logits)>::kRegisters];
+        const math::EntropyRow<T> row = entropy_row(logits, exponentials);
+        const auto gradient = Threads::once([&] {
+          const math::EntropyTerms<T> terms = math::entropy_terms(row);
+          if (Threads::rank() == 0) {
+            sum += terms.entropy;
+            if (params.entropy) params.entropy[index] = terms.entropy;
+          }
+          const T grad_output = params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1);
+          return math::entropy_gradient(row, terms, params.scale * grad_output);
+        });
+        if (!params.grad) return;
+        Threads::sync();  // the gradient takes the place of the logits
+        const auto gradient_at = [&](T shifted, T e) { return gradient.at_finite(at_least_lowest(shifted), e); };
+        if constexpr (Layout::kInRegisters) {
+          int i = 0;
+          logits.for_each_value([&](T& value) { value = gradient_at(value, exponentials[i++]); });
+          logits.store_each(grad, [](T value) { return value; });
+        } else {
+          logits.store_each(grad, [&](T value) {
+            const T shifted = value - row.max;
+            return gradient_at(shifted, exp_nonpositive(shifted));
+          });
+        }
+      });
   add_to_total<Layout::kBlockThreads>(params.total, sum);
 }
 

@@ -24,7 +24,7 @@ __device__ __forceinline__ typename Row::T excess(Row& row, typename Row::T sum,
 }
 
 // For all threads of the row. A row of -inf alone has no softmax and comes out as NaN. Logits in registers are left
-// shifted by their maximum, -inf as the lowest number, and their exponentials in `exponentials`, in the same order.
+// shifted by their maximum, and their exponentials in `exponentials`, in the same order.
 template <typename Row>
 __device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(
     Row& logits, typename Row::T (&exponentials)[Row::kRegisters]) {
@@ -39,10 +39,10 @@ __device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(
     logits.for_each_value([&](T& value) {
       const T shifted = value - largest;
       const T e = exp_nonpositive(shifted);
-      value = at_least_lowest(shifted);
+      value = shifted;
       exponentials[i++] = e;
       sums[0] += e;
-      sums[1] += value * e;
+      sums[1] += at_least_lowest(shifted) * e;
     });
     Row::Threads::reduce(sums, Sum());
     i = 0;

@@ -92,7 +92,7 @@ __device__ __forceinline__ math::KPlus1Row<typename Row::T> real_sums(Row& logit
 }
 
 // Everything asked about one row; `grad` is where its gradient goes. Returns its loss where loss or total are asked
-// for, to all threads of the row.
+// for, to the first thread of the row.
 template <typename Scalar, typename Row>
 __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& params, const Batch<Scalar>& batch,
                                                        Row& logits, int64_t index, Scalar* grad) {
@@ -121,23 +121,25 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
     if (nan < classes) label = nan;
   }
 
-  const math::KPlus1Logs<T> logs(row);
   T loss = 0;
-  if (batch.loss || params.total.result) {
-    loss = math::kplus1_loss(row, logs, coefficients, classes);
-    if (batch.loss && first) batch.loss[index] = loss;
-  }
-
-  if (batch.labels_out && first) {
-    const math::KPlus1RowTerms<T> terms = math::kplus1_terms(row, logs);
-    batch.labelgan[index] = terms.labelgan;
-    batch.auxiliary[index] = terms.auxiliary;
-    batch.labels_out[index] = label;
-  }
+  const auto gradient = Threads::once([&] {
+    const math::KPlus1Logs<T> logs(row);
+    if (batch.loss || params.total.result) {
+      loss = math::kplus1_loss(row, logs, coefficients, classes);
+      if (batch.loss && first) batch.loss[index] = loss;
+    }
+    if (batch.labels_out && first) {
+      const math::KPlus1RowTerms<T> terms = math::kplus1_terms(row, logs);
+      batch.labelgan[index] = terms.labelgan;
+      batch.auxiliary[index] = terms.auxiliary;
+      batch.labels_out[index] = label;
+    }
+    if (!batch.grad) return math::KPlus1RowGradient<T>{};
+    const T grad_output = batch.grad_output ? batch.grad_output[index * batch.grad_output_stride] : T(1);
+    return math::kplus1_gradient(row, logs, coefficients, classes, batch.scale * grad_output);
+  });
 
   if (batch.grad) {
-    const T grad_output = batch.grad_output ? batch.grad_output[index * batch.grad_output_stride] : T(1);
-    const auto gradient = math::kplus1_gradient(row, logs, coefficients, classes, batch.scale * grad_output);
     const auto smooth = [&](T e) { return gradient.weight * e + gradient.constant; };
     // Before the gradient takes the place of the logit.
     const bool real_target = label >= 0 && label < classes && coefficients.t != 0;

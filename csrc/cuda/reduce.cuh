@@ -88,6 +88,25 @@ struct Group {
     reduce(values, operation);
     return values[0];
   }
+
+  // What function() returns, for every thread. The first warp alone calls it: the instructions of the others are
+  // spared. All threads of the group must come here.
+  template <typename Function>
+  static __device__ __forceinline__ auto once(Function function) {
+    if constexpr (kThreads <= 32) {
+      return function();
+    } else {
+      __shared__ decltype(function()) shared;
+      if (threadIdx.x < 32) {
+        const auto result = function();
+        if (threadIdx.x == 0) shared = result;
+      }
+      __syncthreads();
+      const auto result = shared;
+      __syncthreads();  // before it is written again
+      return result;
+    }
+  }
 };
 
 // True for all threads of the block that is the last of `blocks` to come here, which then sees what the others wrote

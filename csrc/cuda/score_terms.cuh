@@ -9,6 +9,10 @@
 
 namespace amgan::cuda {
 
+inline int64_t divide_up(int64_t a, int64_t b) {
+  return a / b + (a % b != 0);
+}
+
 // Where the sums of all blocks go: the result, or the place of one chunk of the rows.
 struct Sums {
   double* entropy;   // [B]
@@ -68,9 +72,10 @@ struct alignas(16) RowState {
   math::EntropyTerms<T> terms;
 };
 
-// For all threads of the row.
+// For all threads of the row. Logits in registers are left with their exponentials as entropy_row leaves them.
 template <bool kProbabilities, typename Row>
-__device__ __forceinline__ RowState<typename Row::T> row_state(Row& row) {
+__device__ __forceinline__ RowState<typename Row::T> row_state(Row& row,
+                                                               typename Row::T (&exponentials)[Row::kRegisters]) {
   using T = typename Row::T;
   using std::log;
   RowState<T> state{};
@@ -78,27 +83,23 @@ __device__ __forceinline__ RowState<typename Row::T> row_state(Row& row) {
     row.for_each([&](auto, T prob) { state.terms.entropy -= math::times_prob(log(prob), prob); });
     state.terms.entropy = Row::Threads::reduce(state.terms.entropy, Sum());
   } else {
-    T exponentials[Row::kRegisters];
     const math::EntropyRow<T> sums = entropy_row(row, exponentials);
-    state = {sums.max, math::entropy_terms(sums)};
+    state = {sums.max, Row::Threads::once([&] { return math::entropy_terms(sums); })};
   }
   return state;
 }
 
+template <bool kProbabilities, typename Row>
+__device__ __forceinline__ RowState<typename Row::T> row_state(Row& row) {
+  typename Row::T exponentials[Row::kRegisters];
+  return row_state<kProbabilities>(row, exponentials);
+}
+
 // Sums of one column over rows.
-template <typename T, bool kProbabilities>
+template <typename T>
 class ColumnSums {
  public:
-  __device__ __forceinline__ void add(T value, const RowState<T>& state) {
-    using std::log;
-    T p = value, log_p;
-    if constexpr (kProbabilities) {
-      log_p = log(value);
-    } else {
-      const T shifted = value - state.max;
-      p = state.terms.prob(exp_nonpositive(shifted));
-      log_p = state.terms.log_prob(shifted);
-    }
+  __device__ __forceinline__ void add(T p, T log_p) {
     prob_.add(p);
     prob_sq_.add(p * p);
     log_prob_.add(log_p * kLogUnit);
@@ -114,5 +115,17 @@ class ColumnSums {
 
   RunningSum<T> prob_, prob_sq_, log_prob_;
 };
+
+// A logit or a probability of a row.
+template <bool kProbabilities, typename T>
+__device__ __forceinline__ void add_to(ColumnSums<T>& sums, T value, const RowState<T>& state) {
+  using std::log;
+  if constexpr (kProbabilities) {
+    sums.add(value, log(value));
+  } else {
+    const T shifted = value - state.max;
+    sums.add(state.terms.prob(exp_nonpositive(shifted)), state.terms.log_prob(shifted));
+  }
+}
 
 }  // namespace amgan::cuda

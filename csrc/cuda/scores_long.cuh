@@ -1,4 +1,4 @@
-// Score sums of rows of more than 1,024 classes: every element is read twice.
+// Score sums of rows of more than 4,096 classes (float64: 2,048): every element is read twice.
 //
 // Two launches, both with a fixed split of the work, so that sums repeat bitwise on every GPU:
 //   1. a thread block a row: what is to be known of its softmax, left in the workspace;
@@ -115,14 +115,14 @@ __global__ void __launch_bounds__(kColumnThreads, sizeof(Scalar) == 8 ? 2 : 4)
     const int64_t start = block >= input.offset ? block - input.offset : block - input.offset + input.blocks;
     const int64_t end = min(start + (chunk + 1) * split.chunk_rows * input.blocks, input.rows);
 
-    ColumnSums<T, kProbabilities> sums;
+    ColumnSums<T> sums;
     double entropy = 0;
     if (column < classes) {
 #pragma unroll 4
       for (int64_t row = start + (chunk * split.chunk_rows + lane) * input.blocks; row < end;
            row += kLanes * input.blocks) {
         const RowState<T> state = params.states[row];
-        sums.add(load(input.data + row * input.row_stride + column), state);
+        add_to<kProbabilities>(sums, load(input.data + row * input.row_stride + column), state);
         if (column == 0) entropy += state.terms.entropy;
       }
     }

@@ -6,21 +6,10 @@
 // up the chunks, in order.
 #pragma once
 
+#include "cuda/scores_merge.cuh"
 #include "cuda/spans.cuh"
 
 namespace amgan::cuda {
-
-// values[i] becomes the sum of values[i], values[i + width], ... of `count` times width doubles; in a fixed order, by
-// all threads of the block.
-__device__ __forceinline__ void fold(double* values, int width, int count) {
-  while (count > 1) {
-    const int half = (count + 1) / 2;
-    __syncthreads();
-    for (int i = threadIdx.x; i < (count - half) * width; i += kSpanThreads) values[i] += values[i + half * width];
-    count = half;
-  }
-  __syncthreads();
-}
 
 template <typename Scalar>
 struct SpanParams {
@@ -42,12 +31,12 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
   const int columns = static_cast<int>(input.classes);
   const int64_t chunk = blockIdx.x / spans.groups, first = blockIdx.x % spans.groups * spans.span_rows;
   const int span_rows = static_cast<int>(min(int64_t{spans.span_rows}, spans.period - first));
-  int64_t period = chunk * spans.chunk_periods;
+  int64_t period = chunk * spans.chunks.rounds;
   const int64_t periods = (input.rows - first + spans.period - 1) / spans.period;
-  int left = static_cast<int>(min(spans.chunk_periods, periods - period));
+  int left = static_cast<int>(min(spans.chunks.rounds, periods - period));
 
   SpanTile<Scalar> tile(input, spans, first);
-  ColumnSums<T, kProbabilities> sums[kThreadColumns];
+  ColumnSums<T> sums[kThreadColumns];
   int row_of[kThreadColumns];
 #pragma unroll
   for (int j = 0; j < kThreadColumns; ++j) row_of[j] = (threadIdx.x + j * kSpanThreads) / columns;
@@ -71,7 +60,9 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
 #pragma unroll
       for (int j = 0; j < kThreadColumns; ++j) {
         const int column = threadIdx.x + j * kSpanThreads;
-        if (column < size) sums[j].add(load(elements + column), tile.states[span * span_rows + row_of[j]]);
+        if (column < size) {
+          add_to<kProbabilities>(sums[j], load(elements + column), tile.states[span * span_rows + row_of[j]]);
+        }
       }
     }
     for (int row = threadIdx.x; row < span_rows; row += kSpanThreads) {
@@ -86,7 +77,7 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
   const int repeats = static_cast<int>(spans.period / input.blocks);
   const int rows = span_rows / repeats;
   const auto store_sums = [&](double* values, int per_row, double* result) {
-    fold(values, rows * per_row, repeats);
+    fold<kSpanThreads>(values, rows * per_row, repeats);
     for (int i = threadIdx.x; i < rows * per_row; i += kSpanThreads) {
       const int64_t block = (first + i / per_row + input.offset) % input.blocks;
       result[chunk * params.chunk_stride + block * per_row + i % per_row] = values[i];
@@ -110,68 +101,29 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
   }
 }
 
-// result[i] = sum over chunks of chunks[i], [i + stride], ...: 8 threads a number, in a fixed order.
-constexpr int kMergeLanes = 8;
-constexpr int kMergeWidth = kSpanThreads / kMergeLanes;
-
-__device__ __forceinline__ double* element(const Sums& sums, int64_t i, int64_t blocks, int64_t classes) {
-  if (i < blocks) return sums.entropy + i;
-  i -= blocks;
-  const int64_t columns = blocks * classes;
-  return (i < columns ? sums.prob : i < 2 * columns ? sums.prob_sq : sums.log_prob) + i % columns;
-}
-
-static __global__ void __launch_bounds__(kSpanThreads)
-    merge_kernel(const double* chunks, int64_t count, int64_t blocks, int64_t classes, Sums result) {
-  __shared__ double values[kSpanThreads];
-  const int64_t size = blocks + 3 * blocks * classes;
-  const int lane = threadIdx.x / kMergeWidth;
-  for (int64_t tile = int64_t{blockIdx.x} * kMergeWidth; tile < size; tile += int64_t{gridDim.x} * kMergeWidth) {
-    const int64_t i = tile + threadIdx.x % kMergeWidth;
-    double sum = 0;
-    if (i < size) {
-#pragma unroll 8
-      for (int64_t chunk = lane; chunk < count; chunk += kMergeLanes) sum += chunks[chunk * size + i];
-    }
-    values[threadIdx.x] = sum;
-    fold(values, kMergeWidth, kMergeLanes);
-    if (lane == 0 && i < size) *element(result, i, blocks, classes) = values[threadIdx.x];
-    __syncthreads();
-  }
-}
-
 template <typename Scalar, typename Layout, bool kProbabilities>
 cudaError_t launch_spans(const SpanParams<Scalar>& params, cudaStream_t stream) {
   const Spans& spans = params.spans;
-  const auto grid = static_cast<unsigned>(spans.groups * spans.chunks);
+  const auto grid = static_cast<unsigned>(spans.groups * spans.chunks.count);
   span_kernel<Scalar, Layout, kProbabilities><<<grid, kSpanThreads, spans.shared_bytes(), stream>>>(params);
   return cudaGetLastError();
 }
 
-// Doubles of the sums of all chunks.
 template <typename Scalar>
 int64_t short_rows_workspace(const ScoresArgs& args) {
-  const Spans spans = Spans::of<Scalar>(args);
-  return spans.chunks > 1 ? spans.chunks * sums_size(args) : 0;
+  return Spans::of<Scalar>(args).chunks.workspace(args);
 }
 
 template <typename Scalar>
 cudaError_t sum_short_rows(const ScoresArgs& args, cudaStream_t stream) {
   const Spans spans = Spans::of<Scalar>(args);
-  const bool merges = spans.chunks > 1;
-  const int64_t size = sums_size(args);
-  const Sums result = result_of(args);
-  const SpanParams<Scalar> params{ScoresInput<Scalar>(args), spans, args.count,
-                                  merges ? sums_at(args.workspace, args.blocks, args.classes) : result, size};
+  const SpanParams<Scalar> params{ScoresInput<Scalar>(args), spans, args.count, spans.chunks.place(args),
+                                  sums_size(args)};
   const cudaError_t error = with_span_layout(args.classes, [&](auto layout) {
     return args.probabilities ? launch_spans<Scalar, decltype(layout), true>(params, stream)
                               : launch_spans<Scalar, decltype(layout), false>(params, stream);
   });
-  if (error != cudaSuccess || !merges) return error;
-  constexpr int64_t kMaxGrid = 1 << 20;
-  const auto grid = static_cast<unsigned>(std::min<int64_t>((size - 1) / kMergeWidth + 1, kMaxGrid));
-  merge_kernel<<<grid, kSpanThreads, 0, stream>>>(args.workspace, spans.chunks, args.blocks, args.classes, result);
-  return cudaGetLastError();
+  return error != cudaSuccess || !spans.chunks.merge() ? error : merge_chunks(args, spans.chunks, stream);
 }
 
 }  // namespace amgan::cuda

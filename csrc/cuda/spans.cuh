@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "cuda/score_terms.cuh"
+#include "cuda/scores_merge.cuh"
 #include "cuda/tile.cuh"
 
 namespace amgan::cuda {
@@ -24,14 +25,13 @@ constexpr int kMaxTileSpans = 16;  // a row for each warp where spans are of one
 
 // How the rows are split, from the shape alone.
 struct Spans {
-  int64_t period;         // rows from one span of a group to the next, a multiple of B
-  int64_t groups;         // spans that cover a period
-  int64_t chunks;         // of the spans of a group
-  int64_t chunk_periods;  // spans of a chunk, at most
-  int span_rows;          // at most
-  int span_bytes;         // in shared memory, where a span may begin anywhere within 16 bytes
-  int state_bytes;        // of a row
-  int tile_spans;         // in shared memory at a time
+  int64_t period;   // rows from one span of a group to the next, a multiple of B
+  int64_t groups;   // spans that cover a period
+  Chunks chunks;    // of the spans of a group
+  int span_rows;    // at most
+  int span_bytes;   // in shared memory, where a span may begin anywhere within 16 bytes
+  int state_bytes;  // of a row
+  int tile_spans;   // in shared memory at a time
 
   template <typename Scalar>
   static Spans of(const ScoresArgs& args);
@@ -133,19 +133,12 @@ class SpanTile {
 
 template <typename Scalar>
 Spans Spans::of(const ScoresArgs& args) {
-  constexpr int64_t kEnough = 768;          // thread blocks to fill any GPU
-  constexpr int64_t kMinChunkPeriods = 32;  // fewer are not worth their place and the second launch
   constexpr int64_t kMaxBytes = 40 * 1024;  // of shared memory
-  const auto divide_up = [](int64_t a, int64_t b) { return a / b + (a % b != 0); };
   const int64_t one = 1, most_rows = std::min<int64_t>(kSpanColumns / args.classes, kMaxSpanRows);
-  Spans spans{};
-  spans.period = args.blocks * std::max(one, std::min(most_rows, args.rows) / args.blocks);
-  spans.span_rows = static_cast<int>(divide_up(spans.period, divide_up(spans.period, most_rows)));
-  spans.groups = divide_up(spans.period, spans.span_rows);
-  const int64_t periods = std::max(one, divide_up(args.rows, spans.period));
-  const int64_t wanted = std::clamp(kEnough / spans.groups, one, std::max(one, periods / kMinChunkPeriods));
-  spans.chunk_periods = divide_up(periods, wanted);
-  spans.chunks = divide_up(periods, spans.chunk_periods);
+  const int64_t period = args.blocks * std::max(one, std::min(most_rows, args.rows) / args.blocks);
+  const int64_t span_rows = divide_up(period, divide_up(period, most_rows)), groups = divide_up(period, span_rows);
+  Spans spans{period, groups, Chunks(groups, std::max(one, divide_up(args.rows, period)))};
+  spans.span_rows = static_cast<int>(span_rows);
   spans.span_bytes = (spans.span_rows * static_cast<int>(args.classes) / kPack<Scalar> + 2) * 16;
   spans.state_bytes = sizeof(RowState<Computing<Scalar>>);
   const int64_t entropies = spans.span_rows * sizeof(double);

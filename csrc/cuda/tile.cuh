@@ -125,10 +125,10 @@ class TileRow {
  private:
   template <typename Function>
   __device__ __forceinline__ void each_slot(Function function) {
+    const int rank = Threads::rank(), left = columns_ - rank;
 #pragma unroll
     for (int slot = 0; slot < Layout::kValues; ++slot) {
-      const int column = Threads::rank() + slot * Layout::kThreads;
-      if (column < columns_) function(slot, column);
+      if (slot * Layout::kThreads < left) function(slot, rank + slot * Layout::kThreads);
     }
   }
 
