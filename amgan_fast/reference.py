@@ -194,6 +194,12 @@ def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilitie
     return ScoreSums(sums(torch.ones_like(entropy)), sums(entropy), sums(prob), sums(prob**2), sums(log_prob))
 
 
+def leaky_dropout(x: Tensor, p: float = 0.5, slope: float = 0.2, *, training: bool = True) -> Tensor:
+    """The same distribution, from other random numbers."""
+    functional = torch.nn.functional
+    return functional.dropout(functional.leaky_relu(x, slope), p, training)
+
+
 def inception_score(logits: Tensor) -> float:
     """Inception Score of the whole set, exp(H(mean p) - mean H(p)) (Salimans et al., section 4)."""
     sums = score_sums(logits)

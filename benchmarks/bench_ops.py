@@ -10,7 +10,9 @@ the same logits, which a softmax needs at the least. Logits that would stay in t
 also timed from memory: ours and the limit then take turns through many copies of them. On CUDA times are between
 events, each call from a cold cache, and the least that an operation has to move (every logit read once, every gradient
 written once) is given as a share of what a large copy moves in the same time, measured in the same run, and of the
-data sheet's bandwidth. Also draws the bandwidth over the number of classes.
+data sheet's bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) has a copy as its limit; at the least it moves the
+bytes of x twice forward, and five times with backward, which reads the output and a gradient. Also draws the bandwidth
+over the number of classes.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ import matplotlib.pyplot as plt  # after the choice of a backend that needs no d
 LOSS_SHAPES = [(100, 11), (4096, 11), (1024, 101), (128, 201), (1024, 1001), (128, 21_842)]
 SCORE_SHAPES = [(200_000, 10), (50_000, 101), (50_000, 1000), (2000, 21_842)]
 HALF_SHAPES = [(200_000, 10), (50_000, 1000)]
+DROPOUT_SHAPE = (100 * 64, 32 * 32)  # a discriminator's first layer on 100 images of 32 pixels
 BANDWIDTH_CLASSES = [2, 5, 10, 16, 24, 32, 48, 64, 65, 101, 201, 501, 1001, 4001, 10_001, 21_842]
 BANDWIDTH_ELEMENTS = 4_000_000
 
@@ -65,6 +68,7 @@ class Case:
     out: Tensor  # like each of the logits
     run: Callable[[Callable[..., Any]], object]
     limit_is: str = "copy"
+    moved: int = 2  # how often the logits' bytes have to be read or written at the least
     fused: Callable[[], object] | None = None  # instead of run(operation)
     empty: Callable[[], Callable[[], object]] | None = None  # the limit instead, compiled only where it is measured
 
@@ -79,7 +83,7 @@ class Case:
     @property
     def least_bytes(self) -> int:
         """Of the logits, read once, and of their gradients, written once; labels and losses are too few to count."""
-        return sum(x.nbytes for x in self.logits) * (1 if self.limit_is == "sum" else 2)
+        return sum(x.nbytes for x in self.logits) * (1 if self.limit_is == "sum" else self.moved)
 
     @property
     def key(self) -> str:
@@ -178,11 +182,25 @@ def score_cases(rows: int, classes: int, dtype: torch.dtype, device: str) -> lis
     return [Case("score_sums", "score_sums", (logits,), torch.empty_like(logits), lambda f: f(logits), "sum")]
 
 
+def dropout_cases(rows: int, columns: int, dtype: torch.dtype, device: str) -> list[Case]:
+    x = torch.randn(rows, columns, device=device).to(dtype).requires_grad_()
+    values, out = x.detach(), torch.empty_like(x, requires_grad=False)
+
+    def train(function: Callable[..., Any]) -> object:
+        return torch.autograd.grad(function(x, 0.3), x, values)
+
+    return [
+        Case("leaky_dropout fwd", "leaky_dropout", (values,), out, lambda f: f(values, 0.3)),
+        Case("leaky_dropout fwd+bwd", "leaky_dropout", (values,), out, train, moved=5),
+    ]
+
+
 Maker = Callable[[str], list[Case]]  # of the cases of a shape, on a device
 MAKERS: list[Maker] = [
     *(partial(loss_cases, *shape) for shape in LOSS_SHAPES),
     *(partial(score_cases, *shape, torch.float32) for shape in SCORE_SHAPES),
     *(partial(score_cases, *shape, torch.bfloat16) for shape in HALF_SHAPES),
+    *(partial(dropout_cases, *DROPOUT_SHAPE, dtype) for dtype in (torch.float32, torch.bfloat16)),
 ]
 
 

@@ -109,6 +109,20 @@ class ScoresArgs(Structure):
     ]
 
 
+class PhiloxArgs(Structure):
+    _fields_ = [
+        *(("seed", c_uint64), ("offset", c_uint64)),
+        *(("seed_at", c_void_p), ("offset_at", c_void_p), ("used", c_void_p)),
+    ]
+
+
+class LeakyDropoutArgs(Structure):
+    _fields_ = [
+        *(("dtype", c_int32), ("values", c_void_p), ("signs", c_void_p), ("out", c_void_p), ("size", c_int64)),
+        *(("positive", c_double), ("negative", c_double), ("dropped", c_int32), ("philox", PhiloxArgs)),
+    ]
+
+
 # --- What a call is given
 
 
@@ -219,7 +233,7 @@ class Memory:
 def translate(cache: Path, done: Path) -> None:
     """The emulator makes machine code of a file's kernels when it first launches one, which takes minutes: all files at
     once, in processes of their own."""
-    calls = ("kplus1([Batch(x)], 'zero')", "entropy(Batch(x))", "scores(x, 1, 0, False)")
+    calls = ("kplus1([Batch(x)], 'zero')", "entropy(Batch(x))", "scores(x, 1, 0, False)", "leaky_dropout(x, 0.5, 1.0)")
     start = "import torch; from pathlib import Path; from cuda_emulator import Batch, Emulator; x = torch.zeros(1, 3); "
     made = f"Emulator(Path({str(cache)!r}), translated=True)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -254,11 +268,12 @@ class Emulator:
 
     def _call(self, name: str, args: Structure, memory: Memory, schedule: Schedule) -> int:
         """Returns the number of kernels launched."""
-        workspace = getattr(self._launchers, f"amgan_cuda_{name}_workspace")
         launcher = getattr(self._launchers, f"amgan_cuda_{name}")
-        workspace.restype, workspace.argtypes = c_int64, [POINTER(type(args))]
         launcher.argtypes = [POINTER(type(args)), c_void_p]
-        args.workspace = memory.output(unwritten(workspace(args), dtype=torch.float64))
+        if hasattr(args, "workspace"):
+            workspace = getattr(self._launchers, f"amgan_cuda_{name}_workspace")
+            workspace.restype, workspace.argtypes = c_int64, [POINTER(type(args))]
+            args.workspace = memory.output(unwritten(workspace(args), dtype=torch.float64))
         launches, reports = self._counters()
         with mock.patch.dict(os.environ, self._environment(schedule)), _stderr_in(self._cache) as log:
             error = launcher(args, None)
@@ -310,6 +325,34 @@ class Emulator:
             args = ScoresArgs(DTYPES.index(x.dtype), probabilities, memory.input(x), *shape, *outputs)
             launches = self._call("scores", args, memory, schedule)
         return sums, launches
+
+    def leaky_dropout(
+        self,
+        values: Tensor,
+        p: float,
+        slope: float,
+        signs: Tensor | None = None,
+        philox: tuple[int, int] | Tensor = (0, 0),
+        captured: int | None = None,
+        place: int = 0,
+        schedule: Schedule = Schedule(),
+    ) -> tuple[Tensor, Tensor]:
+        """The output, `place` elements into its allocation, and the state of the generator that it says it used.
+        `philox`: seed and offset, or where a graph finds them, which is then `captured` words into its own numbers."""
+        dropped = round(p * 65536)
+        scale = 65536 / (65536 - dropped) if dropped < 65536 else math.inf
+        out, used = unwritten(len(values), dtype=values.dtype, offset=place), unwritten(2, dtype=torch.int64)
+        with closing(Memory(self._runtime)) as memory:
+            inputs = (memory.input(values), memory.input(signs), memory.output(out))
+            args = LeakyDropoutArgs(DTYPES.index(values.dtype), *inputs, len(values), scale, slope * scale, dropped)
+            if isinstance(philox, Tensor):
+                at = memory.input(philox) or 0
+                args.philox = PhiloxArgs(0, captured or 0, at, at + philox.element_size(), memory.output(used))
+            else:
+                args.philox = PhiloxArgs(*(x % 2**64 for x in philox), None, None, memory.output(used))
+            launches = self._call("leaky_dropout", args, memory, schedule)
+        assert launches == 1
+        return out, used
 
 
 def _outputs(batches: Sequence[Batch], want: Collection[str]) -> Outputs:

@@ -373,6 +373,80 @@ def test_sums_of_parts_add_up(dtype, classes, emulator):
         assert_within(sum(parts), total, 1e-13 * total.abs(), name)
 
 
+# --- Leaky ReLU + dropout: bit for bit what the CPU does with the same state of the generator
+
+DROPOUT_SIZES = (0, 1, 7, 8, 9, 15, 17, 255, 1023, 1025, 2047, 4096, 4097, 5000)
+STATES = ((0, 0), (-1, 4), (0x299F31D0A4093822, 4 * (2**40 + 1)), (-(2**63), -4))
+
+
+def on_cpu(values: Tensor, signs: Tensor, state: tuple[int, int], p: float, slope: float) -> Tensor:
+    operation = torch.ops.amgan_fast.native_leaky_dropout_backward.default
+    return operation(values, signs, torch.tensor(state), p, slope)
+
+
+def dropout_inputs(size: int, dtype: torch.dtype, at: int) -> tuple[Tensor, Tensor]:
+    """Both `at` elements into an allocation."""
+    both = Sampler(2, size + at, "zero", dtype).logits()
+    return both[0].clone()[at:], both[1].clone()[at:]
+
+
+@dtypes
+@pytest.mark.parametrize("p", [0.3, 0.5, 2.0**-16, 1.0])
+def test_leaky_dropout(p, dtype, emulator):
+    pieces = spread(len(DROPOUT_SIZES), 1, size=DROPOUT_SIZES, at=(0, 0, 1, 3), place=(0, 0, 1), state=STATES)
+    for a in pieces:
+        x, upstream = dropout_inputs(a["size"], dtype, a["at"])
+        state = a["state"]
+        out, used = emulator.leaky_dropout(x, p, 0.2, philox=state, place=a["place"])
+        assert_same(out, on_cpu(x, x, state, p, 0.2), str(a))
+        assert used.tolist() == list(state)
+        gradient, _ = emulator.leaky_dropout(upstream, p, 0.2, signs=out, philox=used, place=a["place"])
+        assert_same(gradient, on_cpu(upstream, out, state, p, 0.2), f"{a}, gradient")
+
+
+@dtypes
+def test_leaky_dropout_in_a_captured_graph(dtype, emulator):
+    """Seed and offset come from memory, where a replay puts others."""
+    x, upstream = dropout_inputs(1000, dtype, 0)
+    for seed, offset in STATES[:3]:
+        out, used = emulator.leaky_dropout(x, 0.3, 0.2, philox=torch.tensor([seed, offset]), captured=8)
+        assert used.tolist() == [seed, offset + 8]
+        assert_same(out, on_cpu(x, x, (seed, offset + 8), 0.3, 0.2))
+        gradient, _ = emulator.leaky_dropout(upstream, 0.3, 0.2, signs=out, philox=used)
+        assert_same(gradient, on_cpu(upstream, out, (seed, offset + 8), 0.3, 0.2))
+
+
+@dtypes
+def test_extreme_leaky_dropout(dtype, emulator):
+    info = torch.finfo(dtype)
+    numbers = [
+        0.0,
+        -0.0,
+        math.nan,
+        math.inf,
+        -math.inf,
+        info.max,
+        info.min,
+        info.smallest_normal,
+        -info.smallest_normal,
+    ]
+    x = torch.tensor(numbers * 50).to(dtype)
+    for slope in (0.0, 0.2):
+        out, used = emulator.leaky_dropout(x, 0.5, slope, philox=(5, 0))
+        assert_same(out, on_cpu(x, x, (5, 0), 0.5, slope))
+        assert not out.signbit()[out == 0].logical_xor(on_cpu(x, x, (5, 0), 0.5, slope).signbit()[out == 0]).any()
+        gradient, _ = emulator.leaky_dropout(torch.ones_like(x), 0.5, slope, signs=out, philox=used)
+        assert_same(gradient, on_cpu(torch.ones_like(x), out, (5, 0), 0.5, slope))
+
+
+@dtypes
+def test_any_schedule_of_leaky_dropout_gives_the_same_bits(dtype, emulator):
+    x, _ = dropout_inputs(5000, dtype, 1)
+    want = emulator.leaky_dropout(x, 0.3, 0.2)
+    for schedule in SCHEDULES:
+        assert_same(emulator.leaky_dropout(x, 0.3, 0.2, schedule=schedule), want, str(schedule))
+
+
 # --- Schedules
 
 

@@ -11,6 +11,7 @@ from amgan_fast.nn.build import (
 from amgan_fast.nn.classifier import Classifier
 from amgan_fast.nn.discriminator import Discriminator
 from amgan_fast.nn.latent import LatentSource
+from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import NetworkOptions
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm, set_reference_batch
@@ -22,6 +23,7 @@ __all__ = [
     "Classifier",
     "Discriminator",
     "LatentSource",
+    "LeakyReLUDropout",
     "MinibatchDiscrimination",
     "NetworkOptions",
     "ReferenceBatch",

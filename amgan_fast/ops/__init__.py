@@ -14,6 +14,7 @@ from amgan_fast.ops.kplus1 import (
     kplus1_terms,
     labelgan_generator_loss,
 )
+from amgan_fast.ops.leaky_dropout import leaky_dropout
 from amgan_fast.ops.scores import ScoreSums, score_sums
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "kplus1_loss_and_grad",
     "kplus1_terms",
     "labelgan_generator_loss",
+    "leaky_dropout",
     "score_sums",
 ]

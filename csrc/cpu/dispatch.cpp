@@ -4,12 +4,13 @@
 
 namespace amgan::cpu {
 
-#define AMGAN_DECLARE_BUILD(BUILD)                            \
-  namespace BUILD {                                           \
-  void kplus1(const KPlus1Args&);                             \
-  void entropy(const EntropyArgs&);                           \
-  void scores(const ScoresArgs&);                             \
-  constexpr Kernels kernels{#BUILD, kplus1, entropy, scores}; \
+#define AMGAN_DECLARE_BUILD(BUILD)                                           \
+  namespace BUILD {                                                          \
+  void kplus1(const KPlus1Args&);                                            \
+  void entropy(const EntropyArgs&);                                          \
+  void scores(const ScoresArgs&);                                            \
+  void leaky_dropout(const LeakyDropoutArgs&);                               \
+  constexpr Kernels kernels{#BUILD, kplus1, entropy, scores, leaky_dropout}; \
   }
 
 AMGAN_DECLARE_BUILD(DEFAULT)

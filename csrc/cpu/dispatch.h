@@ -6,6 +6,7 @@
 
 #include "args/entropy.h"
 #include "args/kplus1.h"
+#include "args/leaky_dropout.h"
 #include "args/scores.h"
 
 namespace amgan::cpu {
@@ -15,6 +16,7 @@ struct Kernels {
   void (*kplus1)(const KPlus1Args&);
   void (*entropy)(const EntropyArgs&);
   void (*scores)(const ScoresArgs&);
+  void (*leaky_dropout)(const LeakyDropoutArgs&);
 };
 
 const Kernels& kernels();

@@ -50,6 +50,18 @@ inline Vec<double> add_where(__mmask8 mask, const Vec<double>& sum, const Vec<do
   return _mm512_mask_add_pd(sum, mask, sum, value);
 }
 
+// Where the number of a lane is at least `least`.
+template <typename T>
+Mask<T> at_least(const uint16_t* numbers, int32_t least) {
+  if constexpr (std::is_same_v<T, float>) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers)));
+    return _mm512_cmpge_epi32_mask(wide, _mm512_set1_epi32(least));
+  } else {
+    const __m512i wide = _mm512_cvtepu16_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers)));
+    return _mm512_cmpge_epi64_mask(wide, _mm512_set1_epi64(least));
+  }
+}
+
 // A bit for every lane.
 inline uint32_t lane_bits(__mmask16 mask) {
   return mask;
@@ -82,6 +94,24 @@ Vec<T> select(const Vec<T>& mask, const Vec<T>& yes, const Vec<T>& no) {
 template <typename T>
 Vec<T> add_where(const Vec<T>& mask, const Vec<T>& sum, const Vec<T>& value) {
   return sum + (value & mask);
+}
+
+// Where the number of a lane is at least `least`.
+template <typename T>
+Mask<T> at_least(const uint16_t* numbers, int32_t least) {
+#if defined(CPU_CAPABILITY_AVX2)
+  if constexpr (std::is_same_v<T, float>) {
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers)));
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(wide, _mm256_set1_epi32(least - 1)));
+  } else {
+    const __m256i wide = _mm256_cvtepu16_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(numbers)));
+    return _mm256_castsi256_pd(_mm256_cmpgt_epi64(wide, _mm256_set1_epi64x(least - 1)));
+  }
+#else
+  T values[Vec<T>::size()];
+  for (int i = 0; i < Vec<T>::size(); ++i) values[i] = static_cast<T>(numbers[i]);
+  return less(Vec<T>(static_cast<T>(least - 0.5)), Vec<T>::loadu(values));
+#endif
 }
 
 // A bit for every lane.

@@ -6,6 +6,7 @@
 
 #include "args/entropy.h"
 #include "args/kplus1.h"
+#include "args/leaky_dropout.h"
 #include "args/scores.h"
 
 extern "C" {
@@ -17,4 +18,6 @@ cudaError_t amgan_cuda_entropy(const amgan::EntropyArgs* args, cudaStream_t stre
 
 int64_t amgan_cuda_scores_workspace(const amgan::ScoresArgs* args);
 cudaError_t amgan_cuda_scores(const amgan::ScoresArgs* args, cudaStream_t stream);
+
+cudaError_t amgan_cuda_leaky_dropout(const amgan::LeakyDropoutArgs* args, cudaStream_t stream);
 }

@@ -24,12 +24,16 @@ void check_fraction(const char* op, const char* name, double value) {
   TORCH_CHECK_VALUE(value >= 0 && value <= 1, op, ": ", name, " is ", value, ", wanted a number from 0 to 1");
 }
 
-void check_logits(const char* op, const char* name, const at::Tensor& logits, int64_t min_columns) {
-  TORCH_CHECK_VALUE(logits.device().is_cpu() || logits.device().is_cuda() || logits.device().is_meta(), op, ": ", name,
-                    " is on ", logits.device(), ", wanted cpu or cuda");
-  const auto dtype = logits.scalar_type();
+void check_floating(const char* op, const char* name, const at::Tensor& tensor) {
+  TORCH_CHECK_VALUE(tensor.device().is_cpu() || tensor.device().is_cuda() || tensor.device().is_meta(), op, ": ", name,
+                    " is on ", tensor.device(), ", wanted cpu or cuda");
+  const auto dtype = tensor.scalar_type();
   TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf, op,
                    ": ", name, " has dtype ", dtype, ", wanted float32, float64, bfloat16 or float16");
+}
+
+void check_logits(const char* op, const char* name, const at::Tensor& logits, int64_t min_columns) {
+  check_floating(op, name, logits);
   TORCH_CHECK_VALUE(logits.dim() == 2, op, ": ", name, " has shape ", logits.sym_sizes(),
                     ", wanted two dimensions, [rows, columns]");
   TORCH_CHECK_VALUE(logits.sym_size(1) >= min_columns, op, ": ", name, " has ", logits.sym_size(1),

@@ -21,6 +21,9 @@ bool parse_fake(const char* op, std::string_view fake);
 // A probability mass, 0 <= value <= 1.
 void check_fraction(const char* op, const char* name, double value);
 
+// float32, float64, bfloat16 or float16, on CPU or CUDA.
+void check_floating(const char* op, const char* name, const at::Tensor& tensor);
+
 // Floating point, [rows, columns] with at least `min_columns` columns.
 void check_logits(const char* op, const char* name, const at::Tensor& logits, int64_t min_columns);
 

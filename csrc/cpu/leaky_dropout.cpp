@@ -1,0 +1,81 @@
+// Leaky ReLU + dropout and its gradient on the CPU: one pass over memory, while whose elements are on their way the
+// random bits are computed.
+#include "args/leaky_dropout.h"
+
+#include "cpu/chunks.h"
+#include "cpu/philox.h"
+#include "cpu/row.h"
+
+namespace amgan::cpu::CPU_CAPABILITY {
+namespace {
+
+// Elements whose random bits wait in L1 for them.
+constexpr int64_t kStretch = 2048;
+
+// The 16 bits of each element of a stretch.
+class StretchBits {
+ public:
+  // Of n elements from the first on. Meanwhile ahead(k, count) is called for all elements of a stretch.
+  template <typename Ahead>
+  void fill(uint64_t key, uint64_t counter, int64_t first, int64_t n, const Ahead& ahead) {
+    constexpr int64_t step = 8 * kPhiloxLanes;
+    for (int64_t k = 0; k < n; k += step) {
+      ahead(k, step);
+      philox_bits(key, counter, static_cast<uint64_t>(first + k) / 8, bits_ + k);
+    }
+  }
+
+  // Those of the elements from k on; there is something to read for a vector past the end.
+  const uint16_t* at(int64_t k) const { return bits_ + k; }
+
+ private:
+  alignas(64) uint16_t bits_[kStretch + 64] = {};
+};
+
+// Into the second-level cache, from where it takes no more than the computation hides.
+template <typename scalar_t>
+void prefetch(const scalar_t* x, int64_t count) {
+  for (int64_t k = 0; k < count; k += 64 / sizeof(scalar_t)) __builtin_prefetch(x + k, 0, 2);
+}
+
+template <typename scalar_t, bool kBackward>
+void run(const LeakyDropoutArgs& args) {
+  using T = Computing<scalar_t>;
+  const auto* values = static_cast<const scalar_t*>(args.values);
+  const auto* signs = static_cast<const scalar_t*>(args.signs);
+  auto* out = static_cast<scalar_t*>(args.out);
+  const auto factors = args.factors.as<Vec<T>>();
+  const uint64_t key = args.philox.key(), counter = args.philox.first_word() / 4;
+  const int64_t stretches = (args.size + kStretch - 1) / kStretch;
+  at::parallel_for(0, stretches, kElementsPerThread / kStretch, [&](int64_t begin, int64_t end) {
+    StretchBits bits;
+    for (int64_t stretch = begin; stretch < end; ++stretch) {
+      const int64_t first = stretch * kStretch, n = std::min(kStretch, args.size - first);
+      const scalar_t* value = values + first;
+      const scalar_t* sign = kBackward ? signs + first : value;
+      bits.fill(key, counter, first, n, [&](int64_t k, int64_t count) {
+        prefetch(value + kStretch + k, count);
+        if constexpr (kBackward) prefetch(sign + kStretch + k, count);
+      });
+      store_row(n, out + first, [&](int64_t k) {
+        const Vec<T> v = load_within(value, k, n);
+        return factors.apply(at_least<T>(bits.at(k), factors.dropped), v, kBackward ? load_within(sign, k, n) : v);
+      });
+    }
+  });
+}
+
+}  // namespace
+
+void leaky_dropout(const LeakyDropoutArgs& args) {
+  if (int64_t* used = args.philox.used; used != nullptr) {
+    used[0] = static_cast<int64_t>(args.philox.key());
+    used[1] = static_cast<int64_t>(args.philox.first_word());
+  }
+  for_dtype(args.dtype, [&](auto zero) {
+    using scalar_t = decltype(zero);
+    args.signs == nullptr ? run<scalar_t, false>(args) : run<scalar_t, true>(args);
+  });
+}
+
+}  // namespace amgan::cpu::CPU_CAPABILITY

@@ -1,0 +1,182 @@
+// leaky_dropout: leaky ReLU, then dropout. Its output and the state of the generator are all that backward needs.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/leaky_relu.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <cmath>
+
+#include "ops/check.h"
+#include "ops/device.h"
+#include "ops/register.h"
+#include "ops/saved_gradient.h"
+
+namespace amgan::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+void check_arguments(const char* op, const at::Tensor& x, double p, double slope) {
+  check_floating(op, "x", x);
+  check_fraction(op, "p", p);
+  // A negative slope would give an output whose sign is not that of x.
+  TORCH_CHECK_VALUE(slope >= 0 && std::isfinite(slope), op, ": slope is ", slope,
+                    ", wanted a finite number that is at least 0");
+}
+
+void check_saved(const char* op, const at::Tensor& grad_output, const at::Tensor& output, const at::Tensor& rng_state) {
+  TORCH_CHECK_TYPE(grad_output.scalar_type() == output.scalar_type(), op, ": grad_output has dtype ",
+                   grad_output.scalar_type(), " and output ", output.scalar_type(), ", wanted the same");
+  TORCH_CHECK_TYPE(rng_state.scalar_type() == at::kLong, op, ": rng_state has dtype ", rng_state.scalar_type(),
+                   ", wanted int64");
+  TORCH_CHECK_VALUE(grad_output.sym_sizes() == output.sym_sizes(), op, ": grad_output has shape ",
+                    grad_output.sym_sizes(), " and output ", output.sym_sizes(), ", wanted the same");
+  TORCH_CHECK_VALUE(rng_state.dim() == 1 && rng_state.sym_size(0) == 2, op, ": rng_state has shape ",
+                    rng_state.sym_sizes(), ", wanted [2]");
+  TORCH_CHECK_VALUE(grad_output.device() == output.device() && rng_state.device() == output.device(), op,
+                    ": grad_output is on ", grad_output.device(), ", output on ", output.device(), ", rng_state on ",
+                    rng_state.device(), ", wanted the same device");
+}
+
+// The values of `tensor` where those of `like` lie in memory, which is dense: `tensor` itself, or a copy in `place`.
+const at::Tensor& laid_out_as(const at::Tensor& like, const at::Tensor& tensor, at::Tensor& place) {
+  return tensor.strides() == like.strides() ? tensor : place.copy_(tensor);
+}
+
+LeakyDropoutArgs leaky_dropout_args(const at::Tensor& values, at::Tensor& out, double p, double slope) {
+  LeakyDropoutArgs args{};
+  args.dtype = dtype_of(out);
+  args.values = values.const_data_ptr();
+  args.out = out.mutable_data_ptr();
+  args.size = out.numel();
+  args.factors = math::make_leaky_dropout(p, slope);
+  return args;
+}
+
+std::tuple<at::Tensor, at::Tensor> native_leaky_dropout(const at::Tensor& x, double p, double slope) {
+  check_arguments("native_leaky_dropout", x, p, slope);
+  at::Tensor output = at::empty_like(x);
+  at::Tensor rng_state = at::empty({2}, x.options().dtype(at::kLong));
+  if (x.is_meta()) return {output, rng_state};
+
+  LeakyDropoutArgs args = leaky_dropout_args(laid_out_as(output, x, output), output, p, slope);
+  args.philox = next_random_bits(x);
+  args.philox.used = rng_state.mutable_data_ptr<int64_t>();
+  run_kernel(output, args);
+  return {output, rng_state};
+}
+
+at::Tensor native_leaky_dropout_backward(const at::Tensor& grad_output, const at::Tensor& output,
+                                         const at::Tensor& rng_state, double p, double slope) {
+  constexpr auto op = "native_leaky_dropout_backward";
+  check_arguments(op, output, p, slope);
+  check_saved(op, grad_output, output, rng_state);
+  at::Tensor grad = at::empty_like(output);
+  if (output.is_meta()) return grad;
+
+  at::Tensor signs = output.strides() == grad.strides() ? output : at::empty_like(output).copy_(output);
+  LeakyDropoutArgs args = leaky_dropout_args(laid_out_as(grad, grad_output, grad), grad, p, slope);
+  args.signs = signs.const_data_ptr();
+  args.philox.seed_at = rng_state.const_data_ptr<int64_t>();
+  args.philox.offset_at = args.philox.seed_at + 1;
+  run_kernel(grad, args);
+  return grad;
+}
+
+at::Tensor call_backward(const at::Tensor& grad_output, const at::Tensor& output, const at::Tensor& rng_state, double p,
+                         double slope) {
+  static const auto op =
+      operation<decltype(native_leaky_dropout_backward)>("amgan_fast::native_leaky_dropout_backward");
+  return op.call(grad_output, output, rng_state, p, slope);
+}
+
+// What the derivatives of either operation need: the output, the state of the generator, p and slope.
+void save(AutogradContext* ctx, const at::Tensor& output, const at::Tensor& rng_state, double p, double slope) {
+  ctx->save_for_backward({output, rng_state});
+  ctx->saved_data["p"] = p;
+  ctx->saved_data["slope"] = slope;
+}
+
+at::Tensor times_factors(AutogradContext* ctx, const at::Tensor& grad) {
+  const auto saved = ctx->get_saved_variables();
+  return call_backward(grad, saved[0], saved[1], ctx->saved_data["p"].toDouble(), ctx->saved_data["slope"].toDouble());
+}
+
+// Linear in grad_output, and constant in output but for its sign.
+class LeakyDropoutBackward : public torch::autograd::Function<LeakyDropoutBackward> {
+ public:
+  static Variable forward(AutogradContext* ctx, const at::Tensor& grad_output, const at::Tensor& output,
+                          const at::Tensor& rng_state, double p, double slope) {
+    save(ctx, output, rng_state, p, slope);
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return call_backward(grad_output, output, rng_state, p, slope);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    return {times_factors(ctx, grads[0]), Variable(), Variable(), Variable(), Variable()};
+  }
+};
+
+at::Tensor native_leaky_dropout_backward_autograd(const at::Tensor& grad_output, const at::Tensor& output,
+                                                  const at::Tensor& rng_state, double p, double slope) {
+  return LeakyDropoutBackward::apply(grad_output, output, rng_state, p, slope);
+}
+
+std::tuple<at::Tensor, at::Tensor> call_forward(const at::Tensor& x, double p, double slope) {
+  static const auto op = operation<decltype(native_leaky_dropout)>("amgan_fast::native_leaky_dropout");
+  return op.call(x, p, slope);
+}
+
+class LeakyDropout : public torch::autograd::Function<LeakyDropout> {
+ public:
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x, double p, double slope) {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    auto [output, rng_state] = call_forward(x, p, slope);
+    save(ctx, output, rng_state, p, slope);
+    ctx->mark_non_differentiable({rng_state});
+    return {output, rng_state};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    return {times_factors(ctx, grads[0]), Variable(), Variable()};
+  }
+};
+
+std::tuple<at::Tensor, at::Tensor> native_leaky_dropout_autograd(const at::Tensor& x, double p, double slope) {
+  if (!is_differentiated(x)) {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return call_forward(x, p, slope);
+  }
+  auto outputs = LeakyDropout::apply(x, p, slope);
+  return {outputs[0], outputs[1]};
+}
+
+at::Tensor leaky_dropout(const at::Tensor& x, double p, double slope, bool training) {
+  check_arguments("leaky_dropout", x, p, slope);
+  return training && p > 0 ? std::get<0>(call_forward(x, p, slope)) : at::leaky_relu(x, slope);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
+  // Like native_dropout of torch: the output, and what tells which elements were dropped, here seed and offset.
+  m.def("native_leaky_dropout(Tensor x, float p, float slope) -> (Tensor output, Tensor rng_state)",
+        {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded, at::Tag::needs_exact_strides});
+  m.def(
+      "native_leaky_dropout_backward(Tensor grad_output, Tensor output, Tensor rng_state, float p, float slope)"
+      " -> Tensor",
+      {at::Tag::pt2_compliant_tag, at::Tag::needs_exact_strides});
+  m.def("leaky_dropout(Tensor x, float p=0.5, float slope=0.2, *, bool training=True) -> Tensor",
+        {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded});
+  implement(m, "native_leaky_dropout", native_leaky_dropout);
+  implement(m, "native_leaky_dropout_backward", native_leaky_dropout_backward);
+  m.impl("native_leaky_dropout", torch::dispatch(c10::DispatchKey::Autograd, native_leaky_dropout_autograd));
+  m.impl("native_leaky_dropout_backward",
+         torch::dispatch(c10::DispatchKey::Autograd, native_leaky_dropout_backward_autograd));
+  m.impl("leaky_dropout", leaky_dropout);
+}
+
+}  // namespace amgan::ops
