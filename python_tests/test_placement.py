@@ -16,8 +16,8 @@ from sample_inputs import CASES, DTYPES, Case, Sampler, by_name, dtype_name, flo
 from test_scores import assert_sums
 from torch import Tensor
 
-# (K, N). The CUDA kernels give a row 1, 4, 8, 32, 128, 256 or 512 threads, and read the longest again; on the CPU rows of up
-# to 64 classes go a row a lane. The paper's batch, and a large one of a thousand classes.
+# (K, N). The CUDA kernels give a row 1, 4, 8, 32, 128, 256 or 512 threads, and read the longest again; on the CPU rows
+# of up to 64 classes go a row a lane. The paper's batch, and a large one of a thousand classes.
 SHORT = ((1, 33), (10, 100), (20, 33), (50, 33), (200, 33), (1000, 9), (1000, 1000))
 SHAPES = (*SHORT, (1500, 7), (3000, 5), (5000, 3), (9000, 3))
 PLACES = ((0, 0), (1, 0), (2, 3), (3, 5))  # elements before the first row, and between rows
