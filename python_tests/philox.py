@@ -36,11 +36,14 @@ def words(number: int) -> tuple[int, int]:
 def kept(rng_state: Tensor, size: int, p: float) -> Tensor:
     """[size] bool, in the order of memory, for the seed and offset in rng_state."""
     seed, offset = (int(x) for x in rng_state)
-    block = np.arange((size + 7) // 8, dtype=np.uint64)
+    element = np.arange(size, dtype=np.uint64)
+    region, place = element // np.uint64(256), element % np.uint64(256)
+    half, run = place // np.uint64(128), place % np.uint64(128)
+    block, number = region * np.uint64(32) + run // np.uint64(4), half * np.uint64(4) + run % np.uint64(4)
     low, high = words(offset % 2**64 // 4)
     counter = np.stack(
         [np.full_like(block, low), np.full_like(block, high), block & LOW, block >> np.uint64(32)], axis=1
     )
-    random = philox(counter, words(seed))
-    bits = np.stack([random & np.uint64(0xFFFF), random >> np.uint64(16)], axis=2).reshape(-1)[:size]
+    word = philox(counter, words(seed))[np.arange(size), (number // np.uint64(2)).astype(int)]
+    bits = word >> (number % np.uint64(2) * np.uint64(16)) & np.uint64(0xFFFF)
     return torch.from_numpy(bits >= np.uint64(round(p * 65536)))

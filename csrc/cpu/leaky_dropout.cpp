@@ -1,5 +1,5 @@
-// Leaky ReLU + dropout and its gradient on the CPU: one pass over memory, while whose elements are on their way the
-// random bits are computed.
+// Leaky ReLU + dropout and its gradient on the CPU: one pass over memory. The random bits of some elements are computed
+// while the elements after them are on their way.
 #include "args/leaky_dropout.h"
 
 #include "cpu/chunks.h"
@@ -9,19 +9,25 @@
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
 
+using math::kBlockRun, math::kRegion, math::kRegionBlocks;
+
 // Elements whose random bits wait in L1 for them.
-constexpr int64_t kStretch = 2048;
+constexpr int64_t kStretch = 8 * kRegion;
 
 // The 16 bits of each element of a stretch.
 class StretchBits {
  public:
-  // Of n elements from the first on. Meanwhile ahead(k, count) is called for all elements of a stretch.
+  // Of n elements from the first on. Meanwhile ahead(k, count) is called for all elements of the regions they are in.
   template <typename Ahead>
   void fill(uint64_t key, uint64_t counter, int64_t first, int64_t n, const Ahead& ahead) {
-    constexpr int64_t step = 8 * kPhiloxLanes;
-    for (int64_t k = 0; k < n; k += step) {
-      ahead(k, step);
-      philox_bits(key, counter, static_cast<uint64_t>(first + k) / 8, bits_ + k);
+    for (int64_t region = 0; region < n; region += kRegion) {
+      const uint64_t index = static_cast<uint64_t>((first + region) / kRegion * kRegionBlocks);
+      for (int64_t block = 0; block < kRegionBlocks; block += kPhiloxLanes) {
+        constexpr int64_t each = kPhiloxLanes * kRegion / kRegionBlocks;
+        ahead(region + block * kRegion / kRegionBlocks, each);
+        uint16_t* bits = bits_ + region + block * kBlockRun;
+        philox_bits(key, counter, index + static_cast<uint64_t>(block), bits, bits + kRegion / 2);
+      }
     }
   }
 
@@ -32,7 +38,7 @@ class StretchBits {
   alignas(64) uint16_t bits_[kStretch + 64] = {};
 };
 
-// Into the second-level cache, from where it takes no more than the computation hides.
+// Into the second-level cache.
 template <typename scalar_t>
 void prefetch(const scalar_t* x, int64_t count) {
   for (int64_t k = 0; k < count; k += 64 / sizeof(scalar_t)) __builtin_prefetch(x + k, 0, 2);

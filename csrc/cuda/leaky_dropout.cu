@@ -1,8 +1,10 @@
 // Leaky ReLU + dropout, and its gradient: the factor of each element times x or the gradient of y.
 //
 // One launch. Forward reads x and writes y, backward reads both y and its gradient: 16 bytes at a time where all are so
-// aligned. Each pack computes the Philox block that its elements have in common, 40 instructions of integers; there is
-// no mask in memory.
+// aligned, neighbours by neighbouring threads. A thread has those elements in either half of a region that the same
+// Philox blocks decide over (args/leaky_dropout.h); there is no mask in memory.
+#include <algorithm>
+
 #include "cuda/dtype.cuh"
 #include "cuda/launchers.h"
 #include "math/leaky_dropout.h"
@@ -11,9 +13,15 @@
 namespace amgan::cuda {
 namespace {
 
+using math::kBlockRun, math::kRegion, math::kRegionBlocks;
+
 constexpr int kBlockThreads = 256;
-constexpr int kThreadPacks = 2;    // on their way from memory at the same time
-constexpr int kBlockElements = 8;  // of a Philox block, 16 bits each
+
+// Consecutive elements of a thread in each half of its region: a pack, or all of a Philox block where these are more.
+template <typename Scalar>
+constexpr int kRun = kPack<Scalar> < kBlockRun ? kBlockRun : kPack<Scalar>;
+template <typename Scalar>
+constexpr int kRegionThreads = kRegion / 2 / kRun<Scalar>;
 
 // LeakyDropoutArgs with types.
 template <typename Scalar>
@@ -28,78 +36,79 @@ struct Params {
   PhiloxArgs philox;
 };
 
-// Up to kPack elements of which the first `count` exist.
 template <typename Scalar>
-__device__ __forceinline__ void load_some(const Scalar* p, int64_t count, bool aligned,
-                                          Computing<Scalar> (&v)[kPack<Scalar>]) {
-  if (aligned && count >= kPack<Scalar>) {
-    load_pack(p, v);
+using Run = Computing<Scalar>[kRun<Scalar> / kPack<Scalar>][kPack<Scalar>];
+
+// The elements of a run of which the first `count` exist.
+template <typename Scalar>
+__device__ __forceinline__ void load_run(const Scalar* p, int64_t count, bool aligned, Run<Scalar>& v) {
+  constexpr int kWidth = kPack<Scalar>;
+  if (aligned && count >= kRun<Scalar>) {
+#pragma unroll
+    for (int k = 0; k < kRun<Scalar>; k += kWidth) load_pack(p + k, v[k / kWidth]);
   } else {
 #pragma unroll
-    for (int i = 0; i < kPack<Scalar>; ++i) v[i] = i < count ? load(p + i) : Computing<Scalar>(0);
+    for (int k = 0; k < kRun<Scalar>; ++k) v[k / kWidth][k % kWidth] = k < count ? load(p + k) : Computing<Scalar>(0);
   }
 }
 
 template <typename Scalar>
-__device__ __forceinline__ void store_some(Scalar* p, int64_t count, bool aligned,
-                                           const Computing<Scalar> (&v)[kPack<Scalar>]) {
-  if (aligned && count >= kPack<Scalar>) {
-    store_pack(p, v);
+__device__ __forceinline__ void store_run(Scalar* p, int64_t count, bool aligned, const Run<Scalar>& v) {
+  constexpr int kWidth = kPack<Scalar>;
+  if (aligned && count >= kRun<Scalar>) {
+#pragma unroll
+    for (int k = 0; k < kRun<Scalar>; k += kWidth) store_pack(p + k, v[k / kWidth]);
   } else {
 #pragma unroll
-    for (int i = 0; i < kPack<Scalar>; ++i) {
-      if (i < count) store(p + i, v[i]);
+    for (int k = 0; k < kRun<Scalar>; ++k) {
+      if (k < count) store(p + k, v[k / kWidth][k % kWidth]);
     }
-  }
-}
-
-// The 16 bits of each element of the pack that begins at element `first`.
-template <int kCount>
-__device__ __forceinline__ void random_bits(uint64_t key, uint64_t counter, int64_t first, uint32_t (&bits)[kCount]) {
-  const uint64_t block = static_cast<uint64_t>(first) / kBlockElements;
-  const math::PhiloxBlock<uint32_t> random =
-      math::philox<uint32_t>({math::low(counter), math::high(counter), math::low(block), math::high(block)}, key);
-  const int place = static_cast<int>(first % kBlockElements) / kCount;  // of the pack in the block
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    uint32_t word = random.words[i / 2];
-#pragma unroll
-    for (int other = 1; other < kBlockElements / kCount; ++other) {
-      if (place == other) word = random.words[(other * kCount + i) / 2];
-    }
-    bits[i] = word >> (16 * (i % 2)) & 0xffffu;
   }
 }
 
 template <typename Scalar, bool kBackward>
 __global__ void __launch_bounds__(kBlockThreads) leaky_dropout_kernel(const __grid_constant__ Params<Scalar> params) {
   using T = Computing<Scalar>;
-  constexpr int kWidth = kPack<Scalar>;
+  constexpr int kLength = kRun<Scalar>, kWidth = kPack<Scalar>;
   const uint64_t key = params.philox.key(), offset = params.philox.first_word();
   if (params.philox.used && blockIdx.x == 0 && threadIdx.x == 0) {
     params.philox.used[0] = static_cast<int64_t>(key);
     params.philox.used[1] = static_cast<int64_t>(offset);
   }
 
-  const int64_t begin = (int64_t{blockIdx.x} * kThreadPacks * kBlockThreads + threadIdx.x) * kWidth;
-  T values[kThreadPacks][kWidth], signs[kThreadPacks][kWidth];
+  const int64_t thread = int64_t{blockIdx.x} * kBlockThreads + threadIdx.x;
+  const int64_t region = thread / kRegionThreads<Scalar>;
+  const int place = static_cast<int>(thread % kRegionThreads<Scalar>) * kLength;
+  const int64_t first = region * kRegion + place;
+  Run<Scalar> values[2], signs[2];
 #pragma unroll
-  for (int pack = 0; pack < kThreadPacks; ++pack) {
-    const int64_t first = begin + pack * kBlockThreads * kWidth;
-    load_some(params.values + first, params.size - first, params.aligned, values[pack]);
-    if constexpr (kBackward) load_some(params.signs + first, params.size - first, params.aligned, signs[pack]);
+  for (int half = 0; half < 2; ++half) {
+    const int64_t from = first + half * (kRegion / 2);
+    load_run(params.values + from, params.size - from, params.aligned, values[half]);
+    if constexpr (kBackward) load_run(params.signs + from, params.size - from, params.aligned, signs[half]);
+  }
+
+#pragma unroll
+  for (int run = 0; run < kLength; run += kBlockRun) {
+    const uint64_t counter = offset / 4, block = region * kRegionBlocks + (place + run) / kBlockRun;
+    const math::PhiloxBlock<uint32_t> random = math::philox<uint32_t>(
+        {math::low_word(counter), math::high_word(counter), math::low_word(block), math::high_word(block)}, key);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int k = 0; k < kBlockRun; ++k) {
+        const uint32_t bits = random.words[2 * half + k / 2] >> (16 * (k % 2)) & 0xffffu;
+        const bool kept = bits >= static_cast<uint32_t>(params.factors.dropped);
+        const int pack = (run + k) / kWidth, i = (run + k) % kWidth;
+        T& value = values[half][pack][i];
+        value = params.factors.apply(kept, value, kBackward ? signs[half][pack][i] : value);
+      }
+    }
   }
 #pragma unroll
-  for (int pack = 0; pack < kThreadPacks; ++pack) {
-    const int64_t first = begin + pack * kBlockThreads * kWidth;
-    uint32_t bits[kWidth];
-    random_bits(key, offset / 4, first, bits);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      const bool kept = bits[i] >= static_cast<uint32_t>(params.factors.dropped);
-      values[pack][i] = params.factors.apply(kept, values[pack][i], kBackward ? signs[pack][i] : values[pack][i]);
-    }
-    store_some(params.out + first, params.size - first, params.aligned, values[pack]);
+  for (int half = 0; half < 2; ++half) {
+    const int64_t from = first + half * (kRegion / 2);
+    store_run(params.out + from, params.size - from, params.aligned, values[half]);
   }
 }
 
@@ -113,7 +122,7 @@ cudaError_t launch(const LeakyDropoutArgs& args, cudaStream_t stream) {
                               aligned(args.values) && aligned(args.signs) && aligned(args.out),
                               args.factors.as<Computing<Scalar>>(),
                               args.philox};
-  constexpr int64_t kElements = int64_t{kBlockThreads} * kThreadPacks * kPack<Scalar>;
+  constexpr int64_t kElements = int64_t{kBlockThreads} * 2 * kRun<Scalar>;
   // One block at least, which says what the generator's state was.
   const auto blocks = static_cast<unsigned>(std::max<int64_t>((args.size + kElements - 1) / kElements, 1));
   if (args.signs == nullptr) {

@@ -12,6 +12,12 @@ AMGAN_MATH_BEGIN
 
 constexpr int32_t kDropoutSteps = 65536;
 
+// Elements that kRegionBlocks Philox blocks decide over, kBlockRun consecutive ones each in either half
+// (args/leaky_dropout.h).
+constexpr int kRegion = 256;
+constexpr int kRegionBlocks = 32;
+constexpr int kBlockRun = 4;
+
 template <typename T>
 struct LeakyDropout {
   T positive, negative;  // what multiplies a kept element
