@@ -162,16 +162,19 @@ def draw(path: Path, studies: list[Study]) -> None:
         (bias, (("corrected", "corrected_bias"), ("whole set", "bias"), ("mean of 10 splits", "split_bias"))),
     )
     for axes, lines in panels:
-        for marker, (label, field) in zip("os^", lines, strict=True):
+        for aside, marker, (label, field) in zip((-0.15, 0, 0.15), "os^", lines, strict=True):
             values = [100 * getattr(one, field) for one in studies]
-            axes.plot(places, values, marker, label=label, alpha=0.8)
+            axes.plot([place + aside for place in places], values, marker, label=label)
         names = [f"{one.num_classes}\n{one.n}" for one in studies]
         axes.set(xticks=places, xticklabels=names, xlabel="classes K, samples N")
-        axes.legend()
     held.axhspan(93, 97, color="gray", alpha=0.3, linewidth=0)
     held.set(title="95% intervals that hold the truth [%]", ylim=(-3, 103))
-    bias.axhline(0, color="gray", linewidth=1)
-    bias.set(title="Inception Score: bias [% of the truth]")
+    held.legend()
+    bias.axhspan(-0.2, 0.2, color="gray", alpha=0.3, linewidth=0)
+    bias.set_yscale("symlog", linthresh=0.2)
+    bias.yaxis.set_major_formatter("{x:g}")
+    bias.set(title="Inception Score: bias [% of the truth]", ylim=(-100, 10))
+    bias.legend(loc="upper right")
     save_figure(path, figure)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 
@@ -26,6 +27,8 @@ from amgan_fast.evaluate import (
     save_resolutions,
 )
 from amgan_fast.metrics import (
+    EntropyCounts,
+    LabelCounts,
     entropy_histogram,
     label_balance,
     nearest_neighbours,
@@ -44,7 +47,7 @@ def logits(generator: torch.Generator) -> Tensor:
     return 4 * torch.randn(N, K, generator=generator, dtype=torch.float64)
 
 
-def entropies(logits: Tensor) -> np.ndarray:
+def entropies_of(logits: Tensor) -> np.ndarray:
     return scipy.stats.entropy(scipy.special.softmax(logits.double().numpy(), axis=1), axis=1)
 
 
@@ -61,7 +64,7 @@ def assert_picture(path, width_at_least: int = 1) -> None:
 @pytest.mark.parametrize("sizes", [[N], [1] * N, [3, 0, 497]])
 def test_entropies_are_counted_as_numpy_counts_them(logits, sizes):
     histogram = entropy_histogram(logits.split(sizes), bins=20, threshold=0.3)
-    values = entropies(logits)
+    values = entropies_of(logits)
     counts, edges = np.histogram(values, bins=20, range=(0, math.log(K)))
     assert histogram.n == N
     assert histogram.counts == tuple(counts)
@@ -78,6 +81,11 @@ def test_the_least_and_the_greatest_entropy_are_in_the_outer_bins(device):
     assert histogram.mean == pytest.approx(2 / 3 * math.log(3), rel=1e-6)
 
 
+def test_of_a_single_class_all_entropies_are_0():
+    histogram = entropy_histogram([torch.randn(5, 1)], bins=2)
+    assert (histogram.counts, histogram.edges, histogram.mean) == ((5, 0), (0, 0.5, 1), 0)
+
+
 def test_entropy_histogram_as_json_text_and_picture(logits, tmp_path):
     histogram = entropy_histogram([logits])
     assert json.loads(json.dumps(histogram.to_dict()))["counts"] == list(histogram.counts)
@@ -91,7 +99,7 @@ def test_entropy_histogram_as_json_text_and_picture(logits, tmp_path):
     [
         ([], {}, "batches hold no samples"),
         ([torch.zeros(2, 3)], {"bins": 0}, "bins is 0, wanted at least 1"),
-        ([torch.zeros(2, 1)], {}, r"logits are \[2, 1\], wanted \[N, at least 2\]"),
+        ([torch.zeros(2)], {}, r"logits are \[2\], wanted \[N, K\]"),
         ([torch.zeros(2, 3), torch.zeros(2, 4)], {}, r"logits are \[2, 4\], wanted \[N, 3\]"),
         ([torch.zeros(2, 3), torch.tensor([[0, math.nan, 0]])], {}, r"row 0 \(sample 2\).*NaN"),
     ],
@@ -157,6 +165,60 @@ def test_label_balance_as_json_text_and_picture(logits, tmp_path):
 def test_bad_balances(batches, said):
     with pytest.raises(ValueError, match=said):
         label_balance(batches, [0.3, 0.3, 0.4])
+
+
+# --- The same, batch by batch
+
+
+def test_counts_may_be_read_on_the_way(logits, device):
+    entropies, labels = EntropyCounts(K, bins=20, threshold=0.3, device=device), LabelCounts(K, device=device)
+    for stop, start in ((200, 0), (N, 200)):
+        for one in (entropies, labels):
+            one.update(logits[start:stop].to(device))
+        values = entropies_of(logits[:stop])
+        histogram, balance = entropies.compute(), labels.compute([1 / K] * K)
+        assert histogram.counts == tuple(np.histogram(values, bins=20, range=(0, math.log(K)))[0])
+        assert histogram.mean == pytest.approx(values.mean(), rel=1e-10)
+        assert balance.counts == tuple(np.bincount(logits[:stop].argmax(1).numpy(), minlength=K))
+        assert (histogram.n, balance.n) == (stop, stop)
+
+
+@pytest.mark.parametrize("counts", [EntropyCounts(K), LabelCounts(K)])
+def test_bad_rows_and_shapes_are_not_counted(logits, counts):
+    arguments = [[1 / K] * K] if isinstance(counts, LabelCounts) else []
+    counts = copy.deepcopy(counts)
+    with pytest.raises(ValueError, match="no samples, wanted at least one update before compute"):
+        counts.compute(*arguments)
+    counts.update(logits[:100])
+    before = counts.compute(*arguments)
+    with pytest.raises(ValueError, match=r"logits are \[500, 5\], wanted \[N, 6\]"):
+        counts.update(logits[:, 1:])
+    logits[142, 3] = math.nan
+    with pytest.raises(ValueError, match=r"row 42 \(sample 142\).*NaN"):
+        counts.update(logits[100:])
+    assert counts.compute(*arguments) == before
+
+
+@pytest.mark.cuda
+def test_bad_rows_on_a_gpu_are_found_by_compute(logits):
+    logits[142, 3] = math.nan
+    for counts, arguments in ((EntropyCounts(K, device="cuda"), ()), (LabelCounts(K, device="cuda"), ([1 / K] * K,))):
+        counts.update(logits.cuda())
+        with pytest.raises(ValueError, match="a row of the logits gives no distribution"):
+            counts.compute(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: EntropyCounts(0), "num_classes is 0, wanted at least 1"),
+        (lambda: EntropyCounts(K, bins=0), "bins is 0, wanted at least 1"),
+        (lambda: LabelCounts(0), "num_classes is 0, wanted at least 1"),
+    ],
+)
+def test_bad_counts(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
 
 
 # --- Nearest neighbours

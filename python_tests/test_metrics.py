@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from amgan_fast import ops
-from amgan_fast.metrics import ScoreAccumulator, Scores, scores
+from amgan_fast.metrics import ClassSums, EntropyCounts, LabelCounts, ScoreAccumulator, Scores, ScoreWarning, scores
 
 K, N = 10, 503
 MISSING = object()
@@ -81,7 +82,7 @@ def test_equals_torchmetrics_on_logits(logits, monkeypatch):
 
 
 def test_certain_and_balanced_is_the_best_there_is():
-    scores = scores_of(one_hot_logits(torch.arange(200) % K, K), [1 / K] * K)
+    scores = scores_of(one_hot_logits(torch.arange(200) // 20, K), [1 / K] * K)
     assert scores.inception_score == pytest.approx(K, rel=1e-12)
     assert scores.am_score == pytest.approx(0, abs=1e-12)
     assert scores.mean_entropy == 0
@@ -96,7 +97,7 @@ def test_equal_logits_are_the_worst_there_is():
 def test_kept_modes_score_the_number_of_modes():
     for kept in range(1, K + 1):
         reference = [1 / kept] * kept + [0.0] * (K - kept)  # classes that the reference lacks contribute 0
-        scores = scores_of(one_hot_logits(torch.arange(10 * kept) % kept, K), reference, blocks=10)
+        scores = scores_of(one_hot_logits(torch.arange(10 * kept) // 10, K), reference, blocks=10)
         assert scores.inception_score == pytest.approx(kept, rel=1e-12)
         assert scores.am_score == pytest.approx(0, abs=1e-12)
 
@@ -154,7 +155,15 @@ def test_contiguous_splits_start_at_the_floor(logits):
 def test_sorted_samples_hurt_contiguous_splits_only():
     logits = one_hot_logits(torch.arange(1000) // 100, K)
     assert scores_of(logits).split_mean == pytest.approx(K)
-    assert scores_of(logits, num_samples=1000).split_mean == pytest.approx(1)
+    with pytest.warns(ScoreWarning, match="splits differ"):
+        assert scores_of(logits, num_samples=1000).split_mean == pytest.approx(1)
+
+
+def test_a_reference_is_taken_to_sum_to_1(logits, generator):
+    """What float32 leaves of a sum must not pass for divergence."""
+    weights = torch.rand(K, generator=generator)
+    rounded = (weights / weights.sum()).double() * (1 + 5e-6)
+    assert_close(scores_of(logits, rounded), scores_of(logits, rounded / rounded.sum()))
 
 
 def test_an_incomplete_split_has_no_mean(logits):
@@ -254,24 +263,25 @@ def test_follows_the_device(device, logits):
     assert accumulator.compute().inception_score == pytest.approx(scores_of(logits).inception_score, rel=1e-12)
 
 
-def test_float32_logits_by_the_batch(generator):
-    """Terms to 1e-8, which is 1e-7 of exp of their difference; up to 128 rows are added up in float32."""
-    for classes, rows in ((10, 20_000), (1000, 1000)):
-        logits = 3 * torch.randn(rows, classes, generator=generator)
-        p = logits.double().softmax(1)
-        mean_entropy = float(torch.special.entr(p).sum(1).mean())
-        entropy_of_mean = float(torch.special.entr(p.mean(0)).sum())
-        for batch in (rows, 100):
-            accumulator = ScoreAccumulator(classes)
-            for part in logits.split(batch):
-                accumulator.update(part)
-            got = accumulator.compute()
-            assert got.mean_entropy == pytest.approx(mean_entropy, rel=1e-8)
-            assert got.entropy_of_mean == pytest.approx(entropy_of_mean, rel=1e-8)
-            assert got.inception_score == pytest.approx(math.exp(entropy_of_mean - mean_entropy), rel=1e-7)
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("num_samples", [None, 30])
+def test_on_a_gpu_update_asks_for_no_value(from_logits, num_samples):
+    """Under tensors without values; reading the state, for comparison, does."""
+    with FakeTensorMode():
+        accumulator = ScoreAccumulator(K, num_samples=num_samples, device="cuda")
+        counts = EntropyCounts(K, device="cuda"), LabelCounts(K, device="cuda")
+        for _ in range(2):
+            values = torch.empty(15, K, device="cuda")
+            accumulator.update(values, from_logits=from_logits)
+            for one in counts:
+                one.update(values)
+        assert accumulator.samples == 30
+        for one in (accumulator, *counts):
+            with pytest.raises(DataDependentOutputException):
+                one.compute(*([[1 / K] * K] if isinstance(one, LabelCounts) else []))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_minus_infinity_and_gaps_of_1e4(dtype):
     logits = torch.zeros(4, 3, dtype=dtype)
     logits[0, 0] = logits[1, 1] = 1e4
@@ -435,8 +445,24 @@ def _score_share(rank: int, ranks: int, folder: Path) -> None:
     accumulator = ScoreAccumulator(K, skip_non_finite=True)
     accumulator.update(torch.load(folder / "logits.pt")[rank * 800 // ranks : (rank + 1) * 800 // ranks])
     accumulator.all_reduce()
-    (folder / f"{rank}.json").write_text(accumulator.compute([1 / K] * K).to_json())
+    results = {"scores": json.loads(accumulator.compute([1 / K] * K).to_json())}
+    (folder / f"{rank}.json").write_text(json.dumps(results | _count_share(rank, ranks, folder)))
     distributed.destroy_process_group()
+
+
+def _count_share(rank: int, ranks: int, folder: Path) -> dict:
+    logits = torch.load(folder / "logits.pt")[:799]
+    share = logits[rank * 800 // ranks : (rank + 1) * 800 // ranks]
+    entropies, labels, sums = EntropyCounts(K, bins=7), LabelCounts(K), ClassSums(K, blocks=4)
+    entropies.update(share)
+    labels.update(share)
+    sums.update(share, share.argmax(1))
+    if ranks > 1:
+        for one in (entropies, labels, sums):
+            one.all_reduce()
+    balance = labels.compute([1 / K] * K).to_dict()
+    few = json.loads(sums.score_of([1, 4, 7]).to_json())
+    return {"entropies": entropies.compute().to_dict(), "balance": balance, "few": few, "samples": sums.samples}
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 8])
@@ -450,8 +476,13 @@ def test_processes_count_each_sample_once(ranks, logits, generator, tmp_path):
     multiprocessing.start_processes(_score_share, (ranks, tmp_path), ranks, start_method="forkserver")
     want = json.loads(scores(logits, [1 / K] * K, skip_non_finite=True).to_json())
     assert (want["n"], want["non_finite_rows"]) == (799, 1)
+    counted = json.loads(json.dumps(_count_share(0, 1, tmp_path)))
+    assert counted["samples"] == 799
     for rank in range(ranks):
-        assert_close(json.loads((tmp_path / f"{rank}.json").read_text()), want, rel=1e-13)
+        got = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert_close(got.pop("scores"), want, rel=1e-13)
+        for name, value in counted.items():
+            assert_close(*({name: x} if name == "samples" else x for x in (got[name], value)), rel=1e-12)
 
 
 def test_contiguous_splits_cannot_be_reduced_or_added_to(logits):

@@ -187,13 +187,24 @@ def test_one_block_has_no_error(logits, labels):
     assert curve.mean[-1] == pytest.approx(log_inception_score(logits), rel=1e-10)
 
 
-def test_a_label_in_one_block_only_leaves_no_error(logits, labels):
+def test_there_is_no_error_where_one_block_holds_all_that_is_kept(logits, labels):
     labels = labels.clamp(max=3)
     labels[77] = 4
-    of_six, of_one = (mode_drop(sums_of(logits, labels, blocks=blocks), "sorted") for blocks in (6, 1))
+    of_six, of_one = (mode_drop(sums_of(logits, labels, blocks=blocks), orders=40) for blocks in (6, 1))
     curve, alone = of_six.log_inception_score, of_one.log_inception_score
-    assert curve.standard_error is None
     assert curve.mean == pytest.approx(alone.mean, rel=1e-10)
+    assert [math.isnan(error) for error in curve.standard_error] == [True, False, False, False, False]
+    without = [log_inception_score(logits[torch.arange(N) % 6 != b]) for b in range(6)]
+    assert curve.standard_error[-1] == pytest.approx(math.sqrt(5 * np.var(without)), rel=1e-8)
+
+
+def test_predicted_classes_for_labels(logits):
+    """Few samples of two of the classes."""
+    logits = torch.cat([logits, logits[:, :2] - 3], 1)
+    result = mode_drop(sums_of(logits, logits.argmax(1)), orders=10, reference=[1 / 7] * 7)
+    assert len(result.kept) == len(logits.argmax(1).unique())
+    assert result.log_inception_score.mean[-1] == pytest.approx(log_inception_score(logits), rel=1e-10)
+    assert result.am_score.mean[-1] == pytest.approx(am_score(logits, np.full(7, 1 / 7)), rel=1e-10)
 
 
 def test_follows_the_device(device, logits, labels):

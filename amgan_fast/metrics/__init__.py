@@ -14,7 +14,7 @@ from amgan_fast.metrics.neighbours import (
     save_neighbour_distances,
     save_neighbours,
 )
-from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.result import Scores, ScoreWarning
 
 __all__ = [
     "ClassMsSsim",
@@ -28,6 +28,7 @@ __all__ = [
     "ModeDrop",
     "NearestNeighbours",
     "ScoreAccumulator",
+    "ScoreWarning",
     "Scores",
     "class_ms_ssim",
     "entropy_histogram",

@@ -18,6 +18,10 @@ from amgan_fast.metrics.result import Scores, ScoreWarning
 from amgan_fast.metrics.rows import bad_rows, describe_bad_row
 
 _SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "skip_non_finite")
+_SORTED = (
+    "labels are sorted, and the splits contiguous: each split holds few of the classes, and its Inception Score says "
+    "nothing; leave num_samples out for splits that are filled in turn"
+)
 
 
 class ScoreAccumulator:
@@ -193,28 +197,22 @@ class ScoreAccumulator:
             reference: the mean class distribution of the training set, for the AM Score: K probabilities, or the
                 Scores or the accumulator of the training set.
             labels: the class of every sample, in their order, where known: contiguous splits of sorted samples,
-                which make a score worthless, are then warned of.
+                which make a score worthless, are then warned of by name.
+
+        Warns:
+            ScoreWarning: splits or blocks whose classes differ more than chance allows (:attr:`Scores.warning`).
 
         Raises:
             ValueError: no sample yet, a row that gives no distribution, or ``reference`` is no distribution over K
                 classes.
         """
-        self._require_good_rows()
-        n = self.samples - self.non_finite_rows
-        if not n:
-            raise ValueError("no samples, wanted at least one update before compute")
-        if labels is not None and self.num_samples is not None:
-            _warn_of_sorted(torch.as_tensor(labels))
-        blocks = ops.ScoreSums(*(x.cpu() for x in self._sums))
+        blocks = self._good_sums()
         whole = ops.ScoreSums(*(x.sum(0) for x in blocks))
         log_score = float(statistics.log_inception_score(whole))
         interval = statistics.interval(statistics.corrected_log_inception_score, blocks)
         corrected = float(statistics.corrected_log_inception_score(whole))
         splits = self._complete_splits(blocks)
         split_scores = None if splits is None else statistics.log_inception_score(splits).exp()
-        split_dispersion = None if splits is None else statistics.dispersion(splits)
-        block_dispersion = statistics.dispersion(blocks)
-        self._warn_of_order(split_dispersion, block_dispersion)
         of_reference: dict[str, Any] = {}
         if reference is not None:
             vector = distribution(reference, self.num_classes)
@@ -227,9 +225,9 @@ class ScoreAccumulator:
                 "am_score_ci95": statistics.interval(corrected_am, blocks),
                 "am_score_2017": float(statistics.am_score_2017(vector, whole)),
             }
-        mean = whole.prob / whole.count
-        return Scores(
-            n=n,
+        mean = statistics.mean_distribution(whole)
+        scores = Scores(
+            n=int(whole.count),
             num_classes=self.num_classes,
             inception_score=math.exp(log_score),
             inception_score_corrected=math.exp(corrected),
@@ -239,14 +237,26 @@ class ScoreAccumulator:
             split_mean=None if split_scores is None else float(split_scores.mean()),
             split_std=None if split_scores is None else float(split_scores.std(correction=0)),
             splits=self.splits,
-            split_dispersion=split_dispersion,
+            split_dispersion=None if splits is None else statistics.dispersion(splits),
             splits_rule="round robin" if self.num_samples is None else "contiguous",
             blocks=int((blocks.count > 0).sum()),
-            block_dispersion=block_dispersion,
+            block_dispersion=statistics.dispersion(blocks),
             non_finite_rows=self.non_finite_rows,
             class_distribution=tuple(mean.tolist()),
             **of_reference,
         )
+        are_sorted = labels is not None and self.num_samples is not None and _are_sorted(torch.as_tensor(labels))
+        if warning := _SORTED if are_sorted else scores.warning:
+            warnings.warn(warning, ScoreWarning, stacklevel=2)
+        return scores
+
+    def class_distribution(self) -> Tensor:
+        """The mean class distribution of all samples so far, [K], float64, on the CPU.
+
+        Raises:
+            ValueError: no sample yet, or a row that gives no distribution.
+        """
+        return statistics.mean_distribution(ops.ScoreSums(*(x.sum(0) for x in self._good_sums())))
 
     def _parts(self, end: int) -> Iterator[tuple[int | None, int, int]]:
         """(split, start, stop) of the pieces into which split boundaries cut samples [self.samples, end)."""
@@ -284,6 +294,13 @@ class ScoreAccumulator:
         if self.num_samples is not None:
             raise ValueError("contiguous splits (num_samples given) cannot be merged, wanted num_samples=None")
 
+    def _good_sums(self) -> ops.ScoreSums:
+        """[blocks, ...], on the CPU, of at least one sample."""
+        self._require_good_rows()
+        if self.samples == self.non_finite_rows:
+            raise ValueError("no samples, wanted at least one update before compute")
+        return ops.ScoreSums(*(x.cpu() for x in self._sums))
+
     def _require_good_rows(self) -> None:
         start, end = self._first_bad.tolist()
         if start >= 0:
@@ -299,21 +316,6 @@ class ScoreAccumulator:
         splits = ops.ScoreSums(*(self._by_split(x).sum(0) for x in blocks))
         complete = self.num_samples is None or self.samples == self.num_samples
         return splits if complete and splits.count.all() else None
-
-    def _warn_of_order(self, split_dispersion: float | None, block_dispersion: float | None) -> None:
-        rule = "filled in turn" if self.num_samples is None else "consecutive samples"
-        for what, sets, found, harmed in (
-            ("splits", self.splits, split_dispersion, "the mean and spread over splits say"),
-            ("blocks", self.blocks, block_dispersion, "the intervals say"),
-        ):
-            if found is not None and found > statistics.largest_dispersion_by_chance(sets):
-                warnings.warn(
-                    f"{what} ({sets}, {rule}) differ in their classes {found:,.0f} times as much as chance would have "
-                    f"it: samples are in an order of classes, and {harmed} nothing; shuffle the samples",
-                    ScoreWarning,
-                    stacklevel=3,
-                )
-                return
 
 
 def scores(
@@ -348,8 +350,8 @@ def distribution(reference: Tensor | Sequence[float] | Scores | ScoreAccumulator
         ValueError: it is none over ``num_classes`` classes.
     """
     if isinstance(reference, ScoreAccumulator):
-        reference = reference.compute()
-    if isinstance(reference, Scores):
+        reference = reference.class_distribution()
+    elif isinstance(reference, Scores):
         reference = reference.class_distribution
     vector = torch.as_tensor(reference, dtype=torch.float64, device="cpu")
     if vector.shape != (num_classes,):
@@ -357,15 +359,9 @@ def distribution(reference: Tensor | Sequence[float] | Scores | ScoreAccumulator
     if not (vector >= 0).all() or abs(float(vector.sum()) - 1) > 1e-5:
         found = f"reference sums to {float(vector.sum()):.6g}, its least entry is {float(vector.min()):.6g}"
         raise ValueError(f"{found}; wanted probabilities that sum to 1")
-    return vector
+    return vector / vector.sum()
 
 
-def _warn_of_sorted(labels: Tensor) -> None:
+def _are_sorted(labels: Tensor) -> bool:
     steps = labels.diff()
-    if bool((steps >= 0).all()) and bool((steps > 0).any()):
-        warnings.warn(
-            "labels are sorted, and the splits contiguous: each split holds few of the classes, and its Inception "
-            "Score says nothing; leave num_samples out for splits that are filled in turn",
-            ScoreWarning,
-            stacklevel=3,
-        )
+    return bool((steps >= 0).all()) and bool((steps > 0).any())

@@ -110,7 +110,7 @@ class LabelCounts:
         return LabelBalance(
             n=n,
             counts=tuple(counts.long().tolist()),
-            mean=tuple((prob / n).tolist()),
+            mean=tuple((prob / prob.sum()).tolist()),
             reference=tuple(wanted.tolist()),
             chi_square=float(statistic),
             degrees_of_freedom=freedom,
@@ -135,7 +135,7 @@ def label_balance(
     counts: LabelCounts | None = None
     for logits in batches:
         if logits.ndim != 2:
-            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {counts.num_classes if counts else 'K'}]")
+            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, K]")
         counts = counts or LabelCounts(logits.size(1), device=logits.device)
         counts.update(logits)
     if counts is None:
@@ -157,7 +157,8 @@ def save_label_balance(path: Path, balances: Mapping[str, LabelBalance]) -> None
         axes.plot(place, balance.mean, "k.", label="mean distribution" if i == 0 else None)
     axes.stairs(reference, torch.arange(len(reference) + 1) - 0.5, color="black", linestyle="--", label="reference")
     axes.set(title="Label balance", xlabel="class", ylabel="fraction of samples")
-    axes.legend()
+    axes.margins(y=0.35)  # above the bars there is room for the legend
+    axes.legend(loc="upper center", ncols=2)
     save_figure(path, figure)
 
 

@@ -11,9 +11,9 @@ from amgan_fast import ops
 from amgan_fast.metrics.accumulator import ScoreAccumulator
 from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import refuse_bad_logits
+from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
 
-_VALUES_AT_ONCE = 2**20
+_VALUES_AT_ONCE = 2**17  # of logits: a few MB of sums, which stay in the cache
 
 
 class ClassSums:
@@ -58,12 +58,12 @@ class ClassSums:
 
         Args:
             logits: [N, K], float32, float64, bfloat16 or float16.
-            labels: [N], integers 0 to L-1: true labels, or those that samples were asked for.
+            labels: [N], integers 0 to L-1: true labels, those that samples were asked for, or ``logits.argmax(1)``.
 
         Raises:
             TypeError: a dtype of ``logits`` that is not floating point, or of ``labels`` that is no integer.
             ValueError: a wrong shape, a label out of range, or a row that gives no distribution. Nothing of the
-                batch is added then.
+                batch is added then. On a GPU such a row is found when the sums are read.
         """
         if logits.ndim != 2 or logits.size(1) != self.num_classes:
             raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {self.num_classes}]")
@@ -74,17 +74,16 @@ class ClassSums:
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_labels:
             found = f"labels are {int(labels.min())} to {int(labels.max())}"
             raise ValueError(f"{found}, wanted 0 to {self.num_labels - 1}")
+        if not len(labels):
+            return
+        refuse_bad_logits(logits, ops.score_sums(logits).entropy, self.samples)
         block = torch.arange(self.samples, self.samples + len(labels), device=labels.device) % self.blocks
-        sets = block * self.num_labels + labels
+        sets = (block * self.num_labels + labels).to(self.sums.count.device)
         rows = max(1, _VALUES_AT_ONCE // self.num_classes)
-        # Each row is a block of its own: its numbers, which then go to the set it belongs to.
-        parts = [ops.score_sums(part, blocks=max(1, len(part))) for part in logits.split(rows)]
-        for part in parts:
-            refuse_bad_logits(logits, part.entropy, self.samples)
-        for part, places in zip(parts, sets.split(rows), strict=True):
-            for total, values in zip(self.sums, part, strict=True):
-                if len(places):
-                    total.flatten(0, 1).index_add_(0, places.to(total.device), values.to(total.device))
+        for part, places in zip(logits.split(rows), sets.split(rows), strict=True):
+            # Each row is a block of its own: its numbers, which then go to the set it belongs to.
+            for total, values in zip(self.sums, ops.score_sums(part, blocks=len(part)), strict=True):
+                total.flatten(0, 1).index_add_(0, places, values.to(total.device))
         self.samples += len(labels)
 
     def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
@@ -106,8 +105,10 @@ class ClassSums:
                 was dropped shows in the AM Score.
 
         Raises:
-            ValueError: a label out of range, named twice or without samples, or a bad ``reference``.
+            ValueError: a label out of range, named twice or without samples, a row that gave no distribution, or a
+                bad ``reference``.
         """
+        refuse_bad_sums(self.sums.entropy)
         labels = torch.as_tensor(kept, dtype=torch.int64)
         if not len(labels) or len(labels.unique()) < len(labels):
             raise ValueError(f"kept is {list(kept)}, wanted at least one label, each once")

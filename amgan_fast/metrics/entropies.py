@@ -25,7 +25,7 @@ class EntropyHistogram:
     counts: tuple[int, ...]
     """Samples in each bin: from its lower edge to below its upper one, the last bin's included."""
     edges: tuple[float, ...]
-    """One more than bins: 0 to log K in equal steps, nats."""
+    """One more than bins: 0 to log K in equal steps, nats (to 1 of a single class)."""
     mean: float
     """The mean entropy, nats: a term of the AM Score."""
     threshold: float
@@ -117,21 +117,17 @@ def entropy_histogram(batches: Iterable[Tensor], *, bins: int = 50, threshold: f
     """Count samples by the entropy of their class distribution, a batch at a time.
 
     Args:
-        batches: logits [N, K] with K at least 2, float32, float64, bfloat16 or float16.
+        batches: logits [N, K], float32, float64, bfloat16 or float16.
         bins, threshold: as of :class:`EntropyCounts`.
 
     Raises:
         TypeError: a dtype that is not floating point.
         ValueError: ``bins`` below 1, no samples, a wrong shape, or a row that gives no distribution.
     """
-    if bins < 1:
-        raise ValueError(f"bins is {bins}, wanted at least 1")
     counts: EntropyCounts | None = None
     for logits in batches:
-        if logits.ndim != 2 or logits.size(1) < 2:
-            raise ValueError(
-                f"logits are {list(logits.shape)}, wanted [N, {counts.num_classes if counts else 'at least 2'}]"
-            )
+        if logits.ndim != 2:
+            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, K]")
         counts = counts or EntropyCounts(logits.size(1), bins=bins, threshold=threshold, device=logits.device)
         counts.update(logits)
     if counts is None:

@@ -15,6 +15,7 @@ from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.rows import refuse_bad_sums
 from amgan_fast.metrics.statistics import am_score, log_inception_score
 
 _MODES = 100  # of the paper's study
@@ -31,7 +32,7 @@ class Curve:
     """Standard deviation over the orders (ddof 0): how much it matters which classes are kept. 0 with one order."""
     standard_error: tuple[float, ...] | None
     """Of ``mean``, for the samples there were: a jackknife that leaves out one block of samples at a time. None for
-    an exact distribution, a single block, or where a label has samples in one block only."""
+    an exact distribution or a single block. NaN where, in one of the orders, all samples kept are of one block."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def mode_drop(
             :meth:`ScoreAccumulator.compute`; None: no AM Score.
 
     Raises:
-        ValueError: no samples, an unknown order, ``orders`` below 1, or a bad reference.
+        ValueError: no samples, a row that gave no distribution, an unknown order, ``orders`` below 1, or a bad
+            reference.
     """
     counts = sums.sums.count.cpu()
     present = counts.sum(0).nonzero()[:, 0]
@@ -119,10 +121,8 @@ def mode_drop(
     random = torch.Generator().manual_seed(seed)
     chosen = _orders(counts.sum(0)[present], order, orders, random)
     target = None if reference is None else distribution(reference, sums.num_classes)
-    blocks = ops.ScoreSums(*(x.cpu()[:, present] for x in sums.sums))
-    if int((counts > 0).sum(0)[present].min()) < 2:  # left out, that block would leave nothing of a label
-        blocks = ops.ScoreSums(*(x.sum(0, keepdim=True) for x in blocks))
-    return _mode_drop(blocks, chosen, order, target)
+    refuse_bad_sums(sums.sums.entropy)
+    return _mode_drop(ops.ScoreSums(*(x.cpu()[:, present] for x in sums.sums)), chosen, order, target)
 
 
 def save_mode_drop(path: Path, curves: Mapping[str, ModeDrop]) -> None:

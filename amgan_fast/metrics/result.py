@@ -7,6 +7,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from amgan_fast.metrics.statistics import largest_dispersion_by_chance
+
 
 class ScoreWarning(UserWarning):
     """A score that was computed as asked and does not mean what it seems to."""
@@ -15,6 +17,9 @@ class ScoreWarning(UserWarning):
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """Scores of N samples under a classifier: p(x) its class distribution on sample x, m = mean_x p(x). Nats.
+
+    H(p) = -sum_k p_k log p_k, H(p, q) = -sum_k p_k log q_k, KL(p, q) = H(p, q) - H(p). mu2_k and mu3_k are the central
+    moments of p_k over the samples, the third that of a Beta distribution with the first two.
 
     Sources: Salimans et al., arXiv 1606.03498 [IG]; Zhou et al., arXiv 1703.02000 [AM] and arXiv 1708.01729 [LS].
 
@@ -28,11 +33,15 @@ class Scores:
     num_classes: int
     """The number of classes K."""
     inception_score: float
-    """exp(H(m) - mean_x H(p(x))) over the whole set ([IG] section 4); 1 to K, higher is better. Too low by N."""
+    """exp(H(m) - mean_x H(p(x))) over the whole set ([IG] section 4); 1 to K, higher is better. Of few
+    samples it is too low on average."""
     inception_score_corrected: float
-    """The same less its bias: + sum_k Var(m_k) / (2 m_k) in the exponent."""
+    """The same less its bias: in the exponent + sum_k mu2_k / (2 N m_k) + (mu3_k / 3 - mu2_k^2 / (4 m_k)) / (N m_k)^2.
+    """
     inception_score_ci95: tuple[float, float] | None
-    """Its 95% interval, from a jackknife over :attr:`blocks`; None with fewer than two."""
+    """Its 95% interval: exp(log corrected score +- t error), error^2 = (B - 1) / B sum_b (log score without block b -
+    their mean)^2 over the B :attr:`blocks`, t the 97.5% quantile of B - 1 degrees of freedom. None with fewer than two
+    blocks."""
     entropy_of_mean: float
     """H(m): log K when the classes are balanced."""
     mean_entropy: float
@@ -44,11 +53,13 @@ class Scores:
     """KL(reference, m): 0 when the classes are as frequent as in the reference. Infinite where the reference has a
     class that every sample gives probability exactly 0."""
     am_score: float | None = None
-    """kl_reference + mean_entropy ([AM] section 6.4); lower is better, at least 0. Too high by N."""
+    """kl_reference + mean_entropy ([AM] section 6.4); lower is better, at least 0. Of few samples it is too high
+    on average."""
     am_score_corrected: float | None = None
-    """The same less its bias: - sum_k reference_k Var(m_k) / (2 m_k^2)."""
+    """The same less its bias: - sum_k reference_k (mu2_k / (2 N m_k^2) + (2 mu3_k / 3 - 3 mu2_k^2 / (4 m_k)) / (N^2
+    m_k^3))."""
     am_score_ci95: tuple[float, float] | None = None
-    """Its 95% interval, as above; None also where leaving out a block makes it infinite."""
+    """Its 95% interval, corrected score +- t error as above; None also where leaving out a block makes it infinite."""
     am_score_2017: float | None = None
     """mean_x H(reference, p(x)) - H(reference, m) ([LS] equation 5): another score, and higher is better. Infinite
     where a sample gives a class of the reference probability exactly 0, NaN where every one does."""
@@ -59,19 +70,34 @@ class Scores:
     splits: int
     """The number of splits."""
     split_dispersion: float | None
-    """How much more the class distributions of the splits differ than chance would have it: Pearson's chi-square over
-    its degrees of freedom (:func:`amgan_fast.metrics.statistics.dispersion`). About 1 for samples in random order, N /
-    splits where every split holds one class. None where it is not defined, or a split is incomplete."""
+    """How many times as much as in random order the class distributions of the splits differ: Pearson's chi-square of
+    splits and classes over its degrees of freedom, sum_sk N_s (m_sk - m_k)^2 / m_k over (S - 1) N / (N - 1) sum_k
+    Var(p_k) / m_k. About 1 in random order, N / (S - 1) where each split holds one class. None for a single split,
+    while one is incomplete, or where all samples are alike."""
     splits_rule: str
     """``"round robin"`` (sample i in split i mod splits) or ``"contiguous"`` (split s starts at floor(s*N/splits))."""
     blocks: int
     """The number of blocks that hold samples."""
     block_dispersion: float | None
-    """The same of the blocks: where it is far from 1, the intervals are not what they say."""
+    """The same of the blocks. Where it is large, the intervals are too wide. Where it is well below 1, as for samples
+    sorted by class, they are those of samples with just these labels, not with labels drawn at random."""
     non_finite_rows: int
     """Rows that give no distribution and were left out."""
     class_distribution: tuple[float, ...]
     """m itself, K numbers: what another set's AM Score takes as reference."""
+
+    @property
+    def warning(self) -> str | None:
+        """What the dispersions tell of the order of the samples, where chance does not explain it; else None."""
+        found = [
+            f"{sets} differ {dispersion:,.0f} times as much as by chance, {harm}"
+            for sets, count, dispersion, harm in (
+                ("splits", self.splits, self.split_dispersion, "their scores are void"),
+                ("blocks", self.blocks, self.block_dispersion, "intervals are too wide"),
+            )
+            if dispersion is not None and dispersion > largest_dispersion_by_chance(count)
+        ]
+        return f"samples come in an order of classes: {'; '.join(found)}; shuffle them" if found else None
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -105,6 +131,8 @@ class Scores:
                 f"  Mode Score          {self.mode_score:10.4f}   (the Inception Score, by another way)",
                 f"  AM Score of 2017    {self.am_score_2017:10.4f}   (another score; higher is better)",
             ]
+        if self.warning:
+            lines += [f"  Warning: {self.warning}"]
         return "\n".join(lines)
 
 

@@ -27,7 +27,8 @@ from amgan_fast.ops import ScoreSums
 Statistic = Callable[[ScoreSums], Tensor]
 
 _ALIKE = 1e-6  # about twice log IS; of rounded float32 rows that are equal it is 1e-7
-_BY_CHANCE = 1e-9  # the probability; not less than that, because few samples have tails longer than chi-square
+_BY_CHANCE = 1e-9  # the probability that samples in random order are given
+_FEW = 5  # where few samples of a class happen to meet in a set, which chi-square takes for less likely than it is
 
 
 def mean_distribution(sums: ScoreSums) -> Tensor:
@@ -50,10 +51,16 @@ def corrected_log_inception_score(sums: ScoreSums) -> Tensor:
 
 
 def kl_reference(reference: Tensor, sums: ScoreSums) -> Tensor:
-    """[...], KL(reference, m); infinite where the reference has a class to which every sample gives exactly 0."""
+    """[...], KL(reference, m); infinite where the reference has a class to which every sample gives exactly 0.
+
+    Summed from terms that are never negative, reference_k (t - log(1 + t)) with m_k = reference_k (1 + t), and m_k of
+    the classes that the reference lacks: where the two distributions are close, the usual terms cancel.
+    """
     hit = reference > 0
-    log_mean = _log_mean(sums)
-    return (reference[hit] * (reference[hit].log() - log_mean[..., hit])).sum(-1)
+    mean, log_mean, known = mean_distribution(sums), _log_mean(sums)[..., hit], reference[hit]
+    t = (mean[..., hit] - known) / known
+    log_ratio = torch.where(t.abs() < 0.5, t.log1p(), log_mean - known.log())
+    return (known * (t - log_ratio)).sum(-1) + mean[..., ~hit].sum(-1)
 
 
 def am_score(reference: Tensor, sums: ScoreSums) -> Tensor:
@@ -111,8 +118,8 @@ def dispersion(sets: ScoreSums) -> float | None:
 
     Pearson's dispersion, chi-square over its degrees of freedom: sum_sk N_s (m_sk - m_k)^2 / m_k over what it is
     expected to be, (S - 1) N / (N - 1) sum_k mu2_k / m_k. For certain samples it is the chi-square of the table of sets
-    and classes. About 1 in random order, less where every set is given its share of each class; N / S where each set
-    holds one class.
+    and classes. About 1 in random order, less where every set is given its share of each class; N / (S - 1) where
+    each set holds one class.
 
     None with fewer than two sets that hold samples, or where samples are as good as alike.
     """
@@ -132,10 +139,10 @@ def dispersion(sets: ScoreSums) -> float | None:
 
 def largest_dispersion_by_chance(sets: int) -> float:
     """What :func:`dispersion` of so many sets, at least 2, of samples in random order does not exceed: a quantile of
-    chi-square, with the degrees of freedom that are left if all classes go together."""
+    chi-square, with the degrees of freedom that are left if all classes go together, and at least 5."""
     from scipy.special import chdtri
 
-    return float(chdtri(sets - 1, _BY_CHANCE)) / (sets - 1)
+    return max(_FEW, float(chdtri(sets - 1, _BY_CHANCE)) / (sets - 1))
 
 
 def _sums_of_others(parts: Tensor) -> Tensor:

@@ -1,0 +1,150 @@
+"""A training step of AM-GAN against the plain eager loop that people write, on the same networks.
+
+    python benchmarks/bench_train_step.py [--network paper --batch-size 100 --rounds 7]
+
+The plain loop: both networks in float32, a graph through the generator in the discriminator's step, the discriminator's
+parameters with gradients in the generator's, F.cross_entropy, one Adam step and one EMA line a parameter. Ours:
+``AdversarialStep`` in float32, and with bfloat16 autocast. Interleaved, medians. Where the time of a step goes is read
+off PyTorch's profiler, by operation.
+
+Leaves build/bench_train_step.json and build/bench_train_step.png; some minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from common import interleaved, machine, write_json
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile
+
+from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.nn import LatentSource, build_discriminator, build_generator
+from amgan_fast.objectives import AMGAN
+from amgan_fast.train import AdversarialStep, StepOptions
+
+FOLDER = Path("build")
+CLASSES, LATENT, SHAPE = 10, 100, (3, 32, 32)
+KINDS = {
+    "convolution": ("conv",),
+    "batch norm": ("batch_norm",),
+    "dropout and noise": ("dropout", "bernoulli", "randn", "normal"),
+    "copies": ("copy", "clone", "contiguous", "_to_copy", "aten::to", "cat"),
+    "optimiser": ("adam", "lerp", "foreach"),
+    "linear": ("mm", "linear", "addmm"),
+}
+
+
+class PlainLoop:
+    """Written for no speed at all."""
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
+        self.generator, self.discriminator = generator.train(), discriminator.train()
+        self.averaged = copy.deepcopy(generator)
+        self.optimizers = [
+            torch.optim.Adam(network.parameters(), 4e-4, (0.5, 0.999)) for network in (generator, discriminator)
+        ]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        fake = torch.full_like(labels, CLASSES)
+        for_generator, for_discriminator = self.optimizers
+        for_discriminator.zero_grad()
+        generated = self.generator(torch.randn(len(images), LATENT))
+        loss = cross_entropy(self.discriminator(images), labels) + cross_entropy(self.discriminator(generated), fake)
+        loss.backward()
+        for_discriminator.step()
+        for_generator.zero_grad()
+        logits = self.discriminator(self.generator(torch.randn(len(images), LATENT)))
+        cross_entropy(logits, logits[:, :CLASSES].argmax(1)).backward()
+        for_generator.step()
+        with torch.no_grad():
+            for average, value in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+                average.mul_(0.999).add_(value, alpha=0.001)
+
+
+def networks(network: str) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    return build_generator(network, LATENT, SHAPE), build_discriminator(network, CLASSES + 1, SHAPE)
+
+
+def ours(network: str, *, bfloat16: bool) -> AdversarialStep:
+    options = StepOptions(
+        generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, bfloat16=bfloat16, channels_last=True
+    )
+    random = torch.Generator().manual_seed(0)
+    return AdversarialStep(*networks(network), AMGAN(), LatentSource(LATENT), random, options)
+
+
+def where_time_goes(step: Callable[[Tensor, Tensor], None], images: Tensor, labels: Tensor) -> dict[str, float]:
+    """Milliseconds of a step by kind of operation, each operation's own time."""
+    step(images, labels)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        step(images, labels)
+    times = dict.fromkeys([*KINDS, "everything else"], 0.0)
+    for event in profiler.key_averages():
+        kind = next((k for k, words in KINDS.items() if any(w in event.key.lower() for w in words)), "everything else")
+        times[kind] += event.self_cpu_time_total / 1000
+    return times
+
+
+def draw(path: Path, times: dict[str, dict[str, float]]) -> None:
+    figure = new_figure()
+    (axes,) = figure.axes
+    start = dict.fromkeys(times, 0.0)
+    for kind in next(iter(times.values())):
+        widths = [one[kind] for one in times.values()]
+        axes.barh(list(times), widths, left=list(start.values()), label=kind)
+        start = {name: start[name] + width for name, width in zip(times, widths, strict=True)}
+    axes.set(title="Where a step's time goes", xlabel="ms, by PyTorch's profiler")
+    axes.invert_yaxis()
+    axes.legend(fontsize=7)
+    save_figure(path, figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="paper")
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    images, labels = torch.randn(options.batch_size, *SHAPE).clamp(-1, 1), torch.randint(CLASSES, (options.batch_size,))
+    steps: dict[str, Callable[[Tensor, Tensor], None]] = {
+        "plain eager": PlainLoop(*networks(options.network)),
+        "ours, float32": ours(options.network, bfloat16=False),
+        "ours, bfloat16": ours(options.network, bfloat16=True),
+    }
+    work = {name: lambda step=step: step(images, labels) for name, step in steps.items()}
+    times = interleaved(work, options.rounds, options.threads, "cpu")
+    kinds = {name: where_time_goes(step, images, labels) for name, step in steps.items()}
+    write_json(
+        FOLDER / "bench_train_step.json",
+        {
+            "machine": machine("cpu", options.threads),
+            "network": options.network,
+            "batch_size": options.batch_size,
+            "microseconds": times,
+            "milliseconds_by_kind": kinds,
+        },
+    )
+    draw(FOLDER / "bench_train_step.png", kinds)
+    table = Table(title=f"{options.network}, batch of {options.batch_size}, {options.threads} threads")
+    for column in ("step", "ms", "images/s", "plain / this"):
+        table.add_column(column, justify="left" if column == "step" else "right")
+    for name, one in times.items():
+        ratio = times["plain eager"]["median"] / one["median"]
+        rate = options.batch_size / one["median"] * 1e6
+        table.add_row(name, f"{one['median'] / 1000:.1f}", f"{rate:,.0f}", f"{ratio:.2f}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
