@@ -142,7 +142,7 @@ def test_all_places_are_equally_likely(generator, mirrored):
 def test_augmentation_fits_the_dataset():
     """4 pixels of 32, as in the paper; and no digit is mirrored."""
     assert Augmentation.for_dataset(digits()) == Augmentation(1, mirrored=False)
-    other = replace(digits(), name="fashion-mnist", train_images=torch.zeros(1, 3, 32, 40, dtype=torch.uint8))
+    other = replace(digits(), mirror_symmetric=True, train_images=torch.zeros(1, 3, 32, 40, dtype=torch.uint8))
     assert Augmentation.for_dataset(other) == Augmentation(4, mirrored=True)
 
 

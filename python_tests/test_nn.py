@@ -27,7 +27,7 @@ from amgan_fast.nn import (
 )
 from amgan_fast.nn.layers import InputNoise
 from amgan_fast.objectives import AMGAN
-from amgan_fast.train import AdversarialStep
+from amgan_fast.train import AdversarialStep, StepOptions
 
 INPUTS = 6
 BATCH = 5
@@ -358,9 +358,8 @@ def test_a_step_trains_and_averages_with_all_techniques(network, generator):
     """What the trainer does: deep copy, averages of parameters and buffers, a discriminator frozen in G's step."""
     pair = narrow_pair(network, "techniques")
     random = torch.Generator().manual_seed(0)
-    step = AdversarialStep(
-        *pair, AMGAN(), LatentSource(INPUTS), random, generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.5
-    )
+    options = StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.5)
+    step = AdversarialStep(*pair, AMGAN(), LatentSource(INPUTS), random, options)
     before = copy.deepcopy(step.averaged.state_dict())
     step(torch.randn(BATCH, *SHAPES[network], generator=generator), torch.arange(BATCH))
     after, trained = step.averaged.state_dict(), step.generator.state_dict()

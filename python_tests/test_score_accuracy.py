@@ -112,18 +112,13 @@ def test_float64_logits(kind, rows, classes, generator):
 @pytest.mark.parametrize("kind", ["uncertain", "certain"])
 @pytest.mark.parametrize(("rows", "classes"), SIZES)
 def test_float32_logits(kind, rows, classes, generator):
-    """To 2e-8 from a thousand rows on; KL and the AM Score, which may be close to 0, to as many nats."""
+    """Computed in float64: as float64 logits of the same values, however they come in batches."""
     logits, reference = make(kind, rows, classes, generator)
     logits = logits.float()
     want = Exact(logits, reference).all_fields()
     for size in (rows, 500, 37):
         errors = relative_errors(streamed(logits, reference, size), want)
-        for name in ("kl_reference", "am_score", "am_score_corrected", "am_score_ci95"):
-            errors[name] *= float(np.max(np.abs(want[name])))
-        errors["split_std"] *= float(want["split_std"] / want["split_mean"])
-        of_classes = errors.pop("class_distribution")
-        assert max(errors.values()) < (2e-8 if rows >= 1000 else 1e-7), errors
-        assert of_classes < 5e-7
+        assert max(errors.values()) < 1e-8, errors
 
 
 def test_a_distribution_close_to_the_reference(generator):
@@ -139,9 +134,9 @@ def test_a_distribution_close_to_the_reference(generator):
     assert scores(logits, got).kl_reference >= 0
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_how_samples_come_together(dtype, generator):
-    """Batches and merging: to 1e-13 for float64, and for float32, of which up to 128 are added up as such, to 2e-8."""
+    """Batches and merging agree to 1e-13."""
     logits, reference = make("certain", 5000, 10, generator)
     logits = logits.to(dtype)
     parts = list(logits.split([1000, 300, 2700, 1000]))  # whole rounds of the blocks
@@ -151,7 +146,7 @@ def test_how_samples_come_together(dtype, generator):
             accumulator = ScoreAccumulator(10)
             accumulator.update(part)
             total.merge(accumulator)
-    whole, tolerance = scores(logits, reference), 1e-13 if dtype == torch.float64 else 2e-8
+    whole, tolerance = scores(logits, reference), 1e-13
     others = [forward.compute(reference), backward.compute(reference)]
     for got in (*others, *(streamed(logits, reference, size) for size in (1, 37, 4999))):
         for name, value in whole.to_dict().items():

@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 
 from amgan_fast import ops
 from amgan_fast.metrics import statistics
+from amgan_fast.metrics.exact_sums import exact_score_sums
 from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores, ScoreWarning
 from amgan_fast.metrics.rows import bad_rows, describe_bad_row
@@ -279,7 +280,7 @@ class ScoreAccumulator:
             if kept is not None:
                 part, place = part[kept[rows]], place - int((~kept[: rows.start]).sum())
             blocks = self.blocks if split is None else self.blocks // self.splits
-            sums = ops.score_sums(part, blocks=blocks, offset=place, probabilities=not from_logits)
+            sums = exact_score_sums(part, blocks=blocks, offset=place, probabilities=not from_logits)
             parts.append((split, sums))
         return parts
 

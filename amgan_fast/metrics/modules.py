@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from amgan_fast import ops
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
+from amgan_fast.metrics.exact_sums import exact_score_sums
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
 
@@ -82,7 +83,7 @@ class _ScoreMetric(Metric):
         if logits.ndim != 2 or logits.size(1) < 2 or classes not in (1, logits.size(1)):
             wanted = f"[N, {classes}]" if classes > 1 else "[N, K] with K at least 2"
             raise ValueError(f"logits are {list(logits.shape)}, wanted {wanted}; images need a feature")
-        sums = ops.score_sums(logits, blocks=len(self.count), offset=self._next)
+        sums = exact_score_sums(logits, blocks=len(self.count), offset=self._next)
         refuse_bad_logits(logits, sums.entropy, self.count.sum())
         for name, part in zip(sums._fields, sums, strict=True):
             total = getattr(self, name)

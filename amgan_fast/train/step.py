@@ -231,8 +231,8 @@ class AdversarialStep:
 
     @torch.no_grad()
     def _average(self) -> None:
-        decay = torch.clamp(self._taken / (self._taken + 10), max=self._options.ema_decay)
         self._taken += 1
+        decay = torch.clamp(self._taken / (self._taken + 10), max=self._options.ema_decay)
         torch._foreach_mul_(self._averages, decay)
         torch._foreach_add_(self._averages, torch._foreach_mul(self._values, 1 - decay))
 
