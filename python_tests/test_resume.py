@@ -104,6 +104,17 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, cache, options):
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
+def test_a_signal_while_the_end_is_scored_is_not_swallowed(tmp_path, cache):
+    class StopTheScoring(Observer):
+        def evaluated(self, what, done, total):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_config(), tmp_path / "stopped", StopTheScoring())
+    whole = tiny_run(tmp_path / "whole")
+    assert resume(tmp_path / "stopped").evaluation.generated.scores == whole.evaluation.generated.scores
+
+
 def test_a_killed_process_goes_on_to_the_same_end(tmp_path, cache):
     """SIGKILL at some moment between two checkpoints, or while one is written."""
     options = {"steps": 120, "log_every": 1, "score_every": 20, "checkpoint_every": 1, "score_samples": 50}

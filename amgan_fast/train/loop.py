@@ -129,7 +129,6 @@ def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observ
     with (
         cpu_threads(config.threads),
         torch.random.fork_rng([device] if device.type == "cuda" else []),
-        stop_on_signal() as stop,
     ):
         if state is None:
             classifier = cached_classifier(dataset, observer)
@@ -141,7 +140,7 @@ def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observ
         run = _Run(config, dataset, classifier, folder, observer, share)
         if state is not None:
             run.load_state_dict(state)
-        return run.train(stop)
+        return run.train()
 
 
 class _Run:
@@ -207,7 +206,13 @@ class _Run:
         if share.rank:  # noise and dropout of its own; process 0 goes on as one alone would
             torch.manual_seed(derive_seed(config.seed, f"layers of process {share.rank}"))
 
-    def train(self, stop: Stop) -> Result:
+    def train(self) -> Result:
+        # While scores are taken in the end a signal does what it does elsewhere: the last checkpoint is written.
+        with stop_on_signal() as stop:
+            self._train(stop)
+        return self._finish()
+
+    def _train(self, stop: Stop) -> None:
         config, step = self.config, self.step
         advance = CapturedStep(step, self.random) if config.cuda_graph else step
         self.observer.started(config.steps, step.steps)
@@ -228,11 +233,8 @@ class _Run:
                 timer.lap()  # scoring and writing are no training time
             if step.steps % config.checkpoint_every == 0 or last or stop.signal:
                 self._save_checkpoint()
-            if last:
-                break
             if stop.signal:
                 raise TrainingStopped(self.folder, step.steps, stop.signal)
-        return self._finish()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         try:
