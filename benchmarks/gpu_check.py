@@ -130,9 +130,10 @@ def sanitizer_step(tool: str, sanitizer: str | None) -> Step:
     name = f"compute-sanitizer {tool}"
     # Errors of CUDA calls are torch's to raise: the tool would also report those of asking for what a driver lacks.
     options = ["--tool", tool, "--error-exitcode", "1", "--target-processes", "all", "--report-api-errors", "no"]
+    tests = [str(TESTS / name) for name in ("test_placement.py", "test_leaky_dropout.py::test_any_layout")]
     return Step(
         name,
-        [sanitizer or "", *options, *pytest_step(name, str(TESTS / "test_placement.py")).command],
+        [sanitizer or "", *options, *pytest_step(name, *tests).command],
         lambda: read_sanitizer(file_of(name, ".log"), file_of(name, ".xml")),
         {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},  # an allocation for each tensor, whose bounds are then the tensor's
         "" if sanitizer else "compute-sanitizer not found",

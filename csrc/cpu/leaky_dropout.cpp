@@ -63,7 +63,8 @@ void run(const LeakyDropoutArgs& args) {
         prefetch(value + kStretch + k, count);
         if constexpr (kBackward) prefetch(sign + kStretch + k, count);
       });
-      store_row(n, out + first, [&](int64_t k) {
+      // The factors by value: those referred to would be read again after every store.
+      store_row(n, out + first, [=, &bits](int64_t k) {
         const Vec<T> v = load_within(value, k, n);
         return factors.apply(at_least<T>(bits.at(k), factors.dropped), v, kBackward ? load_within(sign, k, n) : v);
       });
