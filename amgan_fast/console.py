@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,8 +20,26 @@ from rich.table import Table
 from amgan_fast.evaluate import Evaluation, facts, score_rows
 from amgan_fast.train import Observer
 
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
-class ProgressBar(Observer):
+
+class _Bar:
+    """A progress bar that is there as long as the context."""
+
+    _progress: Progress
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+class ProgressBar(_Bar, Observer):
     """Shows step, losses, AM Score, speed and the time left; a context manager."""
 
     def __init__(self, console: Console, shown: bool = True) -> None:
@@ -38,15 +56,6 @@ class ProgressBar(Observer):
         self._task = self._progress.add_task("step", visible=False, state="")
         self._evaluations: dict[str, TaskID] = {}
         self._am_score = "-"
-
-    def __enter__(self) -> ProgressBar:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def message(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -73,7 +82,7 @@ class ProgressBar(Observer):
         self._progress.update(self._task, completed=row["step"], state=state)
 
 
-class CellProgress:
+class CellProgress(_Bar):
     """Shows how many runs of a comparison are finished, a line for each, and the time left; a context manager."""
 
     def __init__(self, console: Console, cells: int) -> None:
@@ -86,15 +95,6 @@ class CellProgress:
             console=console,
         )
         self._task = self._progress.add_task("runs", total=cells)
-
-    def __enter__(self) -> CellProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def __call__(self, text: str, done: int, cells: int) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -15,6 +15,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 import amgan_fast
+from amgan_fast import files
 
 ROUND_SECONDS = 0.01  # of repetitions that one measurement averages over
 FLUSH_BYTES = 256 * 2**20  # more than the second-level cache of any GPU
@@ -91,11 +92,9 @@ def interleaved(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Whole or not at all; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    files.write_text(path, text)
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:

@@ -105,8 +105,7 @@ def evaluate(
 
     Ctrl-C prints what is known so far. Under torchrun the processes share the samples.
     """
-    options = locals()
-    del options["as_json"]
+    options = {name: value for name, value in locals().items() if name not in ("as_json", "device")}
 
     from rich.console import Console
 

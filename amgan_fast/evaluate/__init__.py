@@ -1,9 +1,9 @@
 """From a generator or images through a classifier to scores."""
 
+from amgan_fast.evaluate.class_sheet import class_sheet
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier, read_classifier
 from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, EvaluationInterrupted, evaluate
-from amgan_fast.evaluate.gallery import Gallery
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
 from amgan_fast.evaluate.measurements import Measurements, Settings
@@ -20,7 +20,6 @@ __all__ = [
     "Evaluation",
     "EvaluationError",
     "EvaluationInterrupted",
-    "Gallery",
     "ImageClassifier",
     "Inputs",
     "Interpolation",
@@ -32,6 +31,7 @@ __all__ = [
     "Settings",
     "Share",
     "check_report",
+    "class_sheet",
     "evaluate",
     "evaluate_generator",
     "evaluate_request",

@@ -9,7 +9,8 @@ from amgan_fast.data import to_uint8
 
 _ROWS_OF_CLASSES = 20  # with more classes rows would show a few of them only
 _ROWS = 10
-_GREY = 128
+GREY = 128
+"""Where there is no image."""
 
 
 class Gallery:
@@ -26,9 +27,13 @@ class Gallery:
         self._rows: list[list[Tensor]] = [[] for _ in range(num_classes if self._by_class else _ROWS)]
         self._missing = len(self._rows) * columns
 
+    @property
+    def is_full(self) -> bool:
+        return not self._missing
+
     def update(self, images: Tensor, classes: Tensor) -> None:
         """Take what is still missing from images [N, C, H, W], uint8 or float in [-1, 1], of ``classes`` [N]."""
-        if not self._missing:
+        if self.is_full:
             return
         for i, label in enumerate(classes.tolist()):
             row = self._row(label)
@@ -41,7 +46,7 @@ class Gallery:
         first = next((image for row in self._rows for image in row), None)
         if first is None:
             return None
-        sheet = torch.full((len(self._rows), self._columns, *first.shape), _GREY, dtype=torch.uint8)
+        sheet = torch.full((len(self._rows), self._columns, *first.shape), GREY, dtype=torch.uint8)
         for images, row in zip(self._rows, sheet, strict=True):
             if images:
                 row[: len(images)] = torch.stack(images)

@@ -62,8 +62,11 @@ class Measurements:
     gallery: Tensor | None
     """uint8 [R, S, C, H, W], on the CPU: a row the first samples of a class, grey where there are no more; of more than
     20 classes the first samples in their order. None for logits."""
-    warnings: tuple[str, ...] = ()
-    """What makes the scores doubtful."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the scores doubtful."""
+        return () if self.scores.warning is None else (self.scores.warning,)
 
     def to_dict(self) -> dict[str, Any]:
         """Without pictures."""
@@ -102,6 +105,11 @@ class Collector:
             self._classes = ClassSums(num_classes, blocks=self._blocks, device=device)
         self._gallery = Gallery(num_classes)
         self._labelled = torch.zeros(2, dtype=torch.int64, device=device)  # samples with a label, and those that agree
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether some are still missing for the sheet."""
+        return not self._gallery.is_full
 
     def update(self, logits: Tensor, labels: Tensor | None, images: Tensor | None) -> None:
         """Add a batch.
@@ -145,8 +153,8 @@ class Collector:
         Raises:
             ValueError: no samples, or a row of logits that gives no distribution was found late, on a GPU.
         """
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ScoreWarning)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ScoreWarning)  # it is in the scores too
             scores = self._scores.compute(reference)
         labelled, agreeing = self._labelled.tolist()
         return Measurements(
@@ -156,7 +164,6 @@ class Collector:
             label_accuracy=agreeing / labelled if labelled else None,
             modes=self._mode_drop(reference),
             gallery=self._gallery.sheet(),
-            warnings=tuple(str(warning.message) for warning in caught),
         )
 
     def _mode_drop(self, reference: Tensor | None) -> ModeDrop | None:

@@ -81,7 +81,8 @@ class Pass:
         try:
             for batch in self._source.batches(self._settings.batch_size, *self._range):
                 logits = self._logits(batch)
-                self._collector.update(logits, batch.labels, self._shown(batch))
+                shown = self._shown(batch) if self._collector.wants_images else None
+                self._collector.update(logits, batch.labels, shown)
                 done += len(logits)
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:

@@ -56,7 +56,6 @@ class Request:
     skip_non_finite: bool = False
     batch_size: int = 500
     workers: int = 0
-    device: str = "auto"
     report: Path | None = None
 
 

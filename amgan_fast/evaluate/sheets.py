@@ -10,14 +10,13 @@ from torch import Tensor
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.gallery import Gallery
+from amgan_fast.evaluate.class_sheet import class_sheet
 from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpolation
 from amgan_fast.evaluate.run import OpenRun, open_run
 from amgan_fast.evaluate.scoring import generate
 from amgan_fast.runs import cpu_threads, derive_seed, resolve_device
 
 _ROWS, _COLUMNS = 10, 12
-_DRAWN = 100  # samples a class that the sheet of classes is picked from
 
 
 def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -> list[Path]:
@@ -43,7 +42,17 @@ def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -
         with cpu_threads(run.config.threads), torch.no_grad():
             save_sheet(out / "grid.png", _grid(run, random))
             _interpolate(out / "interpolation.png", run, random)
-            save_sheet(out / "classes.png", _classes(run, random))
+            classes, judge = run.dataset.num_classes, run.classifier.for_images()
+            sheet = class_sheet(
+                run.generator,
+                run.latent,
+                judge.logits,
+                random,
+                num_classes=classes,
+                rows=min(_ROWS, classes),
+                columns=_COLUMNS,
+            )
+            save_sheet(out / "classes.png", sheet)
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}), wanted a folder for --out") from None
     return [out / name for name in ("grid.png", "interpolation.png", "classes.png")]
@@ -61,18 +70,3 @@ def _interpolate(path: Path, run: OpenRun, random: torch.Generator) -> None:
         classes = len(run.latent.class_frequencies)
         condition = torch.eye(classes, device=start.device)[torch.arange(_ROWS) % classes]
     save_interpolation(path, interpolate_latents(run.generator, start, end, steps=_COLUMNS, condition=condition))
-
-
-def _classes(run: OpenRun, random: torch.Generator) -> Tensor:
-    shown = min(_ROWS, run.dataset.num_classes)
-    if run.latent.class_frequencies is not None:
-        labels = torch.arange(shown, device=random.device).repeat_interleave(_COLUMNS)
-        return to_uint8(run.generator(run.latent.with_labels(labels, random))).unflatten(0, (shown, _COLUMNS))
-    gallery, judge = Gallery(shown, columns=_COLUMNS), run.classifier.for_images()
-    for images, _ in generate(run.generator, run.latent, _DRAWN * run.dataset.num_classes, random):
-        likeliest = judge.logits(images).argmax(1)
-        gallery.update(images[likeliest < shown], likeliest[likeliest < shown])
-    sheet = gallery.sheet()
-    if sheet is None:
-        return torch.full((shown, _COLUMNS, *run.dataset.image_shape), 128, dtype=torch.uint8)
-    return sheet

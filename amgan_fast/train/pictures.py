@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import new_figure, save_figure, save_sheet
-from amgan_fast.evaluate import Gallery, generate
+from amgan_fast.evaluate import class_sheet
 from amgan_fast.metrics import Scores
 from amgan_fast.nn import Classifier, LatentSource
 
 _COLUMNS = 12
 _GRID_ROWS, _GRID_COLUMNS = 10, 10
-_DRAWN = 100  # samples a class that dynamic labels are picked from, in the order they come
 
 
 def save_samples(
@@ -28,8 +27,9 @@ def save_samples(
     With predefined labels a row is what the generator was asked for; with dynamic ones it is the first samples that
     the classifier assigns to the class.
     """
-    rows = _rows(generator, latent, classifier, random)
-    save_sheet(path, rows)
+    classes = classifier.num_classes
+    sheet = class_sheet(generator, latent, classifier, random, num_classes=classes, rows=classes, columns=_COLUMNS)
+    save_sheet(path, sheet)
 
 
 @torch.no_grad()
@@ -70,21 +70,6 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores)
         if axes is not balance:
             axes.legend()
     save_figure(path, figure)
-
-
-@torch.no_grad()
-def _rows(generator: nn.Module, latent: LatentSource, classifier: Classifier, random: torch.Generator) -> Tensor:
-    """uint8 [num_classes, _COLUMNS, C, H, W], on the CPU."""
-    if latent.class_frequencies is not None:
-        labels = torch.arange(classifier.num_classes, device=random.device).repeat_interleave(_COLUMNS)
-        images = to_uint8(generator(latent.with_labels(labels, random))).cpu()
-        return images.unflatten(0, (classifier.num_classes, _COLUMNS))
-    gallery = Gallery(classifier.num_classes, columns=_COLUMNS)
-    for images, _ in generate(generator, latent, _DRAWN * classifier.num_classes, random):
-        gallery.update(images, classifier(images).argmax(1))
-    sheet = gallery.sheet()
-    assert sheet is not None
-    return sheet
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
