@@ -263,3 +263,13 @@ def test_input_noise_has_its_standard_deviation_in_training_only(generator):
     assert abs(noise.std().item() / 0.25 - 1) < 5 / math.sqrt(2 * count)
     assert abs(noise.mean().item()) < 5 * 0.25 / math.sqrt(count)
     assert torch.equal(layer.eval()(images), images)
+
+
+def test_input_noise_is_the_same_in_any_memory_format(generator):
+    images = torch.randn(4, 3, 8, 8, generator=generator)
+    layer, got = InputNoise(0.25), []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        got.append(layer(images.contiguous(memory_format=layout)))
+    assert torch.equal(*got)
+    assert got[1].is_contiguous(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.options import NetworkOptions
 from amgan_fast.nn.virtual_batch_norm import VirtualBatchNorm
 
@@ -17,16 +18,19 @@ class InputNoise(nn.Module):
         self.sigma = sigma
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.add(images, torch.randn_like(images), alpha=self.sigma) if self.training else images
+        if not self.training:
+            return images
+        # In the order of the shape: on the CPU torch fills channels_last memory ten times slower, number by number.
+        noise = torch.randn(images.shape, dtype=images.dtype, device=images.device)
+        return torch.add(images, noise, alpha=self.sigma)
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}"
 
 
 def activation(dropout: float = 0.0) -> nn.Module:
-    """Leaky ReLU of slope 0.2, in place, and dropout with this probability."""
-    relu = nn.LeakyReLU(0.2, inplace=True)
-    return nn.Sequential(relu, nn.Dropout(dropout)) if dropout else relu
+    """Leaky ReLU of slope 0.2, and dropout with this probability."""
+    return LeakyReLUDropout(dropout, 0.2) if dropout else nn.LeakyReLU(0.2, inplace=True)
 
 
 def input_noise(options: NetworkOptions) -> list[nn.Module]:
