@@ -2,10 +2,10 @@
 
     python benchmarks/bench_train_step.py [--network paper --batch-size 100 --rounds 7]
 
-The plain loop: both networks in float32, a graph through the generator in the discriminator's step, the discriminator's
-parameters with gradients in the generator's, F.cross_entropy, one Adam step and one EMA line a parameter. Ours:
-``AdversarialStep`` in float32, and with bfloat16 autocast. Interleaved, medians. Where the time of a step goes is read
-off PyTorch's profiler, by operation.
+The plain loop: layers of torch.nn, float32, a graph through the generator in the discriminator's step, the
+discriminator's parameters with gradients in the generator's, F.cross_entropy, one Adam step and one EMA line a
+parameter. Ours: ``AdversarialStep`` in float32, and with bfloat16 autocast. Interleaved, medians. Where the time of a
+step goes is read off PyTorch's profiler, by operation.
 
 Leaves build/bench_train_step.json and build/bench_train_step.png; some minutes on two cores.
 """
@@ -26,7 +26,14 @@ from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from amgan_fast.drawing import new_figure, save_figure
-from amgan_fast.nn import LatentSource, build_discriminator, build_generator
+from amgan_fast.nn import (
+    BatchNormLeakyReLUDropout,
+    LatentSource,
+    LeakyReLUDropout,
+    build_discriminator,
+    build_generator,
+)
+from amgan_fast.nn.layers import FlattenChannelsLast, InputNoise, UnflattenChannelsLast
 from amgan_fast.objectives import AMGAN
 from amgan_fast.train import AdversarialStep, StepOptions
 
@@ -74,6 +81,33 @@ def networks(network: str) -> tuple[nn.Module, nn.Module]:
     return build_generator(network, LATENT, SHAPE), build_discriminator(network, CLASSES + 1, SHAPE)
 
 
+def of_torch(module: nn.Module) -> nn.Module:
+    """The same network of torch.nn's own layers."""
+    for name, child in module.named_children():
+        setattr(module, name, of_torch(child))
+    match module:
+        case BatchNormLeakyReLUDropout(norm=norm, p=p, slope=slope):
+            return nn.Sequential(norm, nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
+        case LeakyReLUDropout(p=p, slope=slope):
+            return nn.Sequential(nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
+        case FlattenChannelsLast():
+            return nn.Flatten()
+        case UnflattenChannelsLast(shape=(height, width, channels)):
+            return nn.Unflatten(1, (channels, height, width))
+        case InputNoise(sigma=sigma):
+            return PlainNoise(sigma)
+    return module
+
+
+class PlainNoise(nn.Module):
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.sigma * torch.randn_like(images)
+
+
 def ours(network: str, *, bfloat16: bool) -> AdversarialStep:
     options = StepOptions(
         generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, bfloat16=bfloat16, channels_last=True
@@ -118,7 +152,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     images, labels = torch.randn(options.batch_size, *SHAPE).clamp(-1, 1), torch.randint(CLASSES, (options.batch_size,))
     steps: dict[str, Callable[[Tensor, Tensor], None]] = {
-        "plain eager": PlainLoop(*networks(options.network)),
+        "plain eager": PlainLoop(*map(of_torch, networks(options.network))),
         "ours, float32": ours(options.network, bfloat16=False),
         "ours, bfloat16": ours(options.network, bfloat16=True),
     }

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from amgan_fast.errors import InputError
 from amgan_fast.nn import (
     NETWORKS,
+    BatchNormLeakyReLUDropout,
     LatentSource,
     NetworkOptions,
     VirtualBatchNorm,
@@ -73,6 +74,15 @@ def parameters(network: nn.Module) -> int:
 # What they are made of
 
 
+class Permute(nn.Module):
+    def __init__(self, *order: int) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.permute(self.order)
+
+
 def test_mlp_as_it_was():
     """Published figures rest on these networks and on the order in which their weights are drawn."""
     leaky, dropout = nn.LeakyReLU(0.2), nn.Dropout(0.3)
@@ -95,7 +105,8 @@ def test_conv_as_it_was():
     leaky, dropout = nn.LeakyReLU(0.2), nn.Dropout(0.3)
     torch.manual_seed(3)
     generator = nn.Sequential(
-        *(nn.Linear(64, 128 * 49, bias=False), nn.Unflatten(1, (128, 7, 7)), nn.BatchNorm2d(128), leaky),
+        *(nn.Linear(64, 128 * 49, bias=False), nn.Unflatten(1, (7, 7, 128)), Permute(0, 3, 1, 2)),
+        *(nn.BatchNorm2d(128), leaky),
         *(nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), leaky),
         *(nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), leaky),
         *(nn.Conv2d(32, 1, 3, padding=1), nn.Tanh()),
@@ -104,7 +115,7 @@ def test_conv_as_it_was():
         *(InputNoise(0.1), nn.Conv2d(1, 32, 4, stride=2, padding=1), leaky, dropout),
         *(nn.Conv2d(32, 64, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), leaky, dropout),
         *(nn.Conv2d(64, 128, 3, padding=1, bias=False), nn.BatchNorm2d(128), leaky, dropout),
-        *(nn.Flatten(), nn.Linear(128 * 49, 11)),
+        *(Permute(0, 2, 3, 1), nn.Flatten(), nn.Linear(128 * 49, 11)),
     )
     assert_same_networks("conv", 64, (1, 28, 28), generator, discriminator)
 
@@ -117,8 +128,10 @@ def assert_same_networks(network, inputs, image_shape, generator, discriminator)
         assert all(torch.equal(a, b) for a, b in tensors)
     z = torch.randn(7, inputs)
     images = generator(z)  # training mode: batch statistics
-    assert torch.equal(ours[0](z), images)
-    assert torch.equal(ours[1].eval()(images), discriminator.eval()(images))
+    torch.testing.assert_close(ours[0](z), images, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours[1].eval()(images), discriminator.eval()(images), rtol=1e-5, atol=1e-5)
+    for got, want in zip(ours[0].buffers(), generator.buffers(), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 
 # Each layer's weights as the source lists them, in channels a side x side; then biases, and two numbers a channel for
@@ -166,7 +179,7 @@ def shapes_of(network: nn.Module, inputs: torch.Tensor) -> list[tuple[int, ...]]
 
 def dropouts(network: nn.Module) -> list[float]:
     """The probability of each dropout, whether it is a layer of its own or not."""
-    return [layer.p for layer in network.modules() if hasattr(layer, "p")]
+    return [layer.p for layer in network.modules() if getattr(layer, "p", 0.0) > 0]
 
 
 def count(network: nn.Module, *kinds: type) -> int:
@@ -199,9 +212,10 @@ def test_the_128_pixel_networks_are_as_published():
     assert shapes_of(generator, z) == channels
     channels = [(16, 64, 64), (32, 64, 64), (64, 32, 32), (128, 32, 32), (256, 16, 16), (512, 16, 16), (11,)]
     assert shapes_of(discriminator, images) == channels
-    assert count(generator, nn.ReLU) == count(discriminator, nn.BatchNorm2d) == 5
+    assert count(generator, nn.BatchNorm2d) == count(discriminator, nn.BatchNorm2d) == 5
     assert dropouts(discriminator) == [0.5] * 6
     assert dropouts(generator) == []
+    assert [layer.slope for layer in generator.modules() if isinstance(layer, BatchNormLeakyReLUDropout)] == [0.0] * 5
     assert count(discriminator, InputNoise) == 0
 
 

@@ -1,5 +1,6 @@
 """Networks: generators, discriminators, and the classifiers that scores are computed with."""
 
+from amgan_fast.nn.batch_norm import BatchNormLeakyReLUDropout
 from amgan_fast.nn.build import (
     CLASSIFIERS,
     NETWORKS,
@@ -20,6 +21,7 @@ from amgan_fast.nn.weight_norm import apply_weight_norm, init_from_data
 __all__ = [
     "CLASSIFIERS",
     "NETWORKS",
+    "BatchNormLeakyReLUDropout",
     "Classifier",
     "Discriminator",
     "LatentSource",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.nn.layers import activation, input_noise, normalization
+from amgan_fast.nn.layers import FlattenChannelsLast, UnflattenChannelsLast, activation, hidden, input_noise
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 
 OPTIONS = NetworkOptions(input_noise=0.0, dropout=0.5)
@@ -19,13 +19,16 @@ def acgan128_generator(inputs: int, image_shape: ImageShape, options: NetworkOpt
     """
     _check(image_shape)
     seed, *widths = (options.channels(count) for count in (768, 384, 256, 192, 64))
-    layers: list[nn.Module] = [nn.Linear(inputs, seed * 4 * 4), nn.Unflatten(1, (seed, 4, 4)), nn.ReLU(inplace=True)]
+    layers: list[nn.Module] = [
+        nn.Linear(inputs, seed * 4 * 4),
+        UnflattenChannelsLast(seed, 4, 4),
+        nn.ReLU(inplace=True),
+    ]
     before = seed
     for width in widths:
         layers += [
             nn.ConvTranspose2d(before, width, 5, stride=2, padding=2, output_padding=1, bias=options.biases),
-            *normalization(width, options),
-            nn.ReLU(inplace=True),
+            *hidden(width, options, slope=0.0),
         ]
         before = width
     last = nn.ConvTranspose2d(before, image_shape[0], 5, stride=2, padding=2, output_padding=1)
@@ -47,10 +50,9 @@ def acgan128_discriminator(image_shape: ImageShape, options: NetworkOptions) -> 
     for stride, before, width in zip((1, 2, 1, 2, 1), widths, widths[1:], strict=False):
         layers += [
             nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=options.biases),
-            *normalization(width, options),
-            activation(options.dropout),
+            *hidden(width, options, options.dropout),
         ]
-    return nn.Sequential(*layers, nn.Flatten()), widths[-1] * 16 * 16
+    return nn.Sequential(*layers, FlattenChannelsLast()), widths[-1] * 16 * 16
 
 
 def initialize(module: nn.Module) -> None:

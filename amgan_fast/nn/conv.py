@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.nn.layers import activation, input_noise, normalization
+from amgan_fast.nn.layers import FlattenChannelsLast, UnflattenChannelsLast, activation, hidden, input_noise
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 
 OPTIONS = NetworkOptions()
@@ -19,15 +19,12 @@ def conv_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions
     width, twice, four = (options.channels(factor * _WIDTH) for factor in (1, 2, 4))
     return nn.Sequential(
         nn.Linear(inputs, four * height * breadth, bias=options.biases),
-        nn.Unflatten(1, (four, height, breadth)),
-        *normalization(four, options),
-        activation(),
+        UnflattenChannelsLast(four, height, breadth),
+        *hidden(four, options),
         nn.ConvTranspose2d(four, twice, 4, stride=2, padding=1, bias=options.biases),
-        *normalization(twice, options),
-        activation(),
+        *hidden(twice, options),
         nn.ConvTranspose2d(twice, width, 4, stride=2, padding=1, bias=options.biases),
-        *normalization(width, options),
-        activation(),
+        *hidden(width, options),
         nn.Conv2d(width, channels, 3, padding=1),
         nn.Tanh(),
     )
@@ -43,12 +40,10 @@ def conv_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tupl
         nn.Conv2d(channels, width, 4, stride=2, padding=1),
         activation(options.dropout),
         nn.Conv2d(width, twice, 4, stride=2, padding=1, bias=options.biases),
-        *normalization(twice, options),
-        activation(options.dropout),
+        *hidden(twice, options, options.dropout),
         nn.Conv2d(twice, four, 3, padding=1, bias=options.biases),
-        *normalization(four, options),
-        activation(options.dropout),
-        nn.Flatten(),
+        *hidden(four, options, options.dropout),
+        FlattenChannelsLast(),
     )
     return layers, four * height * breadth
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from amgan_fast.nn.batch_norm import BatchNormLeakyReLUDropout
 from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.options import NetworkOptions
 from amgan_fast.nn.virtual_batch_norm import VirtualBatchNorm
+
+SLOPE = 0.2
 
 
 class InputNoise(nn.Module):
@@ -28,9 +31,31 @@ class InputNoise(nn.Module):
         return f"sigma={self.sigma}"
 
 
-def activation(dropout: float = 0.0) -> nn.Module:
-    """Leaky ReLU of slope 0.2, and dropout with this probability."""
-    return LeakyReLUDropout(dropout, 0.2) if dropout else nn.LeakyReLU(0.2, inplace=True)
+class UnflattenChannelsLast(nn.Module):
+    """[N, H W C] -> [N, C, H, W] in ``channels_last`` memory format: a view, where ``nn.Unflatten`` would have the
+    convolution after it copy."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.shape = (height, width, channels)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(1, self.shape).permute(0, 3, 1, 2)
+
+    def extra_repr(self) -> str:
+        return "height={}, width={}, channels={}".format(*self.shape)
+
+
+class FlattenChannelsLast(nn.Module):
+    """[N, C, H, W] -> [N, H W C], of ``channels_last`` images a view, and so is the gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.permute(0, 2, 3, 1).flatten(1)
+
+
+def activation(dropout: float = 0.0, slope: float = SLOPE) -> nn.Module:
+    """Leaky ReLU, and dropout with this probability."""
+    return LeakyReLUDropout(dropout, slope) if dropout else nn.LeakyReLU(slope, inplace=True)
 
 
 def input_noise(options: NetworkOptions) -> list[nn.Module]:
@@ -38,11 +63,20 @@ def input_noise(options: NetworkOptions) -> list[nn.Module]:
     return [InputNoise(options.input_noise)] if options.input_noise else []
 
 
-def normalization(channels: int, options: NetworkOptions, of_images: bool = True) -> list[nn.Module]:
-    """The layer, if there is any: for [N, channels, H, W], or for [N, channels] if not ``of_images``."""
+def hidden(
+    channels: int,
+    options: NetworkOptions,
+    dropout: float = 0.0,
+    *,
+    slope: float = SLOPE,
+    of_images: bool = True,
+) -> list[nn.Module]:
+    """What follows a hidden layer, [N, channels, H, W], or [N, channels] if not ``of_images``: normalization, if there
+    is any, leaky ReLU and dropout."""
     if options.normalization == "none":
-        return []
+        return [activation(dropout, slope)]
     if options.normalization == "virtual":
-        return [VirtualBatchNorm(channels)]
+        return [VirtualBatchNorm(channels), activation(dropout, slope)]
     layer = nn.BatchNorm2d if of_images else nn.BatchNorm1d
-    return [layer(channels, track_running_stats=options.running_statistics)]
+    norm = layer(channels, track_running_stats=options.running_statistics)
+    return [BatchNormLeakyReLUDropout(norm, dropout, slope)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.nn.layers import activation, input_noise, normalization
+from amgan_fast.nn.layers import UnflattenChannelsLast, hidden, input_noise
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 
 # "Batch norm always uses batch statistics" in the authors' code: see NetworkOptions.running_statistics for what that
@@ -22,16 +22,14 @@ def paper_generator(inputs: int, image_shape: ImageShape, options: NetworkOption
     seed, *widths = (options.channels(count) for count in (768, 384, 192, 96))
     layers: list[nn.Module] = [
         nn.Linear(inputs, seed * 4 * 4, bias=options.biases),
-        nn.Unflatten(1, (seed, 4, 4)),
-        *normalization(seed, options),
-        activation(),
+        UnflattenChannelsLast(seed, 4, 4),
+        *hidden(seed, options),
     ]
     before = seed
     for width in widths:
         layers += [
             nn.ConvTranspose2d(before, width, 3, stride=2, padding=1, output_padding=1, bias=options.biases),
-            *normalization(width, options),
-            activation(),
+            *hidden(width, options),
         ]
         before = width
     return nn.Sequential(*layers, nn.Conv2d(before, image_shape[0], 3, padding=1), nn.Tanh())
@@ -53,8 +51,7 @@ def paper_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tup
         width = options.channels(count)
         layers += [
             nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=options.biases),
-            *normalization(width, options),
-            activation(options.dropout),
+            *hidden(width, options, options.dropout),
         ]
         before = width
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]

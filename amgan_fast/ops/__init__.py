@@ -1,6 +1,7 @@
 """Fused losses and score sums as torch operations: ``torch.ops.amgan_fast.*`` with documented signatures."""
 
 from amgan_fast import _extension as _extension  # loads the operations
+from amgan_fast.ops.batch_norm import batch_norm_leaky_dropout
 from amgan_fast.ops.entropy import class_entropy, class_entropy_and_grad
 from amgan_fast.ops.kplus1 import (
     KPlus1Terms,
@@ -24,6 +25,7 @@ __all__ = [
     "am_discriminator_loss_and_grad",
     "am_generator_loss",
     "am_generator_loss_and_grad",
+    "batch_norm_leaky_dropout",
     "class_entropy",
     "class_entropy_and_grad",
     "kplus1_cross_entropy",

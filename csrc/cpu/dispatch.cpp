@@ -4,13 +4,14 @@
 
 namespace amgan::cpu {
 
-#define AMGAN_DECLARE_BUILD(BUILD)                                           \
-  namespace BUILD {                                                          \
-  void kplus1(const KPlus1Args&);                                            \
-  void entropy(const EntropyArgs&);                                          \
-  void scores(const ScoresArgs&);                                            \
-  void leaky_dropout(const LeakyDropoutArgs&);                               \
-  constexpr Kernels kernels{#BUILD, kplus1, entropy, scores, leaky_dropout}; \
+#define AMGAN_DECLARE_BUILD(BUILD)                                                       \
+  namespace BUILD {                                                                      \
+  void kplus1(const KPlus1Args&);                                                        \
+  void entropy(const EntropyArgs&);                                                      \
+  void scores(const ScoresArgs&);                                                        \
+  void leaky_dropout(const LeakyDropoutArgs&);                                           \
+  void batch_norm(const BatchNormArgs&);                                                 \
+  constexpr Kernels kernels{#BUILD, kplus1, entropy, scores, leaky_dropout, batch_norm}; \
   }
 
 AMGAN_DECLARE_BUILD(DEFAULT)

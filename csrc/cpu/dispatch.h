@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "args/batch_norm.h"
 #include "args/entropy.h"
 #include "args/kplus1.h"
 #include "args/leaky_dropout.h"
@@ -17,6 +18,7 @@ struct Kernels {
   void (*entropy)(const EntropyArgs&);
   void (*scores)(const ScoresArgs&);
   void (*leaky_dropout)(const LeakyDropoutArgs&);
+  void (*batch_norm)(const BatchNormArgs&);
 };
 
 const Kernels& kernels();

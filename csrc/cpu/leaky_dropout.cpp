@@ -3,46 +3,11 @@
 #include "args/leaky_dropout.h"
 
 #include "cpu/chunks.h"
-#include "cpu/philox.h"
+#include "cpu/dropout_bits.h"
 #include "cpu/row.h"
 
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
-
-using math::kBlockRun, math::kRegion, math::kRegionBlocks;
-
-// Elements whose random bits wait in L1 for them.
-constexpr int64_t kStretch = 8 * kRegion;
-
-// The 16 bits of each element of a stretch.
-class StretchBits {
- public:
-  // Of n elements from the first on. Meanwhile ahead(k, count) is called for all elements of the regions they are in.
-  template <typename Ahead>
-  void fill(uint64_t key, uint64_t counter, int64_t first, int64_t n, const Ahead& ahead) {
-    for (int64_t region = 0; region < n; region += kRegion) {
-      const uint64_t index = static_cast<uint64_t>((first + region) / kRegion * kRegionBlocks);
-      for (int64_t block = 0; block < kRegionBlocks; block += kPhiloxLanes) {
-        constexpr int64_t each = kPhiloxLanes * kRegion / kRegionBlocks;
-        ahead(region + block * kRegion / kRegionBlocks, each);
-        uint16_t* bits = bits_ + region + block * kBlockRun;
-        philox_bits(key, counter, index + static_cast<uint64_t>(block), bits, bits + kRegion / 2);
-      }
-    }
-  }
-
-  // Those of the elements from k on; there is something to read for a vector past the end.
-  const uint16_t* at(int64_t k) const { return bits_ + k; }
-
- private:
-  alignas(64) uint16_t bits_[kStretch + 64] = {};
-};
-
-// Into the second-level cache.
-template <typename scalar_t>
-void prefetch(const scalar_t* x, int64_t count) {
-  for (int64_t k = 0; k < count; k += 64 / sizeof(scalar_t)) __builtin_prefetch(x + k, 0, 2);
-}
 
 template <typename scalar_t, bool kBackward>
 void run(const LeakyDropoutArgs& args) {

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
+#include <cmath>
 #include <limits>
 
 namespace amgan::ops {
@@ -49,6 +50,30 @@ void check_like(const char* op, const char* name, const at::Tensor& tensor, cons
                     " on ", other.device(), ", wanted the same device");
   TORCH_CHECK_VALUE(tensor.sym_size(1) == other.sym_size(1), op, ": ", name, " has ", tensor.sym_size(1),
                     " columns and ", other_name, " ", other.sym_size(1), ", wanted the same number");
+}
+
+void check_same(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
+                const at::Tensor& other) {
+  TORCH_CHECK_TYPE(tensor.scalar_type() == other.scalar_type(), op, ": ", name, " has dtype ", tensor.scalar_type(),
+                   " and ", other_name, " ", other.scalar_type(), ", wanted the same");
+  TORCH_CHECK_VALUE(tensor.sym_sizes() == other.sym_sizes(), op, ": ", name, " has shape ", tensor.sym_sizes(), " and ",
+                    other_name, " ", other.sym_sizes(), ", wanted the same");
+  TORCH_CHECK_VALUE(tensor.device() == other.device(), op, ": ", name, " is on ", tensor.device(), " and ", other_name,
+                    " on ", other.device(), ", wanted the same device");
+}
+
+void check_slope(const char* op, double slope) {
+  TORCH_CHECK_VALUE(slope >= 0 && std::isfinite(slope), op, ": slope is ", slope,
+                    ", wanted a finite number that is at least 0");
+}
+
+void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tensor& tensor) {
+  TORCH_CHECK_TYPE(rng_state.scalar_type() == at::kLong, op, ": rng_state has dtype ", rng_state.scalar_type(),
+                   ", wanted int64");
+  TORCH_CHECK_VALUE(rng_state.dim() == 1 && rng_state.sym_size(0) == 2, op, ": rng_state has shape ",
+                    rng_state.sym_sizes(), ", wanted [2]");
+  TORCH_CHECK_VALUE(rng_state.device() == tensor.device(), op, ": rng_state is on ", rng_state.device(), ", wanted ",
+                    tensor.device());
 }
 
 namespace {

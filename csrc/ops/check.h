@@ -30,6 +30,16 @@ void check_logits(const char* op, const char* name, const at::Tensor& logits, in
 void check_like(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
                 const at::Tensor& other);
 
+// The dtype, shape and device of another tensor.
+void check_same(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
+                const at::Tensor& other);
+
+// A factor of negative numbers that leaves their sign.
+void check_slope(const char* op, double slope);
+
+// Seed and offset of a generator, int64 [2], on the device of `tensor`.
+void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tensor& tensor);
+
 // int64 or int32, [rows], on the device of the logits; 0 <= label <= max_label for labels on the CPU. On CUDA the
 // kernel asserts the latter, without synchronisation.
 void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits,

@@ -94,6 +94,10 @@ void run_kernel(const at::Tensor& tensor, const LeakyDropoutArgs& args) {
   }
 }
 
+void run_kernel(const at::Tensor&, const BatchNormArgs& args) {
+  cpu::kernels().batch_norm(args);
+}
+
 PhiloxArgs next_random_bits(const at::Tensor& tensor) {
   if (tensor.is_cuda()) AMGAN_ON_CUDA(return next_of_cuda(tensor));
   return next_of_cpu();

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "args/batch_norm.h"
 #include "args/entropy.h"
 #include "args/kplus1.h"
 #include "args/leaky_dropout.h"
@@ -14,6 +15,7 @@ void run_kernel(const at::Tensor& tensor, KPlus1Args& args);
 void run_kernel(const at::Tensor& tensor, EntropyArgs& args);
 void run_kernel(const at::Tensor& tensor, ScoresArgs& args);
 void run_kernel(const at::Tensor& tensor, const LeakyDropoutArgs& args);
+void run_kernel(const at::Tensor& tensor, const BatchNormArgs& args);  // there is none for CUDA
 
 // Random bits for one call, up to four words for each Philox counter, from torch's default generator: reproducible with
 // torch.manual_seed. On the CPU a seed is drawn. On CUDA the generator's sequence goes on, and a CUDA graph that

@@ -5,8 +5,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <cmath>
-
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"
@@ -22,23 +20,7 @@ using torch::autograd::variable_list;
 void check_arguments(const char* op, const at::Tensor& x, double p, double slope) {
   check_floating(op, "x", x);
   check_fraction(op, "p", p);
-  // A negative slope would give an output whose sign is not that of x.
-  TORCH_CHECK_VALUE(slope >= 0 && std::isfinite(slope), op, ": slope is ", slope,
-                    ", wanted a finite number that is at least 0");
-}
-
-void check_saved(const char* op, const at::Tensor& grad_output, const at::Tensor& output, const at::Tensor& rng_state) {
-  TORCH_CHECK_TYPE(grad_output.scalar_type() == output.scalar_type(), op, ": grad_output has dtype ",
-                   grad_output.scalar_type(), " and output ", output.scalar_type(), ", wanted the same");
-  TORCH_CHECK_TYPE(rng_state.scalar_type() == at::kLong, op, ": rng_state has dtype ", rng_state.scalar_type(),
-                   ", wanted int64");
-  TORCH_CHECK_VALUE(grad_output.sym_sizes() == output.sym_sizes(), op, ": grad_output has shape ",
-                    grad_output.sym_sizes(), " and output ", output.sym_sizes(), ", wanted the same");
-  TORCH_CHECK_VALUE(rng_state.dim() == 1 && rng_state.sym_size(0) == 2, op, ": rng_state has shape ",
-                    rng_state.sym_sizes(), ", wanted [2]");
-  TORCH_CHECK_VALUE(grad_output.device() == output.device() && rng_state.device() == output.device(), op,
-                    ": grad_output is on ", grad_output.device(), ", output on ", output.device(), ", rng_state on ",
-                    rng_state.device(), ", wanted the same device");
+  check_slope(op, slope);  // a negative one would give an output whose sign is not that of x
 }
 
 // The values of `tensor` where those of `like` lie in memory, which is dense: `tensor` itself, or a copy in `place`.
@@ -73,7 +55,8 @@ at::Tensor native_leaky_dropout_backward(const at::Tensor& grad_output, const at
                                          const at::Tensor& rng_state, double p, double slope) {
   constexpr auto op = "native_leaky_dropout_backward";
   check_arguments(op, output, p, slope);
-  check_saved(op, grad_output, output, rng_state);
+  check_same(op, "grad_output", grad_output, "output", output);
+  check_rng_state(op, rng_state, output);
   at::Tensor grad = at::empty_like(output);
   if (output.is_meta()) return grad;
 

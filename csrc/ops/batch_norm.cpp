@@ -1,0 +1,242 @@
+// batch_norm_leaky_dropout: batch norm with the statistics of the batch, leaky ReLU and dropout. Its input, the
+// statistics and the state of the generator are all that backward needs.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/leaky_relu_backward.h>
+#include <ATen/ops/native_batch_norm.h>
+#include <ATen/ops/native_batch_norm_backward.h>
+#include <ATen/ops/rsqrt.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <cmath>
+
+#include "ops/check.h"
+#include "ops/device.h"
+#include "ops/register.h"
+#include "ops/saved_gradient.h"
+
+namespace amgan::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+// What the operation is called with besides tensors.
+struct Numbers {
+  double p, slope, eps;
+};
+
+// Of [N, C, ...].
+c10::SymInt rows_of(const at::Tensor& x) {
+  return x.sym_numel() / x.sym_size(1);
+}
+
+// Whether the channels of [N, C] or [N, C, H, W] are innermost in memory.
+bool channels_are_innermost(const at::Tensor& x) {
+  return x.dim() == 2 ? x.is_contiguous() : x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+void check_arguments(const char* op, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     const Numbers& numbers) {
+  check_floating(op, "x", x);
+  TORCH_CHECK_VALUE(x.dim() >= 2, op, ": x has shape ", x.sym_sizes(), ", wanted [N, C, ...]");
+  for (const auto& [name, tensor] : {std::pair("weight", weight), std::pair("bias", bias)}) {
+    TORCH_CHECK_TYPE(tensor.scalar_type() == loss_dtype(x) || tensor.scalar_type() == x.scalar_type(), op, ": ", name,
+                     " has dtype ", tensor.scalar_type(), ", wanted ", loss_dtype(x), " or that of x");
+    TORCH_CHECK_VALUE(tensor.dim() == 1 && tensor.sym_size(0) == x.sym_size(1), op, ": ", name, " has shape ",
+                      tensor.sym_sizes(), ", wanted [", x.sym_size(1), "]");
+    TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", name, " is on ", tensor.device(), " and x on ",
+                      x.device(), ", wanted the same device");
+  }
+  TORCH_CHECK_VALUE(rows_of(x) >= 2, op, ": x has shape ", x.sym_sizes(),
+                    ", wanted at least 2 values a channel, whose variance is taken");
+  check_fraction(op, "p", numbers.p);
+  check_slope(op, numbers.slope);
+  TORCH_CHECK_VALUE(numbers.eps > 0 && std::isfinite(numbers.eps), op, ": eps is ", numbers.eps,
+                    ", wanted a positive finite number");
+}
+
+void check_for_kernel(const char* op, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  TORCH_CHECK_VALUE(x.is_cpu() || x.is_meta(), op, ": x is on ", x.device(), ", wanted the CPU");
+  TORCH_CHECK_VALUE(channels_are_innermost(x), op, ": x has strides ", x.sym_strides(),
+                    ", wanted [N, C], or [N, C, H, W] in channels_last memory format");
+  for (const auto& tensor : {weight, bias}) {
+    TORCH_CHECK_TYPE(tensor.scalar_type() == loss_dtype(x) && tensor.is_contiguous(), op, ": weight and bias are ",
+                     tensor.scalar_type(), ", wanted contiguous ", loss_dtype(x));
+  }
+}
+
+BatchNormArgs batch_norm_args(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor& out,
+                              const Numbers& numbers) {
+  BatchNormArgs args{};
+  args.dtype = dtype_of(x);
+  args.channels = x.size(1);
+  args.rows = x.numel() / args.channels;
+  args.x = x.const_data_ptr();
+  args.out = out.mutable_data_ptr();
+  args.weight = weight.const_data_ptr();
+  args.bias = bias.const_data_ptr();
+  args.epsilon = numbers.eps;
+  args.factors = math::make_leaky_dropout(numbers.p, numbers.slope);
+  return args;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> native(const at::Tensor& x, const at::Tensor& weight,
+                                                                  const at::Tensor& bias, double p, double slope,
+                                                                  double eps) {
+  constexpr auto op = "native_batch_norm_leaky_dropout";
+  const Numbers numbers{p, slope, eps};
+  check_arguments(op, x, weight, bias, numbers);
+  check_for_kernel(op, x, weight, bias);
+  at::Tensor output = at::empty_like(x), mean = at::empty_like(weight), variance = at::empty_like(weight);
+  at::Tensor rng_state = at::empty({2}, x.options().dtype(at::kLong));
+  if (x.is_meta()) return {output, mean, variance, rng_state};
+
+  BatchNormArgs args = batch_norm_args(x, weight, bias, output, numbers);
+  args.mean = mean.mutable_data_ptr();
+  args.variance = variance.mutable_data_ptr();
+  if (args.factors.dropped > 0) args.philox = next_random_bits(x);
+  args.philox.used = rng_state.mutable_data_ptr<int64_t>();
+  run_kernel(x, args);
+  return {output, mean, variance, rng_state};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> native_backward(const at::Tensor& grad_output, const at::Tensor& x,
+                                                               const at::Tensor& weight, const at::Tensor& bias,
+                                                               const at::Tensor& mean, const at::Tensor& variance,
+                                                               const at::Tensor& rng_state, double p, double slope,
+                                                               double eps) {
+  constexpr auto op = "native_batch_norm_leaky_dropout_backward";
+  const Numbers numbers{p, slope, eps};
+  check_arguments(op, x, weight, bias, numbers);
+  check_for_kernel(op, x, weight, bias);
+  check_same(op, "grad_output", grad_output, "x", x);
+  check_same(op, "mean", mean, "weight", weight);
+  check_same(op, "variance", variance, "weight", weight);
+  check_rng_state(op, rng_state, x);
+  at::Tensor grad_x = at::empty_like(x), grad_weight = at::empty_like(weight), grad_bias = at::empty_like(bias);
+  if (x.is_meta()) return {grad_x, grad_weight, grad_bias};
+
+  BatchNormArgs args = batch_norm_args(x, weight, bias, grad_x, numbers);
+  const at::Tensor given = grad_output.strides() == x.strides() ? grad_output : grad_x.copy_(grad_output);
+  const at::Tensor means = mean.contiguous(), variances = variance.contiguous(), state = rng_state.contiguous();
+  args.grad_output = given.const_data_ptr();
+  args.mean = const_cast<void*>(means.const_data_ptr());  // which backward only reads
+  args.variance = const_cast<void*>(variances.const_data_ptr());
+  args.grad_weight = grad_weight.mutable_data_ptr();
+  args.grad_bias = grad_bias.mutable_data_ptr();
+  args.philox.seed_at = state.const_data_ptr<int64_t>();
+  args.philox.offset_at = args.philox.seed_at + 1;
+  run_kernel(x, args);
+  return {grad_x, grad_weight, grad_bias};
+}
+
+auto call_forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const Numbers& numbers) {
+  static const auto op = operation<decltype(native)>("amgan_fast::native_batch_norm_leaky_dropout");
+  return op.call(x, weight, bias, numbers.p, numbers.slope, numbers.eps);
+}
+
+// The gradients by torch's own differentiable operations, for derivatives of higher order.
+variable_list differentiable_backward(const Variable& grad_output, const variable_list& saved, const Numbers& numbers) {
+  const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &rng_state = saved[5];
+  const at::Tensor mean = saved[3], inverse = at::rsqrt(saved[4] + numbers.eps);
+  const at::Tensor z = std::get<0>(at::native_batch_norm(x, weight, bias, {}, {}, true, 0, numbers.eps));
+  static const auto dropout =
+      operation<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double)>(
+          "amgan_fast::native_leaky_dropout_backward");
+  const at::Tensor grad = math::make_leaky_dropout(numbers.p, numbers.slope).dropped > 0
+                              ? dropout.call(grad_output, z.detach(), rng_state, numbers.p, numbers.slope)
+                              : at::leaky_relu_backward(grad_output, z.detach(), numbers.slope, false);
+  auto [grad_x, grad_weight, grad_bias] =
+      at::native_batch_norm_backward(grad, x, weight, {}, {}, mean, inverse, true, numbers.eps, {true, true, true});
+  return {grad_x, grad_weight, grad_bias};
+}
+
+class BatchNormLeakyDropout : public torch::autograd::Function<BatchNormLeakyDropout> {
+ public:
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                               const at::Tensor& bias, double p, double slope, double eps) {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    auto [output, mean, variance, rng_state] = call_forward(x, weight, bias, {p, slope, eps});
+    ctx->save_for_backward({x, weight, bias, mean, variance, rng_state});
+    ctx->saved_data["p"] = p;
+    ctx->saved_data["slope"] = slope;
+    ctx->saved_data["eps"] = eps;
+    ctx->mark_non_differentiable({mean, variance, rng_state});
+    return {output, mean, variance, rng_state};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto number = [&](const char* name) { return ctx->saved_data[name].toDouble(); };
+    const Numbers numbers{number("p"), number("slope"), number("eps")};
+    variable_list result;
+    if (at::GradMode::is_enabled()) {
+      result = differentiable_backward(grads[0], saved, numbers);
+    } else {
+      static const auto op =
+          operation<decltype(native_backward)>("amgan_fast::native_batch_norm_leaky_dropout_backward");
+      auto [grad_x, grad_weight, grad_bias] = op.call(grads[0], saved[0], saved[1], saved[2], saved[3], saved[4],
+                                                      saved[5], numbers.p, numbers.slope, numbers.eps);
+      result = {grad_x, grad_weight, grad_bias};
+    }
+    result.resize(6);
+    return result;
+  }
+};
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> native_autograd(const at::Tensor& x,
+                                                                           const at::Tensor& weight,
+                                                                           const at::Tensor& bias, double p,
+                                                                           double slope, double eps) {
+  if (!is_differentiated(x) && !is_differentiated(weight) && !is_differentiated(bias)) {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return call_forward(x, weight, bias, {p, slope, eps});
+  }
+  auto outputs = BatchNormLeakyDropout::apply(x, weight, bias, p, slope, eps);
+  return {outputs[0], outputs[1], outputs[2], outputs[3]};
+}
+
+// Where there is no kernel of its own: torch's batch norm, which has cuDNN's, and leaky_dropout.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm_leaky_dropout(const at::Tensor& x, const at::Tensor& weight,
+                                                                        const at::Tensor& bias, double p, double slope,
+                                                                        double eps) {
+  const Numbers numbers{p, slope, eps};
+  check_arguments("batch_norm_leaky_dropout", x, weight, bias, numbers);
+  const bool has_kernel = x.is_cpu() && channels_are_innermost(x) && weight.scalar_type() == loss_dtype(x) &&
+                          bias.scalar_type() == loss_dtype(x) && weight.is_contiguous() && bias.is_contiguous();
+  if (has_kernel) {
+    auto [output, mean, variance, rng_state] = call_forward(x, weight, bias, numbers);
+    return {output, mean, variance};
+  }
+  const auto [z, mean, inverse] = at::native_batch_norm(x, weight, bias, {}, {}, true, 0, eps);
+  static const auto dropout =
+      operation<at::Tensor(const at::Tensor&, double, double, bool)>("amgan_fast::leaky_dropout");
+  return {dropout.call(z, p, slope, true), mean.detach(), (inverse.detach().pow(-2) - eps).clamp_min(0)};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
+  m.def(
+      "native_batch_norm_leaky_dropout(Tensor x, Tensor weight, Tensor bias, float p, float slope, float eps)"
+      " -> (Tensor output, Tensor mean, Tensor variance, Tensor rng_state)",
+      {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded, at::Tag::needs_exact_strides});
+  m.def(
+      "native_batch_norm_leaky_dropout_backward(Tensor grad_output, Tensor x, Tensor weight, Tensor bias, Tensor mean,"
+      " Tensor variance, Tensor rng_state, float p, float slope, float eps)"
+      " -> (Tensor grad_x, Tensor grad_weight, Tensor grad_bias)",
+      {at::Tag::pt2_compliant_tag, at::Tag::needs_exact_strides});
+  m.def(
+      "batch_norm_leaky_dropout(Tensor x, Tensor weight, Tensor bias, float p=0.0, float slope=0.2, float eps=1e-05)"
+      " -> (Tensor output, Tensor mean, Tensor variance)",
+      {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded});
+  implement(m, "native_batch_norm_leaky_dropout", native);
+  implement(m, "native_batch_norm_leaky_dropout_backward", native_backward);
+  m.impl("native_batch_norm_leaky_dropout", torch::dispatch(c10::DispatchKey::Autograd, native_autograd));
+  m.impl("batch_norm_leaky_dropout", batch_norm_leaky_dropout);
+}
+
+}  // namespace amgan::ops
