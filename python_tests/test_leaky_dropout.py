@@ -578,7 +578,7 @@ def test_arguments_are_refused(error, message, change, training):
         (ValueError, r"grad_output has shape \[4\] and output \[3\], wanted the same", {0: torch.ones(4)}),
         (TypeError, "rng_state has dtype Float, wanted int64", {2: torch.ones(2)}),
         (ValueError, r"rng_state has shape \[3\], wanted \[2\]", {2: torch.ones(3).long()}),
-        (ValueError, "rng_state on meta, wanted the same device", {2: torch.ones(2, device="meta").long()}),
+        (ValueError, "rng_state is on meta, wanted cpu", {2: torch.ones(2, device="meta").long()}),
     ],
 )
 def test_backward_refuses_what_does_not_belong_together(error, message, change):

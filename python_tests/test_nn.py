@@ -212,10 +212,11 @@ def test_the_128_pixel_networks_are_as_published():
     assert shapes_of(generator, z) == channels
     channels = [(16, 64, 64), (32, 64, 64), (64, 32, 32), (128, 32, 32), (256, 16, 16), (512, 16, 16), (11,)]
     assert shapes_of(discriminator, images) == channels
-    assert count(generator, nn.BatchNorm2d) == count(discriminator, nn.BatchNorm2d) == 5
+    assert (count(generator, nn.BatchNorm2d), count(discriminator, nn.BatchNorm2d)) == (4, 5)
+    assert count(generator, nn.ReLU) == 1
     assert dropouts(discriminator) == [0.5] * 6
     assert dropouts(generator) == []
-    assert [layer.slope for layer in generator.modules() if isinstance(layer, BatchNormLeakyReLUDropout)] == [0.0] * 5
+    assert [layer.slope for layer in generator.modules() if isinstance(layer, BatchNormLeakyReLUDropout)] == [0.0] * 4
     assert count(discriminator, InputNoise) == 0
 
 

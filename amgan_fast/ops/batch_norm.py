@@ -24,7 +24,7 @@ def batch_norm_leaky_dropout(
 
     Args:
         x: [N, C] or [N, C, ...] with at least 2 values a channel; float32, float64, bfloat16 or float16, CPU or CUDA.
-            Half precision is computed in float32 and rounded once.
+            Half precision is computed in float32 and rounded once, by the two operations twice.
         weight: [C], what the normalised values are multiplied by; float32, for float64 x float64, or the dtype of x.
         bias: [C], what is added then; as weight.
         p: the probability of a drop, in [0, 1], as in :func:`leaky_dropout`. With ``p=0`` nothing is drawn.

@@ -91,25 +91,25 @@ class BatchNorm {
 
   void forward() const {
     find_moments();
-    const ByChannel<T> scale = scales(), shift = shifts();
+    const ByChannel<T> mean = means(), scale = scales(), bias = biases();
     store_all(x_, [&](const uint16_t* bits, int64_t channel, const Vec<T>& x, const Vec<T>&) {
-      const Vec<T> z = at::vec::fmadd(x, scale.at(channel), shift.at(channel));
+      const Vec<T> z = at::vec::fmadd(x - mean.at(channel), scale.at(channel), bias.at(channel));
       return activate(bits, z, z);
     });
   }
 
-  // With g the gradient with respect to what batch norm gives, a = weight / sqrt(variance + epsilon) and n rows:
-  // a (g - sum(g) / n - (x - mean) sum(g (x - mean)) / (n (variance + epsilon))), linear in g and x.
+  // With g the gradient with respect to what batch norm gives, d = x - mean, a = weight / sqrt(variance + epsilon) and
+  // n rows: a (g - sum(g) / n - d sum(g d) / (n (variance + epsilon))).
   void backward() const {
     const auto* given = static_cast<const scalar_t*>(args_.grad_output);
-    const ByChannel<T> scale = scales(), shift = shifts(), mean(channels_, [&](int64_t c) { return mean_[c]; });
-    const auto gradient = [&](const uint16_t* bits, int64_t channel, const Vec<T>& x, const Vec<T>& upstream) {
-      return activate(bits, upstream, at::vec::fmadd(x, scale.at(channel), shift.at(channel)));
+    const ByChannel<T> mean = means(), scale = scales(), bias = biases();
+    const auto gradient = [&](const uint16_t* bits, int64_t channel, const Vec<T>& d, const Vec<T>& upstream) {
+      return activate(bits, upstream, at::vec::fmadd(d, scale.at(channel), bias.at(channel)));
     };
     const Sums sums =
         sum_all<kDropout>(given, [&](const uint16_t* bits, int64_t channel, const Vec<T>& x, const Vec<T>& upstream) {
-          const Vec<T> g = gradient(bits, channel, x, upstream);
-          return std::pair(g, g * (x - mean.at(channel)));
+          const Vec<T> d = x - mean.at(channel), g = gradient(bits, channel, d, upstream);
+          return std::pair(g, g * d);
         });
     auto* grad_weight = static_cast<T*>(args_.grad_weight);
     auto* grad_bias = static_cast<T*>(args_.grad_bias);
@@ -117,16 +117,15 @@ class BatchNorm {
       grad_weight[c] = static_cast<T>(sums.second[c] * inverse_deviation(c));
       grad_bias[c] = static_cast<T>(sums.first[c]);
     }
-    const auto slope = [&](int64_t c) {
-      return -weight_[c] * std::pow(inverse_deviation(c), 3) * sums.second[c] / static_cast<double>(rows_);
-    };
-    const ByChannel<T> by_x(channels_, slope), constant(channels_, [&](int64_t c) {
-      const double of_sum = weight_[c] * inverse_deviation(c) * sums.first[c] / static_cast<double>(rows_);
-      return -of_sum - slope(c) * mean_[c];
-    });
+    const auto n = static_cast<double>(rows_);
+    const ByChannel<T> constant(channels_,
+                                [&](int64_t c) { return -weight_[c] * inverse_deviation(c) * sums.first[c] / n; });
+    const ByChannel<T> by_d(
+        channels_, [&](int64_t c) { return -weight_[c] * std::pow(inverse_deviation(c), 3) * sums.second[c] / n; });
     store_all(given, [&](const uint16_t* bits, int64_t channel, const Vec<T>& x, const Vec<T>& upstream) {
-      const Vec<T> of_x = at::vec::fmadd(x, by_x.at(channel), constant.at(channel));
-      return at::vec::fmadd(scale.at(channel), gradient(bits, channel, x, upstream), of_x);
+      const Vec<T> d = x - mean.at(channel);
+      const Vec<T> of_sums = at::vec::fmadd(d, by_d.at(channel), constant.at(channel));
+      return at::vec::fmadd(scale.at(channel), gradient(bits, channel, d, upstream), of_sums);
     });
   }
 
@@ -154,11 +153,14 @@ class BatchNorm {
 
   double inverse_deviation(int64_t c) const { return 1 / std::sqrt(variance_[c] + args_.epsilon); }
 
+  ByChannel<T> means() const {
+    return {channels_, [&](int64_t c) { return mean_[c]; }};
+  }
   ByChannel<T> scales() const {
     return {channels_, [&](int64_t c) { return weight_[c] * inverse_deviation(c); }};
   }
-  ByChannel<T> shifts() const {
-    return {channels_, [&](int64_t c) { return bias_[c] - mean_[c] * (weight_[c] * inverse_deviation(c)); }};
+  ByChannel<T> biases() const {
+    return {channels_, [&](int64_t c) { return bias_[c]; }};
   }
 
   // value times the leaky ReLU's factor for `sign`, or 0 where it is dropped.
