@@ -41,8 +41,11 @@ FOLDER = Path("build")
 CLASSES, LATENT, SHAPE = 10, 100, (3, 32, 32)
 KINDS = {
     "convolution": ("conv",),
-    "batch norm": ("batch_norm",),
-    "dropout and noise": ("dropout", "bernoulli", "randn", "normal"),
+    "batch norm, leaky ReLU, dropout": ("batch_norm_leaky_dropout", "native_leaky_dropout"),
+    "batch norm": ("batch_norm", "batchnorm"),
+    "leaky ReLU": ("leaky_relu", "leakyrelu"),
+    "dropout": ("dropout", "bernoulli", "div_"),
+    "noise": ("randn", "normal"),
     "copies": ("copy", "clone", "contiguous", "_to_copy", "aten::to", "cat"),
     "optimiser": ("adam", "lerp", "foreach"),
     "linear": ("mm", "linear", "addmm"),

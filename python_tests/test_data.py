@@ -92,9 +92,20 @@ def test_a_dataset_without_a_folder_asks_for_one(name, tmp_path):
         load_dataset(name, tmp_path / "none")
 
 
-def test_only_image_folders_are_resized():
+def test_digits_have_a_size_of_their_own():
     with pytest.raises(InputError, match="image_size is 32 for digits, wanted none"):
         load_dataset("digits", image_size=32)
+
+
+def test_padding_puts_images_in_the_middle_of_black_ones():
+    digits = load_dataset("digits")
+    padded = digits.padded(13)
+    assert padded.image_shape == (1, 13, 13)
+    assert torch.equal(padded.test_images[:, :, 2:10, 2:10], digits.test_images)
+    assert padded.train_images.sum() == digits.train_images.sum()
+    assert padded.fingerprint() != digits.fingerprint()
+    with pytest.raises(InputError, match="image_size is 7 for digits, wanted at least the 8 it has"):
+        digits.padded(7)
 
 
 @pytest.mark.skipif(not DEBIAN_DIR.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
@@ -104,6 +115,7 @@ def test_fashion_mnist_from_debians_package():
     assert fashion.train_labels.bincount().tolist() == [6000] * 10
     assert fashion.test_labels.bincount().tolist() == [1000] * 10
     assert fashion.mirror_symmetric
+    assert load_dataset("fashion-mnist", image_size=32).image_shape == (1, 32, 32)
 
 
 def write_idx(path: Path, *sizes: int, values: bytes, packed: bool) -> None:

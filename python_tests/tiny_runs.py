@@ -33,7 +33,7 @@ def digits_classifier() -> ScoringClassifier:
 def use_classifier_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let ``folder`` be the user's cache, with :func:`digits_classifier` in it; returns the classifier's file."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    file = folder / "amgan_fast" / "classifier-digits.pt"
+    file = folder / "amgan_fast" / f"classifier-digits-{digits().fingerprint()[:12]}.pt"
     file.parent.mkdir(parents=True)
     digits_classifier().save(file)
     return file

@@ -14,7 +14,6 @@ from amgan_fast.compare.cells import Cell, folder_of, settings
 from amgan_fast.compare.figure import save_curves
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
-from amgan_fast.data import load_dataset
 from amgan_fast.errors import InputError
 from amgan_fast.files import write_json, write_text
 from amgan_fast.runs import RunFolder
@@ -47,7 +46,7 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | No
         told(text, number, len(cells))
     results = tuple(result_of(folder_of(root, cell)) for cell in cells)
     config = cells[0].config
-    real = real_result(folder_of(root, cells[0]), load_dataset(config.dataset, config.data_dir))
+    real = real_result(folder_of(root, cells[0]), config.load_dataset())
     comparison = Comparison(config.dataset, settings(cells), real, results)
     write_json(root / "comparison.json", comparison.to_dict())
     write_text(root / "comparison.md", markdown(comparison))

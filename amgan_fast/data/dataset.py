@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from amgan_fast.data.image_files import ImageFiles
 from amgan_fast.data.strata import draw_per_class
@@ -68,6 +69,21 @@ class Dataset:
             train_images=images.subset(drawn) if isinstance(images, ImageFiles) else images[drawn.to(images.device)],
             train_labels=self.train_labels[drawn.to(self.train_labels.device)],
         )
+
+    def padded(self, size: int) -> Dataset:
+        """The same images in the middle of black ones of ``size`` x ``size`` pixels.
+
+        Raises:
+            InputError: ``size`` is smaller than the images.
+        """
+        _, height, width = self.image_shape
+        if size < max(height, width):
+            raise InputError(f"image_size is {size} for {self.name}, wanted at least the {max(height, width)} it has")
+        top, left = (size - height) // 2, (size - width) // 2
+        border = (left, size - width - left, top, size - height - top)
+        train_images = self.train_images
+        assert isinstance(train_images, Tensor)  # ImageFiles are resized
+        return replace(self, train_images=pad(train_images, border), test_images=pad(self.test_images, border))
 
     def fingerprint(self) -> str:
         """SHA-256 of all images and labels; of images in files, of their paths within the folder and their sizes."""

@@ -27,6 +27,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 }
 """Loaders by the name that ``amgan-fast train --dataset`` takes; each takes the folder of --data-dir, or None."""
 
+_PADDED = ("mnist", "fashion-mnist")
+
 
 def load_dataset(
     name: str,
@@ -38,8 +40,9 @@ def load_dataset(
     """Load a dataset into CPU memory. Nothing in its files is executed, and nothing is downloaded.
 
     Args:
-        image_size: the side in pixels to which the images of ``image-folder`` are resized; None: they stay as they
-            are. The other datasets have a size of their own.
+        image_size: the side in pixels to which the images of ``image-folder`` are cropped and resized, and those of
+            ``mnist`` and ``fashion-mnist`` padded with black; None: they stay as they are. The other datasets have a
+            size of their own.
         progress: called while files of single images are read.
 
     Raises:
@@ -50,8 +53,12 @@ def load_dataset(
     folder = None if data_dir is None else Path(data_dir).expanduser()
     if name == "image-folder":
         return load_image_folder(folder, image_size, progress)
-    if image_size is not None:
-        raise InputError(f"image_size is {image_size} for {name}, wanted none: only image-folder is resized")
+    if image_size is not None and name not in _PADDED:
+        raise InputError(
+            f"image_size is {image_size} for {name}, wanted none: only image-folder is resized, and only "
+            f"{' and '.join(_PADDED)} are padded"
+        )
     if name == "tiny-imagenet":
         return load_tiny_imagenet(folder, progress)
-    return DATASETS[name](folder)
+    dataset = DATASETS[name](folder)
+    return dataset if image_size is None else dataset.padded(image_size)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from amgan_fast.data import Dataset, load_dataset
+from amgan_fast.data import Dataset
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
@@ -42,7 +42,7 @@ def open_run(path: Path, device: torch.device) -> OpenRun:
     """
     run = RunFolder.open(path)
     config = Config.load(run.config)
-    dataset = load_dataset(config.dataset, config.data_dir).to(device)
+    dataset = config.load_dataset().to(device)
     generator, latent = load_generator(run, config, device)
     return OpenRun(config, generator, latent, load_classifier(run.classifier, dataset), dataset)
 

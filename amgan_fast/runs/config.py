@@ -10,7 +10,8 @@ from typing import Any
 
 import tomli_w
 
-from amgan_fast.data import DATASETS
+from amgan_fast.data import DATASETS, Dataset, load_dataset
+from amgan_fast.data.image_files import Progress
 from amgan_fast.errors import InputError
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
@@ -39,7 +40,8 @@ class Config:
     data_dir: str | None = None
     """Where the dataset's files are; None: their usual place."""
     image_size: int | None = None
-    """Side in pixels that the images of ``image-folder`` are cropped and resized to; None: as they are."""
+    """Side in pixels: the images of ``image-folder`` are cropped and resized to it, those of ``mnist`` and
+    ``fashion-mnist`` padded with black; None: as they are."""
     labelled_per_class: int | None = None
     """Labels of so many training images a class are used, all other images are unlabelled; None: all labels."""
     network: str = "mlp"
@@ -143,6 +145,14 @@ class Config:
         known = {one.name for one in dataclasses.fields(NetworkOptions)}
         _check_names("network_options", changes, known)
         return network_options(self.network, **changes)
+
+    def load_dataset(self, progress: Progress | None = None) -> Dataset:
+        """The images, as :func:`amgan_fast.data.load_dataset` loads them.
+
+        Raises:
+            InputError: files are missing or damaged, or have no such ``image_size``.
+        """
+        return load_dataset(self.dataset, self.data_dir, image_size=self.image_size, progress=progress)
 
     @staticmethod
     def for_dataset(dataset: str, **overrides: Any) -> Config:

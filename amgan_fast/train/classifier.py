@@ -29,9 +29,9 @@ _CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 def cached_classifier(dataset: Dataset, observer: Observer) -> ScoringClassifier:
     """The classifier of this dataset from the user's cache, trained first where there is none that fits.
 
-    The cache is ``$XDG_CACHE_HOME/amgan_fast`` (``~/.cache/amgan_fast``).
+    The cache is ``$XDG_CACHE_HOME/amgan_fast`` (``~/.cache/amgan_fast``), a file for each set of images.
     """
-    path = _cache_folder() / f"classifier-{dataset.name}.pt"
+    path = _cache_folder() / f"classifier-{dataset.name}-{dataset.fingerprint()[:12]}.pt"
     if path.exists():
         try:
             classifier = load_classifier(path, dataset)

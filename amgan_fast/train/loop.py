@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast import build_info
-from amgan_fast.data import Batches, Dataset, LoadedBatches, load_dataset, place, to_float, training_batches
+from amgan_fast.data import Batches, Dataset, LoadedBatches, place, to_float, training_batches
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import (
     Evaluation,
@@ -115,12 +115,7 @@ def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observ
     if config.cuda_graph and device.type != "cuda":
         raise InputError(f"cuda_graph is true and the device {device}, wanted a CUDA device or false")
     observer = observer if share.rank == 0 else Observer()
-    dataset = load_dataset(
-        config.dataset,
-        config.data_dir,
-        image_size=config.image_size,
-        progress=partial(observer.evaluated, "image files"),
-    )
+    dataset = config.load_dataset(partial(observer.evaluated, "image files"))
     observer.message(dataset.describe())
     dataset = place(dataset, device)
     if state is None and share.rank == 0:
