@@ -200,6 +200,14 @@ def leaky_dropout(x: Tensor, p: float = 0.5, slope: float = 0.2, *, training: bo
     return functional.dropout(functional.leaky_relu(x, slope), p, training)
 
 
+def batch_norm_leaky_dropout(
+    x: Tensor, weight: Tensor, bias: Tensor, p: float = 0.0, slope: float = 0.2, eps: float = 1e-5
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same distribution, from other random numbers; mean and variance with derivatives."""
+    z, mean, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+    return leaky_dropout(z, p, slope), mean, inverse**-2 - eps
+
+
 def inception_score(logits: Tensor) -> float:
     """Inception Score of the whole set, exp(H(mean p) - mean H(p)) (Salimans et al., section 4)."""
     sums = score_sums(logits)

@@ -10,9 +10,9 @@ the same logits, which a softmax needs at the least. Logits that would stay in t
 also timed from memory: ours and the limit then take turns through many copies of them. On CUDA times are between
 events, each call from a cold cache, and the least that an operation has to move (every logit read once, every gradient
 written once) is given as a share of what a large copy moves in the same time, measured in the same run, and of the
-data sheet's bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) has a copy as its limit; at the least it moves the
-bytes of x twice forward, and five times with backward, which reads the output and a gradient. Also draws the bandwidth
-over the number of classes.
+data sheet's bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a copy as their
+limit; at the least they move the bytes of x twice forward, and five times with backward, which reads the output (or x)
+and a gradient. Also draws the bandwidth over the number of classes.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ LOSS_SHAPES = [(100, 11), (4096, 11), (1024, 101), (128, 201), (1024, 1001), (12
 SCORE_SHAPES = [(200_000, 10), (50_000, 101), (50_000, 1000), (2000, 21_842)]
 HALF_SHAPES = [(200_000, 10), (50_000, 1000)]
 DROPOUT_SHAPE = (100 * 64, 32 * 32)  # a discriminator's first layer on 100 images of 32 pixels
+NORM_SHAPES = [(100, 32, 32, 32), (100, 128, 8, 8)]  # the widest images of two generators, and of a discriminator
 BANDWIDTH_CLASSES = [2, 5, 10, 16, 24, 32, 48, 64, 65, 101, 201, 501, 1001, 4001, 10_001, 21_842]
 BANDWIDTH_ELEMENTS = 4_000_000
 
@@ -73,7 +74,7 @@ class Case:
     empty: Callable[[], Callable[[], object]] | None = None  # the limit instead, compiled only where it is measured
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, ...]:
         return tuple(self.out.shape)
 
     @property
@@ -87,7 +88,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        return f"{self.name} {self.shape[0]}x{self.shape[1]} {self.dtype}"
+        return f"{self.name} {'x'.join(map(str, self.shape))} {self.dtype}"
 
     # Functions without a layer of Python around what is measured, which for 100 x 11 would show.
 
@@ -195,12 +196,36 @@ def dropout_cases(rows: int, columns: int, dtype: torch.dtype, device: str) -> l
     ]
 
 
+def norm_cases(shape: tuple[int, int, int, int], p: float, dtype: torch.dtype, device: str) -> list[Case]:
+    """Of channels_last images."""
+    x = torch.randn(shape, device=device).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    values, out = x.detach(), torch.empty_like(x, requires_grad=False)
+    weight, bias = (torch.ones(shape[1], device=device, requires_grad=True) for _ in range(2))
+
+    def train(function: Callable[..., Any]) -> object:
+        return torch.autograd.grad(function(x, weight, bias, p)[0], (x, weight, bias), values)
+
+    def forward(function: Callable[..., Any]) -> object:
+        return function(values, weight.detach(), bias.detach(), p)
+
+    op = "batch_norm_leaky_dropout"
+    return [
+        Case(f"{op} fwd, p={p}", op, (values,), out, forward),
+        Case(f"{op} fwd+bwd, p={p}", op, (values,), out, train, moved=5),
+    ]
+
+
 Maker = Callable[[str], list[Case]]  # of the cases of a shape, on a device
 MAKERS: list[Maker] = [
     *(partial(loss_cases, *shape) for shape in LOSS_SHAPES),
     *(partial(score_cases, *shape, torch.float32) for shape in SCORE_SHAPES),
     *(partial(score_cases, *shape, torch.bfloat16) for shape in HALF_SHAPES),
     *(partial(dropout_cases, *DROPOUT_SHAPE, dtype) for dtype in (torch.float32, torch.bfloat16)),
+    *(
+        partial(norm_cases, shape, p, dtype)
+        for shape, p in zip(NORM_SHAPES, (0.0, 0.3), strict=True)
+        for dtype in (torch.float32, torch.bfloat16)
+    ),
 ]
 
 

@@ -1,6 +1,6 @@
 """A training step of AM-GAN against the plain eager loop that people write, on the same networks.
 
-    python benchmarks/bench_train_step.py [--network paper --batch-size 100 --rounds 7]
+    python benchmarks/bench_train_step.py [--network conv|paper --batch-size 100 --rounds 7]
 
 The plain loop: layers of torch.nn, float32, a graph through the generator in the discriminator's step, the
 discriminator's parameters with gradients in the generator's, F.cross_entropy, one Adam step and one EMA line a
@@ -147,7 +147,7 @@ def draw(path: Path, times: dict[str, dict[str, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="paper")
+    parser.add_argument("--network", default="conv")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -63,6 +63,8 @@ def test_shares_are_of_the_logits_read_and_the_gradients_written():
     assert least["am_discriminator_loss_and_grad"] == 4 * read
     least = {case.name: case.least_bytes for case in bench_ops.dropout_cases(100, 11, torch.float32, "meta")}
     assert least == {"leaky_dropout fwd": 2 * read, "leaky_dropout fwd+bwd": 5 * read}
+    cases = bench_ops.norm_cases((100, 11, 1, 1), 0.3, torch.float32, "meta")
+    assert [case.least_bytes for case in cases] == [2 * read, 5 * read]
     # 2,000 bytes in 4 us are 0.5 GB/s.
     assert bench_ops.shares(scores, 4.0, {"copy": 1e9, "peak": 2e9}) == {"share of copy": 0.5, "share of peak": 0.25}
     assert bench_ops.shares(scores, 4.0, {}) == {}

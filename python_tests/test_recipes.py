@@ -54,9 +54,12 @@ def test_the_papers_recipes_start_up(dataset, write, labels, tmp_path, monkeypat
 def test_options_stand_above_a_file_and_settings_above_both(tmp_path):
     (tmp_path / "c.toml").write_text('model = "labelgan"\nsteps = 7\nlog_every = 1\n[objective]\nsaturating = true\n')
     config = Config.compose(
-        tmp_path / "c.toml", {"steps": 8}, ["log_every=2", "objective.fake='zero'", "network_options.dropout=0.1"]
+        tmp_path / "c.toml",
+        {"steps": 8},
+        ["log_every=2", "objective.fake=zero", "network_options.dropout=0.1", 'precision="bfloat16"'],
     )
     assert (config.model, config.steps, config.log_every) == ("labelgan", 8, 2)
+    assert config.precision == "bfloat16"
     assert config.objective == {"saturating": True, "fake": "zero"}
     assert config.build_network_options().dropout == 0.1
 

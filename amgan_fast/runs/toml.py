@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+_WORD = re.compile(r"[A-Za-z][\w.-]*")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -28,12 +31,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """``name=value`` or ``table.name=value``, the value as in TOML.
+    """``name=value`` or ``table.name=value``, the value as in TOML; a single word needs no quotes.
 
     Raises:
         InputError: something else.
     """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise InputError(f"found --set {text}, wanted NAME=VALUE as in a .toml file, texts in quotes") from None
+    name, equals, value = text.partition("=")
+    quoted = f'{name}="{value}"' if equals and _WORD.fullmatch(value) else text
+    for form in (text, quoted):
+        try:
+            return tomllib.loads(form)
+        except tomllib.TOMLDecodeError:
+            pass
+    raise InputError(f"found --set {text}, wanted NAME=VALUE as in a .toml file, texts of several words in quotes")
