@@ -111,12 +111,10 @@ class PlainNoise(nn.Module):
         return images + self.sigma * torch.randn_like(images)
 
 
-def ours(network: str, *, bfloat16: bool) -> AdversarialStep:
-    options = StepOptions(
-        generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, bfloat16=bfloat16, channels_last=True
-    )
+def ours(network: str, **options: bool) -> AdversarialStep:
+    settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, channels_last=True, **options)
     random = torch.Generator().manual_seed(0)
-    return AdversarialStep(*networks(network), AMGAN(), LatentSource(LATENT), random, options)
+    return AdversarialStep(*networks(network), AMGAN(), LatentSource(LATENT), random, settings)
 
 
 def where_time_goes(step: Callable[[Tensor, Tensor], None], images: Tensor, labels: Tensor) -> dict[str, float]:
@@ -151,14 +149,18 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--compile", action="store_true", help="our steps under torch.compile too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     images, labels = torch.randn(options.batch_size, *SHAPE).clamp(-1, 1), torch.randint(CLASSES, (options.batch_size,))
     steps: dict[str, Callable[[Tensor, Tensor], None]] = {
         "plain eager": PlainLoop(*map(of_torch, networks(options.network))),
-        "ours, float32": ours(options.network, bfloat16=False),
+        "ours, float32": ours(options.network),
         "ours, bfloat16": ours(options.network, bfloat16=True),
     }
+    if options.compile:
+        steps["float32, compiled"] = ours(options.network, compile=True)
+        steps["bfloat16, compiled"] = ours(options.network, bfloat16=True, compile=True)
     work = {name: lambda step=step: step(images, labels) for name, step in steps.items()}
     times = interleaved(work, options.rounds, options.threads, "cpu")
     kinds = {name: where_time_goes(step, images, labels) for name, step in steps.items()}

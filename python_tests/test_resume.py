@@ -109,7 +109,8 @@ def test_a_signal_while_the_end_is_scored_is_not_swallowed(tmp_path, cache):
         def evaluated(self, what, done, total):
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
+    steps = tiny_config().steps
+    with pytest.raises(TrainingStopped, match=f"stopped by SIGINT and saved at step {steps}"):
         train(tiny_config(), tmp_path / "stopped", StopTheScoring())
     whole = tiny_run(tmp_path / "whole")
     assert resume(tmp_path / "stopped").evaluation.generated.scores == whole.evaluation.generated.scores

@@ -87,6 +87,22 @@ def test_a_step_changes_both_networks_and_the_average(one_step):
     assert not any(p.requires_grad for p in one_step.averaged.parameters())
 
 
+def test_a_step_writes_to_the_same_places(one_step):
+    """As a replayed CUDA graph does."""
+
+    def places() -> list[int]:
+        states = [state for optimizer in one_step._optimizers.values() for state in optimizer.state.values()]
+        tensors = [x for state in states for x in state.values()]
+        for network in (one_step.generator, one_step.discriminator, one_step.averaged):
+            tensors += [*network.parameters(), *network.buffers()]
+        return [x.data_ptr() for x in (*tensors, one_step._loss_sums, one_step._taken)]
+
+    one_step(*real_batch())  # optimisers make their state
+    before = places()
+    one_step(*real_batch())
+    assert places() == before
+
+
 def test_discriminator_step_builds_no_graph_through_the_generator(one_step):
     seen = []
     one_step.generator.register_forward_hook(lambda module, inputs, images: seen.append(images.requires_grad))

@@ -202,10 +202,12 @@ class _Run:
             torch.manual_seed(derive_seed(config.seed, f"layers of process {share.rank}"))
 
     def train(self) -> Result:
-        # While scores are taken in the end a signal does what it does elsewhere: the last checkpoint is written.
         with stop_on_signal() as stop:
             self._train(stop)
-        return self._finish()
+        try:
+            return self._finish()
+        except KeyboardInterrupt:  # the last checkpoint is written: the scores alone are missing
+            raise TrainingStopped(self.folder, self.step.steps, signal.SIGINT) from None
 
     def _train(self, stop: Stop) -> None:
         config, step = self.config, self.step

@@ -1,0 +1,116 @@
+"""Whether a CUDA graph could capture a training step, told without a GPU: on the meta device tensors have shapes and
+no values, so whatever reads a value back, or takes its shape from one, raises."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from amgan_fast.nn import LatentSource, build_discriminator, build_generator
+from amgan_fast.objectives import MODELS
+from amgan_fast.train import AdversarialStep, StepOptions
+
+META = torch.device("meta")
+CLASSES, BATCH, SHAPE = 4, 6, (1, 8, 8)
+
+
+class MetaLatents(LatentSource):
+    """Draws without a generator: there is none of this device."""
+
+    def noise(self, count, generator):
+        return torch.randn(count, self.size, device=META)
+
+    def draw(self, count, generator):
+        if self.class_frequencies is None:
+            return self.noise(count, generator), None
+        labels = torch.multinomial(self.class_frequencies, count, replacement=True)
+        return self.with_labels(labels, generator), labels
+
+
+class OnMetaAlone(TorchDispatchMode):
+    """A copy from the host's memory, which a graph would repeat for ever with the same values, would show."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.operations.add(function.name())
+        for tensor in tree_leaves((args, kwargs, result)):
+            assert not isinstance(tensor, Tensor) or tensor.is_meta, f"{function} takes {tensor.device}"
+        return result
+
+
+@pytest.fixture
+def for_meta(monkeypatch):
+    """Without what has no such device: autocast, and the fused Adam, whose own capture PyTorch tests."""
+    monkeypatch.setattr(AdversarialStep, "_precision", lambda step: nullcontext())
+    monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, betas, **_: torch.optim.SGD(parameters, lr))
+
+
+def step(model: str, labels: str, **options) -> AdversarialStep:
+    with META:
+        objective = MODELS[model]()
+        latent = MetaLatents(3, torch.full((CLASSES,), 0.25) if labels == "predefined" else None)
+        return AdversarialStep(
+            build_generator("conv", latent.width, SHAPE),
+            build_discriminator("conv", objective.outputs(CLASSES), SHAPE),
+            objective,
+            latent,
+            SimpleNamespace(device=META),
+            StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, channels_last=True, **options),
+        )
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    with META:
+        return torch.empty(BATCH, *SHAPE), torch.empty(BATCH, dtype=torch.long)
+
+
+@pytest.mark.parametrize("labels", ["dynamic", "predefined"])
+@pytest.mark.parametrize("model", MODELS)
+def test_no_step_needs_a_value(model, labels, for_meta):
+    train = step(model, labels)
+    images, classes = batch()
+    with OnMetaAlone() as seen:
+        for _ in range(2):
+            train.compute(images, classes)
+    assert "aten::convolution_backward" in seen.operations
+
+
+@pytest.mark.parametrize("options", [{"feature_matching": 0.5}, {"historical_averaging": 0.5}], ids=str)
+def test_nor_do_techniques(options, for_meta):
+    train = step("amgan", "dynamic", **options)
+    with OnMetaAlone():
+        train.compute(*batch())
+
+
+def test_nor_do_unlabelled_images(for_meta):
+    train = step("improved-gan", "dynamic")
+    images, labels = batch()
+    with OnMetaAlone():
+        train.compute(images, labels, images.clone())
+
+
+def test_a_step_that_reads_a_value_would_be_noticed(for_meta):
+    train = step("amgan", "dynamic")
+    objective = train._objective
+    train._objective = SimpleNamespace(
+        discriminator_loss_and_grad=partial(_reading, objective),
+        needs_unlabelled=False,
+    )
+    with pytest.raises(RuntimeError, match="meta"):
+        train.compute(*batch())
+
+
+def _reading(objective, *args):
+    loss, *gradients = objective.discriminator_loss_and_grad(*args)
+    return loss * loss.item(), *gradients
