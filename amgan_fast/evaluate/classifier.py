@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset, ImageFiles, to_float
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inputs import Inputs
-from amgan_fast.evaluate.loading import reason, weights_sha256
+from amgan_fast.evaluate.loading import weights_sha256
 from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.runs import load_checkpoint, save_checkpoint
@@ -130,7 +130,7 @@ def read_classifier(path: Path, device: torch.device | str = "cpu") -> ScoringCl
     try:
         classifier = _rebuild(state)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:  # any content is possible
-        raise InputError(f"{path} holds no classifier that fits ({reason(error)}), {_WANTED}") from None
+        raise InputError(f"{path} holds no classifier that fits ({in_one_line(error)}), {_WANTED}") from None
     classifier.network.to(device)
     return classifier
 

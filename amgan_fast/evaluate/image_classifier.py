@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.inputs import Inputs
-from amgan_fast.evaluate.loading import reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +52,7 @@ class ImageClassifier:
         try:
             logits = self.network(prepared)
         except Exception as error:  # it may be anyone's network
-            found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype} ({reason(error)})"
+            found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype} ({in_one_line(error)})"
             raise InputError(f"{found}, wanted a classifier that takes them") from error
         self._check(logits, len(prepared))
         return logits

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError
-from amgan_fast.evaluate.loading import reason
+from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.runs import load_checkpoint
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
             )
         network.load_state_dict(state, assign=True)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{weights} does not fit inception_v3 ({reason(error)}), {_WANTED}") from None
+        raise InputError(f"{weights} does not fit inception_v3 ({in_one_line(error)}), {_WANTED}") from None
     if not last_bias:
         network.fc.bias.data.zero_()
     return network.eval().requires_grad_(False)
@@ -69,4 +68,4 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({reason(error)}), {_WANTED}") from None
+        raise InputError(f"{path} is damaged or no safetensors file ({in_one_line(error)}), {_WANTED}") from None

@@ -1,4 +1,4 @@
-"""What loading classifiers takes: errors in one line, and the identity of weights."""
+"""The identity of a classifier's weights."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-
-_LONGEST = 240  # characters
-
-
-def reason(error: BaseException) -> str:
-    """An error's type and message in one line that is not too long: some of PyTorch's list every key of a network."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def file_sha256(path: Path) -> str:

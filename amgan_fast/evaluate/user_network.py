@@ -10,8 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from amgan_fast.errors import InputError
-from amgan_fast.evaluate.loading import reason
+from amgan_fast.errors import InputError, in_one_line
 
 
 def build_user_network(spec: str) -> Callable[[Tensor], Tensor]:
@@ -33,7 +32,7 @@ def build_user_network(spec: str) -> Callable[[Tensor], Tensor]:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # anything, even a script that exits
         raise InputError(
-            f"classifier {spec}: {module_name} cannot be imported ({reason(error)}), wanted a module that is "
+            f"classifier {spec}: {module_name} cannot be imported ({in_one_line(error)}), wanted a module that is "
             "installed or in this folder"
         ) from error
     try:
@@ -44,7 +43,8 @@ def build_user_network(spec: str) -> Callable[[Tensor], Tensor]:
         network = function()
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"classifier {spec}: {function_name}() fails ({reason(error)}), wanted a function that makes the network"
+            f"classifier {spec}: {function_name}() fails ({in_one_line(error)}), "
+            "wanted a function that makes the network"
         ) from error
     if isinstance(network, type) or not callable(network):
         found = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"

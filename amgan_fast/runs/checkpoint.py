@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.files import whole_file
 
 
@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = 
             if keep_previous and path.exists():
                 _keep(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer of zip files could not go on
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) else in_one_line(error)
         raise InputError(f"{path} cannot be written ({reason}); earlier files are as they were") from error
 
 
@@ -55,8 +55,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist, wanted a file that a training run wrote") from None
     except Exception as error:  # a damaged file fails in any way the unpickler can
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} is damaged or no checkpoint ({reason})") from error
+        raise InputError(f"{path} is damaged or no checkpoint ({in_one_line(error)})") from error
     if not isinstance(state, dict):
         raise InputError(f"{path} holds a {type(state).__name__}, wanted a checkpoint's dictionary")
     return state
