@@ -132,13 +132,13 @@ def test_it_drops_what_leaky_dropout_drops(shape):
         pytest.param(lambda x: x[:, :, :, 0], id="three dimensions"),
     ],
 )
-def test_other_layouts_give_the_same_numbers(layout):
-    x, weight, bias = sample((6, 4, 3, 5), torch.float64)
+def test_other_layouts_give_the_same_numbers(layout, device):
+    x, weight, bias = (tensor.to(device) for tensor in sample((6, 4, 3, 5), torch.float64))
     given = layout(x).requires_grad_()
     y, mean, variance = batch_norm_leaky_dropout(given, weight, bias, 0.0, 0.1, 1e-3)
     (inputs,) = wide(given)
     want = F.leaky_relu(F.batch_norm(inputs, None, None, weight, bias, training=True, eps=1e-3), 0.1)
-    upstream = normal(*want.shape, seed=4)
+    upstream = normal(*want.shape, seed=4).to(device)
     assert_near(y, want, "values")
     gradients = (torch.autograd.grad(out, start, upstream)[0] for out, start in ((y, given), (want, inputs)))
     assert_near(*gradients, "gradient")

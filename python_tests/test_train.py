@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -53,10 +54,10 @@ def real_batch(count: int = 20):
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
 def test_networks_fit_together(network, image_shape):
-    images = build_generator(network, LATENT, image_shape)(torch.randn(4, LATENT))
+    images = build_generator("conv", LATENT, image_shape)(torch.randn(4, LATENT))
     assert images.shape == (4, *image_shape)
     assert images.abs().max() <= 1
-    assert build_discriminator(network, 11, image_shape)(images).shape == (4, 11)
+    assert build_discriminator("conv", 11, image_shape)(images).shape == (4, 11)
 
 
 def test_latent_of_dynamic_labels_is_noise_only():
@@ -85,6 +86,31 @@ def test_a_step_changes_both_networks_and_the_average(one_step):
         assert all(not torch.equal(p, value) for p, value in zip(network.parameters(), values, strict=True))
     assert all(p.requires_grad for p in one_step.discriminator.parameters())
     assert not any(p.requires_grad for p in one_step.averaged.parameters())
+
+
+def test_a_compiled_step_is_the_same_step(monkeypatch):
+    """Traced and cut as torch.compile does it, without a compiler of C++."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    torch.compiler.reset()
+    steps = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        step = AdversarialStep(
+            build_generator(network, LATENT, (1, 8, 8)),
+            build_discriminator(network, 11, (1, 8, 8)),
+            AMGAN(),
+            LatentSource(LATENT),
+            torch.Generator().manual_seed(0),
+            StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, compile=compiled),
+        )
+        for _ in range(3):
+            step(*real_batch())
+        steps.append(step)
+    torch.compiler.reset()
+    plain, compiled = steps
+    torch.testing.assert_close(compiled.generator.state_dict(), plain.generator.state_dict())
+    torch.testing.assert_close(compiled.discriminator.state_dict(), plain.discriminator.state_dict())
+    assert compiled.pop_losses() == pytest.approx(plain.pop_losses())
 
 
 def test_a_step_writes_to_the_same_places(one_step):
