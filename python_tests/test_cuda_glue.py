@@ -32,7 +32,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from amgan_fast import ops
 
 COMPOSITES = {"am_generator_loss", "labelgan_generator_loss", "kplus1_cross_entropy", "kplus1_cross_entropy.mode"}
-COMPOSITES |= {"leaky_dropout"}
+COMPOSITES |= {"leaky_dropout", "batch_norm_leaky_dropout"}
 REGISTERED = sorted(
     name.removeprefix("amgan_fast::")
     for name in torch._C._dispatch_get_all_op_names()

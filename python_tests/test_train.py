@@ -96,8 +96,8 @@ def test_a_compiled_step_is_the_same_step(monkeypatch):
     for compiled in (False, True):
         torch.manual_seed(0)
         step = AdversarialStep(
-            build_generator(network, LATENT, (1, 8, 8)),
-            build_discriminator(network, 11, (1, 8, 8)),
+            build_generator("conv", LATENT, (1, 8, 8)),
+            build_discriminator("conv", 11, (1, 8, 8)),
             AMGAN(),
             LatentSource(LATENT),
             torch.Generator().manual_seed(0),

@@ -138,20 +138,40 @@ auto call_forward(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   return op.call(x, weight, bias, numbers.p, numbers.slope, numbers.eps);
 }
 
-// The gradients by torch's own differentiable operations, for derivatives of higher order.
-variable_list differentiable_backward(const Variable& grad_output, const variable_list& saved, const Numbers& numbers) {
-  const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &rng_state = saved[5];
-  const at::Tensor mean = saved[3], inverse = at::rsqrt(saved[4] + numbers.eps);
-  const at::Tensor z = std::get<0>(at::native_batch_norm(x, weight, bias, {}, {}, true, 0, numbers.eps));
+using Gradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+
+// The gradients by torch's own differentiable operations, to which mean and variance are functions of x.
+Gradients differentiable_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
+                                  const at::Tensor& bias, const at::Tensor& mean, const at::Tensor& variance,
+                                  const at::Tensor& rng_state, const Numbers& numbers) {
+  const at::Tensor z = std::get<0>(at::native_batch_norm(x, weight, bias, {}, {}, true, 0, numbers.eps)).detach();
   static const auto dropout =
       operation<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double)>(
           "amgan_fast::native_leaky_dropout_backward");
   const at::Tensor grad = math::make_leaky_dropout(numbers.p, numbers.slope).dropped > 0
-                              ? dropout.call(grad_output, z.detach(), rng_state, numbers.p, numbers.slope)
-                              : at::leaky_relu_backward(grad_output, z.detach(), numbers.slope, false);
-  auto [grad_x, grad_weight, grad_bias] =
-      at::native_batch_norm_backward(grad, x, weight, {}, {}, mean, inverse, true, numbers.eps, {true, true, true});
-  return {grad_x, grad_weight, grad_bias};
+                              ? dropout.call(grad_output, z, rng_state, numbers.p, numbers.slope)
+                              : at::leaky_relu_backward(grad_output, z, numbers.slope, false);
+  const at::Tensor inverse = at::rsqrt(variance.detach() + numbers.eps);
+  return at::native_batch_norm_backward(grad, x, weight, {}, {}, mean.detach(), inverse, true, numbers.eps,
+                                        {true, true, true});
+}
+
+Gradients call_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
+                        const at::Tensor& bias, const at::Tensor& mean, const at::Tensor& variance,
+                        const at::Tensor& rng_state, const Numbers& numbers) {
+  static const auto op = operation<decltype(native_backward)>("amgan_fast::native_batch_norm_leaky_dropout_backward");
+  return op.call(grad_output, x, weight, bias, mean, variance, rng_state, numbers.p, numbers.slope, numbers.eps);
+}
+
+Gradients native_backward_autograd(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
+                                   const at::Tensor& bias, const at::Tensor& mean, const at::Tensor& variance,
+                                   const at::Tensor& rng_state, double p, double slope, double eps) {
+  const Numbers numbers{p, slope, eps};
+  if (is_differentiated(grad_output) || is_differentiated(x) || is_differentiated(weight)) {
+    return differentiable_backward(grad_output, x, weight, bias, mean, variance, rng_state, numbers);
+  }
+  const at::AutoDispatchBelowADInplaceOrView below;
+  return call_backward(grad_output, x, weight, bias, mean, variance, rng_state, numbers);
 }
 
 class BatchNormLeakyDropout : public torch::autograd::Function<BatchNormLeakyDropout> {
@@ -171,19 +191,9 @@ class BatchNormLeakyDropout : public torch::autograd::Function<BatchNormLeakyDro
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const auto number = [&](const char* name) { return ctx->saved_data[name].toDouble(); };
-    const Numbers numbers{number("p"), number("slope"), number("eps")};
-    variable_list result;
-    if (at::GradMode::is_enabled()) {
-      result = differentiable_backward(grads[0], saved, numbers);
-    } else {
-      static const auto op =
-          operation<decltype(native_backward)>("amgan_fast::native_batch_norm_leaky_dropout_backward");
-      auto [grad_x, grad_weight, grad_bias] = op.call(grads[0], saved[0], saved[1], saved[2], saved[3], saved[4],
-                                                      saved[5], numbers.p, numbers.slope, numbers.eps);
-      result = {grad_x, grad_weight, grad_bias};
-    }
-    result.resize(6);
-    return result;
+    auto [grad_x, grad_weight, grad_bias] = call_backward(grads[0], saved[0], saved[1], saved[2], saved[3], saved[4],
+                                                          saved[5], {number("p"), number("slope"), number("eps")});
+    return {grad_x, grad_weight, grad_bias, Variable(), Variable(), Variable()};
   }
 };
 
@@ -236,6 +246,8 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   implement(m, "native_batch_norm_leaky_dropout", native);
   implement(m, "native_batch_norm_leaky_dropout_backward", native_backward);
   m.impl("native_batch_norm_leaky_dropout", torch::dispatch(c10::DispatchKey::Autograd, native_autograd));
+  m.impl("native_batch_norm_leaky_dropout_backward",
+         torch::dispatch(c10::DispatchKey::Autograd, native_backward_autograd));
   m.impl("batch_norm_leaky_dropout", batch_norm_leaky_dropout);
 }
 
