@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _CELL_PIXELS = 56
 
 
-def new_figure(panels: int = 1) -> Figure:
-    """A figure of panels side by side, without pyplot and its global state."""
+def new_figure(panels: int = 1, rows: int = 1) -> Figure:
+    """A figure of rows of so many panels side by side, without pyplot and its global state."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.5 + 4.5 * panels, 3.8), layout="constrained")
-    for axes in figure.subplots(1, panels, squeeze=False).flat:
+    figure = Figure(figsize=(1.5 + 4.5 * panels, 3.8 * rows), layout="constrained")
+    for axes in figure.subplots(rows, panels, squeeze=False).flat:
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
     return figure

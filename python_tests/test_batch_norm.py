@@ -158,9 +158,9 @@ def test_a_gradient_in_another_layout():
 @dtypes
 def test_weights_in_the_dtype_of_x(dtype):
     x, weight, bias = sample((8, 6), dtype)
-    got = batch_norm_leaky_dropout(x, weight.to(dtype), bias.to(dtype))[0]
+    got, mean, variance = batch_norm_leaky_dropout(x, weight.to(dtype), bias.to(dtype))
     want = exact(x.double(), weight.to(dtype).double(), bias.to(dtype).double(), torch.ones_like(x), 0.0)
-    assert got.dtype == dtype
+    assert {got.dtype, mean.dtype, variance.dtype} == {dtype}
     assert_within(got, want, 2e-2 if dtype in (torch.float16, torch.bfloat16) else 1e-5, "values")
 
 
@@ -349,6 +349,14 @@ def test_the_layer_keeps_the_statistics_that_batch_norm_keeps(shape, tracked):
     ]
     x = sample(shape, torch.float64, 9)[0]
     torch.testing.assert_close(layer.eval()(x), plain.eval()(x))
+    torch.testing.assert_close(list(layer.buffers()), list(plain.buffers()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=dtype_name)
+def test_a_layer_that_is_of_half_precision_as_a_whole(dtype):
+    layer, plain = (module.to(dtype) for module in pair(nn.BatchNorm2d(7)))
+    x = sample((6, 7, 4, 3), dtype)[0]
+    torch.testing.assert_close(layer(x), plain(x))
     torch.testing.assert_close(list(layer.buffers()), list(plain.buffers()))
 
 

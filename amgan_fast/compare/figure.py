@@ -14,24 +14,24 @@ from amgan_fast.runs import RunFolder
 
 
 def save_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
-    """Inception Score and AM Score over the steps, a panel a labelling: means over the seeds, and a band from the least
-    to the greatest."""
+    """Inception Score and AM Score over the steps, a column a labelling: medians over the seeds, and a band from the
+    least to the greatest."""
     labellings = list(dict.fromkeys(cell.config.labels for cell in cells))
     scores = (("inception_score", "Inception Score"), ("am_score", "AM Score [nats]"))
-    figure = new_figure(len(labellings) * len(scores))
+    figure = new_figure(len(labellings), rows=len(scores))
     panels = [(labelling, *score) for score in scores for labelling in labellings]
     for axes, (labelling, name, title) in zip(figure.axes, panels, strict=True):
         for model in dict.fromkeys(cell.config.model for cell in cells):
             of_model = [c for c in cells if (c.config.model, c.config.labels) == (model, labelling)]
             steps, values = zip(*(_curve(folder_of(root, cell), name) for cell in of_model), strict=True)
             curves = torch.tensor(values)
-            (line,) = axes.plot(steps[0], curves.mean(0), label=model)
+            (line,) = axes.plot(steps[0], curves.median(0).values, label=model)
             low, high = curves.aminmax(dim=0)
             axes.fill_between(steps[0], low, high, alpha=0.2, linewidth=0, color=line.get_color())
         axes.set(title=f"{title}, {labelling} labels", xlabel="step")
         if name == "am_score":
             axes.set_yscale("log")
-        axes.legend(fontsize=7)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center")
     save_figure(path, figure)
 
 

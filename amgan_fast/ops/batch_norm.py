@@ -33,7 +33,7 @@ def batch_norm_leaky_dropout(
 
     Returns:
         The result, in the shape, dtype and memory format of x, with derivatives of any order; and the batch's mean and
-        variance (by the count, not by the count minus one), each [C], in float32 or for float64 x float64, without.
+        variance (by the count, not by the count minus one), each [C] in the dtype of weight, without.
 
     Raises:
         TypeError: a dtype other than those above.
