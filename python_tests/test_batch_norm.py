@@ -293,7 +293,8 @@ def test_compiled_as_a_whole():
     ("error", "message", "changes"),
     [
         (TypeError, "x has dtype Long", {"x": torch.ones(4, 3, dtype=torch.long)}),
-        (ValueError, r"x has shape \[3\], wanted \[N, C, ...\]", {"x": torch.ones(3)}),
+        (ValueError, r"x has shape \[3\], wanted \[N, C, ...\] with a channel", {"x": torch.ones(3)}),
+        (ValueError, r"x has shape \[4, 0\], wanted \[N, C, ...\] with a channel", {"x": torch.ones(4, 0)}),
         (ValueError, r"x has shape \[1, 3\], wanted at least 2 values a channel", {"x": torch.ones(1, 3)}),
         (TypeError, "weight has dtype Double, wanted Float or that of x", {"weight": torch.ones(3).double()}),
         (ValueError, r"bias has shape \[2\], wanted \[3\]", {"bias": torch.ones(2)}),

@@ -41,7 +41,8 @@ bool channels_are_innermost(const at::Tensor& x) {
 void check_arguments(const char* op, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      const Numbers& numbers) {
   check_floating(op, "x", x);
-  TORCH_CHECK_VALUE(x.dim() >= 2, op, ": x has shape ", x.sym_sizes(), ", wanted [N, C, ...]");
+  TORCH_CHECK_VALUE(x.dim() >= 2 && x.sym_size(1) >= 1, op, ": x has shape ", x.sym_sizes(),
+                    ", wanted [N, C, ...] with a channel");
   for (const auto& [name, tensor] : {std::pair("weight", weight), std::pair("bias", bias)}) {
     TORCH_CHECK_TYPE(tensor.scalar_type() == loss_dtype(x) || tensor.scalar_type() == x.scalar_type(), op, ": ", name,
                      " has dtype ", tensor.scalar_type(), ", wanted ", loss_dtype(x), " or that of x");
