@@ -204,8 +204,9 @@ def batch_norm_leaky_dropout(
     x: Tensor, weight: Tensor, bias: Tensor, p: float = 0.0, slope: float = 0.2, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same distribution, from other random numbers; mean and variance with derivatives."""
-    z, mean, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
-    return leaky_dropout(z, p, slope), mean, inverse**-2 - eps
+    z = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
+    variance, mean = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
+    return leaky_dropout(z, p, slope), mean, variance
 
 
 def inception_score(logits: Tensor) -> float:

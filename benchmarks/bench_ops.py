@@ -44,7 +44,8 @@ LOSS_SHAPES = [(100, 11), (4096, 11), (1024, 101), (128, 201), (1024, 1001), (12
 SCORE_SHAPES = [(200_000, 10), (50_000, 101), (50_000, 1000), (2000, 21_842)]
 HALF_SHAPES = [(200_000, 10), (50_000, 1000)]
 DROPOUT_SHAPE = (100 * 64, 32 * 32)  # a discriminator's first layer on 100 images of 32 pixels
-NORM_SHAPES = [(100, 32, 32, 32), (100, 128, 8, 8)]  # the widest images of two generators, and of a discriminator
+# The widest images of a generator, those of a discriminator, and the rows of a small network's layer.
+NORM_SHAPES = [(100, 32, 32, 32), (100, 128, 8, 8), (100, 256)]
 BANDWIDTH_CLASSES = [2, 5, 10, 16, 24, 32, 48, 64, 65, 101, 201, 501, 1001, 4001, 10_001, 21_842]
 BANDWIDTH_ELEMENTS = 4_000_000
 
@@ -196,9 +197,10 @@ def dropout_cases(rows: int, columns: int, dtype: torch.dtype, device: str) -> l
     ]
 
 
-def norm_cases(shape: tuple[int, int, int, int], p: float, dtype: torch.dtype, device: str) -> list[Case]:
-    """Of channels_last images."""
-    x = torch.randn(shape, device=device).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+def norm_cases(shape: tuple[int, ...], p: float, dtype: torch.dtype, device: str) -> list[Case]:
+    """Of rows, or of channels_last images."""
+    x = torch.randn(shape, device=device).to(dtype)
+    x = (x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x).requires_grad_()
     values, out = x.detach(), torch.empty_like(x, requires_grad=False)
     weight, bias = (torch.ones(shape[1], device=device, requires_grad=True) for _ in range(2))
 
@@ -223,7 +225,7 @@ MAKERS: list[Maker] = [
     *(partial(dropout_cases, *DROPOUT_SHAPE, dtype) for dtype in (torch.float32, torch.bfloat16)),
     *(
         partial(norm_cases, shape, p, dtype)
-        for shape, p in zip(NORM_SHAPES, (0.0, 0.3), strict=True)
+        for shape, p in zip(NORM_SHAPES, (0.0, 0.3, 0.3), strict=True)
         for dtype in (torch.float32, torch.bfloat16)
     ),
 ]

@@ -41,13 +41,13 @@ FOLDER = Path("build")
 CLASSES, LATENT, SHAPE = 10, 100, (3, 32, 32)
 KINDS = {
     "convolution": ("conv",),
-    "batch norm, leaky ReLU, dropout": ("batch_norm_leaky_dropout", "native_leaky_dropout"),
+    "batch norm, leaky ReLU, dropout": ("batch_norm_leaky_dropout", "batchnormleaky", "native_leaky_dropout", "lerp"),
     "batch norm": ("batch_norm", "batchnorm"),
     "leaky ReLU": ("leaky_relu", "leakyrelu"),
-    "dropout": ("dropout", "bernoulli", "div_"),
+    "dropout": ("dropout", "bernoulli", "aten::div_"),
     "noise": ("randn", "normal"),
     "copies": ("copy", "clone", "contiguous", "_to_copy", "aten::to", "cat"),
-    "optimiser": ("adam", "lerp", "foreach"),
+    "optimiser": ("adam", "foreach", "addcdiv", "addcmul", "aten::sqrt"),
     "linear": ("mm", "linear", "addmm"),
 }
 
@@ -85,7 +85,7 @@ def networks(network: str) -> tuple[nn.Module, nn.Module]:
 
 
 def of_torch(module: nn.Module) -> nn.Module:
-    """The same network of torch.nn's own layers."""
+    """The same layers as torch.nn has them; images are flattened in its order."""
     for name, child in module.named_children():
         setattr(module, name, of_torch(child))
     match module:

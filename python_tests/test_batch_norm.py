@@ -124,14 +124,14 @@ def test_it_drops_what_leaky_dropout_drops(shape):
     assert torch.equal(state, other_state)
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        pytest.param(lambda x: x.contiguous(), id="contiguous"),
-        pytest.param(lambda x: x.repeat(1, 1, 1, 2)[..., ::2], id="sliced"),
-        pytest.param(lambda x: x[:, :, :, 0], id="three dimensions"),
-    ],
-)
+LAYOUTS = [
+    pytest.param(lambda x: x.contiguous(), id="contiguous"),
+    pytest.param(lambda x: x.repeat(1, 1, 1, 2)[..., ::2], id="sliced"),
+    pytest.param(lambda x: x[:, :, :, 0], id="three dimensions"),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_other_layouts_give_the_same_numbers(layout, device):
     x, weight, bias = (tensor.to(device) for tensor in sample((6, 4, 3, 5), torch.float64))
     given = layout(x).requires_grad_()
@@ -176,6 +176,14 @@ def test_channels_far_from_zero_keep_their_variance(dtype):
     assert_within(variance, variances, 1e-6 * variances, "variance")
 
 
+@pytest.mark.parametrize("layout", [*LAYOUTS, pytest.param(laid_out, id="channels last")])
+def test_a_small_variance_in_any_layout(layout):
+    x = layout(laid_out(1e-5 * normal(100, 3, 8, 8, dtype=torch.float32)))
+    variance = batch_norm_leaky_dropout(x, torch.ones(3), torch.zeros(3))[2]
+    want = moments(x)[1]
+    assert_within(variance, want, 3e-6 * want, "variance")
+
+
 def test_a_first_row_far_off_costs_no_digits():
     x = normal(20_000, 3, dtype=torch.float32)
     x[0] = 3e3
@@ -218,16 +226,31 @@ def test_any_number_of_threads_gives_the_same_bits(p, threads):
 # --- Derivatives and what is kept for them
 
 
-@pytest.mark.parametrize("p", [0.0, 0.3])
-def test_gradcheck(p):
+@pytest.mark.parametrize(("p", "slope", "eps"), [(0.0, 0.2, 1e-5), (0.3, 0.2, 1e-5), (0.3, 0.0, 1e-2)])
+def test_gradcheck(p, slope, eps):
     inputs = tuple(tensor.requires_grad_() for tensor in sample((3, 2, 2, 3), torch.float64))
 
     def call(*tensors: Tensor) -> Tensor:
         torch.manual_seed(7)
-        return batch_norm_leaky_dropout(*tensors, p)[0]
+        return batch_norm_leaky_dropout(*tensors, p, slope, eps)[0]
 
     assert torch.autograd.gradcheck(call, inputs)
     assert torch.autograd.gradgradcheck(call, inputs)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_a_gradient_to_be_differentiated_is_the_same_gradient(p):
+    """Also of values at zero, whose sign rounding decides, once."""
+    x = (normal(100, 40, dtype=torch.float32) + 1000).requires_grad_()
+    x.data[:, :20] = normal(20, dtype=torch.float32)  # constant channels
+    weight, bias = torch.ones(40, requires_grad=True), torch.zeros(40, requires_grad=True)
+    y = batch_norm_leaky_dropout(x, weight, bias, p)[0]
+    gradients = [
+        torch.autograd.grad(y, (x, weight, bias), torch.ones_like(y), create_graph=create, retain_graph=True)
+        for create in (False, True)
+    ]
+    assert gradients[1][0].requires_grad
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-2)
 
 
 def test_x_alone_is_kept():
@@ -297,7 +320,8 @@ def test_compiled_as_a_whole():
         (ValueError, r"x has shape \[4, 0\], wanted \[N, C, ...\] with a channel", {"x": torch.ones(4, 0)}),
         (ValueError, r"x has shape \[1, 3\], wanted at least 2 values a channel", {"x": torch.ones(1, 3)}),
         (TypeError, "weight has dtype Double, wanted Float or that of x", {"weight": torch.ones(3).double()}),
-        (ValueError, r"bias has shape \[2\], wanted \[3\]", {"bias": torch.ones(2)}),
+        (TypeError, "bias has dtype Double and weight Float, wanted the same", {"bias": torch.ones(3).double()}),
+        (ValueError, r"bias has shape \[2\] and weight \[3\], wanted the same", {"bias": torch.ones(2)}),
         (ValueError, "weight is on meta and x on cpu", {"weight": torch.ones(3, device="meta")}),
         (ValueError, "p is 1.5", {"p": 1.5}),
         (ValueError, "slope is -1, wanted a finite number that is at least 0", {"slope": -1.0}),
@@ -315,6 +339,7 @@ def test_errors_name_the_argument(error, message, changes):
     [
         (0, r"grad_output has shape \[3, 5\] and x \[4, 3\]", torch.ones(3, 5)),
         (1, "x has strides", torch.ones(3, 4).T),
+        (2, r"weight has strides \[2\], wanted contiguous numbers", torch.ones(6)[::2]),
         (4, "mean has dtype Double and weight Float", torch.ones(3).double()),
         (5, r"variance has shape \[4\] and weight \[3\]", torch.ones(4)),
         (6, r"rng_state has shape \[3\], wanted \[2\]", torch.ones(3).long()),
@@ -366,6 +391,49 @@ def test_the_layer_drops_in_training_alone():
     x = sample((200, 7), torch.float32)[0]
     assert 0.4 < (layer(x) == 0).double().mean() < 0.6
     torch.testing.assert_close(layer.eval()(x), plain.eval()(x))
+
+
+def scaled(norm: nn.Module) -> nn.Module:
+    class Scaled(type(norm)):
+        def forward(self, x):
+            return 3 * super().forward(x)
+
+    return Scaled(7)
+
+
+def hooked(norm: nn.Module) -> nn.Module:
+    norm.register_forward_hook(lambda module, inputs, output: 3 * output)
+    return norm
+
+
+def untracked(norm: nn.Module) -> nn.Module:
+    norm.track_running_stats = False
+    return norm
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda: scaled(nn.BatchNorm1d(7)),
+        lambda: hooked(nn.BatchNorm1d(7)),
+        lambda: untracked(nn.BatchNorm1d(7)),
+        lambda: nn.BatchNorm1d(7, affine=False),
+        lambda: nn.BatchNorm1d(7, momentum=None),
+    ],
+    ids=["subclass", "hook", "untracked", "no affine", "cumulative average"],
+)
+def test_a_norm_of_another_kind_does_what_it_does(norm):
+    layer, plain = pair(norm())
+    for seed in range(2):
+        x = sample((12, 7), torch.float32, seed)[0]
+        torch.testing.assert_close(layer(x), plain(x))
+    torch.testing.assert_close(list(layer.buffers()), list(plain.buffers()))
+
+
+def test_images_are_no_rows():
+    layer, _ = pair(nn.BatchNorm2d(3))
+    with pytest.raises(ValueError, match="expected 4D input"):
+        layer(torch.ones(4, 3))
 
 
 def test_a_norm_that_has_been_replaced_is_called():

@@ -54,10 +54,10 @@ def real_batch(count: int = 20):
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
 def test_networks_fit_together(network, image_shape):
-    images = build_generator("conv", LATENT, image_shape)(torch.randn(4, LATENT))
+    images = build_generator(network, LATENT, image_shape)(torch.randn(4, LATENT))
     assert images.shape == (4, *image_shape)
     assert images.abs().max() <= 1
-    assert build_discriminator("conv", 11, image_shape)(images).shape == (4, 11)
+    assert build_discriminator(network, 11, image_shape)(images).shape == (4, 11)
 
 
 def test_latent_of_dynamic_labels_is_noise_only():

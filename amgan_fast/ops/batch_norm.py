@@ -20,19 +20,19 @@ def batch_norm_leaky_dropout(
     As ``leaky_dropout(F.batch_norm(x, None, None, weight, bias, training=True, eps=eps), p, slope)``, which drops the
     same elements from the same seed. On the CPU, for [N, C] and for ``channels_last`` images, two passes over memory
     forward and two backward, which keeps x alone; elsewhere these two operations one after the other. Sums over the
-    batch are taken in float64 from chunks in float32, in an order that the number of threads does not change.
+    batch are then taken in float64 from chunks in float32, in an order that the number of threads does not change.
 
     Args:
         x: [N, C] or [N, C, ...] with at least 2 values a channel; float32, float64, bfloat16 or float16, CPU or CUDA.
             Half precision is computed in float32 and rounded once, by the two operations twice.
         weight: [C], what the normalised values are multiplied by; float32, for float64 x float64, or the dtype of x.
-        bias: [C], what is added then; as weight.
+        bias: [C], what is added then; in the dtype of weight.
         p: the probability of a drop, in [0, 1], as in :func:`leaky_dropout`. With ``p=0`` nothing is drawn.
         slope: what negative values are multiplied by, at least 0 and finite.
         eps: what is added to the variance, positive.
 
     Returns:
-        The result, in the shape, dtype and memory format of x, with derivatives of any order; and the batch's mean and
+        The result, in the shape and dtype of x, with derivatives of any order; and the batch's mean and
         variance (by the count, not by the count minus one), each [C] in the dtype of weight, without.
 
     Raises:

@@ -137,7 +137,9 @@ class BatchNorm {
   void find_moments() const {
     const int64_t first_rows = std::min(kFirstRows, rows_);
     std::vector<double> first(channels_);
-    for (int64_t k = 0; k < first_rows * channels_; ++k) first[k % channels_] += static_cast<double>(x_[k]);
+    for (int64_t row = 0; row < first_rows; ++row) {
+      for (int64_t c = 0; c < channels_; ++c) first[c] += static_cast<double>(x_[row * channels_ + c]);
+    }
     const ByChannel<T> offset(channels_, [&](int64_t c) { return first[c] / static_cast<double>(first_rows); });
     const Sums sums = sum_all<false>(x_, [&](const uint16_t*, int64_t channel, const Vec<T>& x, const Vec<T>&) {
       const Vec<T> d = x - offset.at(channel);
@@ -176,7 +178,8 @@ class BatchNorm {
   // on the shape alone, so any number of threads gives the same bits.
   template <bool kBits, typename F>
   Sums sum_all(const scalar_t* other, const F& f) const {
-    const int64_t stretches = std::max<int64_t>(8, (64 * channels_ + kStretch - 1) / kStretch);
+    // At least 16 rows: the totals of all chunks take no more memory than x.
+    const int64_t stretches = std::max<int64_t>(8, (16 * channels_ + kStretch - 1) / kStretch);
     const int64_t chunk = stretches * kStretch, chunks = (size_ + chunk - 1) / chunk;
     std::vector<double> totals(2 * channels_ * chunks);
     at::parallel_for(0, chunks, std::max<int64_t>(1, kElementsPerThread / chunk), [&](int64_t begin, int64_t end) {

@@ -1,18 +1,22 @@
 // batch_norm_leaky_dropout: batch norm with the statistics of the batch, leaky ReLU and dropout. Its input, the
 // statistics and the state of the generator are all that backward needs.
+#include <ATen/Context.h>
+#include <ATen/ops/batch_norm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/leaky_relu_backward.h>
-#include <ATen/ops/native_batch_norm.h>
 #include <ATen/ops/native_batch_norm_backward.h>
 #include <ATen/ops/rsqrt.h>
+#include <ATen/ops/var_mean.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include <cmath>
+#include <vector>
 
 #include "ops/check.h"
 #include "ops/device.h"
+#include "ops/leaky_dropout.h"
 #include "ops/register.h"
 #include "ops/saved_gradient.h"
 
@@ -43,14 +47,13 @@ void check_arguments(const char* op, const at::Tensor& x, const at::Tensor& weig
   check_floating(op, "x", x);
   TORCH_CHECK_VALUE(x.dim() >= 2 && x.sym_size(1) >= 1, op, ": x has shape ", x.sym_sizes(),
                     ", wanted [N, C, ...] with a channel");
-  for (const auto& [name, tensor] : {std::pair("weight", weight), std::pair("bias", bias)}) {
-    TORCH_CHECK_TYPE(tensor.scalar_type() == loss_dtype(x) || tensor.scalar_type() == x.scalar_type(), op, ": ", name,
-                     " has dtype ", tensor.scalar_type(), ", wanted ", loss_dtype(x), " or that of x");
-    TORCH_CHECK_VALUE(tensor.dim() == 1 && tensor.sym_size(0) == x.sym_size(1), op, ": ", name, " has shape ",
-                      tensor.sym_sizes(), ", wanted [", x.sym_size(1), "]");
-    TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", name, " is on ", tensor.device(), " and x on ",
-                      x.device(), ", wanted the same device");
-  }
+  TORCH_CHECK_TYPE(weight.scalar_type() == loss_dtype(x) || weight.scalar_type() == x.scalar_type(), op,
+                   ": weight has dtype ", weight.scalar_type(), ", wanted ", loss_dtype(x), " or that of x");
+  TORCH_CHECK_VALUE(weight.dim() == 1 && weight.sym_size(0) == x.sym_size(1), op, ": weight has shape ",
+                    weight.sym_sizes(), ", wanted [", x.sym_size(1), "]");
+  TORCH_CHECK_VALUE(weight.device() == x.device(), op, ": weight is on ", weight.device(), " and x on ", x.device(),
+                    ", wanted the same device");
+  check_same(op, "bias", bias, "weight", weight);
   TORCH_CHECK_VALUE(rows_of(x) >= 2, op, ": x has shape ", x.sym_sizes(),
                     ", wanted at least 2 values a channel, whose variance is taken");
   check_fraction(op, "p", numbers.p);
@@ -63,9 +66,11 @@ void check_for_kernel(const char* op, const at::Tensor& x, const at::Tensor& wei
   TORCH_CHECK_VALUE(x.is_cpu() || x.is_meta(), op, ": x is on ", x.device(), ", wanted the CPU");
   TORCH_CHECK_VALUE(channels_are_innermost(x), op, ": x has strides ", x.sym_strides(),
                     ", wanted [N, C], or [N, C, H, W] in channels_last memory format");
-  for (const auto& tensor : {weight, bias}) {
-    TORCH_CHECK_TYPE(tensor.scalar_type() == loss_dtype(x) && tensor.is_contiguous(), op, ": weight and bias are ",
-                     tensor.scalar_type(), ", wanted contiguous ", loss_dtype(x));
+  TORCH_CHECK_TYPE(weight.scalar_type() == loss_dtype(x), op, ": weight has dtype ", weight.scalar_type(), ", wanted ",
+                   loss_dtype(x));
+  for (const auto& [name, tensor] : {std::pair("weight", weight), std::pair("bias", bias)}) {
+    TORCH_CHECK_VALUE(tensor.is_contiguous(), op, ": ", name, " has strides ", tensor.sym_strides(),
+                      ", wanted contiguous numbers");
   }
 }
 
@@ -121,7 +126,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> native_backward(const at::Tensor&
   if (x.is_meta()) return {grad_x, grad_weight, grad_bias};
 
   BatchNormArgs args = batch_norm_args(x, weight, bias, grad_x, numbers);
-  const at::Tensor given = grad_output.strides() == x.strides() ? grad_output : grad_x.copy_(grad_output);
+  const at::Tensor given = laid_out_as(x, grad_output, grad_x);
   const at::Tensor means = mean.contiguous(), variances = variance.contiguous(), state = rng_state.contiguous();
   args.grad_output = given.const_data_ptr();
   args.mean = const_cast<void*>(means.const_data_ptr());  // which backward only reads
@@ -145,12 +150,14 @@ using Gradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 Gradients differentiable_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
                                   const at::Tensor& bias, const at::Tensor& mean, const at::Tensor& variance,
                                   const at::Tensor& rng_state, const Numbers& numbers) {
-  const at::Tensor z = std::get<0>(at::native_batch_norm(x, weight, bias, {}, {}, true, 0, numbers.eps)).detach();
-  static const auto dropout =
-      operation<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double)>(
-          "amgan_fast::native_leaky_dropout_backward");
+  at::Tensor z;
+  {
+    // What forward saw, to the bit: the sign of a value at zero is one of rounding.
+    const at::AutoDispatchBelowADInplaceOrView below;
+    z = std::get<0>(call_forward(x, weight, bias, {0, 1, numbers.eps}));
+  }
   const at::Tensor grad = math::make_leaky_dropout(numbers.p, numbers.slope).dropped > 0
-                              ? dropout.call(grad_output, z, rng_state, numbers.p, numbers.slope)
+                              ? leaky_dropout_backward(grad_output, z, rng_state, numbers.p, numbers.slope)
                               : at::leaky_relu_backward(grad_output, z, numbers.slope, false);
   const at::Tensor inverse = at::rsqrt(variance.detach() + numbers.eps);
   return at::native_batch_norm_backward(grad, x, weight, {}, {}, mean.detach(), inverse, true, numbers.eps,
@@ -217,15 +224,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm_leaky_dropout(const at
   const Numbers numbers{p, slope, eps};
   check_arguments("batch_norm_leaky_dropout", x, weight, bias, numbers);
   const bool has_kernel = x.is_cpu() && channels_are_innermost(x) && weight.scalar_type() == loss_dtype(x) &&
-                          bias.scalar_type() == loss_dtype(x) && weight.is_contiguous() && bias.is_contiguous();
+                          weight.is_contiguous() && bias.is_contiguous();
   if (has_kernel) {
     auto [output, mean, variance, rng_state] = call_forward(x, weight, bias, numbers);
     return {output, mean, variance};
   }
-  const auto [z, mean, inverse] = at::native_batch_norm(x, weight, bias, {}, {}, true, 0, eps);
-  static const auto dropout =
-      operation<at::Tensor(const at::Tensor&, double, double, bool)>("amgan_fast::leaky_dropout");
-  return {dropout.call(z, p, slope, true), mean.detach(), (inverse.detach().pow(-2) - eps).clamp_min(0)};
+  const at::Tensor z = at::batch_norm(x, weight, bias, {}, {}, true, 0, eps, at::globalContext().userEnabledCuDNN());
+  std::vector<int64_t> dimensions{0};
+  for (int64_t d = 2; d < x.dim(); ++d) dimensions.push_back(d);
+  const auto [variance, mean] = at::var_mean(x.detach().to(weight.scalar_type()), dimensions, 0);
+  return {leaky_dropout(z, p, slope, true), mean, variance};
 }
 
 }  // namespace

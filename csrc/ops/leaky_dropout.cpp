@@ -1,4 +1,6 @@
 // leaky_dropout: leaky ReLU, then dropout. Its output and the state of the generator are all that backward needs.
+#include "ops/leaky_dropout.h"
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/leaky_relu.h>
@@ -21,11 +23,6 @@ void check_arguments(const char* op, const at::Tensor& x, double p, double slope
   check_floating(op, "x", x);
   check_fraction(op, "p", p);
   check_slope(op, slope);  // a negative one would give an output whose sign is not that of x
-}
-
-// The values of `tensor` where those of `like` lie in memory, which is dense: `tensor` itself, or a copy in `place`.
-const at::Tensor& laid_out_as(const at::Tensor& like, const at::Tensor& tensor, at::Tensor& place) {
-  return tensor.strides() == like.strides() ? tensor : place.copy_(tensor);
 }
 
 LeakyDropoutArgs leaky_dropout_args(const at::Tensor& values, at::Tensor& out, double p, double slope) {
@@ -69,13 +66,6 @@ at::Tensor native_leaky_dropout_backward(const at::Tensor& grad_output, const at
   return grad;
 }
 
-at::Tensor call_backward(const at::Tensor& grad_output, const at::Tensor& output, const at::Tensor& rng_state, double p,
-                         double slope) {
-  static const auto op =
-      operation<decltype(native_leaky_dropout_backward)>("amgan_fast::native_leaky_dropout_backward");
-  return op.call(grad_output, output, rng_state, p, slope);
-}
-
 // What the derivatives of either operation need: the output, the state of the generator, p and slope.
 void save(AutogradContext* ctx, const at::Tensor& output, const at::Tensor& rng_state, double p, double slope) {
   ctx->save_for_backward({output, rng_state});
@@ -85,7 +75,8 @@ void save(AutogradContext* ctx, const at::Tensor& output, const at::Tensor& rng_
 
 at::Tensor times_factors(AutogradContext* ctx, const at::Tensor& grad) {
   const auto saved = ctx->get_saved_variables();
-  return call_backward(grad, saved[0], saved[1], ctx->saved_data["p"].toDouble(), ctx->saved_data["slope"].toDouble());
+  return leaky_dropout_backward(grad, saved[0], saved[1], ctx->saved_data["p"].toDouble(),
+                                ctx->saved_data["slope"].toDouble());
 }
 
 // Linear in grad_output, and constant in output but for its sign.
@@ -95,7 +86,7 @@ class LeakyDropoutBackward : public torch::autograd::Function<LeakyDropoutBackwa
                           const at::Tensor& rng_state, double p, double slope) {
     save(ctx, output, rng_state, p, slope);
     const at::AutoDispatchBelowADInplaceOrView below;
-    return call_backward(grad_output, output, rng_state, p, slope);
+    return leaky_dropout_backward(grad_output, output, rng_state, p, slope);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -137,12 +128,19 @@ std::tuple<at::Tensor, at::Tensor> native_leaky_dropout_autograd(const at::Tenso
   return {outputs[0], outputs[1]};
 }
 
+}  // namespace
+
+at::Tensor leaky_dropout_backward(const at::Tensor& grad_output, const at::Tensor& output, const at::Tensor& rng_state,
+                                  double p, double slope) {
+  static const auto op =
+      operation<decltype(native_leaky_dropout_backward)>("amgan_fast::native_leaky_dropout_backward");
+  return op.call(grad_output, output, rng_state, p, slope);
+}
+
 at::Tensor leaky_dropout(const at::Tensor& x, double p, double slope, bool training) {
   check_arguments("leaky_dropout", x, p, slope);
   return training && p > 0 ? std::get<0>(call_forward(x, p, slope)) : at::leaky_relu(x, slope);
 }
-
-}  // namespace
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   // Like native_dropout of torch: the output, and what tells which elements were dropped, here seed and offset.
