@@ -491,7 +491,8 @@ def test_meta_and_fake_tensors_have_the_shapes_of_real_ones_and_draw_nothing(nam
     want = native(x, 0.3, SLOPE)
     backward = native_backward(x, *want, 0.3, SLOPE)
     state = torch.get_rng_state()
-    for device in ("meta", "cpu", "cuda"):
+    # A torch that was built without CUDA aborts where autograd asks for such a device.
+    for device in ("meta", "cpu", "cuda")[: 3 if torch.backends.cuda.is_built() else 2]:
         with FakeTensorMode(allow_non_fake_inputs=True):
             given = torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=device).requires_grad_()
             got = native(given, 0.3, SLOPE)
