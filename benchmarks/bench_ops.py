@@ -4,15 +4,16 @@
 
 All are run in turn, many rounds, so that drift of the machine falls on all alike; tables show medians and the quartiles
 of ours. Plain PyTorch is amgan_fast.reference (score_sums: the same formulas in float32, since the reference works in
-float64). "limit" is what the same bytes cost: copying the logits for a loss with its gradient, summing them for the
-scores; for loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors. "exp" is torch.exp of
-the same logits, which a softmax needs at the least. Logits that would stay in the caches from one call to the next are
-also timed from memory: ours and the limit then take turns through many copies of them. On CUDA times are between
-events, each call from a cold cache, and the least that an operation has to move (every logit read once, every gradient
-written once) is given as a share of what a large copy moves in the same time, measured in the same run, and of the
-data sheet's bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a copy as their
-limit; at the least they move the bytes of x twice forward, and five times with backward, which reads the output (or x)
-and a gradient. Also draws the bandwidth over the number of classes.
+float64; batch_norm_leaky_dropout: the layers of a network, without the statistics). "limit" is what the same bytes
+cost: copying the logits for a loss with its gradient, summing them for the scores; for loss_and_grad of 100 x 11 an
+empty operation that allocates the same three tensors. "exp" is torch.exp of the same logits, which a softmax needs at
+the least. Logits that would stay in the caches from one call to the next are also timed from memory: ours and the limit
+then take turns through many copies of them. On CUDA times are between events, each call from a cold cache, and the
+least that an operation has to move (every logit read once, every gradient written once) is given as a share of what a
+large copy moves in the same time, measured in the same run, and of the data sheet's bandwidth. leaky_dropout (of 100 x
+64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a copy as their limit; at the least they move the bytes of x
+twice forward, and five times with backward, which reads the output (or x) and a gradient. Also draws the bandwidth over
+the number of classes.
 """
 
 from __future__ import annotations
@@ -115,8 +116,17 @@ def plain_score_sums(logits: Tensor) -> tuple[Tensor, ...]:
     return -(prob * log_prob).sum(), prob.sum(0), (prob * prob).sum(0), log_prob.sum(0)
 
 
+def plain_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> tuple[Tensor]:
+    """As a network's layers: torch's batch norm hands out no statistics, and the reference computes them again."""
+    z = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
+    return (reference.leaky_dropout(z, p),)
+
+
+PLAIN = {"score_sums": plain_score_sums, "batch_norm_leaky_dropout": plain_batch_norm}
+
+
 def plain(op: str) -> Callable[..., Any]:
-    return plain_score_sums if op == "score_sums" else getattr(reference, op)
+    return PLAIN.get(op) or getattr(reference, op)
 
 
 def empty_op(real: Tensor, labels: Tensor, generated: Tensor) -> Callable[[], object]:
