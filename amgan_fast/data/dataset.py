@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -87,6 +88,10 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """SHA-256 of all images and labels; of images in files, of their paths within the folder and their sizes."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(part.listing() if isinstance(part, ImageFiles) else part.cpu().numpy().tobytes())

@@ -28,6 +28,7 @@ class ByChannel {
     }
   }
 
+  T operator[](int64_t channel) const { return values_[channel]; }
   Vec<T> at(int64_t channel) const { return Vec<T>::loadu(values_.data() + channel); }
 
   void add(int64_t channel, const Vec<T>& value) { (at(channel) + value).store(values_.data() + channel); }
@@ -148,7 +149,7 @@ class BatchNorm {
     const auto n = static_cast<double>(rows_);
     for (int64_t c = 0; c < channels_; ++c) {
       const double mean = sums.first[c] / n, square = sums.second[c] / n - mean * mean;
-      mean_[c] = static_cast<T>(static_cast<double>(static_cast<T>(first[c] / static_cast<double>(first_rows))) + mean);
+      mean_[c] = static_cast<T>(offset[c] + mean);
       variance_[c] = static_cast<T>(square < 0 ? 0 : square);  // NaN stays
     }
   }
@@ -265,10 +266,7 @@ void run(const BatchNormArgs& args) {
 }  // namespace
 
 void batch_norm(const BatchNormArgs& args) {
-  if (int64_t* used = args.philox.used; used != nullptr) {
-    used[0] = static_cast<int64_t>(args.philox.key());
-    used[1] = static_cast<int64_t>(args.philox.first_word());
-  }
+  tell_used(args.philox);
   args.factors.dropped == 0 ? run<false>(args) : run<true>(args);
 }
 

@@ -1,6 +1,7 @@
 // The random bits of dropout for the elements of a stretch of memory (args/leaky_dropout.h).
 #pragma once
 
+#include "args/philox.h"
 #include "cpu/philox.h"
 #include "math/leaky_dropout.h"
 
@@ -35,10 +36,11 @@ class StretchBits {
   alignas(64) uint16_t bits_[kStretch + 64] = {};
 };
 
-// Into the second-level cache.
-template <typename scalar_t>
-void prefetch(const scalar_t* x, int64_t count) {
-  for (int64_t k = 0; k < count; k += 64 / sizeof(scalar_t)) __builtin_prefetch(x + k, 0, 2);
+// Tells which state of the generator the bits are of, where that is asked for.
+inline void tell_used(const PhiloxArgs& philox) {
+  if (philox.used == nullptr) return;
+  philox.used[0] = static_cast<int64_t>(philox.key());
+  philox.used[1] = static_cast<int64_t>(philox.first_word());
 }
 
 }  // namespace

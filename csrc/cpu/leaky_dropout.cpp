@@ -9,6 +9,12 @@
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
 
+// Into the second-level cache.
+template <typename scalar_t>
+void prefetch(const scalar_t* x, int64_t count) {
+  for (int64_t k = 0; k < count; k += 64 / sizeof(scalar_t)) __builtin_prefetch(x + k, 0, 2);
+}
+
 template <typename scalar_t, bool kBackward>
 void run(const LeakyDropoutArgs& args) {
   using T = Computing<scalar_t>;
@@ -40,10 +46,7 @@ void run(const LeakyDropoutArgs& args) {
 }  // namespace
 
 void leaky_dropout(const LeakyDropoutArgs& args) {
-  if (int64_t* used = args.philox.used; used != nullptr) {
-    used[0] = static_cast<int64_t>(args.philox.key());
-    used[1] = static_cast<int64_t>(args.philox.first_word());
-  }
+  tell_used(args.philox);
   for_dtype(args.dtype, [&](auto zero) {
     using scalar_t = decltype(zero);
     args.signs == nullptr ? run<scalar_t, false>(args) : run<scalar_t, true>(args);
