@@ -72,6 +72,13 @@ def test_the_published_folder(tmp_path, monkeypatch, workers_from):
     assert load_dataset("tiny-imagenet", root).fingerprint() == loaded.fingerprint()
 
 
+def test_hidden_files_are_no_images(tmp_path):
+    root = write_tiny_imagenet(tmp_path)
+    want = load_dataset("tiny-imagenet", root).fingerprint()
+    (root / f"train/{WNIDS[0]}/images/._{WNIDS[0]}_0.JPEG").write_bytes(b"what another program keeps beside an image")
+    assert load_dataset("tiny-imagenet", root).fingerprint() == want
+
+
 def test_progress_counts_up_to_the_number_of_training_images(tmp_path, monkeypatch):
     monkeypatch.setattr(image_files, "_CHUNK", 5)
     seen = []

@@ -255,6 +255,14 @@ def test_a_configuration_comes_back_whole(tmp_path):
     assert Config.load(tmp_path / "default.toml") == Config()
 
 
+def test_a_checkpoint_of_an_earlier_version_lacks_later_settings_and_has_their_defaults():
+    earlier = Config().to_dict()
+    del earlier["skip_unreadable"]
+    assert Config().differences(earlier) == []
+    folder = Config(dataset="image-folder", skip_unreadable=True)
+    assert folder.differences(earlier | {"dataset": "image-folder"}) == ["skip_unreadable is False instead of True"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -23,6 +23,9 @@ def train_classifier(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same weights on a CPU")] = 0,
     data_dir: DataDir = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option(help="leave out images of image-folder that cannot be read, or are of another size")
+    ] = False,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: PyTorch's own choice")] = 0,
 ) -> None:
@@ -39,7 +42,7 @@ def train_classifier(
     with errors_in_one_line():
         if numbers and network != "densenet-bc":
             raise InputError(f"found --{next(iter(numbers))} with --network {network}, wanted --network densenet-bc")
-        images = load_dataset(dataset, data_dir).to(resolve_device(device))
+        images = load_dataset(dataset, data_dir, skip_unreadable=skip_unreadable).to(resolve_device(device))
         with ProgressBar(Console()) as progress, cpu_threads(threads):
             train_classifier_file(
                 images, out=out, network=network, epochs=epochs, seed=seed, observer=progress, **numbers

@@ -30,6 +30,10 @@ class Dataset:
     """Whether left and right may be swapped: the image is as good a one of its class, so training may flip it."""
     held_out: str = "as published"
     """How the test images were set aside."""
+    class_names: tuple[str, ...] | None = None
+    """What each class is called; None: by its number."""
+    left_out: tuple[str, ...] = ()
+    """Images that cannot be used and were to be left out, each with the reason."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -42,6 +46,7 @@ class Dataset:
         return (
             f"{self.name}: {len(self.train_images):,} training and {len(self.test_images):,} held-out images "
             f"({self.held_out}) of {' x '.join(map(str, self.image_shape))}, {self.num_classes:,} classes"
+            + (f", {len(self.left_out):,} left out, the first: {self.left_out[0]}" if self.left_out else "")
         )
 
     def class_frequencies(self) -> Tensor:

@@ -26,18 +26,18 @@ ReadImage = Callable[[Path], "np.ndarray[Any, Any] | None"]
 """Reads a file to uint8 [C, H, W], or to None where the set leaves that image out; may raise InputError. It goes to
 other processes: a function of a module, or an object that can be pickled."""
 
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's formats that are opened. Pillow goes by a file's content, not by its name, and has EPS executed by another
-program."""
-
 _CHUNK = 256
 _MOST_WORKERS = 8
 _WORTH_WORKERS = 2000  # starting processes takes as long as reading this many small images
 
 
 @contextmanager
-def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+def open_image(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """A Pillow image.
+
+    Args:
+        formats: by Pillow's names: it goes by a file's content, not by its name, and has EPS executed by another
+            program.
 
     Raises:
         InputError: it is damaged or of another format, even where that shows only while the image is used.
@@ -70,18 +70,25 @@ def read_all(
         InputError: a file that cannot be read.
     """
     images = torch.empty((len(paths), *shape), dtype=torch.uint8)
-    used = torch.empty(len(paths), dtype=torch.bool)
-    filled = done = 0
-    batches = torch.arange(len(paths)).split(_CHUNK)
-    workers = most_workers() if len(paths) >= _WORTH_WORKERS else 0
-    for chunk, chunk_used in _read(_Files(folder, _array(paths), read, shape), batches, workers=workers):
+    used = []
+    filled = 0
+    for chunk, chunk_used in _read_once(_Files(folder, _array(paths), read, shape), progress):
         images[filled : filled + len(chunk)] = chunk
-        used[done : done + len(chunk_used)] = chunk_used
+        used.append(chunk_used)
         filled += len(chunk)
-        done += len(chunk_used)
-        if progress is not None:
-            progress(done, len(paths))
-    return images[:filled], used
+    return images[:filled], torch.cat(used)
+
+
+def which_can_be_read(
+    folder: Path, paths: Sequence[str], read: ReadImage, shape: tuple[int, int, int], progress: Progress | None = None
+) -> Tensor:
+    """As :func:`read_all`, keeping no image: bool [N], False where ``read`` gives None."""
+    return torch.cat([used for _, used in _read_once(_Files(folder, _array(paths), read, shape), progress)])
+
+
+def workers_for(files: int) -> int:
+    """How many processes are worth starting to read so many files once; 0: none beside this one."""
+    return most_workers() if files >= _WORTH_WORKERS else 0
 
 
 def most_workers(processes: int = 1) -> int:
@@ -171,6 +178,16 @@ class _Files:
 def _array(paths: Sequence[str]) -> np.ndarray[Any, Any]:
     # One block of bytes: workers would copy a list bit by bit, as they count references to its strings.
     return np.array([os.fsencode(path) for path in paths])
+
+
+def _read_once(files: _Files, progress: Progress | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """All files in order: the images of some, and which of them those are."""
+    count, done = len(files.paths), 0
+    for images, used in _read(files, torch.arange(count).split(_CHUNK), workers=workers_for(count)):
+        yield images, used
+        done += len(used)
+        if progress is not None:
+            progress(done, count)
 
 
 def _read(

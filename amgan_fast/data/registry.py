@@ -36,6 +36,7 @@ def load_dataset(
     *,
     image_size: int | None = None,
     progress: Progress | None = None,
+    skip_unreadable: bool = False,
 ) -> Dataset:
     """Load a dataset into CPU memory. Nothing in its files is executed, and nothing is downloaded.
 
@@ -44,15 +45,19 @@ def load_dataset(
             ``mnist`` and ``fashion-mnist`` padded with black; None: they stay as they are. The other datasets have a
             size of their own.
         progress: called while files of single images are read.
+        skip_unreadable: leave out images of ``image-folder`` that cannot be read, or are of another size than most.
 
     Raises:
-        InputError: an unknown name, files that are missing or damaged, or an ``image_size`` for another dataset.
+        InputError: an unknown name, files that are missing or damaged, or an ``image_size`` or ``skip_unreadable`` for
+            another dataset.
     """
     if name not in DATASETS:
         raise InputError(f"dataset is {name!r}, wanted one of {', '.join(DATASETS)}")
     folder = None if data_dir is None else Path(data_dir).expanduser()
     if name == "image-folder":
-        return load_image_folder(folder, image_size, progress)
+        return load_image_folder(folder, image_size, progress, skip_unreadable=skip_unreadable)
+    if skip_unreadable:
+        raise InputError(f"skip_unreadable is true for {name}, wanted false: only image-folder has files to leave out")
     if image_size is not None and name not in _PADDED:
         raise InputError(
             f"image_size is {image_size} for {name}, wanted none: only image-folder is resized, and only "

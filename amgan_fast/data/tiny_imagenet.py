@@ -48,7 +48,8 @@ def _list_train(folder: Path, wnids: list[str]) -> tuple[list[str], list[int]]:
     labels: list[int] = []
     for label, wnid in enumerate(wnids):
         images = folder / "train" / wnid / "images"
-        names = sorted(name for name in os.listdir(images) if name.endswith(".JPEG")) if images.is_dir() else []
+        found = os.listdir(images) if images.is_dir() else []
+        names = sorted(name for name in found if name.endswith(".JPEG") and not name.startswith("."))
         if not names:
             raise InputError(f"{images} has no files *.JPEG, wanted the training images of a class of wnids.txt")
         paths += [f"train/{wnid}/images/{name}" for name in names]

@@ -42,6 +42,8 @@ class Config:
     image_size: int | None = None
     """Side in pixels: the images of ``image-folder`` are cropped and resized to it, those of ``mnist`` and
     ``fashion-mnist`` padded with black; None: as they are."""
+    skip_unreadable: bool = False
+    """Images of ``image-folder`` that cannot be read, or are of another size than most, are left out."""
     labelled_per_class: int | None = None
     """Labels of so many training images a class are used, all other images are unlabelled; None: all labels."""
     network: str = "mlp"
@@ -152,7 +154,13 @@ class Config:
         Raises:
             InputError: files are missing or damaged, or have no such ``image_size``.
         """
-        return load_dataset(self.dataset, self.data_dir, image_size=self.image_size, progress=progress)
+        return load_dataset(
+            self.dataset,
+            self.data_dir,
+            image_size=self.image_size,
+            progress=progress,
+            skip_unreadable=self.skip_unreadable,
+        )
 
     @staticmethod
     def for_dataset(dataset: str, **overrides: Any) -> Config:
@@ -199,8 +207,9 @@ class Config:
         path.write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8")
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """What of ``other`` (as of :meth:`to_dict`) is not as here, in words."""
-        mine = self.to_dict()
+        """What of ``other`` (as of :meth:`to_dict`) is not as here, in words. A setting that it lacks, since an earlier
+        version wrote it, has its default."""
+        mine, other = self.to_dict(), Config().to_dict() | dict(other)
         return [
             f"{name} is {other.get(name)!r} instead of {mine.get(name)!r}"
             for name in sorted(mine.keys() | other.keys())

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources.npy import NpyHeader, damage_named, read_header, read_labels, read_rows, seek_forward
-from amgan_fast.evaluate.sources.ranges import batch_ranges
 from amgan_fast.evaluate.sources.source import Batch, Source
 
 _CHANNELS = (1, 3)

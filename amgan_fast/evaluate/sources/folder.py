@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from amgan_fast.data.decoding import read_pixels
+from amgan_fast.data.file_reading import Unreadable, read_files
+from amgan_fast.data.headers import read_headers
+from amgan_fast.data.listing import ImageListing, counted, find_images, some_of
+from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.sources.decoding import ImageHeader, read_header, read_pixels
-from amgan_fast.evaluate.sources.file_reading import Unreadable, read_files
-from amgan_fast.evaluate.sources.image_files import ImageFiles, counted, find_images, some_of
-from amgan_fast.evaluate.sources.ranges import batch_ranges
 from amgan_fast.evaluate.sources.source import Batch, Source
 
-_HEADERS_AT_ONCE = 256
+_REMEDY = "--skip-unreadable leaves others out"
 
 
 class ImageFolderSource(Source):
     """Images of a folder, or of its class subfolders; which, the description says.
 
     The files' headers are all read when the source is made: what will not do shows before anything is scored. Formats
-    and what becomes of their pixels: :mod:`amgan_fast.evaluate.sources.decoding`; where files are looked for:
-    :func:`amgan_fast.evaluate.sources.image_files.find_images`. In memory are the files' names, the batch asked for,
+    and what becomes of their pixels: :mod:`amgan_fast.data.decoding`; where files are looked for:
+    :func:`amgan_fast.data.listing.find_images`. In memory are the files' names, the batch asked for,
     and with ``workers`` two batches for each.
 
     Args:
@@ -66,24 +66,18 @@ class ImageFolderSource(Source):
         self._workers = workers
         self._skip_unreadable = skip_unreadable
         files = find_images(self._path)
-        by_header, bad = self._read_headers(files, progress)
+        headers = read_headers(self._path, files.names, workers=workers, progress=progress)
         if not mixed_sizes:
-            bad |= _of_unusual_size(by_header)
-        found = len(files.names)
-        if bad and (len(bad) == found or not skip_unreadable):
-            named = some_of([f"{files.names[i]} ({bad[i]})" for i in sorted(bad)])
-            raise InputError(
-                f"{len(bad):,} of {counted(found, 'image')} of {path} cannot be used: {named}; wanted files that can "
-                "be read, of one size if they are not resized (--skip-unreadable leaves others out)"
-            )
-        kept = [i for i in range(found) if i not in bad]
+            headers = headers.of_size(headers.usual_size)
+        headers.check(self._path, skip_bad=skip_unreadable, remedy=_REMEDY)
+        kept, bad = headers.kept(), headers.bad
         self._names = [files.names[i] for i in kept]
         self._labels = None if files.labels is None else torch.tensor(files.labels)[kept]
         self._broken: set[int] = set()
         self.count = len(kept)
         self.class_names = files.class_names
         self.num_labels = len(files.class_names) or None
-        self.channels = channels or (1 if all(header.grey for header in by_header) else 3)
+        self.channels = channels or (1 if headers.grey else 3)
         self.description = _describe(self._path, files, len(bad))
         self.skipped = [f"{self._path / files.names[i]}: {bad[i]}" for i in sorted(bad)]
 
@@ -104,51 +98,16 @@ class ImageFolderSource(Source):
                 labels = None if self._labels is None else self._labels[numbers]
                 yield Batch(torch.stack(images) if same else images, labels)
 
-    def _read_headers(
-        self, files: ImageFiles, progress: Callable[[int, int], None] | None
-    ) -> tuple[dict[ImageHeader, list[int]], dict[int, str]]:
-        """The numbers of the files that have a header, and why the others have none."""
-        by_header: dict[ImageHeader, list[int]] = {}
-        bad: dict[int, str] = {}
-        ranges = list(batch_ranges(len(files.names), _HEADERS_AT_ONCE))
-        headers = read_files(read_header, self._path, files.names, ranges, self._workers)
-        for samples, found in zip(ranges, headers, strict=True):
-            for i, header in zip(samples, found, strict=True):
-                if isinstance(header, Unreadable):
-                    bad[i] = header.reason
-                else:
-                    by_header.setdefault(header, []).append(i)
-            if progress is not None:
-                progress(samples.stop, len(files.names))
-        return by_header, bad
-
     def _leave_out(self, number: int, reason: str) -> None:
         text = f"{self._path / self._names[number]}: {reason}"
         if not self._skip_unreadable:
-            raise InputError(f"{text}; wanted images that can be read (--skip-unreadable leaves others out)")
+            raise InputError(f"{text}; wanted images that can be read ({_REMEDY})")
         if number not in self._broken:  # by an earlier pass over the samples
             self._broken.add(number)
             self.skipped.append(text)
 
 
-def _of_unusual_size(by_header: dict[ImageHeader, list[int]]) -> dict[int, str]:
-    """Takes out the files that are not of the most frequent size, and says so of each."""
-    counts: Counter[tuple[int, int]] = Counter()
-    for header, numbers in by_header.items():
-        counts[header.size] += len(numbers)
-    if not counts:
-        return {}
-    ((usual, _),) = counts.most_common(1)
-    unusual = [header for header in by_header if header.size != usual]
-    reasons = {header: f"{_pixels(header.size)} where most are {_pixels(usual)}" for header in unusual}
-    return {i: reasons[header] for header in unusual for i in by_header.pop(header)}
-
-
-def _pixels(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
-
-
-def _describe(path: Path, files: ImageFiles, left_out: int) -> str:
+def _describe(path: Path, files: ImageListing, left_out: int) -> str:
     text = f"{counted(len(files.names) - left_out, 'image')} "
     if files.class_names:
         classes = counted(len(files.class_names), "class folder")

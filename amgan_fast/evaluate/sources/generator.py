@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.scoring import DRAWN_AT_ONCE, generate
-from amgan_fast.evaluate.sources.ranges import batch_ranges
 from amgan_fast.evaluate.sources.source import Batch, Source
 from amgan_fast.nn import LatentSource
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import ImageFiles
-from amgan_fast.evaluate.sources.ranges import batch_ranges
+from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.evaluate.sources.source import Batch, Source
 
 

@@ -54,8 +54,8 @@ def read_header(path: Path) -> ImageHeader:
         return ImageHeader((image.height, image.width), image.mode in _GREY)
 
 
-def read_pixels(path: Path, channels: int) -> np.ndarray:
-    """uint8 [C, H, W] of 1 or 3 channels.
+def read_image(path: Path, channels: int) -> Image.Image:
+    """Of mode ``L`` for 1 channel and ``RGB`` for 3.
 
     Raises:
         Exception: as :func:`read_header`.
@@ -66,8 +66,21 @@ def read_pixels(path: Path, channels: int) -> np.ndarray:
         image: Image.Image = file
         if image.mode in _DEEP_GREY:  # which convert() clips at 255
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return np.atleast_3d(pixels).transpose(2, 0, 1).copy()  # those of Pillow are read-only
+        return image.convert("L" if channels == 1 else "RGB")
+
+
+def to_pixels(image: Image.Image) -> np.ndarray:
+    """uint8 [C, H, W] of an image of mode ``L`` or ``RGB``."""
+    return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1).copy()  # those of Pillow are read-only
+
+
+def read_pixels(path: Path, channels: int) -> np.ndarray:
+    """uint8 [C, H, W] of 1 or 3 channels.
+
+    Raises:
+        Exception: as :func:`read_header`.
+    """
+    return to_pixels(read_image(path, channels))
 
 
 def why_unreadable(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from amgan_fast.evaluate.sources.decoding import why_unreadable
+from amgan_fast.data.decoding import why_unreadable
 
 T = TypeVar("T")
 
