@@ -79,12 +79,12 @@ def test_what_takes_at_most_half_of_the_machines_memory_fits():
 
 
 def test_an_unknown_dataset():
-    known = "digits, fashion-mnist, mnist, cifar10, svhn, tiny-imagenet, image-folder"
+    known = "digits, fashion-mnist, mnist, cifar10, svhn, svhn-extra, tiny-imagenet, image-folder"
     with pytest.raises(InputError, match=f"dataset is 'cats', wanted one of {known}"):
         load_dataset("cats")
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "svhn", "tiny-imagenet", "image-folder"])
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "svhn", "svhn-extra", "tiny-imagenet", "image-folder"])
 def test_a_dataset_without_a_folder_asks_for_one(name, tmp_path):
     with pytest.raises(InputError, match=r"^no folder .*: give --data-dir [^\n]*$"):
         load_dataset(name)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amgan_fast.data.class_labels import class_labels
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.folders import find_folder
-from amgan_fast.data.plain_pickle import ByteArray, load_plain_pickle
+from amgan_fast.data.plain_pickle import PlainArray, load_plain_pickle
 from amgan_fast.errors import InputError, in_one_line
 
 _TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
@@ -66,10 +67,14 @@ def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with path.open("rb") as file:
         # Python 2 wrote the published files; keys are text where Python 3 wrote them again.
         batch = {key if isinstance(key, str) else key.decode(): value for key, value in load_plain_pickle(file).items()}
-    data, labels = batch["data"], batch["labels"]
-    if not isinstance(data, ByteArray) or data.values.shape != (len(labels), _PIXELS):
-        raise ValueError(f"data is no array of {len(labels)} x {_PIXELS} bytes, the number of its labels")
-    return data.values, np.array(labels, np.int64)
+    data, labels = _array(batch["data"]), class_labels(_array(batch["labels"]))
+    if data.dtype != np.uint8 or data.shape != (len(labels), _PIXELS):
+        raise ValueError(f"data is {data.dtype} {list(data.shape)}, wanted uint8 [{len(labels)}, {_PIXELS}] as labels")
+    return data, labels
+
+
+def _array(value: object) -> np.ndarray:
+    return value.values if isinstance(value, PlainArray) else np.array(value)
 
 
 def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,10 @@
-"""Reads pickles of plain values and arrays of bytes without executing anything.
+"""Reads pickles of plain values and arrays of numbers without executing anything.
 
 A pickle is a program: it names functions and has them called. Here the few names that NumPy's arrays need lead to
 stand-ins below, which keep what they are given, and any other name is refused. NumPy's own functions are not called
 either: they trust what they are given, down to memory addresses in an array's buffer.
+
+Every stand-in is a class with a ``__setstate__``: attributes of a function a pickle could set.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ import numpy as np
 
 
 def load_plain_pickle(file: BinaryIO) -> Any:
-    """What was pickled, with :class:`ByteArray` for NumPy arrays and bytes for the strings of Python 2.
+    """What was pickled, by any protocol, with :class:`PlainArray` for NumPy arrays, Python's numbers for NumPy's, and
+    bytes for the strings of Python 2.
 
     Raises:
-        pickle.UnpicklingError: it names anything but a uint8 array. A damaged file raises other errors as well.
+        pickle.UnpicklingError: it names anything but arrays of numbers. A damaged file raises other errors as well.
     """
     return _Unpickler(file, encoding="bytes").load()
 
@@ -27,22 +30,42 @@ class _StandIn:
         """Ignores it. Without this method a pickle could set attributes, even of the class."""
 
 
-class ByteArray(_StandIn):
-    """Stands in for a NumPy array of uint8."""
+class PlainArray(_StandIn):
+    """Stands in for a NumPy array of numbers, which ``values`` is."""
 
     def __init__(self, *_: object) -> None:
         self.values = np.empty(0, np.uint8)
 
     def __setstate__(self, state: Any) -> None:
         _version, shape, dtype, column_major, content = state
-        if not isinstance(dtype, _DType) or dtype.name not in ("u1", b"u1") or not isinstance(content, bytes):
-            raise pickle.UnpicklingError("an array of another type than uint8")
-        self.values = np.frombuffer(content, np.uint8).reshape(shape, order="F" if column_major else "C")
+        self.values = _numbers(content, dtype).reshape(shape, order="F" if column_major else "C")
+
+
+class _FromBuffer(_StandIn):
+    """``_frombuffer``, by which protocol 5 makes arrays whose elements lie one after another in some order of axes."""
+
+    def __new__(cls, content: object, dtype: object, shape: Any, order: Any, axes: Any = None) -> PlainArray:  # type: ignore[misc]
+        array = PlainArray()
+        values = _numbers(content, dtype)
+        array.values = values.reshape(shape, order=order) if axes is None else values.reshape(shape).transpose(axes)
+        return array
+
+
+class _Scalar(_StandIn):
+    """A NumPy number, among the labels of a list, say."""
+
+    def __new__(cls, dtype: object, content: object) -> int | float:  # type: ignore[misc]
+        (value,) = _numbers(content, dtype).tolist()
+        return value
 
 
 class _DType(_StandIn):
     def __init__(self, name: object, *_: object) -> None:
-        self.name = name
+        self.name = _text(name)
+        self.byte_order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.byte_order = _text(state[1])
 
 
 class _Latin1(_StandIn):
@@ -52,11 +75,34 @@ class _Latin1(_StandIn):
         return text.encode("latin-1")
 
 
+_NUMBERS = ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
+
+
+def _numbers(content: object, dtype: object) -> np.ndarray:
+    if not isinstance(dtype, _DType) or dtype.name not in _NUMBERS or dtype.byte_order not in ("<", ">", "|", "="):
+        raise pickle.UnpicklingError(f"an array of {getattr(dtype, 'name', dtype)!r}, which are no numbers")
+    if not isinstance(content, (bytes, bytearray)):
+        raise pickle.UnpicklingError(f"an array in a {type(content).__name__}, wanted bytes")
+    return np.frombuffer(content, np.dtype(dtype.byte_order + dtype.name))
+
+
+def _text(value: object) -> object:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 _STAND_INS: dict[tuple[str, str], type] = {
-    ("numpy", "ndarray"): ByteArray,
+    ("numpy", "ndarray"): PlainArray,
+    ("numpy", "memmap"): PlainArray,
     ("numpy", "dtype"): _DType,
-    ("numpy.core.multiarray", "_reconstruct"): ByteArray,
-    ("numpy._core.multiarray", "_reconstruct"): ByteArray,
+    **{
+        (f"numpy.{core}.{module}", name): stand_in
+        for core in ("core", "_core")  # before and since NumPy 2
+        for module, name, stand_in in (
+            ("multiarray", "_reconstruct", PlainArray),
+            ("multiarray", "scalar", _Scalar),
+            ("numeric", "_frombuffer", _FromBuffer),
+        )
+    },
     ("_codecs", "encode"): _Latin1,
 }
 

@@ -12,7 +12,7 @@ from amgan_fast.data.fashion_mnist import load_fashion_mnist
 from amgan_fast.data.image_files import Progress
 from amgan_fast.data.image_folder import load_image_folder
 from amgan_fast.data.mnist import load_mnist
-from amgan_fast.data.svhn import load_svhn
+from amgan_fast.data.svhn import load_svhn, load_svhn_extra
 from amgan_fast.data.tiny_imagenet import load_tiny_imagenet
 from amgan_fast.errors import InputError
 
@@ -22,6 +22,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "mnist": load_mnist,
     "cifar10": load_cifar10,
     "svhn": load_svhn,
+    "svhn-extra": load_svhn_extra,
     "tiny-imagenet": load_tiny_imagenet,
     "image-folder": load_image_folder,
 }
