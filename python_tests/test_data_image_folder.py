@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import EpsImagePlugin, Image
 from torchvision.datasets import ImageFolder
-from torchvision.transforms.functional import pil_to_tensor
+from torchvision.transforms.functional import center_crop, pil_to_tensor
 
 from amgan_fast.data import Dataset, ImageFiles, image_folder, load_dataset
 from amgan_fast.data.decoding import IMAGE_SUFFIXES
@@ -119,6 +119,19 @@ def test_resizing_takes_the_square_in_the_middle_and_averages(tmp_path):
     assert image.shape == (3, 8, 8)
     # Grey: not red, and neither black nor white, as every eighth pixel would be.
     assert (image.int() - 127).abs().max() <= 12
+
+
+@pytest.mark.parametrize("size", [(40, 17), (17, 40), (41, 18), (30, 30), (9, 33)])
+@pytest.mark.parametrize("image_size", [7, 20])
+def test_nothing_outside_the_square_is_looked_at(tmp_path, size, image_size):
+    """torchvision crops and Pillow resizes, one after the other; what is outside may be anything."""
+    write_split(tmp_path)
+    path, side = tmp_path / "train/ant/000.png", min(size)
+    whole = noise(3, size=size)
+    square = center_crop(whole, [side])
+    whole.save(path)
+    want = pil_to_tensor(square.resize((image_size, image_size), Image.Resampling.LANCZOS))
+    assert torch.equal(load_dataset("image-folder", tmp_path, image_size=image_size).train_images[0], want)
 
 
 def test_resizing_changes_nothing_at_the_same_size(tmp_path):

@@ -198,7 +198,8 @@ class _ReadImage:
     """Whether images that cannot be read are left out."""
 
     def __call__(self, path: Path) -> np.ndarray | None:
-        from PIL import Image, ImageOps
+        from PIL import Image
+        from torchvision.transforms.functional import center_crop
 
         channels, height, width = self.shape
         try:
@@ -209,7 +210,8 @@ class _ReadImage:
             found = f"{path} is damaged or no image ({why_unreadable(error)})"
             raise InputError(f"{found}, wanted {' or '.join(IMAGE_FORMATS)}") from error
         if self.crop:
-            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+            # Cropped first: resized from a box of the whole, edges would be averaged with what lies outside of it.
+            image = center_crop(image, [min(image.size)]).resize((width, height), Image.Resampling.LANCZOS)
         return to_pixels(image)
 
     def why_not(self, path: Path) -> str:

@@ -30,8 +30,8 @@ class VirtualBatchNorm(nn.Module):
 
     Mean and variance of a reference row are those of the reference batch; those of any other row are of the reference
     batch and the row itself, together R + 1 rows: it has the weight 1 / (R + 1). Then a learned scale and offset for
-    each channel. In evaluation mode as in training. Source: Salimans et al., arXiv 1606.03498, section 3.5 (whose
-    published code takes the statistics of the whole batch for those of the row).
+    each channel. In evaluation mode as in training. Source: Salimans et al., arXiv 1606.03498, section 3.5; their
+    published code, ``VBN`` in imagenet/model.py of openai/improved-gan, weighs a row's statistics in the same way.
 
     To be used within a :class:`ReferenceBatch`.
     """
