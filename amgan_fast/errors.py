@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _LONGEST = 240  # characters
+_LONGEST_VALUE = 80
 
 
 class InputError(ValueError):
@@ -13,3 +14,18 @@ def in_one_line(error: BaseException) -> str:
     """Its type and what it says, cut where it is too long: some of PyTorch's list every key of a network."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def shown(value: object) -> str:
+    """How a value is written, cut where it is too long: for messages about what may be anything."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, an integer of too many digits
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ..."
+
+
+def printable(text: str) -> str:
+    """``text`` in one line that every terminal and file takes: line breaks, control characters and the bytes of names
+    that are no UTF-8, which Python keeps as surrogates, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -62,11 +62,7 @@ class Dataset:
         Raises:
             InputError: a class has fewer images, or ``per_class`` is below 1.
         """
-        fewest = self.train_labels.bincount(minlength=self.num_classes).min().item()
-        if not 1 <= per_class <= fewest:
-            raise InputError(
-                f"{per_class} labelled images of each class, wanted 1 to {fewest}, the size of the smallest class"
-            )
+        self.check_labelled(per_class)
         counts = torch.full((self.num_classes,), per_class)
         drawn = draw_per_class(self.train_labels, counts, seed=seed)
         images = self.train_images
@@ -75,6 +71,19 @@ class Dataset:
             train_images=images.subset(drawn) if isinstance(images, ImageFiles) else images[drawn.to(images.device)],
             train_labels=self.train_labels[drawn.to(self.train_labels.device)],
         )
+
+    def check_labelled(self, per_class: int) -> None:
+        """Whether there is a :meth:`labelled_subset` of so many images a class.
+
+        Raises:
+            InputError: there is none.
+        """
+        fewest = self.train_labels.bincount(minlength=self.num_classes).min().item()
+        if not 1 <= per_class <= fewest:
+            raise InputError(
+                f"labelled_per_class: {per_class} labelled images of each class, wanted 1 to {fewest}, the size of the "
+                "smallest class"
+            )
 
     def padded(self, size: int) -> Dataset:
         """The same images in the middle of black ones of ``size`` x ``size`` pixels.

@@ -32,8 +32,11 @@ def place(dataset: Dataset, device: torch.device | str) -> Dataset:
 
 def fits_in(device: torch.device, size: int) -> bool:
     """Whether so many bytes are at most half of the device's memory."""
+    return size <= memory_of(device) // 2
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes: on CUDA what is free now, on a CPU what the machine has."""
     if device.type == "cuda":
-        available, _ = torch.cuda.mem_get_info(device)
-    else:
-        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return size <= available // 2
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, shown
+from amgan_fast.option_types import check_types
 
 ImageShape = tuple[int, int, int]
 """(channels, height, width) of an image."""
@@ -18,7 +18,7 @@ class NetworkOptions:
     """What every network can be built with; those of a network's source: :func:`amgan_fast.nn.network_options`.
 
     Raises:
-        InputError: a value out of its range.
+        InputError: a value of another type or out of its range.
     """
 
     width: float = 1.0
@@ -42,10 +42,11 @@ class NetworkOptions:
     """Labels are predefined: the discriminator of "paper" has one more convolution."""
 
     def __post_init__(self) -> None:
+        check_types(NetworkOptions, vars(self))
         if self.normalization not in NORMALIZATIONS:
-            raise InputError(f"normalization is {self.normalization!r}, wanted one of {', '.join(NORMALIZATIONS)}")
-        self._require("width", 0 < self.width < math.inf, "a positive number")
-        self._require("input_noise", 0 <= self.input_noise < math.inf, "at least 0")
+            raise InputError(f"normalization is {shown(self.normalization)}, wanted one of {', '.join(NORMALIZATIONS)}")
+        self._require("width", self.width > 0, "a positive number")
+        self._require("input_noise", self.input_noise >= 0, "at least 0")
         self._require("dropout", 0 <= self.dropout < 1, "a number in [0, 1)")
 
     @property

@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from amgan_fast.objectives.base import TermObjective
-from amgan_fast.objectives.options import check_fraction, check_not_negative
+from amgan_fast.objectives.options import check_fraction, check_not_negative, check_temperature
 from amgan_fast.objectives.rows import (
     CLASS_CROSS_ENTROPY,
     CLASS_CROSS_ENTROPY_TO_UNIFORM,
@@ -135,7 +135,7 @@ class ACGANStar(_WithClassifier):
 
     def __post_init__(self) -> None:
         check_not_negative("auxiliary_weight", self.auxiliary_weight)
-        check_not_negative("target_temperature", self.target_temperature)
+        check_temperature("target_temperature", self.target_temperature)
         super().__post_init__()
 
     def _discriminator(self) -> Pair:

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from amgan_fast.errors import shown
 from amgan_fast.objectives.base import TermObjective
-from amgan_fast.objectives.options import check_fake, check_fraction, check_not_negative
+from amgan_fast.objectives.options import check_fake, check_fraction, check_temperature
 from amgan_fast.objectives.rows import (
     binary_cross_entropy,
     class_cross_entropy,
@@ -98,7 +99,7 @@ class AMGAN(_KPlus1):
     class_prior: str | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_not_negative("target_temperature", self.target_temperature)
+        check_temperature("target_temperature", self.target_temperature)
         _check_prior(self.class_prior)
         super().__post_init__()
 
@@ -147,4 +148,6 @@ def _check_prior(prior: object) -> None:
         return
     numbers = prior if isinstance(prior, tuple) else ()
     if not numbers or not all(p >= 0 for p in numbers) or not math.isclose(sum(numbers), 1, abs_tol=1e-4):
-        raise ValueError(f"class_prior is {prior!r}, wanted None, 'uniform' or a tuple of probabilities, one a class")
+        raise ValueError(
+            f"class_prior is {shown(prior)}, wanted None, 'uniform' or a tuple of probabilities, one a class"
+        )

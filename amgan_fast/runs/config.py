@@ -12,15 +12,22 @@ import tomli_w
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.image_files import Progress
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, shown
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
+from amgan_fast.option_types import check_types
+from amgan_fast.runs.device import MOST_THREADS
 from amgan_fast.runs.recipes import read_recipe
 from amgan_fast.runs.toml import parse_setting, read_toml
 
 LABELS = ("dynamic", "predefined")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
+LARGEST_IMAGE = 16_384
+"""Side in pixels."""
+
+
+_LONGEST = 200  # characters of unknown names that an error repeats
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,7 @@ class Config:
     """Changes to the network's own options, by the names of :class:`amgan_fast.nn.NetworkOptions`."""
 
     def __post_init__(self) -> None:
-        for one in dataclasses.fields(self):
-            _check_type(one.name, getattr(self, one.name), str(one.type))
+        check_types(Config, vars(self))
         for name, known in (
             ("model", MODELS),
             ("labels", LABELS),
@@ -102,7 +108,7 @@ class Config:
             ("device", DEVICES),
         ):
             if getattr(self, name) not in known:
-                raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(known)}")
+                raise InputError(f"{name} is {shown(getattr(self, name))}, wanted one of {', '.join(known)}")
         for name in (
             "latent_size",
             "steps",
@@ -113,8 +119,13 @@ class Config:
             "final_samples",
         ):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("threads", "halve_every", "feature_matching", "historical_averaging"):
+        for name in ("halve_every", "feature_matching", "historical_averaging"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._require("threads", 0 <= self.threads <= MOST_THREADS, f"0 to {MOST_THREADS:,}")
+        sized = self.image_size is None or 1 <= self.image_size <= LARGEST_IMAGE
+        self._require("image_size", sized, f"1 to {LARGEST_IMAGE:,}")
+        named = self.data_dir is None or (self.data_dir and "\0" not in self.data_dir)
+        self._require("data_dir", bool(named), "the name of a folder")
         self._require("batch_size", self.batch_size >= 2, "at least 2, for batch normalisation")
         labelled = self.labelled_per_class is None or self.labelled_per_class >= 1
         self._require("labelled_per_class", labelled, "at least 1")
@@ -201,10 +212,11 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Without what is None, which TOML cannot say."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return _without_none(dataclasses.asdict(self))
 
     def save(self, path: Path) -> None:
-        path.write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8")
+        """Bytes of ``data_dir`` that are no UTF-8 are written as they are, and read again."""
+        path.write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8", errors="surrogateescape")
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What of ``other`` (as of :meth:`to_dict`) is not as here, in words. A setting that it lacks, since an earlier
@@ -218,33 +230,25 @@ class Config:
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
-            raise InputError(f"{name} is {getattr(self, name)}, wanted {wanted}")
+            raise InputError(f"{name} is {shown(getattr(self, name))}, wanted {wanted}")
 
 
 def _names() -> set[str]:
     return {one.name for one in dataclasses.fields(Config)}
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "str | None": (str, type(None)),
-    "int": (int,),
-    "int | None": (int, type(None)),
-    "float": (float, int),
-    "bool": (bool,),
-    "dict[str, Any]": (dict,),
-}
-
-
-def _check_type(name: str, value: object, wanted: str) -> None:
-    # bool is a kind of int, and NaN a float, but neither is such a setting.
-    if not isinstance(value, _TYPES[wanted]) or (isinstance(value, bool) and wanted != "bool") or value != value:
-        raise InputError(f"{name} is {value!r}, wanted {wanted}")
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_none(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _check_names(where: str, values: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := sorted(values.keys() - known):
-        found = f"{where} has unknown keys {', '.join(unknown)}"
+    if unknown := sorted(name if isinstance(name, str) else shown(name) for name in values.keys() - known):
+        listed = ", ".join(unknown)
+        found = f"{where} has unknown keys {listed if len(listed) <= _LONGEST else f'{listed[:_LONGEST]} ...'}"
         raise InputError(f"{found}, wanted some of {', '.join(sorted(known)) or 'none'}")
 
 
@@ -252,6 +256,8 @@ def _build(where: str, kind: type, values: Mapping[str, Any]) -> Any:
     _check_names(where, values, {one.name for one in dataclasses.fields(kind)})
     try:
         # TOML has lists where options are tuples.
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        check_types(kind, given)
+        return kind(**given)
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: {error}") from None

@@ -10,6 +10,9 @@ import torch
 from amgan_fast import build_info
 from amgan_fast.errors import InputError
 
+MOST_THREADS = 1024
+"""Of a CPU that a run may ask for: PyTorch starts as many as it is told."""
+
 
 def resolve_device(name: str) -> torch.device:
     """``"auto"`` is CUDA where PyTorch sees a GPU and this build has CUDA kernels, else the CPU."""

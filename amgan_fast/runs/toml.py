@@ -14,6 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_LONGEST = 80  # characters of a setting that an error repeats
 _WORD = re.compile(r"[A-Za-z][\w.-]*")
 
 
@@ -23,11 +24,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         InputError: no such file, or no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}), wanted a configuration") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML file: {error}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, an integer of too many digits
+        raise InputError(f"{path} is no TOML file: {_reason(error)}") from None
 
 
 def parse_setting(text: str) -> dict[str, Any]:
@@ -41,6 +42,11 @@ def parse_setting(text: str) -> dict[str, Any]:
     for form in (text, quoted):
         try:
             return tomllib.loads(form)
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             pass
-    raise InputError(f"found --set {text}, wanted NAME=VALUE as in a .toml file, texts of several words in quotes")
+    found = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    raise InputError(f"found --set {found}, wanted NAME=VALUE as in a .toml file, texts of several words in quotes")
+
+
+def _reason(error: Exception) -> str:
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)

@@ -37,6 +37,7 @@ from amgan_fast.runs import (
     save_checkpoint,
 )
 from amgan_fast.train.capture import CapturedStep
+from amgan_fast.train.checks import check_run
 from amgan_fast.train.classifier import cached_classifier
 from amgan_fast.train.journal import Journal
 from amgan_fast.train.observer import Observer
@@ -117,6 +118,9 @@ def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observ
     observer = observer if share.rank == 0 else Observer()
     dataset = config.load_dataset(partial(observer.evaluated, "image files"))
     observer.message(dataset.describe())
+    check_run(config, dataset, device, share.ranks)
+    if config.batch_size > (count := len(dataset.train_images)):
+        observer.message(f"batch_size is {config.batch_size}: a batch has some of the {count} images more than once")
     dataset = place(dataset, device)
     if state is None and share.rank == 0:
         folder.create(config)
@@ -165,15 +169,14 @@ class _Run:
         self.device = device
         self.latent = latent
         self.batches, self.unlabelled = self._batches()
-        first = torch.Generator(device).manual_seed(derive_seed(config.seed, "first batch"))
-        noise = latent.draw(config.batch_size, first)[0]
-        real = to_float(dataset.train_images[torch.arange(config.batch_size)].to(device))
-        if options.normalization == "virtual":
-            set_reference_batch(generator, noise)
-            set_reference_batch(discriminator, real)
-        if options.weight_norm:
-            init_from_data(generator, noise)
-            init_from_data(discriminator, real)
+        if options.normalization == "virtual" or options.weight_norm:
+            noise, real = self._first_batch()
+            if options.normalization == "virtual":
+                set_reference_batch(generator, noise)
+                set_reference_batch(discriminator, real)
+            if options.weight_norm:
+                init_from_data(generator, noise)
+                init_from_data(discriminator, real)
         self.random = self._random("latent")
         channels_last = any(isinstance(layer, nn.Conv2d) for layer in discriminator.modules())
         self.step = AdversarialStep(
@@ -260,6 +263,13 @@ class _Run:
             return stream(self.dataset, "order"), None
         labelled = self.dataset.labelled_subset(config.labelled_per_class, seed=derive_seed(config.seed, "labelled"))
         return stream(labelled, "order"), stream(self.dataset, "unlabelled order")
+
+    def _first_batch(self) -> tuple[Tensor, Tensor]:
+        """Latent inputs and real images, the same for every process and always."""
+        config, images = self.config, self.dataset.train_images
+        noise = self.latent.draw(config.batch_size, self._random("first batch"))[0]
+        indices = torch.arange(config.batch_size) % len(images)
+        return noise, to_float(images[indices].to(self.device))
 
     def _real(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Batches of real images, labelled and not, for the steps to come."""

@@ -1,0 +1,123 @@
+"""What can be known of a run before anything is written or trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from amgan_fast.data import Dataset
+from amgan_fast.data.memory import memory_of
+from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.nn import build_classifier, build_discriminator, build_generator, set_reference_batch
+from amgan_fast.objectives import Objective
+from amgan_fast.runs import Config
+
+_META = torch.device("meta")  # tensors have shapes there and no values: nothing is computed
+_NUMBER_BYTES = 4  # of float32
+
+
+def check_run(config: Config, dataset: Dataset, device: torch.device, processes: int = 1) -> None:
+    """Whether dataset, networks, batches and losses of a run go together, and fit in the memory of its device: a step
+    with shapes alone. What is counted is less than what a run takes.
+
+    Args:
+        processes: that share a batch.
+
+    Raises:
+        InputError: they do not; names the setting.
+    """
+    options = config.build_network_options()
+    rows = config.batch_size // processes
+    if rows < 2 and (options.normalization == "batch" or options.minibatch_discrimination):
+        raise InputError(
+            f"batch_size is {config.batch_size} for {processes} processes, wanted at least {2 * processes}: batch norm "
+            "and minibatch discrimination compare the images of a process"
+        )
+    if config.labelled_per_class is not None:
+        dataset.check_labelled(config.labelled_per_class)
+    with _META:
+        build_classifier("cnn", dataset.image_shape, dataset.num_classes)
+    objective = config.build_objective()
+    inputs = config.latent_size + (dataset.num_classes if config.labels == "predefined" else 0)
+    generator, discriminator = _build(config, dataset, inputs, objective.outputs(dataset.num_classes))
+    weights = _training_bytes(config, generator, discriminator)
+    _require_memory(weights, device, f"{_sizes(config)}: weights, gradients and averages")
+    try:
+        with _META:
+            if options.normalization == "virtual":
+                set_reference_batch(generator, torch.empty(config.batch_size, inputs))
+                set_reference_batch(discriminator, torch.empty(config.batch_size, *dataset.image_shape))
+            logits, kept = _pass(discriminator, generator(torch.empty(rows, inputs)))
+    except Exception as error:  # sizes that no integer counts
+        raise InputError(f"batch_size is {config.batch_size}, wanted a smaller one ({in_one_line(error)})") from None
+    kept //= 2 if config.precision == "bfloat16" else 1
+    _require_memory(weights + kept, device, f"batch_size is {config.batch_size}: a step")
+    check_losses(config, objective, logits)
+
+
+def _build(config: Config, dataset: Dataset, inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
+    shape, options = dataset.image_shape, config.build_network_options()
+    try:
+        with _META:
+            generator = build_generator(config.network, inputs, shape, options)
+            return generator, build_discriminator(config.network, outputs, shape, options)
+    except InputError:
+        raise
+    except Exception as error:  # sizes that no integer counts
+        raise InputError(f"{_sizes(config)}, wanted smaller ones ({in_one_line(error)})") from None
+
+
+def _training_bytes(config: Config, generator: nn.Module, discriminator: nn.Module) -> int:
+    copies = 4 + bool(config.historical_averaging)  # weights, gradients, Adam's two averages
+    numbers = _weights(generator) * (copies + 1) + _weights(discriminator) * copies  # the generator's own average
+    return _NUMBER_BYTES * numbers
+
+
+def _weights(network: nn.Module) -> int:
+    return sum(x.numel() for x in network.parameters())
+
+
+def _pass(discriminator: nn.Module, images: Tensor) -> tuple[Tensor, int]:
+    """Logits, and the bytes of what is kept for the backward of one batch."""
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = discriminator(images.detach())
+    for weight in discriminator.parameters():
+        kept.pop(weight.untyped_storage()._cdata, None)
+    return logits.detach(), sum(storage.nbytes() for storage in kept.values())
+
+
+def check_losses(config: Config, objective: Objective, logits: Tensor) -> None:
+    """Whether the losses of a run take a batch of logits, [N, outputs] on the meta device.
+
+    Raises:
+        InputError: they do not, with the options they have.
+    """
+    labels = torch.empty(len(logits), dtype=torch.int64, device=_META)
+    given = labels if config.labels == "predefined" else None
+    try:
+        objective.discriminator_loss_and_grad(logits, labels, logits, given)
+        if objective.needs_unlabelled or config.labelled_per_class is not None:
+            objective.unlabelled_loss_and_grad(logits)
+        if not objective.needs_features:
+            objective.generator_loss_and_grad(logits, given)
+    except ValueError as error:
+        raise InputError(f"objective: {error}") from None
+
+
+def _sizes(config: Config) -> str:
+    width = config.network_options.get("width", 1.0)
+    return f"network {config.network} with latent_size {config.latent_size} and network_options.width {width}"
+
+
+def _require_memory(size: int, device: torch.device, what: str) -> None:
+    available = memory_of(device)
+    if size > available:
+        found = f"{what} take at least {size / 2**30:,.1f} GiB"
+        raise InputError(f"{found}, wanted at most the {available / 2**30:,.1f} GiB of {device}")

@@ -1,0 +1,189 @@
+"""Every setting with every hostile value: it is accepted and the run can be built, or one line names it, and that
+before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from test_train import Listener
+from tiny_runs import digits, digits_classifier, tiny_config
+
+from amgan_fast.data import Dataset
+from amgan_fast.errors import InputError
+from amgan_fast.nn import NetworkOptions
+from amgan_fast.objectives import MODELS
+from amgan_fast.runs import LABELS, Config
+from amgan_fast.train import train
+from amgan_fast.train.checks import check_losses, check_run
+
+
+def nested(depth: int) -> list:
+    value: list = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+HOSTILE = {
+    "2^63": 2**63,
+    "2^63 - 1": 2**63 - 1,
+    "-2^63": -(2**63),
+    "10^400": 10**400,
+    "10^5000": 10**5000,
+    "0": 0,
+    "-1": -1,
+    "0.5": 0.5,
+    "inf": float("inf"),
+    "-inf": float("-inf"),
+    "nan": float("nan"),
+    "1e39": 1e39,
+    "1e38": 1e38,
+    "1e18": 1e18,
+    "1e6": 1e6,
+    "5e-324": 5e-324,
+    "no text": "",
+    "text": "yes",
+    "NUL": "\0",
+    "no UTF-8": "\udcff",
+    "a megabyte": "x" * 2**20,
+    "lines": "a\nb",
+    "list": [],
+    "list of text": ["a"],
+    "list of nan": [float("nan")],
+    "list of 10^400": [10**400],
+    "tuple": (0.5, 0.5),
+    "table": {},
+    "table of numbers": {1: 2},
+    "nested": nested(100_000),
+    "True": True,
+    "None": None,
+    "bytes": b"1",
+    "complex": 1j,
+}
+CPU = torch.device("cpu")
+
+
+def checked(config: Config) -> None:
+    check_run(config, digits(), CPU)
+
+
+def with_losses(config: Config) -> None:
+    objective = config.build_objective()
+    check_losses(config, objective, torch.empty(4, objective.outputs(10), device="meta"))
+
+
+def accepted(name: str, tmp_path: Path, check: Callable[[Config], None] = checked, **options) -> bool:
+    """Whether a configuration can be run, and comes back from its file; else one line names what is wrong."""
+    try:
+        config = Config(**{"device": "cpu", "batch_size": 8, **options})
+        check(config)
+    except InputError as error:
+        text = str(error)
+        assert name in text
+        assert len(text.splitlines()) == 1
+        assert len(text) < 900
+        return False
+    config.save(tmp_path / "config.toml")
+    assert Config.load(tmp_path / "config.toml").to_dict() == plain(config.to_dict())
+    return True
+
+
+def plain(value):
+    """TOML has lists where options are tuples."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Config)])
+def test_every_setting(name, value, tmp_path):
+    accepted(name, tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(NetworkOptions)])
+def test_every_option_of_a_network(name, value, tmp_path):
+    for network in ("mlp", "conv"):
+        accepted(name, tmp_path, network=network, network_options={name: value})
+
+
+MODEL_OPTIONS = [(model, field.name) for model, kind in MODELS.items() for field in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+def test_every_option_of_a_model(value, tmp_path):
+    for model, name in MODEL_OPTIONS:
+        for labels in LABELS:
+            accepted(name, tmp_path, with_losses, model=model, labels=labels, objective={name: value})
+
+
+def test_settings_that_are_written_too_large():
+    for setting in (f"steps={'9' * 5000}", "seed=" + "[" * 3000, "objective." + "a." * 3000 + "a=1", "steps=1e400"):
+        with pytest.raises(InputError) as error:
+            Config.compose(None, {}, [setting])
+        assert len(str(error.value)) < 900
+
+
+@pytest.mark.parametrize("text", ["steps = " + "9" * 5000, "steps = " + "[" * 3000, "seed = 1e400"])
+def test_files_that_are_written_too_large(text, tmp_path):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(InputError) as error:
+        Config.load(tmp_path / "c.toml")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"network": "paper"}, "images for network 'paper' are 8 x 8, wanted 32 x 32"),
+        ({"labelled_per_class": 140}, "labelled_per_class: 140 labelled images of each class, wanted 1 to 139"),
+        ({"objective": {"class_prior": [0.5, 0.5]}, "labelled_per_class": 5}, "class_prior has 2 numbers, wanted one"),
+        (
+            {"objective": {"target_temperature": 0.5}, "labels": "predefined"},
+            "target_temperature is 0.5 and labels are given",
+        ),
+        ({"latent_size": 10**13}, "latent_size 10000000000000 .* take at least .* GiB, wanted at most"),
+        ({"network_options": {"width": 1e5}}, "network_options.width 100000.0: .* wanted at most the"),
+        ({"batch_size": 10**10}, "batch_size is 10000000000: a step take"),
+        (
+            {"batch_size": 200_000, "network_options": {"minibatch_discrimination": True}},
+            "batch_size is 200000: a step take",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_first_file(options, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", None)  # would be called too late
+    with pytest.raises(InputError, match=said):
+        train(tiny_config(**options), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options", [{}, {"minibatch_discrimination": True, "normalization": "none"}])
+def test_a_process_has_two_images_a_batch_where_they_are_compared(options):
+    config = tiny_config(batch_size=4, network_options=options)
+    check_run(config, digits(), CPU, processes=2)
+    with pytest.raises(InputError, match="batch_size is 4 for 4 processes, wanted at least 8"):
+        check_run(config, digits(), CPU, processes=4)
+    check_run(tiny_config(batch_size=4, network_options={"normalization": "virtual"}), digits(), CPU, processes=4)
+
+
+def small(dataset: Dataset, count: int) -> Dataset:
+    return dataclasses.replace(
+        dataset, train_images=dataset.train_images[:count], train_labels=dataset.train_labels[:count]
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"normalization": "virtual", "weight_norm": True}], ids=str)
+def test_a_batch_may_have_more_images_than_there_are(options, tmp_path, monkeypatch):
+    few = small(digits(), 30)
+    monkeypatch.setattr(Config, "load_dataset", lambda self, progress: few)
+    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda *_: digits_classifier())
+    listener = Listener()
+    result = train(tiny_config(batch_size=50, network_options=options), tmp_path / "run", listener)
+    assert result.evaluation.generated.scores.n == 600
+    assert "batch_size is 50: a batch has some of the 30 images more than once" in listener.said
