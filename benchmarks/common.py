@@ -85,10 +85,12 @@ def interleaved(
     for _ in range(rounds):
         for name, measure in once.items():
             times[name].append(measure() * 1e6)
-    return {
-        name: {"median": statistics.median(t), "quartiles": statistics.quantiles(t, n=4)[::2]}
-        for name, t in times.items()
-    }
+    return {name: {"median": statistics.median(t), "quartiles": _quartiles(t)} for name, t in times.items()}
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    """Python before 3.13 refuses one value alone."""
+    return statistics.quantiles(values, n=4)[::2] if len(values) > 1 else 2 * values
 
 
 def write_text(path: Path, text: str) -> None:

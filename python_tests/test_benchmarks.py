@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import bench_ops
+import common
 import pytest
 import torch
 
@@ -68,6 +69,13 @@ def test_shares_are_of_the_logits_read_and_the_gradients_written():
     # 2,000 bytes in 4 us are 0.5 GB/s.
     assert bench_ops.shares(scores, 4.0, {"copy": 1e9, "peak": 2e9}) == {"share of copy": 0.5, "share of peak": 0.25}
     assert bench_ops.shares(scores, 4.0, {}) == {}
+
+
+def test_one_round_alone_has_its_own_time_for_quartiles():
+    (one,) = common.interleaved({"nothing": lambda: None}, 1, 1, "cpu").values()
+    assert one["quartiles"] == [one["median"]] * 2
+    (five,) = common.interleaved({"nothing": lambda: None}, 5, 1, "cpu").values()
+    assert five["quartiles"][0] <= five["median"] <= five["quartiles"][1]
 
 
 def test_operations_and_peers_are_measured(tmp_path):

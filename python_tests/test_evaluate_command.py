@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache
 from typer.testing import CliRunner
 
+import amgan_fast
 from amgan_fast.cli import app
 from amgan_fast.data import to_float
 
@@ -123,6 +125,20 @@ def test_the_page_holds_scores_and_pictures(files, tmp_path):
     assert got["classifier"]["sha256"] in text
     assert got["generated"]["modes"]["kept"] == list(range(1, 11))
     assert list(tmp_path.iterdir()) == [page]
+
+
+def test_the_page_says_how_when_and_by_what_it_was_made(files, tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    arguments = ["evaluate", "--logits", str(files / "logits.npy"), "--report", str(page), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["/somewhere/amgan-fast", *arguments, "--classifier", "a b"])
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    text = page.read_text()
+    assert f"<code>amgan-fast evaluate --logits {files / 'logits.npy'} " in text
+    assert "--classifier &#39;a b&#39;</code>" in text
+    (date,) = re.findall(r"<td>(\d{4}-\d\d-\d\d \d\d:\d\d) UTC</td>", text)
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(date + "+00:00")
+    assert timedelta(0) <= age < timedelta(hours=1)
+    assert f"amgan_fast {amgan_fast.__version__}, PyTorch {torch.__version__}, Python {sys.version.split()[0]}" in text
 
 
 def test_the_table_says_what_scores_rest_on(files):

@@ -153,6 +153,29 @@ def test_label_balance_as_json_text_and_picture(logits, tmp_path):
     assert_picture(tmp_path / "balance.png")
 
 
+def test_of_very_many_classes_the_most_and_the_least_frequent_are_drawn(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr("amgan_fast.metrics.balance.save_figure", lambda path, figure: kept.append(figure))
+    counts = {700: 30, 3: 20} | {k: 200 - k for k in range(100, 118)}  # 20 classes; others come once, 5 and 6 never
+    labels = [k for k in range(1000) for _ in range(counts.get(k, k not in (5, 6)))]
+    balance = label_balance([10 * torch.eye(1000)[labels]], [1 / 1000] * 1000)
+    save_label_balance(tmp_path / "balance.png", {"generated": balance})
+    (figure,) = kept
+    names = [[int(text.get_text()) for text in axes.get_xticklabels()] for axes in figure.axes]
+    assert names[0] == [*range(100, 118), 700, 3]
+    assert names[1][-2:] == [5, 6]
+    assert len(names[1]) == 20
+    heights = [[bar.get_height() * balance.n for bar in axes.containers[0]] for axes in figure.axes]
+    assert heights == [pytest.approx([balance.counts[k] for k in classes]) for classes in names]
+
+
+def test_no_class_is_left_out_of_forty(monkeypatch):
+    kept = []
+    monkeypatch.setattr("amgan_fast.metrics.balance.save_figure", lambda path, figure: kept.append(figure))
+    save_label_balance("balance.png", {"generated": label_balance([torch.eye(40)], [1 / 40] * 40)})
+    assert [len(axes.get_xticks()) for axes in kept[0].axes] == [40]
+
+
 @pytest.mark.parametrize(
     ("batches", "said"),
     [

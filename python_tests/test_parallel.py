@@ -59,6 +59,18 @@ def test_two_processes_step_as_one_does(tmp_path):
             torch.testing.assert_close(got[network], state, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 499, 500, 1001, 1500, 5000])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+def test_shares_are_the_whole_and_none_is_larger_than_the_first(count, ranks):
+    bounds = [Share(rank, ranks).bounds(count, 500) for rank in range(ranks)]
+    assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])]
+    assert bounds[-1][1] == count
+    assert all(start % 500 == 0 or start == count for start, _ in bounds)
+    sizes = [stop - start for start, stop in bounds]
+    assert 0 < sizes[0] == max(sizes)
+    assert max(sizes) - min(sizes) < 1000  # a unit, and what the last one lacks
+
+
 @pytest.mark.parametrize("labels", ["predefined"])
 def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
     use_classifier_cache(tmp_path / "cache", monkeypatch)
@@ -69,6 +81,7 @@ def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
     run = RunFolder(tmp_path / "run")
     summary = json.loads(run.summary.read_text())
     assert summary["training"]["processes"] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -136,7 +137,7 @@ def evaluate(
                 stopped, evaluation = error, error.evaluation
         if evaluation is not None and share.rank == 0:
             if report is not None:
-                save_report(report, evaluation)
+                save_report(report, evaluation, ["amgan-fast", *sys.argv[1:]])
             if as_json:
                 typer.echo(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
             else:

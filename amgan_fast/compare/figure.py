@@ -25,9 +25,10 @@ def save_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
             of_model = [c for c in cells if (c.config.model, c.config.labels) == (model, labelling)]
             steps, values = zip(*(_curve(folder_of(root, cell), name) for cell in of_model), strict=True)
             curves = torch.tensor(values)
-            (line,) = axes.plot(steps[0], curves.quantile(0.5, dim=0), label=model)
+            # Of runs of one score neither a line without markers nor a band without an edge would be seen.
+            (line,) = axes.plot(steps[0], curves.quantile(0.5, dim=0), marker=".", label=model)
             low, high = curves.aminmax(dim=0)
-            axes.fill_between(steps[0], low, high, alpha=0.2, linewidth=0, color=line.get_color())
+            axes.fill_between(steps[0], low, high, alpha=0.2, linewidth=1, color=line.get_color())
         axes.set(title=f"{title}, {labelling} labels", xlabel="step")
         if name == "am_score":
             axes.set_yscale("log")

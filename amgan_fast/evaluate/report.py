@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
+import platform
+import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from amgan_fast import __version__
@@ -22,9 +26,9 @@ from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_
 _TEMPLATE = "report.html.jinja"
 
 
-def save_report(path: Path, evaluation: Evaluation) -> None:
+def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ()) -> None:
     """Write the page: scores with intervals, samples, class balance, entropies and mode-drop curve, real held-out
-    samples beside everything.
+    samples beside everything, and what made it: versions, date and, if it is given, the command with its arguments.
 
     Raises:
         InputError: the file cannot be written; an old one of its name is as it was.
@@ -44,7 +48,7 @@ def save_report(path: Path, evaluation: Evaluation) -> None:
         columns=["generated"] + (["held-out real"] if evaluation.held_out else []),
         rows=score_rows(evaluation),
         pictures=_pictures(evaluation),
-        version=__version__,
+        made=_made(command),
     )
     try:
         write_text(path, page)
@@ -62,6 +66,15 @@ def check_report(path: Path) -> None:
         raise InputError(f"report is {path}, wanted a name that ends in .html")
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"report is {path}, wanted a file in a folder that exists and can be written to")
+
+
+def _made(command: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, value): where, when and by what the page was made."""
+    lines = [("command", shlex.join(command))] if command else []
+    lines.append(("made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")))
+    versions = {"amgan_fast": __version__, "PyTorch": torch.__version__, "Python": platform.python_version()}
+    lines.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    return lines
 
 
 def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:

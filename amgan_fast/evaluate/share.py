@@ -23,9 +23,10 @@ class Share:
 
     def bounds(self, count: int, unit: int) -> tuple[int, int]:
         """[start, stop) of this process's samples out of ``count``: every sample in one share, every start a multiple
-        of ``unit``."""
+        of ``unit``, and none larger than that of rank 0, which shows how far all have come."""
         units = math.ceil(count / unit)
-        return tuple(min(count, rank * units // self.ranks * unit) for rank in (self.rank, self.rank + 1))  # type: ignore[return-value]
+        start, stop = (min(count, math.ceil(rank * units / self.ranks) * unit) for rank in (self.rank, self.rank + 1))
+        return start, stop
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed
@@ -15,6 +16,11 @@ from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
 from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_EXTREMES = 20  # classes at either end that are drawn where there are too many for all
 
 
 @dataclass(frozen=True)
@@ -144,22 +150,46 @@ def label_balance(
 
 
 def save_label_balance(path: Path, balances: Mapping[str, LabelBalance]) -> None:
-    """Draw the fractions of each class beside the reference of the first set; points are the mean distributions."""
-    figure = new_figure()
-    (axes,) = figure.axes
-    reference = next(iter(balances.values())).reference
-    classes = torch.arange(len(reference))
+    """Draw the fractions of each class beside the reference of the first set; points are the mean distributions.
+
+    Bars of more than 40 classes would be too thin to see: the 20 classes that come most often in the first set are
+    drawn, and beside them the 20 that come least often.
+    """
+    first = next(iter(balances.values()))
+    panels = _panels(first)
+    figure = new_figure(len(panels))
+    for axes, (title, classes) in zip(figure.axes, panels.items(), strict=True):
+        _draw_classes(axes, balances, first.reference, classes)
+        axes.set(title=title, xlabel="class", ylabel="fraction of samples")
+        axes.margins(y=0.35)  # above the bars there is room for the legend
+        axes.legend(loc="upper center", ncols=2)
+    save_figure(path, figure)
+
+
+def _panels(balance: LabelBalance) -> dict[str, list[int]]:
+    """Title -> classes, in the order in which they are drawn."""
+    count = len(balance.counts)
+    if count <= 2 * _EXTREMES:
+        return {"Label balance": list(range(count))}
+    ordered = sorted(range(count), key=lambda k: (-balance.counts[k], -balance.mean[k], k))
+    return {
+        f"Most frequent {_EXTREMES} of {count:,} classes": ordered[:_EXTREMES],
+        f"Least frequent {_EXTREMES} of {count:,} classes": ordered[-_EXTREMES:],
+    }
+
+
+def _draw_classes(
+    axes: Axes, balances: Mapping[str, LabelBalance], reference: Sequence[float], classes: Sequence[int]
+) -> None:
     width = 0.8 / len(balances)
     for i, (name, balance) in enumerate(balances.items()):
-        place = classes - 0.4 + (i + 0.5) * width
-        label = f"{name}, p = {balance.p_value:.2g}"
-        axes.bar(place, [count / balance.n for count in balance.counts], width, label=label)
-        axes.plot(place, balance.mean, "k.", label="mean distribution" if i == 0 else None)
-    axes.stairs(reference, torch.arange(len(reference) + 1) - 0.5, color="black", linestyle="--", label="reference")
-    axes.set(title="Label balance", xlabel="class", ylabel="fraction of samples")
-    axes.margins(y=0.35)  # above the bars there is room for the legend
-    axes.legend(loc="upper center", ncols=2)
-    save_figure(path, figure)
+        places = [place - 0.4 + (i + 0.5) * width for place in range(len(classes))]
+        fractions = [balance.counts[k] / balance.n for k in classes]
+        axes.bar(places, fractions, width, label=f"{name}, p = {balance.p_value:.2g}")
+        axes.plot(places, [balance.mean[k] for k in classes], "k.", label="mean distribution" if i == 0 else None)
+    edges = torch.arange(len(classes) + 1) - 0.5
+    axes.stairs([reference[k] for k in classes], edges, color="black", linestyle="--", label="reference")
+    axes.set_xticks(range(len(classes)), [str(k) for k in classes], rotation=90 if len(classes) > 12 else 0)
 
 
 def _p_value(statistic: Tensor, freedom: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,11 @@ def several(network: nn.Module, share: Share) -> Callable[..., list[Any]]:
     together = _Several(network)
     if share.ranks == 1:
         return together
-    return DistributedDataParallel(together, broadcast_buffers=False)
+    known = inspect.signature(DistributedDataParallel).parameters
+    # Releases of torch that have the first name warn of the second.
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {name: False}
+    return DistributedDataParallel(together, **options)
 
 
 def copy_from_first(network: nn.Module, share: Share) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from amgan_fast.drawing import new_figure, save_figure, save_sheet
 from amgan_fast.evaluate import class_sheet
 from amgan_fast.metrics import Scores
 from amgan_fast.nn import Classifier, LatentSource
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLUMNS = 12
 _GRID_ROWS, _GRID_COLUMNS = 10, 10
@@ -46,30 +49,51 @@ def fixed_grid(generator: nn.Module, latent: LatentSource, random: torch.Generat
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores) -> None:
-    """Losses, AM Score with both its terms, Inception Score and class balance over the steps; dashed: held-out real
-    images."""
+    """Losses, AM Score with both its terms, Inception Score and class balance over the steps, and the discriminator's
+    accuracy where there is one; dashed: held-out real images."""
     scored = [row for row in rows if "am_score" in row]
-    figure = new_figure(4)
-    losses, am_score, inception_score, balance = figure.axes
+    accurate = [row for row in rows if "discriminator_accuracy" in row]
+    figure = new_figure(5 if accurate else 4)
+    losses, am_score, inception_score, balance, *accuracy = figure.axes
     for name, label in (("discriminator_loss", "discriminator"), ("generator_loss", "generator")):
-        losses.plot(_column(rows, "step"), _column(rows, name), label=label)
+        _draw(losses, rows, name, label, marker="." if len(rows) == 1 else "")
     terms = (("am_score", "AM Score"), ("kl_reference", "KL(reference, mean)"), ("mean_entropy", "mean entropy"))
     for name, label in terms:
-        am_score.plot(_column(scored, "step"), _column(scored, name), label=label, marker=".")
+        _draw(am_score, scored, name, label)
     am_score.set_ylim(bottom=0)
     assert held_out.am_score is not None
     am_score.axhline(held_out.am_score, color="grey", linestyle="--", label="AM Score, held-out real")
-    inception_score.plot(_column(scored, "step"), _column(scored, "inception_score"), label="generator", marker=".")
+    _draw(inception_score, scored, "inception_score", "generator")
     inception_score.axhline(held_out.inception_score, color="grey", linestyle="--", label="held-out real")
-    shares = torch.tensor(_column(scored, "class_distribution")).T
-    balance.stackplot(_column(scored, "step"), shares.numpy(), linewidth=0, alpha=0.8)
-    balance.set_ylim(0, 1)
-    titles = ("Losses [nats]", "AM Score [nats]", "Inception Score", "Class distribution, from class 0 up")
-    for axes, title in zip(figure.axes, titles, strict=True):
-        axes.set(title=title, xlabel="step")
+    _stack(balance, scored)
+    losses.set_title("Losses [nats]")
+    am_score.set_title("AM Score [nats]")
+    inception_score.set_title("Inception Score")
+    balance.set_title("Class distribution, from class 0 up")
+    for axes in accuracy:
+        _draw(axes, accurate, "discriminator_accuracy", "held-out images, 95% interval")
+        low, high = zip(*_column(accurate, "discriminator_accuracy_ci95"), strict=True)
+        axes.fill_between(_column(accurate, "step"), low, high, alpha=0.2, linewidth=1)
+        axes.set_title("Accuracy of the discriminator")
+    for axes in figure.axes:
+        axes.set_xlabel("step")
         if axes is not balance:
             axes.legend()
     save_figure(path, figure)
+
+
+def _draw(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, label: str, marker: str = ".") -> None:
+    """A line over the steps; without a marker one row alone would not be seen."""
+    axes.plot(_column(rows, "step"), _column(rows, name), label=label, marker=marker)
+
+
+def _stack(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Class distributions over the steps; one alone is as wide as a step."""
+    steps, shares = _column(rows, "step"), torch.tensor(_column(rows, "class_distribution")).T
+    if len(steps) == 1:
+        steps, shares = [steps[0] - 0.5, steps[0] + 0.5], shares.expand(-1, 2)
+    axes.stackplot(steps, shares.numpy(), linewidth=0, alpha=0.8)
+    axes.set_ylim(0, 1)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:

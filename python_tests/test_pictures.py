@@ -1,0 +1,69 @@
+"""What is drawn of a run and of a comparison can be seen, however few scores there are."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from tiny_runs import tiny_config
+
+from amgan_fast.compare import figure as comparison_figure
+from amgan_fast.compare import plan
+from amgan_fast.compare.cells import folder_of
+from amgan_fast.metrics import scores
+from amgan_fast.runs import RunFolder
+from amgan_fast.train import pictures
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that would have been saved."""
+    figures: list[Figure] = []
+    for module in (comparison_figure, pictures):
+        monkeypatch.setattr(module, "save_figure", lambda path, figure: figures.append(figure))
+    return figures
+
+
+def coloured_pixels(axes: Axes) -> int:
+    """Within the frame and beside the legend; what is grey or black are grid, frame and text."""
+    if axes.get_legend():
+        axes.get_legend().remove()
+    canvas = FigureCanvasAgg(axes.figure)
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba()).astype(int)[::-1, :, :3]
+    box = axes.get_window_extent()
+    inside = image[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)]
+    return int((np.ptp(inside, axis=2) > 40).sum())
+
+
+def row(step: int, **more) -> dict:
+    numbers = {"discriminator_loss": 1.0, "generator_loss": 2.0, "am_score": 0.5, "inception_score": 7.0}
+    return {"step": step, "kl_reference": 0.1, "mean_entropy": 0.4, "class_distribution": [0.25] * 4, **numbers, **more}
+
+
+@pytest.mark.parametrize("steps", [(100,), (100, 200)])
+def test_curves_of_a_run(drawn, steps):
+    accuracy = {"discriminator_accuracy": 0.9, "discriminator_accuracy_ci95": [0.8, 0.95]}
+    held_out = scores(torch.eye(4), [0.25] * 4)
+    pictures.save_curves("curves.png", [row(step, **accuracy) for step in steps], held_out)
+    assert [axes.get_title().split()[0] for axes in drawn[0].axes] == ["Losses", "AM", "Inception", "Class", "Accuracy"]
+    assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
+    pictures.save_curves("curves.png", [row(step) for step in steps], held_out)
+    assert len(drawn[1].axes) == 4
+
+
+@pytest.mark.parametrize("steps", [(100,), (100, 200)])
+def test_curves_of_a_comparison(drawn, tmp_path, steps):
+    cells = plan(tiny_config(), models=["amgan"], seeds=2)
+    for cell in cells:
+        folder = RunFolder(folder_of(tmp_path, cell))
+        folder.path.mkdir(parents=True)
+        folder.metrics.write_text("".join(json.dumps(row(step)) + "\n" for step in steps))
+    comparison_figure.save_curves("comparison.png", tmp_path, cells)
+    assert len(drawn[0].axes) == 4
+    assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
