@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -18,8 +19,8 @@ from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
-from amgan_fast.nn import LatentSource, build_discriminator, build_generator
-from amgan_fast.objectives import AMGAN, MODELS
+from amgan_fast.nn import LatentSource, build_discriminator, build_generator, network_options, set_reference_batch
+from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
 from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, resolve_device, save_checkpoint
 from amgan_fast.train import AdversarialStep, Observer, StepOptions, cached_classifier, train_classifier
 
@@ -161,6 +162,56 @@ def test_a_step_moves_down_its_own_objective():
     got = step._step_discriminator(images, labels)
     torch.testing.assert_close(got, loss.detach())
     torch.testing.assert_close([p.grad for p in discriminator.parameters()], list(want))
+
+
+class Shifted(nn.Module):
+    """Images that differ from those of the same noise by a learned number a pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.full((1, 8, 8), 0.5))
+
+    def forward(self, noise):
+        return noise.view(-1, 1, 8, 8) + self.shift
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"running_statistics": False}, {"normalization": "virtual"}, {"normalization": "none"}],
+    ids=["batch", "batch without averages", "virtual", "none"],
+)
+@pytest.mark.parametrize("objective", [ImprovedGAN(), AMGAN()], ids=lambda objective: objective.name)
+def test_matched_features_are_one_function_of_real_and_generated_images(objective, options):
+    """With autograd through a copy in evaluation mode as the oracle. In training mode batch norm would have taken the
+    difference of the means away, and dropout would have added its own."""
+    torch.manual_seed(0)
+    discriminator = build_discriminator("mlp", 11, (1, 8, 8), network_options("mlp", input_noise=0.0, **options))
+    images, _ = real_batch()
+    if options.get("normalization") == "virtual":
+        set_reference_batch(discriminator, images)
+    for _ in range(5):
+        discriminator(images)  # averages that are not those of a start
+    step = AdversarialStep(
+        Shifted(),
+        discriminator,
+        objective,
+        LatentSource(64),
+        torch.Generator().manual_seed(1),
+        StepOptions(generator_lr=1e-9, discriminator_lr=1e-9, ema_decay=0.9, feature_matching=1e6),
+    )
+    before = {name: x.clone() for name, x in discriminator.named_buffers()}
+    step._step_generator(images)
+    got = step.generator.shift.grad
+    assert all(layer.training for layer in discriminator.modules())
+    if objective.needs_features:
+        torch.testing.assert_close(dict(discriminator.named_buffers()), before, rtol=0, atol=0)
+    oracle = copy.deepcopy(discriminator).eval()
+    generated = step.generator(torch.randn(20, 64, generator=torch.Generator().manual_seed(1)))
+    together = oracle.features(torch.cat([images, generated]))  # only without averages it matters
+    loss = 1e6 * feature_matching(together[:20].detach(), together[20:])
+    (want,) = torch.autograd.grad(loss, step.generator.shift)
+    assert want.norm() > 1e3
+    torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3 * float(want.abs().max()))  # what is left is the logits'
 
 
 def test_a_step_reads_nothing_back_from_the_device(one_step):
@@ -383,7 +434,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_a_run(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("labels", ["dynamic", "predefined"])
-@pytest.mark.parametrize("model", [name for name, model in MODELS.items() if not model().needs_features])
+@pytest.mark.parametrize("model", MODELS)
 def test_every_model_leaves_a_whole_run_folder(tmp_path, cache, model, labels):
     result = tiny_run(tmp_path / "run", model=model, labels=labels)
     files = {path.name for path in result.folder.path.iterdir()}
@@ -436,9 +487,10 @@ def test_a_run_leaves_the_callers_random_numbers_alone(tmp_path, cache):
     assert torch.equal(torch.rand(3), want)
 
 
-def test_training_learns(tmp_path, cache):
+@pytest.mark.parametrize("model", ["amgan", "improved-gan"])
+def test_training_learns(tmp_path, cache, model):
     """120 steps are far better than 20, whatever the machine; log 10 = 2.3 would be a generator of nothing."""
-    result = tiny_run(tmp_path / "run", steps=120, log_every=20, score_every=20)
+    result = tiny_run(tmp_path / "run", model=model, steps=120, log_every=20, score_every=20)
     first, *_, last = (json.loads(line)["am_score"] for line in result.folder.metrics.read_text().splitlines())
     assert last < first - 0.4
 

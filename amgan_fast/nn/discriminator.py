@@ -22,7 +22,7 @@ class Discriminator(nn.Module):
         return self.head(self.body(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """The activations before the last layer, [N, F]: what feature matching compares."""
+        """The activations before the last layer, [N, F]: what feature matching compares, in evaluation mode."""
         return self.body(images)
 
     def forward_with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,9 @@ from amgan_fast.objectives.options import check_not_negative
 def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
     """||E f(x) - E f(g)||^2, of means over the batch, not of pairs of samples ([IG] section 3.1): the generator's loss.
 
+    f is to be one function of an image: take the features of both with the discriminator in evaluation mode. Batch norm
+    in training mode makes the means of two batches equal, each by itself, and the generator then learns nothing.
+
     Args:
         real_features: [N, ...], the discriminator's features of real samples, of any floating dtype; half precision is
             computed in float32.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from amgan_fast.evaluate import Share
 from amgan_fast.nn import Discriminator, LatentSource
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
+from amgan_fast.train.evaluation_mode import evaluation_mode
 from amgan_fast.train.parallel import several
 
 ADAM_BETAS = (0.5, 0.999)
@@ -37,7 +38,8 @@ class StepOptions:
     channels_last: bool = False
     """Images and convolutions have their channels innermost in memory."""
     feature_matching: float = 0.0
-    """Weight of ||E f(x) - E f(g)||^2 in the generator's loss (Salimans et al., arXiv 1606.03498, section 3.1)."""
+    """Weight of ||E f(x) - E f(g)||^2 in the generator's loss (Salimans et al., arXiv 1606.03498, section 3.1), f the
+    discriminator's features in evaluation mode."""
     historical_averaging: float = 0.0
     """Weight of ||theta - mean of past theta||^2 in both players' losses (the same, section 3.3)."""
 
@@ -196,17 +198,14 @@ class AdversarialStep:
         self.discriminator.requires_grad_(False)
         with self._precision():
             (generated,) = self._generate(inputs)
-            if matching:
-                with torch.no_grad():
-                    real_features = self.discriminator.features(images)
-                logits, features = self.discriminator.forward_with_features(generated)
-            else:
-                logits = self._judge(generated)
         loss, roots, gradients = torch.zeros((), device=inputs.device), [], []
         if not self._objective.needs_features:
+            with self._precision():
+                logits = self._judge(generated)
             loss, gradient = self._objective.generator_loss_and_grad(logits, labels)
             roots, gradients = [logits], [gradient]
         if matching:
+            real_features, features = self._features(images, generated)
             added, gradient = feature_matching_and_grad(real_features, features)
             loss, gradient = loss + matching * added, matching * gradient
             roots, gradients = [*roots, features], [*gradients, gradient]
@@ -214,6 +213,21 @@ class AdversarialStep:
         self.discriminator.requires_grad_(True)
         self._update("generator")
         return loss
+
+    def _features(self, images: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
+        """Of real and of generated images, as one function of an image: in evaluation mode, and in one batch where
+        batch norm keeps no averages.
+
+        In training mode batch norm takes the mean of each batch from it, so that there is nothing left to match: the
+        means behind it are equal whatever the generator does, and no gradient that is the same for all rows passes it.
+        """
+        with evaluation_mode(self.discriminator), self._precision():
+            if _needs_a_batch(self.discriminator):
+                features = self.discriminator.features(torch.cat([images, generated]))
+                return features[: len(images)].detach(), features[len(images) :]
+            with torch.no_grad():
+                real_features = self.discriminator.features(images)
+            return real_features, self.discriminator.features(generated)
 
     def _draw(self, count: int) -> tuple[Tensor, Tensor | None]:
         """This process's part of what one process would draw."""
@@ -241,8 +255,16 @@ def _states(parts: dict[str, Any]) -> dict[str, Any]:
     return {name: part.state_dict() for name, part in parts.items()}
 
 
+def _needs_a_batch(network: nn.Module) -> bool:
+    """Whether batch normalisation takes the statistics of the batch at hand in evaluation mode too."""
+    return any(layer.running_mean is None for layer in _norms(network))
+
+
 def _averaged_tensors(network: nn.Module) -> list[Tensor]:
     """Parameters, and the running statistics of batch normalisation."""
-    norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
-    statistics = [x for layer in norms for x in (layer.running_mean, layer.running_var) if x is not None]
+    statistics = [x for layer in _norms(network) for x in (layer.running_mean, layer.running_var) if x is not None]
     return [x.detach() for x in (*network.parameters(), *statistics)]
+
+
+def _norms(network: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
