@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch torchvision
 BIN = $(VENV)/bin
-PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
+PIP_INSTALL = $(BIN)/pip install --disable-pip-version-check $(QUIET)
+QUIET = --quiet
 EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .
 SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
 
@@ -50,6 +51,8 @@ sdist: $(VENV)/built
 
 clean:
 	rm -rf build dist $(VENV)
+
+$(VENV)/torch $(VENV)/built: QUIET = # downloads and the build take minutes, and say so
 
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from amgan_fast.errors import printable
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -25,10 +27,24 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """In UTF-8; bytes of file names that are none, which Python keeps as surrogates, are escaped."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Standard JSON: a number that is infinite or undefined is a ValueError."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """:func:`to_json`, in a file."""
+    write_text(path, to_json(value) + "\n")
+
+
+def to_json(value: Any) -> str:
+    """Standard JSON: texts are :func:`printable`, a number that is infinite or undefined is a ValueError."""
+    return json.dumps(_printable_texts(value), indent=2, allow_nan=False)
+
+
+def _printable_texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {_printable_texts(key): _printable_texts(part) for key, part in value.items()}
+    return [_printable_texts(part) for part in value] if isinstance(value, (list, tuple)) else value

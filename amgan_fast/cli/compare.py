@@ -38,7 +38,7 @@ def compare(
 
     from amgan_fast.compare import COMPARED, plan
     from amgan_fast.compare import compare as run_all
-    from amgan_fast.console import CellProgress
+    from amgan_fast.console import CellProgress, print_line
     from amgan_fast.runs import Config
     from amgan_fast.train import TrainingStopped
 
@@ -57,4 +57,4 @@ def compare(
                 complain("stopped; the same command goes on")
                 raise typer.Exit(130) from None
     console.print((root / "comparison.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"tables and curves: {root}", markup=False, highlight=False, soft_wrap=True)
+    print_line(console, f"tables and curves: {root}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -122,6 +121,7 @@ def evaluate(
         local_device,
         save_report,
     )
+    from amgan_fast.files import to_json
     from amgan_fast.runs import resolve_device
 
     with errors_in_one_line():
@@ -139,7 +139,7 @@ def evaluate(
             if report is not None:
                 save_report(report, evaluation, ["amgan-fast", *sys.argv[1:]])
             if as_json:
-                typer.echo(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
+                typer.echo(to_json(evaluation.to_dict()))
             else:
                 print_evaluation(Console(), evaluation)
         if isinstance(stopped, EvaluationInterrupted):

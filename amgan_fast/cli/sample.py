@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from amgan_fast.cli.common import Device, errors_in_one_line
+from amgan_fast.errors import printable
 
 
 def sample(
@@ -21,4 +22,4 @@ def sample(
 
     with errors_in_one_line():
         for path in save_sheets(run, out or run / "sheets", seed=seed, device=device):
-            typer.echo(str(path))
+            typer.echo(printable(str(path)))

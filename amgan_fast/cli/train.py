@@ -62,7 +62,7 @@ def train(
 
     from rich.console import Console
 
-    from amgan_fast.console import ProgressBar, print_evaluation
+    from amgan_fast.console import ProgressBar, print_evaluation, print_line
     from amgan_fast.evaluate import join_processes
     from amgan_fast.runs import Config, resolve_device
     from amgan_fast.train import TrainingStopped
@@ -90,7 +90,7 @@ def train(
                 raise typer.Exit(128 + stopped.signal) from None
     if share.rank == 0:
         print_evaluation(console, result.evaluation)
-        console.print(f"samples: {result.folder.samples}", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"samples: {result.folder.samples}")
 
 
 def _refuse_others(context: typer.Context) -> None:

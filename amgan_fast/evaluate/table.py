@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from amgan_fast.errors import printable
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.measurements import Measurements
 
@@ -16,7 +17,7 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
 
 
 def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """(name, value): what the scores rest on, and what makes them doubtful."""
+    """(name, value): what the scores rest on, and what makes them doubtful; names of files as they can be printed."""
     settings, classifier = evaluation.settings, evaluation.classifier
     lines = [("source", evaluation.source)]
     if evaluation.held_out_source:
@@ -35,7 +36,7 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     lines += [("warning", text) for text in evaluation.warnings]
     if evaluation.partial:
         lines.insert(0, ("PARTIAL", evaluation.partial))
-    return lines
+    return [(name, printable(text)) for name, text in lines]
 
 
 def _accuracy(evaluation: Evaluation) -> str:

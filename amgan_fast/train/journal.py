@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ class Journal:
         self._folder = folder
         self._observer = observer
         self._writes = writes
+        # TensorBoard takes the name of its folder as UTF-8, whatever the file system has.
+        name = str(folder.tensorboard)
+        self._writes_events = writes and name.encode(errors="replace") == os.fsencode(name)
+        if writes and not self._writes_events:
+            observer.message(f"TensorBoard: no events, since {folder.path} is no name in UTF-8")
         self._events: Any = None
         self._first = 0  # the step that the events of this process begin after
 
@@ -42,6 +48,7 @@ class Journal:
         self.rows.append(row)
         if self._writes:
             self._folder.append_metrics(row)
+        if self._writes_events:
             for name, value in row.items():
                 if name != "step" and not isinstance(value, (list, tuple)):
                     self._tensorboard().add_scalar(name, value, row["step"])
@@ -53,6 +60,7 @@ class Journal:
             images = fixed_grid(generator, latent, random)
             self._folder.grid(step).parent.mkdir(exist_ok=True)
             save_sheet(self._folder.grid(step), images)
+        if self._writes_events:
             picture = images.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
             self._tensorboard().add_image("samples", picture, step)
 

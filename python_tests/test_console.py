@@ -1,0 +1,154 @@
+"""What is seen of long work: lines where the output is no terminal; names that no terminal takes are escaped."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from tiny_runs import digits, digits_classifier
+from typer.testing import CliRunner
+
+from amgan_fast import console
+from amgan_fast.cli import app
+from amgan_fast.console import CellProgress, ProgressBar, SampleProgress
+from amgan_fast.errors import printable
+from amgan_fast.runs import Config
+from amgan_fast.train import train_classifier
+
+ROW = {"step": 3, "discriminator_loss": 1.0, "generator_loss": 2.0, "images_per_second": 1000.0}
+
+
+def training(bar: ProgressBar) -> None:
+    bar.started(2000)
+    bar.logged(ROW)
+
+
+def training_a_classifier(bar: ProgressBar) -> None:
+    bar.classifier_progress(3, 40)
+
+
+def scoring(bar: ProgressBar) -> None:
+    bar.evaluated("generated", 20, 100)
+
+
+@pytest.mark.parametrize(
+    ("make", "work", "line"),
+    [
+        (ProgressBar, training, r"step 3/2,000  D 1\.00  G 2\.00  AM Score -  1,000 images/s  after 0:00:0\d"),
+        (ProgressBar, training_a_classifier, r"classifier 3/40    after 0:00:0\d"),
+        (ProgressBar, scoring, r"scoring 20/100  generated  after 0:00:0\d"),
+        (lambda to: CellProgress(to, 12), lambda bar: bar("gan: done", 3, 12), r"runs 3/12  finished  after 0:00:0\d"),
+        (SampleProgress, lambda bar: bar("[b].png", 5, 70), r"\[b\]\.png 5/70  [\d,]+/s  after 0:00:0\d"),
+    ],
+)
+def test_what_is_no_terminal_gets_a_line_now_and_then(make, work, line, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
+    to = Console(file=io.StringIO(), width=20)
+    with make(to) as bar:
+        work(bar)
+        seen = waited_for(lambda: re.search(f"^{line}$", to.file.getvalue(), re.MULTILINE))
+    assert seen, to.file.getvalue()
+    assert "\x1b" not in to.file.getvalue()
+
+
+def waited_for(condition: Callable[[], object]) -> bool:
+    for _ in range(3000):
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("make", [ProgressBar, SampleProgress])
+def test_of_several_processes_one_is_seen(make, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
+    to = Console(file=io.StringIO())
+    with make(to, shown=False) as bar:
+        (training if make is ProgressBar else lambda bar: bar("x", 1, 2))(bar)
+        time.sleep(0.05)
+    assert to.file.getvalue() == ""
+
+
+def test_no_line_is_printed_of_short_work():
+    to = Console(file=io.StringIO())
+    with ProgressBar(to) as bar:
+        training(bar)
+    assert to.file.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [("a b é 字 [x]", "a b é 字 [x]"), ("a\nb\x1b[1m", r"a\nb\x1b[1m"), (os.fsdecode(b"\xff.png"), r"\udcff.png")],
+)
+def test_printable(text, want):
+    assert printable(text) == want
+
+
+BYTES = b"\xff\xfe"
+
+
+def folder_of_bytes(root: Path, count: int = 4) -> Path:
+    """Classes and files whose names are no UTF-8, in a folder that is none either."""
+    folder = root / os.fsdecode(b"digits" + BYTES)
+    try:
+        for label in (3, 7):
+            members = digits().train_images[digits().train_labels == label][:count]
+            (folder / os.fsdecode(f"{label}".encode() + BYTES)).mkdir(parents=True)
+            for i, image in enumerate(members):
+                Image.fromarray(image[0].numpy()).save(
+                    folder / os.fsdecode(f"{label}".encode() + BYTES) / os.fsdecode(BYTES + f"{i}.png".encode())
+                )
+    except OSError as error:
+        pytest.skip(f"a file system of UTF-8 alone: {error}")
+    return folder
+
+
+def command(*arguments: object):
+    """With a standard output that takes UTF-8 alone."""
+    result = CliRunner().invoke(app, [str(x) for x in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_names_that_are_no_utf8_are_escaped_wherever_they_are_shown(tmp_path):
+    folder = folder_of_bytes(tmp_path)
+    digits_classifier().save(folder / "classifier.pt")
+    broken = next(folder.glob("3*")) / os.fsdecode(BYTES + b"broken.png")
+    broken.write_bytes(b"no image")
+    arguments = ("evaluate", "--images", folder, "--classifier", folder / "classifier.pt", "--splits", 1)
+    failed = command(*arguments)
+    assert failed.exit_code == 2
+    assert r"\udcff\udcfebroken.png" in failed.stderr
+    whole = command(*arguments, "--skip-unreadable", "--report", tmp_path / "report.html")
+    assert whole.exit_code == 0, whole.output
+    for text in (whole.stdout, (tmp_path / "report.html").read_text(encoding="utf-8")):
+        assert r"digits\udcff\udcfe" in text
+    printed = command(*arguments, "--skip-unreadable", "--json")
+    assert r"digits\udcff\udcfe" in json.loads(printed.stdout)["source"]
+
+
+def test_a_run_on_images_whose_names_are_no_utf8(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "amgan_fast.train.loop.cached_classifier", lambda images, observer: train_classifier(images, steps=2)
+    )
+    folder = folder_of_bytes(tmp_path, count=20)
+    few = {"steps": 2, "batch_size": 8, "log_every": 1, "score_every": 1, "score_samples": 20, "final_samples": 30}
+    few |= {"network": "mlp", "latent_size": 4}
+    settings = [f"--set={name}={value}" for name, value in few.items()]
+    images = ("--dataset", "image-folder", "--data-dir", folder)
+    result = command("train", *images, "--out", tmp_path / os.fsdecode(b"run" + BYTES), *settings)
+    assert result.exit_code == 0, result.output
+    assert r"run\udcff\udcfe" in result.stdout
+    run = tmp_path / os.fsdecode(b"run" + BYTES)
+    assert r"digits\udcff\udcfe" in json.loads((run / "summary.json").read_text())["config"]["data_dir"]
+    assert Config.load(run / "config.toml").data_dir == str(folder)
+    assert command("train", "--resume", run).exit_code == 0
+    assert r"run\udcff\udcfe" in command("sample", "--run", run).stdout
