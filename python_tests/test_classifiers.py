@@ -460,6 +460,17 @@ def test_a_classifier_that_is_nowhere():
         open_classifier("no.pt")
 
 
+def test_a_folder_is_no_classifier_but_may_have_one(own_file):
+    folder = own_file.parent
+    with pytest.raises(InputError, match=rf"classifier is '{folder}', a folder, wanted a file, module:function, or"):
+        open_classifier(str(folder))
+    own_file.rename(folder / "classifier.pt")
+    with pytest.raises(InputError, match=rf"'{folder}', a folder; its classifier is {folder}/classifier\.pt, wanted"):
+        open_classifier(str(folder))
+    with pytest.raises(InputError, match=rf"^{folder} is a folder, wanted torchvision's state_dict"):
+        open_classifier("inception-v3", weights=folder)
+
+
 # The user's own network
 
 
@@ -542,7 +553,18 @@ def test_a_users_function_has_no_digest(users_module, generator):
         ("def net(depth): ...", "net", r"net\(\) fails .TypeError: net\(\) missing 1 required positional argument"),
         ("def net():\n  raise OSError('no\\nfile')", "net", r"net\(\) fails .OSError: no file.,"),
         ("net = 3", "net", r"net\(\) fails .TypeError: 'int' object is not callable"),
-        ("def net(): return {}", "net", r"net\(\) returns a dict, wanted a torch.nn.Module or another callable"),
+        (
+            "def net(): return {}",
+            "net",
+            r"net\(\) returns a dict without 'network', wanted a torch.nn.Module or another",
+        ),
+        (
+            "def net(): return {'network': 3}",
+            "net",
+            r"net\(\) returns a int, wanted a torch.nn.Module or another callable",
+        ),
+        ("def __getattr__(name): raise SystemExit(5)", "net", "has no net that can be had .SystemExit: 5"),
+        ("def net(): raise SystemExit(5)", "net", r"net\(\) fails .SystemExit: 5"),
         ("def net(): return dict", "net", r"net\(\) returns the class dict, wanted a torch.nn.Module"),
         ("", "", "wanted module:function"),
     ],
@@ -552,6 +574,96 @@ def test_a_users_module_that_does_not_work(users_module, source, function, said)
     with pytest.raises(InputError, match=rf"{name}.*{said}") as caught:
         open_classifier(f"{name}:{function}")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("'size': 8", "a dict with 'size', wanted network, input_size, input_range, classes"),
+        ("'input_size': 0", r"input_size 0, wanted pixels: a number, \(height, width\), or None for any"),
+        ("'input_size': (3, 8, 8)", r"input_size \(3, 8, 8\), wanted pixels"),
+        ("'input_size': '8'", "input_size '8', wanted pixels"),
+        ("'input_size': True", "input_size True, wanted pixels"),
+        ("'input_range': [0, 1]", r"input_range \[0, 1\], wanted one of amgan, signed, unit, byte, imagenet"),
+        ("'classes': 1", "classes 1, wanted how many, at least 2, or their names"),
+        ("'classes': ['cat']", r"classes \['cat'\], wanted how many"),
+        ("'classes': [1, 2]", r"classes \[1, 2\], wanted how many"),
+    ],
+)
+def test_a_function_that_says_what_cannot_be(users_module, said, complaint):
+    name = users_module(f"def net(): return {{'network': len, {said}}}")
+    with pytest.raises(InputError, match=rf"^classifier {name}:net: net\(\) returns {complaint}[^\n]*$"):
+        open_classifier(f"{name}:net")
+
+
+SAYS = """
+def net():
+    return {"network": lambda images: images.flatten(1)[:, :4], "input_size": 2, "input_range": "unit", "classes": %s}
+"""
+
+
+def test_a_function_says_what_its_network_was_made_for(users_module, generator):
+    name = users_module(SAYS % ["a", "b", "c", "d"])
+    classifier = open_classifier(f"{name}:net", resize="nearest")
+    assert classifier.inputs == Inputs((2, 2), None, "nearest", "unit")
+    assert (classifier.num_classes, classifier.class_names) == (4, ("a", "b", "c", "d"))
+    images = torch.randint(256, (3, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    torch.testing.assert_close(classifier.logits(images), images[:, :, 1::2, 1::2].flatten(1) / 255)
+    with pytest.raises(InputError, match=r"images are 4 x 4, wanted 2 x 2 as the classifier takes them, or a way to"):
+        open_classifier(f"{name}:net").logits(images)
+    with pytest.raises(InputError, match=r"size is 4 x 4 \(--input-size\), wanted none for .*: its own is 2 x 2"):
+        open_classifier(f"{name}:net", size=(4, 4))
+    with pytest.raises(InputError, match=r"value_range is 'byte' .*, wanted none for .*: its own is 'unit'"):
+        open_classifier(f"{name}:net", value_range="byte")
+
+
+def test_a_function_that_says_another_number_of_classes_than_there_are(users_module):
+    name = users_module(SAYS % 5)
+    with pytest.raises(InputError, match=rf"{name}:net gives \[2, 4\] of torch.float32, wanted logits \[2, 5\]"):
+        open_classifier(f"{name}:net").logits(torch.zeros(2, 1, 2, 2))
+
+
+MODULES = {
+    "lazy": ("nn.LazyLinear(4)", "uninitialized parameter"),
+    "without values": ("nn.Linear(4, 4, device='meta')", "NotImplementedError"),
+    "exported": ("torch.export.export(nn.Linear(4, 4), (torch.zeros(1, 4),)).module()", "eval"),
+}
+
+
+@pytest.mark.parametrize(("makes", "said"), MODULES.values(), ids=MODULES)
+def test_modules_that_cannot_be_scored_with(users_module, makes, said):
+    name = users_module(f"import torch\nfrom torch import nn\ndef net(): return {makes}")
+    with pytest.raises(InputError, match=rf"^classifier {name}:net: its module [^\n]*{said}[^\n]*, wanted") as caught:
+        open_classifier(f"{name}:net").logits(torch.zeros(2, 1, 2, 2))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "makes",
+    [
+        "torch.jit.script(flat)",
+        "torch.jit.trace(flat, torch.zeros(1, 1, 2, 2))",
+        "torch.jit.freeze(torch.jit.script(flat))",
+        "flat.to(torch.float8_e4m3fn)",
+        "nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)))",
+    ],
+)
+def test_modules_of_other_kinds(users_module, makes):
+    name = users_module(
+        f"import torch\nfrom torch import nn\ndef net():\n"
+        f"    flat = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval()\n    return {makes}"
+    )
+    classifier = open_classifier(f"{name}:net")
+    assert classifier.logits(torch.zeros(2, 1, 2, 2)).shape == (2, 3)
+    assert len(classifier.sha256) == 64
+
+
+def test_a_network_that_exits(users_module):
+    """Its exit code would be the command's, without a word."""
+    name = users_module("def net(): return lambda images: exit(5)")
+    with pytest.raises(InputError, match=rf"^{name}:net fails on images .*SystemExit: 5\), wanted a classifier"):
+        open_classifier(f"{name}:net").logits(torch.zeros(2, 1, 2, 2))
 
 
 def test_a_module_that_is_not_there(users_module):
@@ -578,12 +690,17 @@ class Gives:
         (torch.zeros(1, 4), None, r"gives \[1, 4\] of torch\.float32, wanted logits \[2, K\]"),
         (torch.zeros(2, 4, dtype=torch.int64), None, r"gives \[2, 4\] of torch\.int64, wanted logits"),
         (torch.zeros(2, 4), 5, r"gives \[2, 4\] of torch\.float32, wanted logits \[2, 5\]"),
+        (torch.zeros(2, 0), None, "gives 0 classes, wanted logits of at least 2"),
+        (torch.zeros(2, 1), None, "gives 1 classes, wanted logits of at least 2"),
+        (torch.zeros(2, 4).to_sparse(), None, r"gives a tensor of layout torch\.sparse_coo, wanted logits"),
+        (torch.zeros(2, 4, device="meta"), None, r"gives a tensor without values \(meta\), wanted logits"),
+        (torch.zeros(2, 4).to(torch.float8_e5m2), None, r"gives \[2, 4\] of torch\.float8_e5m2, wanted logits"),
         (torch.randn(2, 4).softmax(1), None, "gives probabilities"),
         (torch.randn(2, 40).softmax(1).bfloat16(), None, "gives probabilities"),
     ],
 )
 def test_a_network_that_gives_no_logits(value, num_classes, said):
-    classifier = ImageClassifier("net", Gives(value), Inputs(), torch.device("cpu"), num_classes)
+    classifier = ImageClassifier("net", Gives(value), Inputs(), torch.device("cpu"), num_classes, is_users=True)
     with pytest.raises(InputError, match=f"net {said}"):
         classifier.logits(torch.zeros(2, 1, 4, 4))
 
@@ -660,6 +777,7 @@ def test_what_inception_v3_says_of_itself(inception_file, photographs):
     assert classifier.num_classes == 1000
     assert classifier.sha256 == hashlib.sha256(inception_file.read_bytes()).hexdigest()
     assert classifier.test_accuracy is None
+    assert classifier.sha256_of == str(inception_file)
     assert "with the bias of the last layer" in classifier.note
     assert classifier.logits(photographs[:1, :1, :32, :32]).shape == (1, 1000)  # small and grey
 
@@ -703,6 +821,15 @@ def test_inception_v3_with_the_weights_of_something_else(inception, tmp_path, ch
     assert str(caught.value).startswith(str(path))
     assert "wanted torchvision's state_dict of inception_v3" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_network_of_fid_is_not_taken_for_torchvisions(inception, tmp_path):
+    """torch-fidelity's, whose names and shapes are those of torchvision's with 1,008 outputs."""
+    state = of_no_values(inception)
+    state |= {"fc.weight": torch.zeros(()).expand(1008, 2048), "fc.bias": torch.zeros(1008)}
+    torch.save(state, tmp_path / "fid.pth")
+    with pytest.raises(InputError, match=r"fid\.pth has 1,008 outputs, which is the network of FID .*; wanted [^\n]*$"):
+        open_classifier("inception-v3", weights=tmp_path / "fid.pth")
 
 
 def test_inception_v3_without_usable_weights(tmp_path):

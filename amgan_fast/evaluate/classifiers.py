@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inception import load_inception_v3
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.loading import file_sha256, weights_sha256
-from amgan_fast.evaluate.user_network import build_user_network
+from amgan_fast.evaluate.user_network import build_user_network, users_errors
 
 __all__ = ["INCEPTION_V3", "ImageClassifier", "open_classifier"]
 
@@ -22,7 +23,7 @@ INCEPTION_V3 = "inception-v3"
 _INCEPTION_SIZE = (299, 299)
 _BIAS_NOTES = {
     True: "with the bias of the last layer; the original Inception Score is computed without it",
-    False: "without the bias of the last layer, as the original Inception Score is computed",
+    False: "without the bias of the last layer, as the original Inception Score, whose network is another one",
 }
 
 
@@ -45,13 +46,15 @@ def open_classifier(
             - the file of a classifier that this package trained. Its size, channels and range are fixed, and its
               accuracy is the one recorded.
             - ``"module:function"``, which makes a :class:`torch.nn.Module` or another callable, prepared images
-              [N, C, H, W] -> logits [N, K]. This runs the user's code; the current folder can be imported from.
+              [N, C, H, W] -> logits [N, K], or a dict of that and what it was made for
+              (:func:`amgan_fast.evaluate.user_network.build_user_network`). This runs the user's code; the current
+              folder can be imported from.
             - ``"inception-v3"``: torchvision's, with ``weights``.
         resize: one of :data:`amgan_fast.evaluate.inputs.RESIZES`, for images of another size; None: ``"bilinear"``
             for Inception v3, else ``"none"``.
         value_range: one of :data:`amgan_fast.evaluate.inputs.RANGES`; None: ``"amgan"`` for a file of this package,
-            else ``"signed"``.
-        size: (H, W) in pixels that ``module:function`` takes; None: any.
+            else what ``module:function`` says, or ``"signed"``.
+        size: (H, W) in pixels that ``module:function`` takes; None: what it says, or any.
         dtype: of the images and of a module's weights.
         weights: torchvision's state_dict of inception_v3, saved by :func:`torch.save` or in a .safetensors file.
             Nothing is ever downloaded.
@@ -72,17 +75,22 @@ def open_classifier(
             f"last_bias is False, wanted True for {spec}: only {INCEPTION_V3} does without (--no-last-bias)"
         )
     if ":" in spec and not Path(spec).exists():
-        return _users(spec, Inputs(size, None, resize or "none", value_range or "signed", dtype), device)
-    if not Path(spec).exists():
-        raise InputError(f"classifier is {spec!r}, wanted a file, module:function, or {INCEPTION_V3}")
+        return _users(spec, device, resize or "none", value_range, size, dtype)
+    if not Path(spec).is_file():
+        raise InputError(
+            f"classifier is {spec!r}{_folder(Path(spec))}, wanted a file, module:function, or {INCEPTION_V3}"
+        )
     classifier = read_classifier(Path(spec), device).for_images(spec, resize=resize or "none", dtype=dtype)
     _refuse_another_size(spec, size, classifier.inputs.size)
-    if value_range not in (None, classifier.inputs.value_range):
-        fixed = classifier.inputs.value_range
-        raise InputError(
-            f"value_range is {value_range!r} (--input-range), wanted none for {spec}: its own is {fixed!r}"
-        )
+    _refuse_another_range(spec, value_range, classifier.inputs.value_range)
     return classifier
+
+
+def _folder(path: Path) -> str:
+    if not path.is_dir():
+        return ""
+    own = path / "classifier.pt"
+    return f", a folder; its classifier is {own}" if own.is_file() else ", a folder"
 
 
 def _inception(inputs: Inputs, device: torch.device, weights: Path | None, last_bias: bool) -> ImageClassifier:
@@ -96,17 +104,46 @@ def _inception(inputs: Inputs, device: torch.device, weights: Path | None, last_
         device=device,
         num_classes=network.fc.out_features,
         sha256=file_sha256(weights),
+        sha256_of=str(weights),
         note=_BIAS_NOTES[last_bias],
     )
 
 
-def _users(spec: str, inputs: Inputs, device: torch.device) -> ImageClassifier:
-    network = build_user_network(spec)
-    if not isinstance(network, nn.Module):
-        note = "its weights cannot be told from a function: no SHA-256"
-        return ImageClassifier(spec, network, inputs, device, note=note)
-    sha256 = weights_sha256(network)
-    return ImageClassifier(spec, network.to(device, inputs.dtype), inputs, device, sha256=sha256)
+def _users(
+    spec: str,
+    device: torch.device,
+    resize: str,
+    value_range: str | None,
+    size: tuple[int, int] | None,
+    dtype: torch.dtype,
+) -> ImageClassifier:
+    users = build_user_network(spec)
+    _refuse_another_size(spec, size, users.input_size)
+    _refuse_another_range(spec, value_range, users.input_range)
+    size = size or users.input_size
+    inputs = Inputs(size, None, resize, value_range or users.input_range or "signed", dtype)
+    classifier = ImageClassifier(
+        spec,
+        users.network,
+        inputs,
+        device,
+        num_classes=users.num_classes,
+        class_names=users.class_names,
+        takes_any_size=users.takes_any_size,
+        is_users=True,
+    )
+    if not isinstance(users.network, nn.Module):
+        return replace(classifier, note="its weights cannot be told from a function: no SHA-256")
+    with users_errors(f"classifier {spec}: its module cannot be prepared", "a module whose state is tensors of values"):
+        sha256 = weights_sha256(users.network)
+        return replace(classifier, network=users.network.to(device, dtype), sha256=sha256)
+
+
+def _refuse_another_range(spec: str, value_range: str | None, fixed: str | None) -> None:
+    if fixed is not None and value_range not in (None, fixed):
+        raise InputError(
+            f"value_range is {value_range!r} (--input-range), wanted none for {spec}: its own is {fixed!r}"
+        )
 
 
 def _refuse_another_size(spec: str, size: tuple[int, int] | None, fixed: tuple[int, int] | None) -> None:

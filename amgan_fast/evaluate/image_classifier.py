@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.errors import InputError
 from amgan_fast.evaluate.inputs import Inputs
+from amgan_fast.evaluate.user_network import users_errors
+
+_LOGITS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +28,9 @@ class ImageClassifier:
     num_classes: int | None = None
     """K; None: what the network gives."""
     sha256: str | None = None
-    """Of its weights, or of the file they are from; None: they are not known."""
+    """None: its weights are not known."""
+    sha256_of: str = "its weights: the names and values of their tensors"
+    """What that is the digest of: these, or the file they are from."""
     test_accuracy: float | None = None
     """The fraction of :attr:`tested_on` that it classifies correctly; None: not measured."""
     tested_on: str | None = None
@@ -35,8 +40,14 @@ class ImageClassifier:
     """The name of the dataset it was trained on; None: not known."""
     fingerprint: str | None = None
     """SHA-256 of that dataset."""
+    class_names: tuple[str, ...] | None = None
+    """What each of its classes is called; None: not known, or by its number."""
     note: str | None = None
     """What else a reader of its scores should know."""
+    is_users: bool = False
+    """Whether it is the user's code: its logits are looked at more closely, which on a GPU waits for them."""
+    takes_any_size: bool = False
+    """Of a network whose :attr:`inputs` have no size: whether that was said, or nothing was."""
 
     @torch.no_grad()
     def logits(self, images: Tensor | Sequence[Tensor]) -> Tensor:
@@ -49,11 +60,9 @@ class ImageClassifier:
             InputError: images that do not fit, or a network that fails on them or gives no logits: probabilities, say.
         """
         prepared = self.inputs(images, self.device)
-        try:
+        found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype}"
+        with users_errors(found, "a classifier that takes them"):
             logits = self.network(prepared)
-        except Exception as error:  # it may be anyone's network
-            found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype} ({in_one_line(error)})"
-            raise InputError(f"{found}, wanted a classifier that takes them") from error
         self._check(logits, len(prepared))
         return logits
 
@@ -63,10 +72,12 @@ class ImageClassifier:
             "name": self.name,
             "num_classes": self.num_classes,
             "sha256": self.sha256,
+            "sha256_of": None if self.sha256 is None else self.sha256_of,
             "test_accuracy": self.test_accuracy,
             "tested_on": self.tested_on,
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
+            "class_names": self.class_names and list(self.class_names),
             "inputs": self.inputs.to_dict(),
             "device": str(self.device),
             "note": self.note,
@@ -77,10 +88,14 @@ class ImageClassifier:
         if not isinstance(logits, Tensor):
             raise InputError(f"{self.name} gives a {type(logits).__name__}, wanted {wanted}")
         shape = (count, self.num_classes or logits.shape[-1] if logits.ndim else 0)
-        if logits.shape != shape or not logits.is_floating_point():
+        if logits.shape != shape or logits.dtype not in _LOGITS:
             raise InputError(f"{self.name} gives {list(logits.shape)} of {logits.dtype}, wanted {wanted}")
-        # Only of networks that nothing is known of: looking waits for the device.
-        if self.num_classes is None and _are_probabilities(logits):
+        if logits.layout != torch.strided or logits.is_meta:
+            found = "tensor without values (meta)" if logits.is_meta else f"tensor of layout {logits.layout}"
+            raise InputError(f"{self.name} gives a {found}, wanted {wanted}")
+        if logits.size(1) < 2:
+            raise InputError(f"{self.name} gives {logits.size(1)} classes, wanted logits of at least 2")
+        if self.is_users and _are_probabilities(logits):
             raise InputError(f"{self.name} gives probabilities (rows >= 0 that sum to 1), wanted logits: no softmax")
 
 

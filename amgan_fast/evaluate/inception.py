@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _WANTED = "wanted torchvision's state_dict of inception_v3, .pth or .safetensors"
 
+_OUTPUTS_OF_FID = 1008
+"""Of the network that FID is computed with (pytorch-fid, torch-fidelity). Names and shapes are torchvision's, and the
+weights would load, but its blocks pool otherwise: averages leave the padding out, and the last takes a maximum."""
+
 
 def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
     """Images [N, 3, 299, 299], u / 127.5 - 1 of pixels u -> logits [N, K]; on the CPU, frozen, in evaluation mode.
@@ -30,7 +34,7 @@ def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
             (openai/improved-gan; in its issue 39 the test set of CIFAR-10 has 10.95 without, 11.23 with it).
 
     Raises:
-        InputError: no such file, a damaged one, or one of another network.
+        InputError: no such file, a damaged one, or one of another network, that of FID among them.
     """
     from torchvision.models import inception_v3
 
@@ -38,6 +42,11 @@ def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
     state = {name: value for name, value in _read(weights).items() if not name.startswith("AuxLogits.")}
     try:
         num_classes = len(state["fc.bias"])
+        if num_classes == _OUTPUTS_OF_FID:
+            raise InputError(
+                f"{weights} has {num_classes:,} outputs, which is the network of FID (pytorch-fid, torch-fidelity): it "
+                f"pools otherwise than torchvision's, whose logits would be wrong; {_WANTED}"
+            )
         with torch.device("meta"):  # nothing is drawn that would be overwritten
             network = inception_v3(
                 weights=None, num_classes=num_classes, aux_logits=False, transform_input=False, init_weights=False
@@ -52,7 +61,7 @@ def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise InputError(f"{path} does not exist, {_WANTED}")
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}, {_WANTED}")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     state = load_checkpoint(path)

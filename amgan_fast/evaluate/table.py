@@ -26,7 +26,8 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         lines.append(("classifier", classifier.name))
         if classifier.note:
             lines.append(("", classifier.note))
-        lines.append(("SHA-256", classifier.sha256 or "none: it has no weights to hash"))
+        digest = f"{classifier.sha256} of {classifier.sha256_of}" if classifier.sha256 else "none: no weights to hash"
+        lines.append(("SHA-256", digest))
         lines.append(("accuracy", _accuracy(evaluation)))
         lines.append(("input", str(classifier.inputs)))
     rule = "consecutive samples" if settings.contiguous else "filled in turn (sample i in split i mod splits)"

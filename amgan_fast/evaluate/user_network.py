@@ -5,21 +5,50 @@ from __future__ import annotations
 import importlib
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.evaluate.inputs import RANGES
+
+_KEYS = ("network", "input_size", "input_range", "classes")
 
 
-def build_user_network(spec: str) -> Callable[[Tensor], Tensor]:
+@dataclass(frozen=True, eq=False)
+class UserNetwork:
+    """A network, and what it was made for as far as that was said."""
+
+    network: Callable[[Tensor], Tensor]
+    """A module is in evaluation mode and frozen."""
+    input_size: tuple[int, int] | None = None
+    """(H, W); None: not said, or any."""
+    takes_any_size: bool = False
+    """Whether it was said that any size will do."""
+    input_range: str | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+def build_user_network(spec: str) -> UserNetwork:
     """Import ``module`` and call its ``function()``, for ``spec`` = ``"module:function"``.
+
+    The function returns the network, a :class:`torch.nn.Module` or another callable, or a dict that says what it was
+    made for, with it under ``"network"`` and any of
+
+    - ``"input_size"``: the height and width of its images in pixels, one number for squares or (H, W); None where any
+      will do, because it resizes them itself, say.
+    - ``"input_range"``: one of :data:`amgan_fast.evaluate.inputs.RANGES`.
+    - ``"classes"``: how many, at least 2, or their names.
 
     This runs the user's code, and puts the current folder in front of ``sys.path``, as ``python -m`` does.
 
     Raises:
-        InputError: one of these fails, or what comes is neither a :class:`torch.nn.Module` nor another callable.
+        InputError: one of these fails, or what comes is something else.
     """
     module_name, _, function_name = spec.partition(":")
     if not module_name or not function_name:
@@ -28,27 +57,84 @@ def build_user_network(spec: str) -> Callable[[Tensor], Tensor]:
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()  # the module may have been written a moment ago
-    try:
+    with users_errors(
+        f"classifier {spec}: {module_name} cannot be imported", "a module that is installed or in this folder"
+    ):
         module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # anything, even a script that exits
-        raise InputError(
-            f"classifier {spec}: {module_name} cannot be imported ({in_one_line(error)}), wanted a module that is "
-            "installed or in this folder"
-        ) from error
     try:
         function = operator.attrgetter(function_name)(module)
     except AttributeError:
         raise InputError(f"classifier {spec}: {module_name} has no {function_name}, wanted a function there") from None
-    try:
-        network = function()
     except (Exception, SystemExit) as error:
-        raise InputError(
-            f"classifier {spec}: {function_name}() fails ({in_one_line(error)}), "
-            "wanted a function that makes the network"
-        ) from error
+        found = f"{module_name} has no {function_name} that can be had ({in_one_line(error)})"
+        raise InputError(f"classifier {spec}: {found}, wanted a function there") from error
+    with users_errors(f"classifier {spec}: {function_name}() fails", "a function that makes the network"):
+        returned = function()
+    try:
+        said = _read(dict(returned) if isinstance(returned, Mapping) else {"network": returned})
+    except ValueError as error:
+        raise InputError(f"classifier {spec}: {function_name}() returns {error}") from None
+    if isinstance(said.network, nn.Module):
+        with users_errors(f"classifier {spec}: its module cannot be set to evaluation", "a module that can"):
+            said.network.eval()
+            for parameter in said.network.parameters():  # scripted modules have no requires_grad_
+                parameter.requires_grad_(False)
+    return said
+
+
+@contextmanager
+def users_errors(what: str, wanted: str) -> Iterator[None]:
+    """Errors of the user's code, of any kind, even ``sys.exit()``, as an InputError: what, the error, and wanted."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{what} ({in_one_line(error)}), wanted {wanted}") from error
+
+
+def _read(said: dict[str, Any]) -> UserNetwork:
+    """
+    Raises:
+        ValueError: what is wrong, and wanted.
+    """
+    if other := [key for key in said if key not in _KEYS]:
+        raise ValueError(f"a dict with {other[0]!r}, wanted {', '.join(_KEYS)}")
+    if "network" not in said:
+        raise ValueError("a dict without 'network', wanted a torch.nn.Module or another callable there")
+    network = said["network"]
     if isinstance(network, type) or not callable(network):
         found = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
-        raise InputError(
-            f"classifier {spec}: {function_name}() returns {found}, wanted a torch.nn.Module or another callable"
-        )
-    return network.eval().requires_grad_(False) if isinstance(network, nn.Module) else network
+        raise ValueError(f"{found}, wanted a torch.nn.Module or another callable, or a dict with it as 'network'")
+    num_classes, class_names = _classes(said.get("classes"))
+    return UserNetwork(
+        network,
+        input_size=_size(said.get("input_size")),
+        takes_any_size="input_size" in said and said["input_size"] is None,
+        input_range=_range(said.get("input_range")),
+        num_classes=num_classes,
+        class_names=class_names,
+    )
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    size = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(size) != 2 or not all(type(side) is int and side >= 1 for side in size):
+        raise ValueError(f"input_size {value!r}, wanted pixels: a number, (height, width), or None for any")
+    return size[0], size[1]
+
+
+def _range(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and value in RANGES):
+        raise ValueError(f"input_range {value!r}, wanted one of {', '.join(RANGES)}")
+    return value
+
+
+def _classes(value: Any) -> tuple[int | None, tuple[str, ...] | None]:
+    if value is None:
+        return None, None
+    names = tuple(value) if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value) else None
+    number = value if names is None else len(names)
+    if type(number) is not int or number < 2:
+        raise ValueError(f"classes {value!r}, wanted how many, at least 2, or their names")
+    return number, names
