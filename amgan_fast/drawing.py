@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from amgan_fast.errors import printable
 from amgan_fast.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CELL_PIXELS = 56
+_PADDING = 2
+_FONT_SIZE = 14
+_LONGEST_NAME = 24  # characters
 
 
 def new_figure(panels: int = 1, rows: int = 1) -> Figure:
@@ -33,15 +39,37 @@ def save_figure(path: Path, figure: Figure) -> None:
         figure.savefig(file, dpi=90)
 
 
-def save_sheet(path: Path, rows: Tensor) -> None:
+def save_sheet(path: Path, rows: Tensor, names: Sequence[str] = ()) -> None:
     """A sheet of images, small ones enlarged by a whole factor.
 
     Args:
         rows: uint8 [R, S, C, H, W], R rows of S images; C is 1 or 3.
+        names: what to write before each row; empty: nothing.
     """
     from torchvision.utils import make_grid, save_image
 
     enlarge = max(1, round(_CELL_PIXELS / rows.size(-1)))
     images = interpolate(rows.flatten(0, 1).cpu() / 255, scale_factor=enlarge, mode="nearest")
+    sheet = make_grid(images, nrow=rows.size(1), padding=_PADDING, pad_value=0.5)
+    if names:
+        sheet = torch.cat([_name_column(names, sheet.size(1), images.size(-2)), sheet], 2)
     with whole_file(path) as file:
-        save_image(make_grid(images, nrow=rows.size(1), padding=2, pad_value=0.5), file)
+        save_image(sheet, file)
+
+
+def _name_column(names: Sequence[str], height: int, row_height: int) -> Tensor:
+    """float32 [3, ``height``, W]: each name in the middle of its row of the sheet."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+    from torchvision.transforms.functional import to_tensor
+
+    texts = [printable(name) for name in names]
+    texts = [text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…" for text in texts]
+    font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), _FONT_SIZE)
+    width = round(max(font.getlength(text) for text in texts)) + 2 * _FONT_SIZE
+    column = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(column)
+    for row, text in enumerate(texts):
+        middle = _PADDING + row * (row_height + _PADDING) + row_height // 2
+        draw.text((width - _FONT_SIZE, middle), text, "black", font, anchor="rm")
+    return to_tensor(column)

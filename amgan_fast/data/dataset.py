@@ -36,6 +36,11 @@ class Dataset:
     """Images that cannot be used and were to be left out, each with the reason."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What each class is called, if by its number."""
+        return self.class_names or tuple(map(str, range(self.num_classes)))
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         channels, height, width = self.train_images.shape[1:]

@@ -1,6 +1,6 @@
 """From a generator or images through a classifier to scores."""
 
-from amgan_fast.evaluate.class_sheet import class_sheet
+from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier, read_classifier
 from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, EvaluationInterrupted, evaluate
@@ -52,4 +52,5 @@ __all__ = [
     "score_generator",
     "score_images",
     "score_rows",
+    "sheet_names",
 ]

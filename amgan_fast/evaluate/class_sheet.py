@@ -8,11 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast.data import to_uint8
-from amgan_fast.evaluate.gallery import GREY, Gallery
+from amgan_fast.evaluate.gallery import GREY, Gallery, rows_are_classes
 from amgan_fast.evaluate.scoring import generate
 from amgan_fast.nn import LatentSource
 
 _DRAWN = 100  # samples a class that dynamic labels are picked from, in the order they come
+
+
+def sheet_names(latent: LatentSource, class_names: tuple[str, ...] | None, rows: int) -> tuple[str, ...]:
+    """What the rows of :func:`class_sheet` are called; nothing where they are no classes, or classes have no names."""
+    by_class = latent.class_frequencies is not None or rows_are_classes(rows)
+    return class_names[:rows] if class_names and by_class else ()
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class ScoringClassifier:
     dataset: str
     fingerprint: str
     """SHA-256 of the dataset it was trained and tested on."""
+    class_names: tuple[str, ...] | None = None
+    """What that dataset calls its classes; None: by their numbers, or the file is of an earlier version."""
 
     def sha256(self) -> str:
         """Of its weights."""
@@ -71,6 +73,7 @@ class ScoringClassifier:
             reference=self.reference,
             dataset=self.dataset,
             fingerprint=self.fingerprint,
+            class_names=self.class_names,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,6 +95,7 @@ class ScoringClassifier:
             "held_out_entropy": asdict(self.held_out_entropy),
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
+            "class_names": self.class_names and list(self.class_names),
         }
 
 
@@ -115,6 +119,7 @@ def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, 
         entropy_histogram(held_out.split(_BATCH_SIZE)),
         dataset.name,
         dataset.fingerprint(),
+        dataset.class_names,
     )
 
 
@@ -147,7 +152,7 @@ def load_classifier(path: Path, dataset: Dataset) -> ScoringClassifier:
     accuracy = _accuracy(_logits(classifier.network, dataset.test_images), dataset)
     if abs(accuracy - classifier.test_accuracy) > _ACCURACY_TOLERANCE:
         raise InputError(f"{path} tests at {accuracy:.4f}, wanted {classifier.test_accuracy:.4f} as when it was saved")
-    return classifier
+    return replace(classifier, class_names=dataset.class_names)  # folders may have been renamed
 
 
 def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
@@ -158,6 +163,9 @@ def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
     reference = state["reference"]
     if reference.shape != (network.num_classes,) or reference.dtype != torch.float64:
         raise ValueError(f"reference is {list(reference.shape)} of {reference.dtype}")
+    class_names = state.get("class_names")  # files of earlier versions have none
+    if class_names is not None and len(class_names) != network.num_classes:
+        raise ValueError(f"class_names are {len(class_names)}")
     return ScoringClassifier(
         network.eval().requires_grad_(False),
         dict(state["recipe"]),
@@ -167,6 +175,7 @@ def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
         EntropyHistogram(**state["held_out_entropy"]),
         str(state["dataset"]),
         str(state["fingerprint"]),
+        None if class_names is None else tuple(map(str, class_names)),
     )
 
 

@@ -13,6 +13,11 @@ GREY = 128
 """Where there is no image."""
 
 
+def rows_are_classes(rows: int) -> bool:
+    """Whether a :class:`Gallery` of so many classes has a row for each."""
+    return rows <= _ROWS_OF_CLASSES
+
+
 class Gallery:
     """Keeps the first images of each class, or of more than 20 classes the first of all; a few MB at most.
 
@@ -22,7 +27,7 @@ class Gallery:
     """
 
     def __init__(self, num_classes: int, columns: int = 12) -> None:
-        self._by_class = num_classes <= _ROWS_OF_CLASSES
+        self._by_class = rows_are_classes(num_classes)
         self._columns = columns
         self._rows: list[list[Tensor]] = [[] for _ in range(num_classes if self._by_class else _ROWS)]
         self._missing = len(self._rows) * columns

@@ -62,6 +62,8 @@ class Measurements:
     gallery: Tensor | None
     """uint8 [R, S, C, H, W], on the CPU: a row the first samples of a class, grey where there are no more; of more than
     20 classes the first samples in their order. None for logits."""
+    label_note: str | None = None
+    """Why there is no :attr:`label_accuracy` although samples have labels."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -72,7 +74,8 @@ class Measurements:
         """Without pictures."""
         parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes")}
         dicts = {name: part and part.to_dict() for name, part in parts.items()}
-        return dicts | {"label_accuracy": self.label_accuracy, "warnings": list(self.warnings)}
+        labels = {"label_accuracy": self.label_accuracy, "label_note": self.label_note}
+        return dicts | labels | {"warnings": list(self.warnings)}
 
 
 class Collector:
@@ -147,8 +150,12 @@ class Collector:
                 part.all_reduce()
         distributed.all_reduce(self._labelled)
 
-    def compute(self, reference: Tensor | None) -> Measurements:
-        """What there is so far, against the class distribution [K] of the training set, if there is one.
+    def compute(self, reference: Tensor | None, label_note: str | None = None) -> Measurements:
+        """What there is so far.
+
+        Args:
+            reference: the class distribution [K] of the training set, if there is one.
+            label_note: why labels were not given, if there are some.
 
         Raises:
             ValueError: no samples, or a row of logits that gives no distribution was found late, on a GPU.
@@ -164,6 +171,7 @@ class Collector:
             label_accuracy=agreeing / labelled if labelled else None,
             modes=self._mode_drop(reference),
             gallery=self._gallery.sheet(),
+            label_note=label_note,
         )
 
     def _mode_drop(self, reference: Tensor | None) -> ModeDrop | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements, Settings
 from amgan_fast.evaluate.scoring import DRAWN_AT_ONCE
@@ -63,6 +64,7 @@ class Pass:
                 f"reference has {len(reference)} classes, wanted the {self.num_classes} of the "
                 f"{'logits' if classifier is None else 'classifier'}"
             )
+        self._classes, self._label_note = classes_of_labels(source, classifier, self.num_classes)
         start, stop = share.bounds(source.count, math.lcm(settings.blocks, DRAWN_AT_ONCE))
         self._range = (start, stop)
         self._wanted = stop - start
@@ -82,21 +84,27 @@ class Pass:
             for batch in self._source.batches(self._settings.batch_size, *self._range):
                 logits = self._logits(batch)
                 shown = self._shown(batch) if self._collector.wants_images else None
-                self._collector.update(logits, batch.labels, shown)
+                self._collector.update(logits, self._labels(batch), shown)
                 done += len(logits)
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
                 self._collector.all_reduce()
-            return self._collector.compute(self._reference)
+            return self._collector.compute(self._reference, self._label_note)
         except ValueError as error:
             raise error if isinstance(error, InputError) else InputError(f"{description}: {error}") from error
 
     def so_far(self) -> list[Measurements]:
         """Of the samples so far, of this process alone; empty where there are none."""
         try:
-            return [self._collector.compute(self._reference)]
+            return [self._collector.compute(self._reference, self._label_note)]
         except ValueError:
             return []
+
+    def _labels(self, batch: Batch) -> Tensor | None:
+        """Of a batch, as classes of the classifier."""
+        if batch.labels is None or self._classes is None:
+            return None
+        return self._classes.to(batch.labels.device)[batch.labels]
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:

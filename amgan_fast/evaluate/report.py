@@ -9,6 +9,7 @@ import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from amgan_fast import __version__
 from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.evaluation import Evaluation
+from amgan_fast.evaluate.gallery import rows_are_classes
 from amgan_fast.evaluate.table import facts, score_rows
 from amgan_fast.files import write_text
 from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
@@ -92,11 +94,18 @@ def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:
         drawn.append({"heading": heading, "text": text, "uri": _data_uri(draw, what)})
 
     for name, gallery in all_of("gallery").items():
-        add(f"Samples: {name}", save_sheet, _small(gallery), _ABOUT_SAMPLES)
+        draw_named = partial(save_sheet, names=_row_names(evaluation))
+        add(f"Samples: {name}", draw_named, _small(gallery), _ABOUT_SAMPLES)
     for field, heading, draw, text in _FIGURES:
         if results := all_of(field):
             add(heading, draw, results, text)
     return drawn
+
+
+def _row_names(evaluation: Evaluation) -> tuple[str, ...]:
+    """Of the classes in a gallery's rows, where they are known."""
+    names = (evaluation.classifier and evaluation.classifier.class_names) or ()
+    return names if rows_are_classes(len(names)) else ()
 
 
 _ABOUT_SAMPLES = "The first of each class as the classifier sees it; of more than 20 classes the first in their order."

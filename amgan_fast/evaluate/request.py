@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,8 @@ def evaluate_request(
     classifier = _classifier(request, run, device)
     source = _source(request, run, classifier, progress)
     dataset = _dataset(request, run, classifier, device)
+    if classifier is not None and dataset is not None and _is_of(classifier, dataset):
+        classifier = replace(classifier, class_names=dataset.class_names)  # files of earlier versions keep no names
     settings = Settings(
         batch_size=request.batch_size,
         splits=request.splits,

@@ -87,12 +87,14 @@ def evaluate_run(path: Path, *, samples: int = 50_000, device: str = "auto") -> 
 def held_out_images(dataset: Dataset) -> TensorSource:
     """The images that no one trained on."""
     count = len(dataset.test_images)
-    return TensorSource(dataset.test_images, dataset.test_labels, f"{count:,} held-out images of {dataset.name}")
+    description = f"{count:,} held-out images of {dataset.name}"
+    return TensorSource(dataset.test_images, dataset.test_labels, description, dataset.names)
 
 
 def training_images(dataset: Dataset) -> TensorSource:
     count = len(dataset.train_images)
-    return TensorSource(dataset.train_images, dataset.train_labels, f"{count:,} training images of {dataset.name}")
+    description = f"{count:,} training images of {dataset.name}"
+    return TensorSource(dataset.train_images, dataset.train_labels, description, dataset.names)
 
 
 def load_generator(run: RunFolder, config: Config, device: torch.device) -> tuple[nn.Module, LatentSource]:
@@ -112,9 +114,15 @@ def load_generator(run: RunFolder, config: Config, device: torch.device) -> tupl
 def _generated(
     generator: nn.Module, latent: LatentSource, dataset: Dataset, samples: int, seed: int
 ) -> GeneratorSource:
-    device = dataset.test_images.device
-    name = f"a generator of {dataset.name}"
-    return GeneratorSource(generator, latent, samples, seed=derive_seed(seed, "evaluation"), device=device, name=name)
+    return GeneratorSource(
+        generator,
+        latent,
+        samples,
+        seed=derive_seed(seed, "evaluation"),
+        device=dataset.test_images.device,
+        name=f"a generator of {dataset.name}",
+        class_names=dataset.names,
+    )
 
 
 def _fitting(samples: int, dataset: Dataset) -> Settings:

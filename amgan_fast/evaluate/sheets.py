@@ -10,7 +10,7 @@ from torch import Tensor
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.class_sheet import class_sheet
+from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpolation
 from amgan_fast.evaluate.run import OpenRun, open_run
 from amgan_fast.evaluate.scoring import generate
@@ -42,6 +42,7 @@ def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -
         with cpu_threads(run.config.threads), torch.no_grad():
             save_sheet(out / "grid.png", _grid(run, random))
             _interpolate(out / "interpolation.png", run, random)
+            rows = min(_ROWS, run.dataset.num_classes)
             classes, judge = run.dataset.num_classes, run.classifier.for_images()
             sheet = class_sheet(
                 run.generator,
@@ -49,10 +50,10 @@ def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -
                 judge.logits,
                 random,
                 num_classes=classes,
-                rows=min(_ROWS, classes),
+                rows=rows,
                 columns=_COLUMNS,
             )
-            save_sheet(out / "classes.png", sheet)
+            save_sheet(out / "classes.png", sheet, sheet_names(run.latent, run.dataset.class_names, rows))
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}), wanted a folder for --out") from None
     return [out / name for name in ("grid.png", "interpolation.png", "classes.png")]

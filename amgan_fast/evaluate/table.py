@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from amgan_fast.data.listing import some_of
 from amgan_fast.errors import printable
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.measurements import Measurements
@@ -26,6 +27,8 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         lines.append(("classifier", classifier.name))
         if classifier.note:
             lines.append(("", classifier.note))
+        if classifier.class_names:
+            lines.append(("classes", f"{len(classifier.class_names):,}: {some_of(classifier.class_names)}"))
         digest = f"{classifier.sha256} of {classifier.sha256_of}" if classifier.sha256 else "none: no weights to hash"
         lines.append(("SHA-256", digest))
         lines.append(("accuracy", _accuracy(evaluation)))
@@ -33,6 +36,7 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     rule = "consecutive samples" if settings.contiguous else "filled in turn (sample i in split i mod splits)"
     lines.append(("splits", f"{settings.splits}, {rule}, no shuffle, std with ddof 0"))
     lines.append(("interval", f"95%, jackknife over {settings.blocks} blocks of samples, of the corrected score"))
+    lines += [("no agreement", text) for text in _label_notes(evaluation)]
     lines += [("left out", text) for text in _left_out(evaluation)]
     lines += [("warning", text) for text in evaluation.warnings]
     if evaluation.partial:
@@ -48,6 +52,12 @@ def _accuracy(evaluation: Evaluation) -> str:
     elif held_out is not None and held_out.label_accuracy is not None:
         known.append(f"{held_out.label_accuracy:.2%} on the held-out samples here")
     return ", ".join(known) or "unknown: no labelled held-out samples"
+
+
+def _label_notes(evaluation: Evaluation) -> list[str]:
+    """Why it is not known how often the classifier agrees with the labels."""
+    sets = (("generated", evaluation.generated), ("held-out", evaluation.held_out))
+    return [f"{name} labels: {one.label_note}" for name, one in sets if one is not None and one.label_note]
 
 
 def _left_out(evaluation: Evaluation) -> list[str]:

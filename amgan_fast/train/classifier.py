@@ -119,6 +119,7 @@ def train_classifier_file(
     """
     observer = observer or Observer()
     description = _new_files(out)
+    observer.message(dataset.describe())
     observer.message(f"classifier: training {network} on {dataset.name}")
     classifier = train_classifier(dataset, None, observer, network=network, epochs=epochs, seed=seed, **numbers)
     facts = classifier.to_dict() | {

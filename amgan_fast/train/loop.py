@@ -338,7 +338,7 @@ class _Run:
             share=self.share,
         )
         if self.share.rank == 0:
-            save_samples(folder.samples, averaged, self.latent, self.classifier.network, self._random("pictures"))
+            save_samples(folder.samples, averaged, self.latent, self.classifier, self._random("pictures"))
             assert result.held_out is not None
             save_curves(folder.curves, self.journal.rows, result.held_out.scores)
             folder.write_summary(

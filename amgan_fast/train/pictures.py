@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import new_figure, save_figure, save_sheet
-from amgan_fast.evaluate import class_sheet
+from amgan_fast.evaluate import ScoringClassifier, class_sheet, sheet_names
 from amgan_fast.metrics import Scores
-from amgan_fast.nn import Classifier, LatentSource
+from amgan_fast.nn import LatentSource
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,16 +23,16 @@ _GRID_ROWS, _GRID_COLUMNS = 10, 10
 
 
 def save_samples(
-    path: Path, generator: nn.Module, latent: LatentSource, classifier: Classifier, random: torch.Generator
+    path: Path, generator: nn.Module, latent: LatentSource, classifier: ScoringClassifier, random: torch.Generator
 ) -> None:
     """A grid of samples, one row a class; rows that a class does not fill end in grey.
 
     With predefined labels a row is what the generator was asked for; with dynamic ones it is the first samples that
     the classifier assigns to the class.
     """
-    classes = classifier.num_classes
-    sheet = class_sheet(generator, latent, classifier, random, num_classes=classes, rows=classes, columns=_COLUMNS)
-    save_sheet(path, sheet)
+    network, classes = classifier.network, classifier.network.num_classes
+    sheet = class_sheet(generator, latent, network, random, num_classes=classes, rows=classes, columns=_COLUMNS)
+    save_sheet(path, sheet, sheet_names(latent, classifier.class_names, classes))
 
 
 @torch.no_grad()

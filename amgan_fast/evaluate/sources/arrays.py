@@ -48,6 +48,7 @@ class NpzSource(Source):
         self.count, *image = self._header.shape
         height, width, channels = image if self._channels_last else (*image[1:], image[0])
         self.num_labels = None if self._labels is None else int(self._labels.max()) + 1
+        self.label_origin = self._name("arr_1.npy")
         labels = "no labels" if self.num_labels is None else f"labels 0 to {self.num_labels - 1}"
         self.description = f"{self.count:,} images ({height} x {width}, channels: {channels}) of {path}, {labels}"
         self.skipped = []
@@ -107,6 +108,7 @@ class LogitsSource(Source):
                 header = read_header(file, str(labels), os.fstat(file.fileno()).st_size)
                 self._labels = read_labels(file, header, str(labels), self.count)
             self.num_labels = int(self._labels.max()) + 1
+            self.label_origin = str(labels)
             self.description += f", labels of {labels}"
         self.skipped = []
 

@@ -28,7 +28,7 @@ class ImageFolderSource(Source):
     and with ``workers`` two batches for each.
 
     Args:
-        path: the folder. A label is the index of a subfolder's name among all, sorted, as torchvision has it.
+        path: the folder. A label is the place of a subfolder's name in :attr:`class_names`.
         channels: 1 or 3; None: 1 if all images are grey, else 3.
         mixed_sizes: take images of any size. Otherwise all have to be of one.
         skip_unreadable: leave out images that cannot be read, or are not of the most frequent size, and name them in
@@ -77,6 +77,7 @@ class ImageFolderSource(Source):
         self.count = len(kept)
         self.class_names = files.class_names
         self.num_labels = len(files.class_names) or None
+        self.label_origin = f"{path}"
         self.channels = channels or (1 if headers.grey else 3)
         self.description = _describe(self._path, files, len(bad))
         self.skipped = [f"{self._path / files.names[i]}: {bad[i]}" for i in sorted(bad)]

@@ -29,6 +29,7 @@ class GeneratorSource(Source):
             that a run was scored with.
         device: where latents are drawn and images stay.
         name: whose samples they are, for the description.
+        class_names: what each label is called that the generator is asked for; empty: by its number.
 
     Raises:
         InputError: ``count`` is below 1.
@@ -46,6 +47,7 @@ class GeneratorSource(Source):
         seed: int,
         device: torch.device | str = "cpu",
         name: str = "a generator",
+        class_names: tuple[str, ...] = (),
     ) -> None:
         if count < 1:
             raise InputError(f"samples is {count}, wanted at least 1")
@@ -54,6 +56,9 @@ class GeneratorSource(Source):
         self.description = f"{count:,} samples of {name}"
         self.count = count
         self.num_labels = None if latent.class_frequencies is None else len(latent.class_frequencies)
+        self.class_names = class_names
+        self.has_all_classes = bool(class_names)
+        self.label_origin = name
         self.skipped = []
         self._generator = generator
         self._latent = latent

@@ -19,6 +19,7 @@ class TensorSource(Source):
         images: uint8 [N, C, H, W], N at least 1, or what stands for it.
         labels: int64 [N], 0 or more.
         description: what they are, in one line.
+        class_names: what each label is called, of all classes there are; empty: by its number.
 
     Raises:
         TypeError: images that are not uint8.
@@ -27,7 +28,9 @@ class TensorSource(Source):
 
     kind = "images"
 
-    def __init__(self, images: Tensor | ImageFiles, labels: Tensor, description: str) -> None:
+    def __init__(
+        self, images: Tensor | ImageFiles, labels: Tensor, description: str, class_names: tuple[str, ...] = ()
+    ) -> None:
         if isinstance(images, Tensor) and images.dtype != torch.uint8:
             raise TypeError(f"images are {images.dtype}, wanted torch.uint8")
         if len(images.shape) != 4 or not len(images):
@@ -36,7 +39,10 @@ class TensorSource(Source):
             raise ValueError(f"labels are {list(labels.shape)}, wanted [{len(images)}], one for each image")
         self.description = description
         self.count = len(images)
-        self.num_labels = int(labels.max()) + 1
+        self.num_labels = len(class_names) or int(labels.max()) + 1
+        self.class_names = class_names
+        self.has_all_classes = bool(class_names)
+        self.label_origin = description
         self.skipped = []
         self._images = images
         self._labels = labels

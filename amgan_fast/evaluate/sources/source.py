@@ -18,7 +18,8 @@ class Batch:
     """Images: uint8 [N, C, H, W], or a list of N uint8 [C, H, W] where their sizes differ, or what a generator makes,
     float [N, C, H, W] in [-1, 1]. Logits: [N, K], floating point."""
     labels: Tensor | None = None
-    """int64 [N]: the true class, or the one that was asked for; None where no one knows."""
+    """int64 [N]: the true class, or the one that was asked for, as :attr:`Source.class_names` counts; None where no
+    one knows."""
 
 
 class Source(ABC):
@@ -31,6 +32,12 @@ class Source(ABC):
     """Samples in all, those included that turn out to be unreadable."""
     num_labels: int | None = None
     """How many different labels there may be; None: samples have none."""
+    class_names: tuple[str, ...] = ()
+    """What each label is called; empty: labels are numbers of the classifier's classes."""
+    has_all_classes: bool = False
+    """Whether ``class_names`` are all classes of a dataset or a run; otherwise those that happen to be there."""
+    label_origin: str = "the source"
+    """Where labels are from, for messages."""
     skipped: list[str]
     """Samples left out so far, by name and reason: those the user allowed to be."""
 

@@ -1,0 +1,111 @@
+"""Which class of a classifier a sample's label stands for: the one rule, whatever samples are from.
+
+1. Labels that are plain numbers, in an array, are the classifier's classes as they are. One out of range is an error.
+2. Labels that have names (class folders, datasets, runs) are matched by name with the classes that the classifier
+   carries the names of. Integers match by value: ``07`` is ``7``.
+3. Where the classifier carries other names, or none, names that are all integers are the numbers of its classes.
+4. Otherwise nobody knows, and there is no agreement to be measured, for a reason that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from amgan_fast.data.class_names import is_number
+from amgan_fast.data.listing import some_of
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.classifiers import ImageClassifier
+from amgan_fast.evaluate.sources import Source
+
+_UNNAMED_BEFORE = "image-folder"  # its classifiers have carried names since they count numbers by value
+
+
+def classes_of_labels(
+    source: Source, classifier: ImageClassifier | None, num_classes: int
+) -> tuple[Tensor | None, str | None]:
+    """
+    Args:
+        source: the samples and their labels.
+        classifier: None: the source is one of logits.
+        num_classes: the number of classes K of the classifier or the logits.
+
+    Returns:
+        The class of each label, int64 [``source.num_labels``]; None: not known. And why it is not, if there are labels.
+
+    Raises:
+        InputError: a label or a folder that is none of the classes.
+    """
+    if source.num_labels is None:
+        return None, None
+    if not source.class_names:
+        if source.num_labels > num_classes:
+            raise InputError(
+                f"{source.label_origin} has a label of {source.num_labels - 1}, wanted 0 to {num_classes - 1}: the "
+                f"classes of the {'logits' if classifier is None else 'classifier'}, counted from 0"
+            )
+        return torch.arange(source.num_labels), None
+    assert classifier is not None  # logits have no names beside them
+    if source.has_all_classes:
+        return _of_a_whole_set(source.class_names, classifier, num_classes)
+    return _of_folders(source, classifier, num_classes)
+
+
+def _of_a_whole_set(
+    names: Sequence[str], classifier: ImageClassifier, num_classes: int
+) -> tuple[Tensor | None, str | None]:
+    """Of a dataset or a run, which may be another than the classifier's."""
+    known = _names(classifier, num_classes)
+    if known is not None:
+        matched = _matched(names, known)
+        if None not in matched:
+            return torch.tensor(matched), None
+        return None, f"the classes are {some_of(names)}, those of {classifier.name} are {some_of(known)}"
+    if classifier.dataset is not None or len(names) != num_classes:
+        return None, f"{classifier.name} has {num_classes:,} classes without names; those here are {some_of(names)}"
+    return torch.arange(num_classes), None
+
+
+def _of_folders(source: Source, classifier: ImageClassifier, num_classes: int) -> tuple[Tensor | None, str | None]:
+    names, known = source.class_names, classifier.class_names
+    if known is None and classifier.dataset == _UNNAMED_BEFORE:
+        return None, f"{classifier.name} is of an earlier version, which kept no class names: train it again for them"
+    numbers = all(map(is_number, names))
+    if known is not None and not (numbers and not all(map(is_number, known))):
+        matched = _matched(names, known)
+        missing = [name for name, place in zip(names, matched, strict=True) if place is None]
+        if not missing:
+            return torch.tensor(matched), None
+        if numbers or len(missing) < len(names):
+            raise InputError(
+                f"{source.label_origin} has the classes {some_of(missing)}, wanted some of the {len(known):,} of "
+                f"{classifier.name}: {some_of(known)}"
+            )
+        return None, f"the classes are {some_of(names)}, those of {classifier.name} are {some_of(known)}"
+    if not numbers:
+        return None, f"the classes are {some_of(names)}, and {classifier.name} carries no class names"
+    if missing := [name for name in names if not 0 <= int(name) < num_classes]:
+        raise InputError(
+            f"{source.label_origin} has the classes {some_of(missing)}, wanted 0 to {num_classes - 1}: the classes of "
+            "the classifier, counted from 0"
+        )
+    return torch.tensor([int(name) for name in names]), None
+
+
+def _names(classifier: ImageClassifier, num_classes: int) -> tuple[str, ...] | None:
+    """Those it carries, or the numbers that a dataset calls its classes by."""
+    if classifier.class_names is not None or classifier.dataset in (None, _UNNAMED_BEFORE):
+        return classifier.class_names
+    return tuple(map(str, range(num_classes)))
+
+
+def _matched(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
+    """The place among the known of each; None: it is none of them."""
+    places = {_key(name): place for place, name in enumerate(known)}
+    return [places.get(_key(name)) for name in names]
+
+
+def _key(name: str) -> int | str:
+    return int(name) if is_number(name) else name
