@@ -23,7 +23,7 @@ from rich.table import Table
 
 from amgan_fast.errors import printable
 from amgan_fast.evaluate import Evaluation, facts, score_rows
-from amgan_fast.train import Observer
+from amgan_fast.train import DiscriminatorAccuracy, Observer
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
@@ -189,14 +189,17 @@ def print_line(console: Console, text: str) -> None:
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
-def print_evaluation(console: Console, evaluation: Evaluation) -> None:
-    """Scores of the generated and the held-out samples side by side, and what they rest on."""
+def print_evaluation(
+    console: Console, evaluation: Evaluation, discriminator: DiscriminatorAccuracy | None = None
+) -> None:
+    """Scores of the generated and the held-out samples side by side, and what they rest on; with them the accuracy of
+    the discriminator of a run."""
     table = Table()
     table.add_column("")
     table.add_column("generated", justify="right")
     if evaluation.held_out is not None:
         table.add_column("held-out real", justify="right")
-    for name, cells in score_rows(evaluation):
+    for name, cells in score_rows(evaluation) + (discriminator.rows() if discriminator else []):
         table.add_row(name, *cells)
     console.print(table)
     for name, text in facts(evaluation):

@@ -102,8 +102,8 @@ def test_nor_do_unlabelled_images(for_meta):
 
 def test_a_step_that_reads_a_value_would_be_noticed(for_meta):
     train = step("amgan", "dynamic")
-    objective = train._objective
-    train._objective = SimpleNamespace(
+    objective = train.objective
+    train.objective = SimpleNamespace(
         discriminator_loss_and_grad=partial(_reading, objective),
         needs_unlabelled=False,
     )

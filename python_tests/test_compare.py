@@ -48,6 +48,11 @@ def test_tables_curves_and_going_on(tmp_path, cache):
         (line,) = [x for x in table.splitlines() if x.startswith(f"| {model} |") and x.count("|") == 6]
         assert f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}" in line
     assert f"{summaries[0]['held_out']['scores']['am_score']:.4f}" in table
+    accuracies = [s["discriminator"]["accuracy"] for s in summaries if s["config"]["model"] == "amgan"]
+    assert f"| amgan | {statistics.fmean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f} |" in table
+    low, high = next(s for s in summaries if s["config"]["model"] == "amgan")["discriminator"]["ci95"]
+    assert f"| {low:.4f} to {high:.4f} |" in table
+    assert [cell.discriminator_accuracy for cell in comparison.cells if cell.model == "gan"] == [None, None]
     assert len(comparison.cells) == 4
     assert json.loads((tmp_path / "all" / "comparison.json").read_text())["cells"][0]["model"] == "gan"
     assert (tmp_path / "all" / "comparison.png").stat().st_size > 10_000

@@ -450,6 +450,9 @@ def test_every_model_leaves_a_whole_run_folder(tmp_path, cache, model, labels):
     assert [row["step"] for row in rows if "am_score" in row] == [4, 6]
     assert all(row["images_per_second"] > 0 for row in rows)
     summary = json.loads(result.folder.summary.read_text())
+    accuracy = summary["discriminator"]
+    assert (accuracy is None) == (model == "gan")
+    assert [row["step"] for row in rows if "discriminator_accuracy" in row] == ([] if model == "gan" else [4, 6])
     assert summary["generated"]["scores"]["n"] == 600
     assert summary["held_out"]["scores"]["n"] == 360
     for scores in (summary["generated"]["scores"], summary["held_out"]["scores"]):

@@ -89,7 +89,7 @@ def train(
                     complain(f"{stopped}; go on with: amgan-fast train --resume {stopped.folder.path}")
                 raise typer.Exit(128 + stopped.signal) from None
     if share.rank == 0:
-        print_evaluation(console, result.evaluation)
+        print_evaluation(console, result.evaluation, result.discriminator)
         print_line(console, f"samples: {result.folder.samples}")
 
 

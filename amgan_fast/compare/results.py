@@ -55,6 +55,9 @@ class CellResult:
     ms_ssim_standard_error: float | None
     seconds: float
     """Of training."""
+    discriminator_accuracy: float | None = None
+    """On held-out images; None where the discriminator has no class outputs."""
+    discriminator_accuracy_ci95: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def result_of(folder: Path) -> CellResult:
         write_json(kept, _ms_ssim(folder))
     similar = json.loads(kept.read_text(encoding="utf-8"))
     scores = summary["generated"]["scores"]
+    discriminator = summary.get("discriminator") or {}
     return CellResult(
         model=summary["config"]["model"],
         labels=summary["config"]["labels"],
@@ -87,6 +91,8 @@ def result_of(folder: Path) -> CellResult:
         ms_ssim=similar["maximum"],
         ms_ssim_standard_error=similar["maximum_standard_error"],
         seconds=summary["training"]["seconds"],
+        discriminator_accuracy=discriminator.get("accuracy"),
+        discriminator_accuracy_ci95=discriminator.get("ci95") and tuple(discriminator["ci95"]),
     )
 
 

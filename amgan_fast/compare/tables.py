@@ -20,6 +20,7 @@ def markdown(comparison: Comparison) -> str:
         _table(cells, real.scores, _SCORES),
         "## MS-SSIM, the largest of the classes' means",
         _table(cells, {"ms_ssim": real.ms_ssim}, (("max MS-SSIM", "ms_ssim", 3),)),
+        *_accuracies(cells),
         "## Every run, with 95% intervals of the corrected scores",
         _runs(cells, real),
     ]
@@ -42,11 +43,22 @@ def mean_and_spread(values: Sequence[float | None], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else mean
 
 
-def _table(cells: Sequence[CellResult], real: dict, columns: Sequence[tuple[str, str, int]]) -> str:
+def _accuracies(cells: Sequence[CellResult]) -> list[str]:
+    """Of the discriminators that have class outputs."""
+    classifying = [cell for cell in cells if cell.discriminator_accuracy is not None]
+    if not classifying:
+        return []
+    table = _table(classifying, None, (("accuracy", "discriminator_accuracy", 4),))
+    return ["## Accuracy of the discriminator on held-out images", table]
+
+
+def _table(cells: Sequence[CellResult], real: dict | None, columns: Sequence[tuple[str, str, int]]) -> str:
+    """A line a model, real images first unless they are None."""
     labellings = list(dict.fromkeys(cell.labels for cell in cells))
-    heads = [f"{title}, {labelling}" for title, _, _ in columns for labelling in labellings]
-    lines = [["model", *heads]]
-    lines.append(["held-out real", *(f"{real[name]:.{digits}f}" for _, name, digits in columns for _ in labellings)])
+    lines = [["model", *(f"{title}, {labelling}" for title, _, _ in columns for labelling in labellings)]]
+    if real is not None:
+        held_out = (f"{real[name]:.{digits}f}" for _, name, digits in columns for _ in labellings)
+        lines.append(["held-out real", *held_out])
     for model in dict.fromkeys(cell.model for cell in cells):
         of_model = [cell for cell in cells if cell.model == model]
         lines.append(
@@ -63,15 +75,19 @@ def _table(cells: Sequence[CellResult], real: dict, columns: Sequence[tuple[str,
 
 
 def _value(cell: CellResult, name: str) -> float | None:
-    return cell.ms_ssim if name == "ms_ssim" else cell.scores[name]
+    return getattr(cell, name) if hasattr(cell, name) else cell.scores[name]
 
 
 def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
-    lines = [["run", "Inception Score", "95%", "AM Score", "95%", "max MS-SSIM"]]
-    lines.append(["held-out real", *_scores(real.scores), _with_error(real.ms_ssim, real.ms_ssim_standard_error)])
+    lines = [["run", "Inception Score", "95%", "AM Score", "95%", "max MS-SSIM", "discriminator's accuracy", "95%"]]
+    similar = _with_error(real.ms_ssim, real.ms_ssim_standard_error)
+    lines.append(["held-out real", *_scores(real.scores), similar, "-", "-"])
     for cell in sorted(cells, key=lambda cell: (cell.model, cell.labels, cell.seed)):
         similar = _with_error(cell.ms_ssim, cell.ms_ssim_standard_error)
-        lines.append([f"{cell.model}, {cell.labels}, seed {cell.seed}", *_scores(cell.scores), similar])
+        accuracy = "-" if cell.discriminator_accuracy is None else f"{cell.discriminator_accuracy:.4f}"
+        interval = _interval(cell.discriminator_accuracy_ci95)
+        name = f"{cell.model}, {cell.labels}, seed {cell.seed}"
+        lines.append([name, *_scores(cell.scores), similar, accuracy, interval])
     return _rows(lines)
 
 
@@ -79,15 +95,16 @@ def _with_error(value: float | None, error: float | None) -> str:
     return "-" if value is None else f"{value:.3f} ± {'-' if error is None else f'{error:.3f}'}"
 
 
-def _scores(scores: dict) -> list[str]:
-    def interval(bounds: Sequence[float] | None) -> str:
-        return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
 
+
+def _scores(scores: dict) -> list[str]:
     return [
         f"{scores['inception_score']:.4f}",
-        interval(scores["inception_score_ci95"]),
+        _interval(scores["inception_score_ci95"]),
         f"{scores['am_score']:.4f}",
-        interval(scores["am_score_ci95"]),
+        _interval(scores["am_score_ci95"]),
     ]
 
 

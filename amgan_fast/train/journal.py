@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,8 @@ class Journal:
         if self._writes:
             self._folder.append_metrics(row)
         if self._writes_events:
-            for name, value in row.items():
-                if name != "step" and not isinstance(value, (list, tuple)):
-                    self._tensorboard().add_scalar(name, value, row["step"])
+            for name, value in _scalars(row):
+                self._tensorboard().add_scalar(name, value, row["step"])
         self._observer.logged(row)
 
     def grid(self, step: int, generator: nn.Module, latent: LatentSource, random: torch.Generator) -> None:
@@ -86,6 +86,16 @@ class Journal:
             purge = self._first + 1 if self._first else None
             self._events = SummaryWriter(str(self._folder.tensorboard), purge_step=purge)
         return self._events
+
+
+def _scalars(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """What of a row TensorBoard draws, the ends of an interval beside what it is of."""
+    for name, value in row.items():
+        if name.endswith("_ci95"):
+            for end, bound in zip(("low", "high"), value, strict=True):
+                yield f"{name.removesuffix('_ci95')}/{end}", bound
+        elif name != "step" and not isinstance(value, (list, tuple)):
+            yield name, value
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -36,6 +36,7 @@ from amgan_fast.runs import (
     resolve_device,
     save_checkpoint,
 )
+from amgan_fast.train.accuracy import DiscriminatorAccuracy, discriminator_accuracy
 from amgan_fast.train.capture import CapturedStep
 from amgan_fast.train.checks import check_run
 from amgan_fast.train.classifier import cached_classifier
@@ -54,6 +55,8 @@ class Result:
 
     folder: RunFolder
     evaluation: Evaluation
+    discriminator: DiscriminatorAccuracy | None = None
+    """On all held-out images; None where the model's discriminator has no class outputs."""
 
 
 class TrainingStopped(Exception):
@@ -298,7 +301,14 @@ class _Run:
             random=self._random("scores on the way"),
         )
         names = ("am_score", "kl_reference", "mean_entropy", "inception_score", "class_distribution")
-        return {name: getattr(scores, name) for name in names}
+        row = {name: getattr(scores, name) for name in names}
+        if accuracy := self._discriminator_accuracy(self.config.score_samples):
+            row |= {"discriminator_accuracy": accuracy.accuracy, "discriminator_accuracy_ci95": list(accuracy.ci95)}
+        return row
+
+    def _discriminator_accuracy(self, most: int | None = None) -> DiscriminatorAccuracy | None:
+        step, size = self.step, self.config.batch_size // self.share.ranks
+        return discriminator_accuracy(step.discriminator, step.objective, self.dataset, batch_size=size, most=most)
 
     def _save_checkpoint(self) -> None:
         random = gather(random_state(self.device, {"latent": self.random}), self.share)
@@ -337,6 +347,7 @@ class _Run:
             progress=self.observer.evaluated,
             share=self.share,
         )
+        accuracy = self._discriminator_accuracy()
         if self.share.rank == 0:
             save_samples(folder.samples, averaged, self.latent, self.classifier, self._random("pictures"))
             assert result.held_out is not None
@@ -345,6 +356,7 @@ class _Run:
                 {
                     "config": config.to_dict(),
                     **result.to_dict(),
+                    "discriminator": accuracy and accuracy.to_dict(),
                     "training": {
                         "seconds": self.seconds,
                         "images_per_second": config.steps * config.batch_size / self.seconds,
@@ -356,7 +368,7 @@ class _Run:
                 }
             )
         self.journal.close()
-        return Result(folder, result)
+        return Result(folder, result, accuracy)
 
     def _random(self, purpose: str) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(derive_seed(self.config.seed, purpose))

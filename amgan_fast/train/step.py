@@ -51,6 +51,7 @@ class AdversarialStep:
     generator's, the objective's gradients go straight into the logits' backward, and nothing waits for the device.
 
     Attributes:
+        generator, discriminator, objective: as given.
         averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
     """
 
@@ -68,7 +69,7 @@ class AdversarialStep:
         self.discriminator = discriminator
         self.discriminator.train()
         self.averaged = copy.deepcopy(generator).eval().requires_grad_(False)
-        self._objective = objective
+        self.objective = objective
         self._latent = latent
         self._random = random
         self._options = options
@@ -180,12 +181,12 @@ class AdversarialStep:
         batches = [images, generated] + ([] if unlabelled is None else [unlabelled])
         with self._precision():
             logits = self._discriminate(*batches)
-        loss, *gradients = self._objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
+        loss, *gradients = self.objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
         if unlabelled is not None:
-            added, gradient = self._objective.unlabelled_loss_and_grad(logits[2])
+            added, gradient = self.objective.unlabelled_loss_and_grad(logits[2])
             loss, gradients = loss + added, [*gradients, gradient]
-        elif self._objective.needs_unlabelled:
-            added, gradient = self._objective.unlabelled_loss_and_grad(logits[0])
+        elif self.objective.needs_unlabelled:
+            added, gradient = self.objective.unlabelled_loss_and_grad(logits[0])
             loss, gradients[0] = loss + added, gradients[0] + gradient
         torch.autograd.backward(logits, gradients)
         self._update("discriminator")
@@ -193,16 +194,16 @@ class AdversarialStep:
 
     def _step_generator(self, images: Tensor) -> Tensor:
         inputs, labels = self._draw(len(images))
-        matching = self._options.feature_matching or float(self._objective.needs_features)
+        matching = self._options.feature_matching or float(self.objective.needs_features)
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         with self._precision():
             (generated,) = self._generate(inputs)
         loss, roots, gradients = torch.zeros((), device=inputs.device), [], []
-        if not self._objective.needs_features:
+        if not self.objective.needs_features:
             with self._precision():
                 logits = self._judge(generated)
-            loss, gradient = self._objective.generator_loss_and_grad(logits, labels)
+            loss, gradient = self.objective.generator_loss_and_grad(logits, labels)
             roots, gradients = [logits], [gradient]
         if matching:
             real_features, features = self._features(images, generated)
