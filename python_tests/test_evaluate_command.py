@@ -106,6 +106,79 @@ def test_labels_of_logits(files):
     assert got["generated"]["label_accuracy"] == npz["generated"]["label_accuracy"]
 
 
+def test_probabilities_score_as_their_logits(files, tmp_path):
+    logits = np.load(files / "logits.npy").astype(np.float64)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    np.save(tmp_path / "p.npy", p / p.sum(1, keepdims=True))
+    real = {"--labels": files / "labels.npy", "--batch-size": 77}
+    want = run(
+        "--logits",
+        files / "logits.npy",
+        *(x for pair in real.items() for x in pair),
+        "--reference",
+        files / "logits.npy",
+        "--held-out",
+        files / "logits.npy",
+        "--report",
+        tmp_path / "a.html",
+    )
+    got = run(
+        "--probabilities",
+        tmp_path / "p.npy",
+        *(x for pair in real.items() for x in pair),
+        "--reference",
+        tmp_path / "p.npy",
+        "--held-out",
+        tmp_path / "p.npy",
+        "--report",
+        tmp_path / "b.html",
+    )
+    assert got["warnings"] == []
+    for name in ("generated", "held_out"):
+        for part in ("scores", "entropy", "balance"):
+            assert_close(got[name][part], want[name][part])
+        assert got[name]["label_accuracy"] == want[name]["label_accuracy"]
+    assert got["generated"]["scores"]["am_score"] == pytest.approx(got["generated"]["scores"]["mean_entropy"])
+
+
+@pytest.mark.parametrize("place", ["generated", "held-out", "reference"])
+def test_probabilities_given_as_logits_are_warned_of(files, tmp_path, place):
+    p = torch.from_numpy(np.load(files / "logits.npy")).softmax(1).numpy()
+    np.save(tmp_path / "p.npy", p)
+    given = dict.fromkeys(("--logits", "--held-out", "--reference"), files / "logits.npy")
+    given["--logits" if place == "generated" else f"--{place}"] = tmp_path / "p.npy"
+    got = run(*(x for pair in given.items() for x in pair))
+    (text,) = got["warnings"]
+    assert "from_logits=False (amgan-fast evaluate: --probabilities)" in text
+    assert text.startswith("logits are within [0, 1]" if place == "generated" else f"{place}: logits are within")
+
+
+def test_rows_that_are_no_probabilities_are_named_or_left_out(files, tmp_path):
+    p = torch.from_numpy(np.load(files / "logits.npy")).softmax(1).numpy()
+    for value, said in ((-0.5, "its least entry is -0.5"), (0.9, "it sums to 1."), (np.nan, "it holds NaN")):
+        bad = p.copy()
+        bad[323, np.argmin(p[323])] = value
+        np.save(tmp_path / "bad.npy", bad)
+        line = refused("--probabilities", tmp_path / "bad.npy", "--batch-size", 100)
+        assert "probabilities row 23 (sample 323) gives no distribution" in line
+        assert said in line
+        got = run("--probabilities", tmp_path / "bad.npy", "--skip-non-finite")["generated"]
+        assert (got["scores"]["n"], got["scores"]["non_finite_rows"], sum(got["entropy"]["counts"])) == (359, 1, 359)
+
+
+def test_few_samples_are_named_beside_the_scores(files, tmp_path):
+    np.save(tmp_path / "few.npy", np.load(files / "logits.npy")[:49])
+    arguments = ("--logits", tmp_path / "few.npy", "--held-out", files / "logits.npy")
+    got = run(*arguments, "--report", tmp_path / "page.html")
+    (text,) = got["warnings"]
+    assert text.startswith("49 samples of 10 classes: below 5 samples a class (50) corrected scores and intervals")
+    assert got["generated"]["warnings"] == got["generated"]["scores"]["warnings"] == [text]
+    table = CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": "120"}).stdout
+    for shown in (table, (tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert text in shown
+        assert shown.count("(too few samples)") == 2
+
+
 def test_a_batch_size_changes_nothing(files):
     big, small = (run("--logits", files / "logits.npy", "--batch-size", size)["generated"] for size in (1000, 7))
     assert_close(small["scores"], big["scores"])
@@ -191,7 +264,13 @@ def test_what_is_known_of_the_samples_before_a_bad_one_is_shown(files, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "found nothing to score, wanted one of --run, --images, --npz and --logits"),
+        ((), "found nothing to score, wanted one of --run, --images, --npz, --logits and --probabilities"),
+        (("--probabilities", "p.npy", "--classifier", "classifier.pt"), "probabilities are a classifier's output"),
+        (("--probabilities", "p.npy", "--logits", "logits.npy"), "found --logits and --probabilities, wanted one of"),
+        (("--probabilities", "p.npy", "--held-out", "digits.npz"), "images, wanted a classifier for images"),
+        (("--probabilities", "logits.npy"), "logits.npy: probabilities row 0 (sample 0) gives no distribution"),
+        (("--logits", "one.npy"), "one.npy is float32 [20, 1], wanted logits of at least 2 classes"),
+        (("--npz", "digits.npz", "--classifier", "one_output:make"), "one_output:make gives 1 classes, wanted"),
         (("--npz", "digits.npz", "--logits", "logits.npy"), "found --npz and --logits, wanted one of"),
         (("--npz", "digits.npz"), "wanted a classifier to score images with"),
         (("--logits", "logits.npy", "--classifier", "classifier.pt"), "wanted one of them"),
@@ -214,6 +293,9 @@ def test_what_cannot_be_done_is_said_before_anything_is(files, tmp_path, monkeyp
     np.save(tmp_path / "five.npy", np.full(5, 0.2))
     np.save(tmp_path / "five_logits.npy", np.zeros((20, 5), np.float32))
     (tmp_path / "no.json").write_text('{"scores": 3}')
+    np.save(tmp_path / "p.npy", np.full((20, 5), 0.2, np.float32))
+    np.save(tmp_path / "one.npy", np.zeros((20, 1), np.float32))
+    (tmp_path / "one_output.py").write_text("def make():\n    return lambda images: images.flatten(1)[:, :1]\n")
     monkeypatch.chdir(tmp_path)
     assert said in refused(*arguments)
 

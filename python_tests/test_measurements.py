@@ -81,11 +81,6 @@ def test_the_least_and_the_greatest_entropy_are_in_the_outer_bins(device):
     assert histogram.mean == pytest.approx(2 / 3 * math.log(3), rel=1e-6)
 
 
-def test_of_a_single_class_all_entropies_are_0():
-    histogram = entropy_histogram([torch.randn(5, 1)], bins=2)
-    assert (histogram.counts, histogram.edges, histogram.mean) == ((5, 0), (0, 0.5, 1), 0)
-
-
 def test_entropy_histogram_as_json_text_and_picture(logits, tmp_path):
     histogram = entropy_histogram([logits])
     assert json.loads(json.dumps(histogram.to_dict()))["counts"] == list(histogram.counts)
@@ -234,9 +229,9 @@ def test_bad_rows_on_a_gpu_are_found_by_compute(logits):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: EntropyCounts(0), "num_classes is 0, wanted at least 1"),
+        (lambda: EntropyCounts(0), "num_classes is 0, wanted at least 2"),
         (lambda: EntropyCounts(K, bins=0), "bins is 0, wanted at least 1"),
-        (lambda: LabelCounts(0), "num_classes is 0, wanted at least 1"),
+        (lambda: LabelCounts(0), "num_classes is 0, wanted at least 2"),
     ],
 )
 def test_bad_counts(make, said):

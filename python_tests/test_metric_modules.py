@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pickle
 import sys
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
-from amgan_fast.metrics import scores
+from amgan_fast.metrics import ScoreWarning, scores
 
 torchmetrics = pytest.importorskip("torchmetrics")
 modules = importlib.import_module("amgan_fast.metrics.modules")
@@ -123,6 +124,54 @@ def test_a_copy_goes_on(logits, copied):
     assert_inception_score(inception, logits)
 
 
+def test_a_loaded_state_goes_on_as_if_uninterrupted(logits):
+    """Splits too: what comes after takes the turn it would have taken."""
+    for whole, saved, loaded in zip(*(make_metrics() for _ in range(3)), strict=True):
+        for metric in (whole, saved, loaded):
+            metric.persistent(True)
+        whole.update(logits)
+        saved.update(logits[:73])
+        loaded.update(logits[:5])  # replaced
+        loaded.compute()
+        state = {name: x.clone() for name, x in saved.state_dict().items()}
+        loaded.load_state_dict(state)
+        torch.testing.assert_close(loaded.compute(), saved.compute(), rtol=0, atol=0)
+        loaded(logits[73:110])
+        loaded.update(logits[110:])
+        torch.testing.assert_close(loaded.metric_state, whole.metric_state, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"dist_sync_on_step": True}])
+def test_whatever_comes_between_splits_are_those_of_one_update(logits, options):
+    metric, whole = InceptionScore(None, **options), InceptionScore(None)
+    metric.update(logits[:17])
+    metric.reset()  # begins anew
+    metric.update(logits[:33])
+    metric(logits[33:50])
+    metric.compute()
+    metric(logits[50:51])
+    with metric.sync_context(distributed_available=lambda: False):
+        pass
+    metric.update(logits[51:])
+    whole.update(logits)
+    torch.testing.assert_close(metric.metric_state, whole.metric_state, rtol=1e-12, atol=0)
+
+
+def test_after_a_merge_the_turn_is_that_of_all_samples(logits):
+    metric, other, whole = (InceptionScore(None) for _ in range(3))
+    metric.update(logits[:33])
+    other.update(logits[33:40])
+    metric.compute()
+    metric.merge_state(other)
+    for one in (metric, whole):
+        one.persistent(True)
+    whole.load_state_dict(metric.state_dict())
+    for one in (metric, whole):
+        one.update(logits[40:])
+    torch.testing.assert_close(metric.metric_state, whole.metric_state, rtol=0, atol=0)
+    torch.testing.assert_close(metric.count.sum(), torch.tensor(float(N), dtype=torch.float64))
+
+
 def test_merging_is_adding_samples(logits):
     for whole, first, second, empty in zip(*(make_metrics() for _ in range(4)), strict=True):
         whole.update(logits)
@@ -153,6 +202,8 @@ def test_images_go_through_the_feature_in_evaluation_mode(generator):
     images = torch.randn(N, 3, 2, 2, generator=generator, dtype=torch.float64)
     inception, am = InceptionScore(feature), AMScore(REFERENCE, feature)
     model = nn.ModuleList([inception, am, nn.Dropout()]).train()
+    assert inception.training  # the metric, as torchmetrics' own
+    assert not inception.inception.training
     inception(images)
     am.update(images)
     assert model[2].training
@@ -185,6 +236,70 @@ def test_normalize_makes_bytes_of_images(generator):
     metric = InceptionScore(Bytes(), normalize=True)
     metric.update(images)
     assert_inception_score(metric, (images * 255).floor().double() / 50)
+
+
+@pytest.mark.parametrize("make", [InceptionScore, lambda *rest, **options: AMScore(REFERENCE, *rest, **options)])
+def test_images_to_be_normalized_are_within_0_and_1(make, generator):
+    images = torch.rand(N, K, generator=generator)
+    metric = make(nn.Identity(), normalize=True)
+    for value, said in ((-1.0, "from -1 to"), (1.005, "to 1.005"), (float("nan"), "nan")):
+        bad = images.clone()
+        bad[3, 2] = value
+        with pytest.raises(ValueError, match=rf"imgs have values .*{said}.*, wanted 0 to 1 with normalize=True"):
+            metric.update(bad)
+    for dtype in (torch.uint8, torch.int64):
+        with pytest.raises(TypeError, match=f"imgs are {dtype}, wanted floating point .* with normalize=True"):
+            metric.update((images * 255).to(dtype))
+    assert metric.count.sum() == 0
+
+
+def test_what_interpolation_steps_over_the_border_changes_no_byte():
+    class Bytes(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            assert images.tolist() == [[0, 255, 127]] * 2
+            return images.double()
+
+    InceptionScore(Bytes(), normalize=True).update(torch.tensor([[-9e-4, 1 + 9e-4, 0.5]] * 2))
+
+
+def test_probabilities_are_warned_of(logits):
+    for metric, other in zip(make_metrics(), make_metrics(), strict=True):
+        metric.update(logits.softmax(1))
+        with pytest.warns(ScoreWarning, match="within.*sum to 1.*wanted logits: a feature without softmax"):
+            metric.compute()
+        metric.reset()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            metric(logits)
+            other.update(logits)
+            metric.compute()
+            other.update(logits.softmax(1))
+            other.compute()
+
+
+def test_numpy_arrays_are_logits_too(logits):
+    for metric, other in zip(make_metrics(), make_metrics(), strict=True):
+        metric.update(logits.numpy())
+        other.update(logits)
+        torch.testing.assert_close(metric.compute(), other.compute(), rtol=0, atol=0)
+        with pytest.raises(TypeError, match=r"logits are a list, wanted a torch.Tensor or a numpy.ndarray"):
+            metric.update(logits.tolist())
+        with pytest.raises(ValueError, match=r"logits are \[200, 1\], wanted"):
+            metric.update(logits[:, :1])
+
+
+def test_shares_its_network_with_torchmetrics_metrics(logits):
+    class Counted(nn.Module):
+        calls = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            Counted.calls += 1
+            return images
+
+    shared = torchmetrics.wrappers.FeatureShare([InceptionScore(Counted()), AMScore(REFERENCE, Counted())])
+    shared.update(logits)
+    assert Counted.calls == 1
+    assert_inception_score(shared["InceptionScore"], logits)
 
 
 def test_dtype_of_the_model_leaves_the_sums_alone(logits):
@@ -254,7 +369,14 @@ def test_a_bad_row_is_refused_by_its_index(logits):
         (lambda: InceptionScore(None, splits=0), ValueError, "splits is 0, wanted at least 1"),
         (lambda: InceptionScore(None, num_classes=1), ValueError, "num_classes is 1, wanted at least 2"),
         (lambda: AMScore([0.5, 0.6]), ValueError, "reference sums to 1.1"),
-        (lambda: AMScore(torch.ones(3, 3)), ValueError, r"reference is \[3, 3\], wanted 3 probabilities"),
+        (lambda: AMScore(torch.ones(3, 3)), ValueError, r"reference is \[3, 3\], wanted K probabilities"),
+        (lambda: AMScore([1.0]), ValueError, "num_classes is 1, wanted at least 2"),
+        (lambda: AMScore("uniform"), TypeError, "reference is a str, wanted K probabilities"),
+        # As torchmetrics' own tests have them.
+        (lambda: InceptionScore(feature=[1, 2]), TypeError, "Got unknown input to argument `feature`"),
+        (lambda: InceptionScore(feature=2), ValueError, "Integer input to argument `feature` must be one of .*"),
+        (lambda: InceptionScore(None, normalize="yes"), ValueError, "Argument `normalize` expected to be a bool"),
+        (lambda: AMScore(REFERENCE, normalize=1), ValueError, "`normalize` expected to be a bool.*normalize is 1"),
     ],
 )
 def test_bad_settings(make, error, said):

@@ -208,7 +208,7 @@ def test_a_row_of_minus_infinity_is_refused(logits):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"num_classes": 0}, "num_classes is 0, wanted at least 1"),
+        ({"num_classes": 0}, "num_classes is 0, wanted at least 2"),
         ({"blocks": 15}, "blocks is 15, splits 10; wanted blocks a multiple of splits"),
         ({"splits": 0}, "splits 0"),
         ({"num_samples": 9}, "num_samples is 9, wanted at least one for each of 10 splits"),

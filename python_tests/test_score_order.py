@@ -66,9 +66,10 @@ def test_each_class_in_a_split_of_its_own(generator):
         assert len(caught) == 1
         assert got.split_dispersion == pytest.approx(111, rel=0.01)  # N / (S - 1)
         assert got.split_mean == pytest.approx(1)
-        assert got.warning == str(caught[0].message)
-        assert got.warning in str(got)
+        assert got.warnings == (str(caught[0].message),)
+        assert got.warnings[0] in str(got)
         assert json.loads(got.to_json())["split_dispersion"] == got.split_dispersion
+        assert json.loads(got.to_json())["warnings"] == list(got.warnings)
 
 
 def test_blocks_alone_may_be_out_of_order():
@@ -108,7 +109,7 @@ def test_where_it_is_not_defined(generator):
     assert unfinished.compute().split_dispersion is None
     for alike in (torch.zeros(50, K), torch.randn(1, K, generator=generator).repeat(50, 1)):
         got = scores(alike)
-        assert (got.split_dispersion, got.block_dispersion, got.warning) == (None, None, None)
+        assert (got.split_dispersion, got.block_dispersion, got.warnings) == (None, None, ())
 
 
 def test_a_reference_may_come_in_any_order():

@@ -568,6 +568,17 @@ def test_logits_with_labels(tmp_path, logits, labels):
             LogitsSource(tmp_path / "logits.npy", labels=tmp_path / "labels.npy")
 
 
+def test_probabilities_come_as_they_are(tmp_path, numbers):
+    np.save(tmp_path / "p.npy", numbers.dirichlet(np.ones(7), 10))
+    source = open_source(tmp_path / "p.npy", probabilities=True)
+    assert (source.kind, source.num_classes) == ("probabilities", 7)
+    assert source.description == f"10 x 7 probabilities (float64) of {tmp_path / 'p.npy'}"
+    check_ranges(source, torch.from_numpy(np.load(tmp_path / "p.npy")), None)
+    np.save(tmp_path / "p.npy", np.zeros((3, 2), np.int64))
+    with pytest.raises(InputError, match=r"is int64 \[3, 2\], wanted probabilities: float16, float32 or float64"):
+        LogitsSource(tmp_path / "p.npy", probabilities=True)
+
+
 def test_batches_of_logits_are_copies(tmp_path, logits):
     np.save(tmp_path / "logits.npy", logits)
     batch = next(iter(LogitsSource(tmp_path / "logits.npy").batches(4)))
@@ -585,6 +596,7 @@ def test_batches_of_logits_are_copies(tmp_path, logits):
         (lambda x: x.astype(np.longdouble), r"\[10, 7\], wanted logits"),
         (lambda x: np.asfortranarray(x), "is in Fortran order, wanted C order"),
         (lambda x: x[:0], r"is float32 \[0, 7\], wanted at least one row"),
+        (lambda x: x[:, :1].copy(), r"is float32 \[10, 1\], wanted logits of at least 2 classes"),
         (lambda x: x[0, 0], r"is float32 \[\], wanted at least one row"),
         (lambda x: np.zeros(3, [("日", "f4")]), "is damaged, or not what its suffix says .*named fields"),
     ],

@@ -27,8 +27,16 @@ def evaluate(
     logits: Annotated[
         Path | None, typer.Option(help="a .npy [N, K], read as it is needed", rich_help_panel=_SOURCE)
     ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(
+            help="a .npy [N, K] of rows that sum to 1 (to 0.01), instead of logits; in --reference and --held-out too",
+            rich_help_panel=_SOURCE,
+        ),
+    ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="a .npy [N] of the classes of --logits", rich_help_panel=_SOURCE)
+        Path | None,
+        typer.Option(help="a .npy [N] of the classes of --logits or --probabilities", rich_help_panel=_SOURCE),
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="how many to generate, with --run", rich_help_panel=_SOURCE)

@@ -11,9 +11,10 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements, Settings
 from amgan_fast.evaluate.passes import Pass, Progress
+from amgan_fast.evaluate.reference import Reference
 from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import Source
-from amgan_fast.metrics.result import finite
+from amgan_fast.metrics.numbers import finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +27,24 @@ class Evaluation:
     held_out: Measurements | None
     held_out_source: str | None
     classifier: ImageClassifier | None
-    """None for logits."""
+    """None for logits and probabilities."""
     settings: Settings
     partial: str | None = None
     """Why there are fewer samples than were to come; None: it is complete."""
     skipped: tuple[str, ...] = ()
     """Samples left out because they could not be read, by name."""
+    reference_warnings: tuple[str, ...] = ()
+    """What makes the reference doubtful."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the scores doubtful."""
         held_out = () if self.held_out is None else self.held_out.warnings
-        return (*self.generated.warnings, *(f"held-out: {text}" for text in held_out))
+        return (
+            *self.generated.warnings,
+            *(f"held-out: {text}" for text in held_out),
+            *(f"reference: {text}" for text in self.reference_warnings),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All but the pictures; what is infinite or undefined is None, since JSON has no number for it."""
@@ -76,7 +83,7 @@ def evaluate(
     source: Source,
     classifier: ImageClassifier | None,
     *,
-    reference: Tensor | None = None,
+    reference: Tensor | Reference | None = None,
     held_out: Source | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -86,8 +93,8 @@ def evaluate(
 
     Args:
         source: the samples.
-        classifier: their judge; None for a source of logits.
-        reference: the class distribution [K] of the training set, float64; None: that of the classifier, if it has
+        classifier: their judge; None for a source of logits or probabilities.
+        reference: the class distribution of the training set, [K], float64; None: that of the classifier, if it has
             one. Without any there is no AM Score.
         held_out: real samples the source was not made from.
         settings: how; None: the defaults.
@@ -101,7 +108,10 @@ def evaluate(
         EvaluationInterrupted: Ctrl-C.
     """
     settings, share = settings or Settings(), share or Share()
-    reference = reference if reference is not None or classifier is None else classifier.reference
+    if reference is None and classifier is not None:
+        reference = classifier.reference
+    doubts = reference.warnings if isinstance(reference, Reference) else ()
+    reference = reference.distribution if isinstance(reference, Reference) else reference
     sources = [source] if held_out is None else [source, held_out]
     passes = [Pass(one, classifier, reference, settings, share, progress) for one in sources]
     if len({one.num_classes for one in passes}) > 1:
@@ -121,6 +131,7 @@ def evaluate(
             settings=settings,
             partial=partial,
             skipped=tuple(text for one in sources for text in one.skipped),
+            reference_warnings=doubts,
         )
 
     for one in passes:

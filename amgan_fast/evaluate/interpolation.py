@@ -11,6 +11,7 @@ from torch import Tensor
 
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import save_sheet
+from amgan_fast.metrics.numbers import finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +25,8 @@ class Interpolation:
     that remembers single images stays and jumps; one that has learnt what lies between changes evenly."""
 
     def to_dict(self) -> dict:
-        """Without the images."""
-        return {"changes": self.changes.tolist()}
+        """Without the images; None is what is no number."""
+        return finite({"changes": self.changes.tolist()})
 
 
 @torch.no_grad()

@@ -19,10 +19,10 @@ from amgan_fast.metrics import (
     ModeDrop,
     ScoreAccumulator,
     Scores,
+    ScoreWarning,
     mode_drop,
 )
-from amgan_fast.metrics.result import ScoreWarning
-from amgan_fast.metrics.rows import bad_rows
+from amgan_fast.metrics.rows import as_logits, bad_rows
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
 _MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
@@ -68,7 +68,7 @@ class Measurements:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the scores doubtful."""
-        return () if self.scores.warning is None else (self.scores.warning,)
+        return self.scores.warnings
 
     def to_dict(self) -> dict[str, Any]:
         """Without pictures."""
@@ -79,16 +79,20 @@ class Measurements:
 
 
 class Collector:
-    """Takes logits, labels and images batch by batch; the state does not grow with the number of samples.
+    """Takes logits or probabilities, labels and images batch by batch; the state does not grow with the samples.
 
     Args:
         num_classes: the number of classes K.
         count: samples to come, of all processes.
         settings: how they are scored.
         device: of the logits.
+        from_logits: False: they are probabilities.
     """
 
-    def __init__(self, num_classes: int, count: int, settings: Settings, device: torch.device) -> None:
+    def __init__(
+        self, num_classes: int, count: int, settings: Settings, device: torch.device, *, from_logits: bool = True
+    ) -> None:
+        self._from_logits = from_logits
         self.samples = 0
         """Rows taken by this process, those left out included."""
         self._settings = settings
@@ -118,20 +122,21 @@ class Collector:
         """Add a batch.
 
         Args:
-            logits: [N, K].
+            logits: [N, K], or probabilities.
             labels: [N], or None.
             images: [N, C, H, W], uint8 or float in [-1, 1], or None.
 
         Raises:
-            ValueError: a row of logits that gives no distribution, unless such rows are left out.
+            ValueError: a row that gives no distribution, unless such rows are left out.
         """
-        self._scores.update(logits)
+        self._scores.update(logits, from_logits=self._from_logits)
         self.samples += len(logits)
         if self._settings.skip_non_finite:
-            good = ~bad_rows(logits, from_logits=True)
+            good = ~bad_rows(logits, self._from_logits)
             logits = logits[good]
             labels = None if labels is None else labels.to(good.device)[good]
             images = None if images is None else images[good.to(images.device)]
+        logits = as_logits(logits, self._from_logits, self.samples)
         likeliest = logits.argmax(1)
         self._entropies.update(logits)
         self._counts.update(logits)
@@ -160,19 +165,18 @@ class Collector:
         Raises:
             ValueError: no samples, or a row of logits that gives no distribution was found late, on a GPU.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ScoreWarning)  # it is in the scores too
-            scores = self._scores.compute(reference)
         labelled, agreeing = self._labelled.tolist()
-        return Measurements(
-            scores=scores,
-            entropy=self._entropies.compute(),
-            balance=None if reference is None else self._counts.compute(reference),
-            label_accuracy=agreeing / labelled if labelled else None,
-            modes=self._mode_drop(reference),
-            gallery=self._gallery.sheet(),
-            label_note=label_note,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ScoreWarning)  # they are in the scores too
+            return Measurements(
+                scores=self._scores.compute(reference),
+                entropy=self._entropies.compute(),
+                balance=None if reference is None else self._counts.compute(reference),
+                label_accuracy=agreeing / labelled if labelled else None,
+                modes=self._mode_drop(reference),
+                gallery=self._gallery.sheet(),
+                label_note=label_note,
+            )
 
     def _mode_drop(self, reference: Tensor | None) -> ModeDrop | None:
         if self._classes is None:

@@ -44,8 +44,8 @@ class Pass:
                 f"{source.description}: {source.count} samples, wanted at least one for each of {settings.splits} "
                 "splits (--splits)"
             )
-        if (classifier is None) != (source.kind == "logits"):
-            wanted = "no classifier for logits" if classifier else "a classifier for images (--classifier)"
+        if (classifier is None) != (source.kind != "images"):
+            wanted = f"no classifier for {source.kind}" if classifier else "a classifier for images (--classifier)"
             raise InputError(f"{source.description}: {source.kind}, wanted {wanted}")
         self._source = source
         self._classifier = classifier
@@ -62,13 +62,15 @@ class Pass:
         if reference is not None and len(reference) != self.num_classes:
             raise InputError(
                 f"reference has {len(reference)} classes, wanted the {self.num_classes} of the "
-                f"{'logits' if classifier is None else 'classifier'}"
+                f"{source.kind if classifier is None else 'classifier'}"
             )
         self._classes, self._label_note = classes_of_labels(source, classifier, self.num_classes)
         start, stop = share.bounds(source.count, math.lcm(settings.blocks, DRAWN_AT_ONCE))
         self._range = (start, stop)
         self._wanted = stop - start
-        self._collector = Collector(self.num_classes, source.count, settings, self._device)
+        self._collector = Collector(
+            self.num_classes, source.count, settings, self._device, from_logits=source.kind != "probabilities"
+        )
 
     def __str__(self) -> str:
         return f"{self._collector.samples:,} of {self._wanted:,} samples of {self._source.description}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,17 @@ from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.metrics.accumulator import distribution
+from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The class distribution of a training set."""
+
+    distribution: Tensor
+    """float64 [K], on the CPU."""
+    warnings: tuple[str, ...] = ()
+    """What makes it doubtful."""
 
 
 def read_reference(path: Path) -> Tensor | None:
@@ -39,15 +50,16 @@ def measure_reference(
     settings: Settings,
     share: Share,
     progress: Progress | None = None,
-) -> Tensor:
-    """The mean class distribution of a training set, float64 [K]: one pass over it.
+) -> Reference:
+    """The mean class distribution of a training set: one pass over it.
 
     Raises:
         InputError: as :func:`amgan_fast.evaluate.evaluate`.
     """
     settings = replace(settings, splits=1, contiguous=False, modes=False)
     scores = Pass(source, classifier, None, settings, share, progress).run().scores
-    return torch.tensor(scores.class_distribution, dtype=torch.float64)
+    mistaken = (PROBABILITIES_FOR_LOGITS,) if scores.probability_like else ()  # the order does not matter here
+    return Reference(torch.tensor(scores.class_distribution, dtype=torch.float64), mistaken)
 
 
 def _from_json(path: Path) -> Tensor:

@@ -16,7 +16,7 @@ from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Progress
-from amgan_fast.evaluate.reference import measure_reference, read_reference
+from amgan_fast.evaluate.reference import Reference, measure_reference, read_reference
 from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
 from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import (
@@ -28,15 +28,19 @@ from amgan_fast.evaluate.sources import (
 )
 from amgan_fast.runs import cpu_threads
 
+_SOURCES = ("run", "images", "npz", "logits", "probabilities")
+
 
 @dataclass(frozen=True)
 class Request:
-    """The options of ``amgan-fast evaluate``; exactly one of ``run``, ``images``, ``npz`` and ``logits`` is given."""
+    """The options of ``amgan-fast evaluate``; exactly one of ``run``, ``images``, ``npz``, ``logits`` and
+    ``probabilities`` is given. With the last, a ``.npy`` [N, K] as ``reference`` or ``held_out`` holds them too."""
 
     run: Path | None = None
     images: Path | None = None
     npz: Path | None = None
     logits: Path | None = None
+    probabilities: Path | None = None
     labels: Path | None = None
     samples: int = 50_000
     skip_unreadable: bool = False
@@ -96,22 +100,25 @@ def evaluate_request(
 
 
 def _check(request: Request) -> None:
-    given = [name for name in ("run", "images", "npz", "logits") if getattr(request, name) is not None]
+    given = [name for name in _SOURCES if getattr(request, name) is not None]
     if len(given) != 1:
         found = " and ".join(f"--{name}" for name in given) or "nothing to score"
-        raise InputError(f"found {found}, wanted one of --run, --images, --npz and --logits")
-    if request.labels is not None and request.logits is None:
+        raise InputError(f"found {found}, wanted one of --run, --images, --npz, --logits and --probabilities")
+    outputs = given[0] in ("logits", "probabilities")
+    if request.labels is not None and not outputs:
         raise InputError("found --labels without --logits, wanted both: other sources bring their labels along")
-    if request.logits is not None and request.classifier is not None:
-        raise InputError("found --classifier with --logits, wanted one of them: logits are a classifier's output")
-    if request.run is None and request.logits is None and request.classifier is None:
+    if outputs and request.classifier is not None:
+        raise InputError(
+            f"found --classifier with --{given[0]}, wanted one of them: {given[0]} are a classifier's output"
+        )
+    if request.run is None and not outputs and request.classifier is None:
         raise InputError(f"found --{given[0]} without --classifier, wanted a classifier to score images with")
     if request.data_dir is not None and request.dataset is None:
         raise InputError("found --data-dir without --dataset, wanted the name of the dataset that is there")
 
 
 def _classifier(request: Request, run: OpenRun | None, device: torch.device) -> ImageClassifier | None:
-    if request.logits is not None:
+    if request.logits is not None or request.probabilities is not None:
         return None
     dtype = getattr(torch, request.dtype)
     if request.classifier is not None:
@@ -134,10 +141,18 @@ def _source(request: Request, run: OpenRun | None, classifier: ImageClassifier |
         return run.source(request.samples)
     if request.logits is not None:
         return LogitsSource(request.logits, labels=request.labels)
+    if request.probabilities is not None:
+        return LogitsSource(request.probabilities, labels=request.labels, probabilities=True)
     if request.npz is not None:
         return NpzSource(request.npz)
     assert request.images is not None
     return ImageFolderSource(request.images, **_folder_options(request, classifier, progress))
+
+
+def _open(path: Path, request: Request, classifier: ImageClassifier | None, progress: Progress) -> Source:
+    """Real samples."""
+    probabilities = request.probabilities is not None
+    return open_source(path, probabilities=probabilities, **_folder_options(request, classifier, progress))
 
 
 def _folder_options(request: Request, classifier: ImageClassifier | None, progress: Progress) -> dict[str, Any]:
@@ -174,17 +189,17 @@ def _reference(
     settings: Settings,
     share: Share,
     progress: Progress,
-) -> torch.Tensor | None:
+) -> Reference | None:
     if request.reference is not None:
         vector = read_reference(request.reference)
         if vector is not None:
-            return vector
-        source = open_source(request.reference, **_folder_options(request, classifier, progress))
+            return Reference(vector)
+        source = _open(request.reference, request, classifier, progress)
         return measure_reference(source, classifier, settings, share, progress)
     if classifier is None:
         return None
     if classifier.reference is not None and (request.dataset is None or _is_of(classifier, dataset)):
-        return classifier.reference
+        return Reference(classifier.reference)
     if dataset is None:
         return None
     return measure_reference(training_images(dataset), classifier, settings, share, progress)
@@ -198,7 +213,7 @@ def _held_out(
     request: Request, classifier: ImageClassifier | None, dataset: Dataset | None, progress: Progress
 ) -> Source | None:
     if request.held_out is not None:
-        return open_source(request.held_out, **_folder_options(request, classifier, progress))
+        return _open(request.held_out, request, classifier, progress)
     if dataset is None or classifier is None:
         return None
     return held_out_images(dataset)

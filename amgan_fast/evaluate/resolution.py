@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.metrics.numbers import Numbers
 
 
-@dataclass(frozen=True)
-class ResolutionAccuracy:
+@dataclass(frozen=True, repr=False)
+class ResolutionAccuracy(Numbers):
     """Accuracy on images of reduced resolution: Odena et al., arXiv 1610.09585 [AC] section 4.1."""
 
     n: int
@@ -26,9 +27,6 @@ class ResolutionAccuracy:
     standard_error: tuple[float, ...]
     """Of each accuracy a, sqrt(a (1 - a) / n). The samples are the same at all sizes, so that differences between
     sizes are better known than these errors say."""
-
-    def to_dict(self) -> dict:
-        return asdict(self)
 
     def __str__(self) -> str:
         rows = zip(self.sizes, self.accuracy, self.standard_error, strict=True)

@@ -66,7 +66,7 @@ def _left_out(evaluation: Evaluation) -> list[str]:
     )
     for name, one in (("generated", evaluation.generated), ("held-out", evaluation.held_out)):
         if one is not None and one.scores.non_finite_rows:
-            lines.append(f"{one.scores.non_finite_rows:,} {name} rows of logits that give no distribution")
+            lines.append(f"{one.scores.non_finite_rows:,} {name} rows that give no distribution")
     return lines
 
 
@@ -78,6 +78,10 @@ def _range(bounds: tuple[float, float] | None) -> str:
     return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
 
 
+def _doubted(one: Measurements, text: str) -> str:
+    return f"{text} (too few samples)" if one.scores.few_samples and text != "-" else text
+
+
 def _splits(one: Measurements) -> str:
     mean, std = one.scores.split_mean, one.scores.split_std
     return "-" if mean is None else f"{_number(mean)} ± {_number(std)}"
@@ -85,13 +89,13 @@ def _splits(one: Measurements) -> str:
 
 _ROWS = (
     ("AM Score (lower is better)", lambda one: _number(one.scores.am_score)),
-    ("  corrected for its bias", lambda one: _number(one.scores.am_score_corrected)),
-    ("  95% interval", lambda one: _range(one.scores.am_score_ci95)),
+    ("  corrected for its bias", lambda one: _doubted(one, _number(one.scores.am_score_corrected))),
+    ("  95% interval", lambda one: _doubted(one, _range(one.scores.am_score_ci95))),
     ("  KL(reference, mean)", lambda one: _number(one.scores.kl_reference)),
     ("  mean entropy", lambda one: _number(one.scores.mean_entropy)),
     ("Inception Score (higher is better)", lambda one: _number(one.scores.inception_score)),
-    ("  corrected for its bias", lambda one: _number(one.scores.inception_score_corrected)),
-    ("  95% interval", lambda one: _range(one.scores.inception_score_ci95)),
+    ("  corrected for its bias", lambda one: _doubted(one, _number(one.scores.inception_score_corrected))),
+    ("  95% interval", lambda one: _doubted(one, _range(one.scores.inception_score_ci95))),
     ("  entropy of the mean", lambda one: _number(one.scores.entropy_of_mean)),
     ("  over splits, mean ± their spread", _splits),
     ("Mode Score", lambda one: _number(one.scores.mode_score)),

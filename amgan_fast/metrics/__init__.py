@@ -6,6 +6,7 @@ from amgan_fast.metrics.class_ms_ssim import ClassMsSsim, class_ms_ssim, save_cl
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.compat import MeanAndStd, inception_score
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
+from amgan_fast.metrics.first_rows import ScoreWarning
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.metrics.ms_ssim import ms_ssim
 from amgan_fast.metrics.neighbours import (
@@ -14,7 +15,7 @@ from amgan_fast.metrics.neighbours import (
     save_neighbour_distances,
     save_neighbours,
 )
-from amgan_fast.metrics.result import Scores, ScoreWarning
+from amgan_fast.metrics.result import Scores
 
 __all__ = [
     "ClassMsSsim",

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 
 from amgan_fast import ops
 from amgan_fast.metrics import statistics
+from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.exact_sums import exact_score_sums
+from amgan_fast.metrics.first_rows import FirstRows, ScoreWarning
 from amgan_fast.metrics.reduction import sum_over_processes
-from amgan_fast.metrics.result import Scores, ScoreWarning
-from amgan_fast.metrics.rows import bad_rows, describe_bad_row
+from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.rows import add_batches, bad_rows, check_num_classes, class_rows, describe_bad_row, kind_of
 
 _SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "skip_non_finite")
+_COUNTS = ("samples", "non_finite_rows")
 _SORTED = (
     "labels are sorted, and the splits contiguous: each split holds few of the classes, and its Inception Score says "
     "nothing; leave num_samples out for splits that are filled in turn"
@@ -32,7 +36,7 @@ class ScoreAccumulator:
     samples there are. Block b belongs to split ``b % splits``; inside a split samples take its blocks in turn.
 
     Args:
-        num_classes: the number of classes K, at least 1.
+        num_classes: the number of classes K, at least 2.
         blocks: a multiple of ``splits``; also the blocks of the jackknife that the intervals come from.
         splits: the number of splits of :attr:`Scores.split_mean`, the form in which Inception Scores are published.
         num_samples: None: splits are filled in turn, which does no harm to inputs sorted by class. Given: the
@@ -55,8 +59,7 @@ class ScoreAccumulator:
         skip_non_finite: bool = False,
         device: torch.device | str | None = None,
     ) -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes is {num_classes}, wanted at least 1")
+        check_num_classes(num_classes)
         if splits < 1 or blocks < 1 or blocks % splits:
             raise ValueError(
                 f"blocks is {blocks}, splits {splits}; wanted blocks a multiple of splits, both at least 1"
@@ -75,35 +78,36 @@ class ScoreAccumulator:
         shapes = ((blocks,), (blocks,), *[(blocks, num_classes)] * 3)
         self._sums = ops.ScoreSums(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
         self._first_bad = torch.full((2,), -1, device=self._sums.count.device)  # the samples [start, end) of a batch
+        self._first_rows = FirstRows(device)
 
-    def update(self, values: Tensor, *, from_logits: bool = True) -> None:
+    def update(self, values: Array, *, from_logits: bool = True) -> None:
         """Add a batch. On a GPU nothing waits for it, unless ``skip_non_finite``.
 
         Args:
-            values: [N, K], float32, float64, bfloat16 or float16: logits.
+            values: [N, K], float32, float64, bfloat16 or float16, a tensor or a NumPy array: logits.
             from_logits: False: ``values`` are probabilities, rows that sum to 1. Give logits where there are any:
                 the logarithm of a rounded probability has lost digits.
 
         Raises:
-            TypeError: a dtype that is not floating point.
+            TypeError: no tensor or array, or a dtype that is not floating point.
             ValueError: a wrong shape, more samples than ``num_samples``, or a row that gives no distribution (NaN,
                 +inf, or -inf throughout). Nothing of the batch is added then. For values on a GPU such a row is
                 found by the next call that reads the state (:meth:`compute`, :meth:`merge`), which names its batch.
         """
-        name = "logits" if from_logits else "probabilities"
-        if values.ndim != 2 or values.size(1) != self.num_classes:
-            raise ValueError(f"{name} are {list(values.shape)}, wanted [N, {self.num_classes}]")
+        name = kind_of(from_logits)
+        values = class_rows(values, self.num_classes, from_logits)
         end = self.samples + len(values)
         if self.num_samples is not None and end > self.num_samples:
             raise ValueError(f"{name} make it {end} samples, wanted at most num_samples = {self.num_samples}")
         parts = self._sum_parts(values, from_logits, end)
         is_bad = self._is_bad(values, from_logits, parts)
+        good = values
         if self.skip_non_finite or not is_bad.is_cuda:
             if bool(is_bad):
                 bad = bad_rows(values, from_logits)
                 if not self.skip_non_finite:
                     raise ValueError(describe_bad_row(values, bad, self.samples, name))
-                parts = self._sum_parts(values, from_logits, end, ~bad)
+                parts, good = self._sum_parts(values, from_logits, end, ~bad), values[~bad]
                 self.non_finite_rows += int(bad.sum())
         else:
             first = is_bad.to(self._first_bad.device) & (self._first_bad < 0)
@@ -113,6 +117,8 @@ class ScoreAccumulator:
             for total, part in zip(self._sums, sums, strict=True):
                 target = total if split is None else self._by_split(total)[:, split]
                 target += part.to(total.device)
+        if from_logits:
+            self._first_rows.look(good)
         self.samples = end
 
     def merge(self, other: ScoreAccumulator) -> None:
@@ -131,6 +137,7 @@ class ScoreAccumulator:
             accumulator._require_good_rows()
         for total, part in zip(self._sums, other._sums, strict=True):
             total += part.to(total.device)
+        self._first_rows.add(other._first_rows)
         self.samples += other.samples
         self.non_finite_rows += other.non_finite_rows
 
@@ -142,14 +149,15 @@ class ScoreAccumulator:
         """
         self._require_mergeable()
         self._require_good_rows()
-        counts = self._sums.count.new_tensor([self.samples, self.non_finite_rows])
+        counts = self._sums.count.new_tensor([self.samples, self.non_finite_rows, *self._first_rows.counts])
         sum_over_processes([*self._sums, counts], group)
-        self.samples, self.non_finite_rows = map(int, counts.tolist())
+        self.samples, self.non_finite_rows, *first_rows = map(int, counts.tolist())
+        self._first_rows.counts = first_rows
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as numbers and tensors: torch.load(weights_only=True) takes it."""
         self._require_good_rows()
-        counts = {"samples": self.samples, "non_finite_rows": self.non_finite_rows}
+        counts = {name: getattr(self, name) for name in _COUNTS} | {"first_rows": self._first_rows.counts}
         sums = {name: total.clone() for name, total in self._sums._asdict().items()}
         return {name: getattr(self, name) for name in _SETTINGS} | counts | sums
 
@@ -159,7 +167,7 @@ class ScoreAccumulator:
         Raises:
             ValueError: a key is missing, or settings differ from those here. Nothing is changed then.
         """
-        for name in (*_SETTINGS, "samples", "non_finite_rows", *self._sums._fields):
+        for name in (*_SETTINGS, *_COUNTS, "first_rows", *self._sums._fields):
             if name not in state:
                 raise ValueError(f"state has no {name}, wanted what state_dict() returned")
         for name in _SETTINGS:
@@ -171,10 +179,16 @@ class ScoreAccumulator:
         for total, name in zip(self._sums, self._sums._fields, strict=True):
             total.copy_(state[name])
         self._first_bad.fill_(-1)
+        self._first_rows.counts = state["first_rows"]
         self.samples, self.non_finite_rows = int(state["samples"]), int(state["non_finite_rows"])
 
-    def add_sums(self, sums: ops.ScoreSums, samples: int) -> None:
+    def add_sums(self, sums: ops.ScoreSums, samples: int, first_rows: FirstRows | None = None) -> None:
         """Add what :func:`amgan_fast.ops.score_sums` has summed of ``samples`` rows, [blocks] and [blocks, K].
+
+        Args:
+            sums: in which no row gave no distribution.
+            samples: their number.
+            first_rows: what is known of whether the logits were probabilities; None: nothing.
 
         Raises:
             ValueError: a wrong shape, or contiguous splits.
@@ -186,10 +200,12 @@ class ScoreAccumulator:
         for total, part in zip(self._sums, sums, strict=True):
             total += part.to(total.device)
         self.samples += samples
+        if first_rows is not None:
+            self._first_rows.add(first_rows)
 
     def compute(
         self,
-        reference: Tensor | Sequence[float] | Scores | ScoreAccumulator | None = None,
+        reference: Array | Sequence[float] | Scores | ScoreAccumulator | None = None,
         labels: Tensor | Sequence[int] | None = None,
     ) -> Scores:
         """The scores of all samples so far.
@@ -201,12 +217,21 @@ class ScoreAccumulator:
                 which make a score worthless, are then warned of by name.
 
         Warns:
-            ScoreWarning: splits or blocks whose classes differ more than chance allows (:attr:`Scores.warning`).
+            ScoreWarning: what makes the scores doubtful (:attr:`Scores.warnings`): splits or blocks whose classes
+                differ more than chance allows, fewer than 5 samples a class, probabilities given for logits.
 
         Raises:
             ValueError: no sample yet, a row that gives no distribution, or ``reference`` is no distribution over K
                 classes.
         """
+        return self._compute(reference, labels)
+
+    def _compute(
+        self,
+        reference: Array | Sequence[float] | Scores | ScoreAccumulator | None,
+        labels: Tensor | Sequence[int] | None,
+    ) -> Scores:
+        """:meth:`compute`; warns the caller of whatever calls this."""
         blocks = self._good_sums()
         whole = ops.ScoreSums(*(x.sum(0) for x in blocks))
         log_score = float(statistics.log_inception_score(whole))
@@ -244,20 +269,29 @@ class ScoreAccumulator:
             block_dispersion=statistics.dispersion(blocks),
             non_finite_rows=self.non_finite_rows,
             class_distribution=tuple(mean.tolist()),
+            probability_like=self._first_rows.are_probabilities(),
             **of_reference,
         )
         are_sorted = labels is not None and self.num_samples is not None and _are_sorted(torch.as_tensor(labels))
-        if warning := _SORTED if are_sorted else scores.warning:
-            warnings.warn(warning, ScoreWarning, stacklevel=2)
+        found = scores.warnings
+        if are_sorted:
+            found = (_SORTED, *(text for text in found if text != scores.order_warning))
+        for text in found:
+            warnings.warn(text, ScoreWarning, stacklevel=3)
         return scores
 
     def class_distribution(self) -> Tensor:
         """The mean class distribution of all samples so far, [K], float64, on the CPU.
 
+        Warns:
+            ScoreWarning: logits that seem to be probabilities.
+
         Raises:
             ValueError: no sample yet, or a row that gives no distribution.
         """
-        return statistics.mean_distribution(ops.ScoreSums(*(x.sum(0) for x in self._good_sums())))
+        sums = ops.ScoreSums(*(x.sum(0) for x in self._good_sums()))
+        self._first_rows.warn()
+        return statistics.mean_distribution(sums)
 
     def _parts(self, end: int) -> Iterator[tuple[int | None, int, int]]:
         """(split, start, stop) of the pieces into which split boundaries cut samples [self.samples, end)."""
@@ -320,47 +354,58 @@ class ScoreAccumulator:
 
 
 def scores(
-    values: Tensor,
-    reference: Tensor | Sequence[float] | Scores | ScoreAccumulator | None = None,
+    values: Array | Iterable[Array],
+    reference: Array | Sequence[float] | Scores | ScoreAccumulator | None = None,
     *,
     from_logits: bool = True,
     labels: Tensor | Sequence[int] | None = None,
     **options: Any,
 ) -> Scores:
-    """The scores of samples whose logits are in memory.
+    """The scores of samples whose logits are in memory, or come batch by batch.
 
     Args:
-        values: [N, K], as for :meth:`ScoreAccumulator.update`, with ``from_logits``.
+        values: [N, K], as for :meth:`ScoreAccumulator.update`, with ``from_logits``; or batches of these.
         reference, labels: as for :meth:`ScoreAccumulator.compute`.
         options: of :class:`ScoreAccumulator`.
 
     Raises:
         TypeError, ValueError: as those do.
     """
-    if values.ndim != 2:
-        raise ValueError(f"values are {list(values.shape)}, wanted [N, K]")
-    accumulator = ScoreAccumulator(values.size(1), device=values.device, **options)
-    accumulator.update(values, from_logits=from_logits)
-    return accumulator.compute(reference, labels)
+    accumulator = add_batches(partial(ScoreAccumulator, **options), values, from_logits, "values")
+    return accumulator._compute(reference, labels)
 
 
-def distribution(reference: Tensor | Sequence[float] | Scores | ScoreAccumulator, num_classes: int) -> Tensor:
+def distribution(
+    reference: Array | Sequence[float] | Scores | ScoreAccumulator, num_classes: int | None = None
+) -> Tensor:
     """[K], float64, on the CPU: the mean class distribution that any form of a reference stands for.
 
     Raises:
-        ValueError: it is none over ``num_classes`` classes.
+        TypeError: it is none of these.
+        ValueError: it is no distribution over ``num_classes`` classes (None: any number from 2 on).
     """
     if isinstance(reference, ScoreAccumulator):
         reference = reference.class_distribution()
     elif isinstance(reference, Scores):
         reference = reference.class_distribution
-    vector = torch.as_tensor(reference, dtype=torch.float64, device="cpu")
-    if vector.shape != (num_classes,):
-        raise ValueError(f"reference is {list(vector.shape)}, wanted {num_classes} probabilities")
+    vector = _as_vector(reference).to("cpu", torch.float64)
+    if vector.ndim != 1 or num_classes not in (None, len(vector)):
+        raise ValueError(f"reference is {list(vector.shape)}, wanted {num_classes or 'K'} probabilities")
+    check_num_classes(len(vector))
     if not (vector >= 0).all() or abs(float(vector.sum()) - 1) > 1e-5:
         found = f"reference sums to {float(vector.sum()):.6g}, its least entry is {float(vector.min()):.6g}"
         raise ValueError(f"{found}; wanted probabilities that sum to 1")
     return vector / vector.sum()
+
+
+def _as_vector(reference: Array | Sequence[float]) -> Tensor:
+    if isinstance(reference, Tensor | np.ndarray):
+        return as_tensor("reference", reference).detach()
+    try:
+        return torch.tensor(reference, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError):  # PyTorch names the type of an element that is no number
+        found = type(reference).__name__
+        raise TypeError(f"reference is a {found}, wanted K probabilities, Scores or a ScoreAccumulator") from None
 
 
 def _are_sorted(labels: Tensor) -> bool:

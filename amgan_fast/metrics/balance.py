@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,19 @@ from torch import Tensor, distributed
 from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
+from amgan_fast.metrics.arrays import Array
+from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
+from amgan_fast.metrics.rows import (
+    add_batches,
+    as_logits,
+    check_num_classes,
+    class_rows,
+    refuse_bad_logits,
+    refuse_bad_sums,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +33,8 @@ if TYPE_CHECKING:
 _EXTREMES = 20  # classes at either end that are drawn where there are too many for all
 
 
-@dataclass(frozen=True)
-class LabelBalance:
+@dataclass(frozen=True, repr=False)
+class LabelBalance(Numbers):
     """Class frequencies of N samples under a classifier, and Pearson's chi-square test against a reference."""
 
     n: int
@@ -43,9 +53,6 @@ class LabelBalance:
     """Of N independent draws from the reference, how many sets would be as far off: an approximation that wants N
     ref_k of 5 or more. Samples with predefined labels are not such draws, nor is a balanced dataset: theirs is 1."""
 
-    def to_dict(self) -> dict:
-        return asdict(self)
-
     def __str__(self) -> str:
         lines = [
             f"{self.n} samples, chi-square {self.chi_square:.2f} with {self.degrees_of_freedom} degrees of freedom, "
@@ -61,43 +68,49 @@ class LabelCounts:
     """Collects logits batch by batch for a :class:`LabelBalance`; the state is two numbers for each class.
 
     Args:
-        num_classes: the number of classes K, at least 1.
+        num_classes: the number of classes K, at least 2.
         device: where counts are kept; None: PyTorch's default device. Best the device of the logits.
 
     Raises:
-        ValueError: ``num_classes`` below 1.
+        ValueError: ``num_classes`` below 2.
     """
 
     def __init__(self, num_classes: int, *, device: torch.device | str | None = None) -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes is {num_classes}, wanted at least 1")
+        check_num_classes(num_classes)
         self.num_classes = num_classes
         self._counts, self._prob = torch.zeros(2, num_classes, dtype=torch.float64, device=device)
+        self._first_rows = FirstRows(device)
 
-    def update(self, logits: Tensor) -> None:
-        """Add a batch [N, K], float32, float64, bfloat16 or float16.
+    def update(self, logits: Array, *, from_logits: bool = True) -> None:
+        """Add a batch [N, K], as :meth:`ScoreAccumulator.update` takes them.
 
         Raises:
-            TypeError: a dtype that is not floating point.
+            TypeError: no tensor or array, or a dtype that is not floating point.
             ValueError: a wrong shape, or a row that gives no distribution. Nothing of the batch is added then. On a
                 GPU such a row is found by :meth:`compute`.
         """
-        if logits.ndim != 2 or logits.size(1) != self.num_classes:
-            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {self.num_classes}]")
-        sums = ops.score_sums(logits)
-        refuse_bad_logits(logits, sums.entropy, self._counts.sum())
-        likeliest = logits.argmax(1)
+        rows = as_logits(class_rows(logits, self.num_classes, from_logits), from_logits, self._counts.sum())
+        sums = ops.score_sums(rows)
+        refuse_bad_logits(rows, sums.entropy, self._counts.sum())
+        likeliest = rows.argmax(1)
         ones = torch.ones(len(likeliest), dtype=torch.float64, device=likeliest.device)
         counts = torch.zeros_like(sums.prob[0]).index_add_(0, likeliest, ones)
         self._counts += counts.to(self._counts.device)
         self._prob += sums.prob[0].to(self._prob.device)
+        if from_logits:
+            self._first_rows.look(rows)
 
     def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
         """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
-        sum_over_processes([self._counts, self._prob], group)
+        first_rows = self._counts.new_tensor(self._first_rows.counts)
+        sum_over_processes([self._counts, self._prob, first_rows], group)
+        self._first_rows.counts = first_rows.tolist()
 
-    def compute(self, reference: Tensor | Sequence[float] | Scores | ScoreAccumulator) -> LabelBalance:
+    def compute(self, reference: Array | Sequence[float] | Scores | ScoreAccumulator) -> LabelBalance:
         """The balance of all samples so far, ``reference`` as of :func:`label_balance`.
+
+        Warns:
+            ScoreWarning: logits that seem to be probabilities.
 
         Raises:
             ValueError: no sample yet, a row that gives no distribution, or a bad ``reference``.
@@ -107,6 +120,7 @@ class LabelCounts:
         if not n:
             raise ValueError("no samples, wanted at least one update before compute")
         refuse_bad_sums(prob)
+        self._first_rows.warn()
         wanted = distribution(reference, self.num_classes)
         hit = wanted > 0
         statistic = ((counts - n * wanted).square() / (n * wanted))[hit].sum()
@@ -125,28 +139,25 @@ class LabelCounts:
 
 
 def label_balance(
-    batches: Iterable[Tensor], reference: Tensor | Sequence[float] | Scores | ScoreAccumulator
+    batches: Array | Iterable[Array],
+    reference: Array | Sequence[float] | Scores | ScoreAccumulator,
+    *,
+    from_logits: bool = True,
 ) -> LabelBalance:
-    """Count the likeliest classes, a batch at a time.
+    """Count the likeliest classes.
 
     Args:
-        batches: logits [N, K], float32, float64, bfloat16 or float16.
+        batches: logits or, with ``from_logits=False``, probabilities, [N, K] or batches of these, as :func:`scores`
+            takes them.
         reference: K probabilities (``Dataset.class_frequencies()``, or of the labels asked for), or the Scores or
             the accumulator of a set. Taken as exact.
+        from_logits: as of :meth:`ScoreAccumulator.update`.
 
     Raises:
-        TypeError: a dtype that is not floating point.
+        TypeError: no tensor or array, or a dtype that is not floating point.
         ValueError: no samples, a wrong shape, a row that gives no distribution, or a bad ``reference``.
     """
-    counts: LabelCounts | None = None
-    for logits in batches:
-        if logits.ndim != 2:
-            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, K]")
-        counts = counts or LabelCounts(logits.size(1), device=logits.device)
-        counts.update(logits)
-    if counts is None:
-        raise ValueError("batches hold no samples, wanted at least one")
-    return counts.compute(reference)
+    return add_batches(LabelCounts, batches, from_logits).compute(reference)
 
 
 def save_label_balance(path: Path, balances: Mapping[str, LabelBalance]) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.metrics.arrays import Array, as_labels, as_tensor
 from amgan_fast.metrics.image_pairs import draw_pairs, mean_over_pairs
 from amgan_fast.metrics.ms_ssim import STANDARD_SIZE, check_images, compare
+from amgan_fast.metrics.numbers import Numbers
 
 _VALUES_AT_ONCE = 2**20  # of either image of a batch of pairs: about 100 MB with what is computed from them
 
 
-@dataclass(frozen=True)
-class ClassMsSsim:
+@dataclass(frozen=True, repr=False)
+class ClassMsSsim(Numbers):
     """Mean MS-SSIM of pairs of images of one class, class by class; high: the class has collapsed to few images.
 
     Compare it with that of real images, measured alike: classes differ in how alike their images are.
@@ -44,9 +46,6 @@ class ClassMsSsim:
     maximum_standard_error: float
     """The standard error of that class's mean; that it was picked as the largest is not in it."""
 
-    def to_dict(self) -> dict:
-        return asdict(self)
-
     def __str__(self) -> str:
         rows = zip(self.classes, self.means, self.standard_errors, self.pairs, strict=True)
         lines = [
@@ -60,8 +59,8 @@ class ClassMsSsim:
 
 @torch.no_grad()
 def class_ms_ssim(
-    images: Tensor,
-    labels: Tensor,
+    images: Array,
+    labels: Array,
     *,
     pairs: int = 100,
     form: str | None = None,
@@ -86,17 +85,15 @@ def class_ms_ssim(
         seed: of the choice of pairs, which is the same on every device. PyTorch's own generators are left alone.
 
     Raises:
-        TypeError: labels that are no integers, images that are neither floating point nor uint8.
+        TypeError: no tensors or arrays, labels that are no integers, images that are neither floating point nor uint8.
         ValueError: anything else :func:`ms_ssim` refuses, a shape of labels that does not fit, ``pairs`` below 1, or
             no class of two images.
     """
+    images = as_tensor("images", images)
     if form is None:
         form = "standard" if min(images.shape[-2:]) >= STANDARD_SIZE else "small"
     check_images("images", images, form, data_range)
-    if labels.shape != images.shape[:1]:
-        raise ValueError(f"labels are {list(labels.shape)}, wanted [{len(images)}], one for each image")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels are {labels.dtype}, wanted integers")
+    labels = as_labels(labels, len(images), "image")
     if pairs < 1:
         raise ValueError(f"pairs is {pairs}, wanted at least 1")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from amgan_fast import ops
 from amgan_fast.metrics.accumulator import ScoreAccumulator
+from amgan_fast.metrics.arrays import Array, as_labels
+from amgan_fast.metrics.first_rows import FirstRows
 from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
+from amgan_fast.metrics.rows import as_logits, check_num_classes, class_rows, refuse_bad_logits, refuse_bad_sums
 
 _VALUES_AT_ONCE = 2**17  # of logits: a few MB of sums, which stay in the cache
 
@@ -24,7 +26,7 @@ class ClassSums:
     whatever its label: blocks are what errors are taken from, and samples in random order make them alike.
 
     Args:
-        num_classes: K, the number of the classifier's classes, at least 1.
+        num_classes: K, the number of the classifier's classes, at least 2.
         num_labels: L, the number of labels; None: K. Labels may be other than the classifier's classes.
         blocks: B, at least 1.
         device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
@@ -44,7 +46,8 @@ class ClassSums:
         self.num_classes = num_classes
         self.num_labels = num_classes if num_labels is None else num_labels
         self.blocks = blocks
-        for name in ("num_classes", "num_labels", "blocks"):
+        check_num_classes(num_classes)
+        for name in ("num_labels", "blocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
         self.samples = 0
@@ -52,48 +55,52 @@ class ClassSums:
         shapes = (sets, sets, *[(*sets, num_classes)] * 3)
         self.sums = ops.ScoreSums(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
         """[B, L, ...], float64."""
+        self.first_rows = FirstRows(device)
+        """What tells whether logits are probabilities."""
 
-    def update(self, logits: Tensor, labels: Tensor) -> None:
+    def update(self, logits: Array, labels: Array, *, from_logits: bool = True) -> None:
         """Add a batch.
 
         Args:
-            logits: [N, K], float32, float64, bfloat16 or float16.
+            logits: [N, K], as :meth:`ScoreAccumulator.update` takes them.
             labels: [N], integers 0 to L-1: true labels, those that samples were asked for, or ``logits.argmax(1)``.
+            from_logits: as of :meth:`ScoreAccumulator.update`.
 
         Raises:
-            TypeError: a dtype of ``logits`` that is not floating point, or of ``labels`` that is no integer.
+            TypeError: no tensors or arrays, a dtype of ``logits`` that is not floating point, or of ``labels`` that is
+                no integer.
             ValueError: a wrong shape, a label out of range, or a row that gives no distribution. Nothing of the
                 batch is added then. On a GPU such a row is found when the sums are read.
         """
-        if logits.ndim != 2 or logits.size(1) != self.num_classes:
-            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {self.num_classes}]")
-        if labels.shape != logits.shape[:1]:
-            raise ValueError(f"labels are {list(labels.shape)}, wanted [{len(logits)}] as many as logits")
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise TypeError(f"labels are {labels.dtype}, wanted integers")
+        rows = class_rows(logits, self.num_classes, from_logits)
+        labels = as_labels(labels, len(rows))
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_labels:
             found = f"labels are {int(labels.min())} to {int(labels.max())}"
             raise ValueError(f"{found}, wanted 0 to {self.num_labels - 1}")
         if not len(labels):
             return
-        refuse_bad_logits(logits, ops.score_sums(logits).entropy, self.samples)
+        rows = as_logits(rows, from_logits, self.samples)
+        refuse_bad_logits(rows, ops.score_sums(rows).entropy, self.samples)
         block = torch.arange(self.samples, self.samples + len(labels), device=labels.device) % self.blocks
         sets = (block * self.num_labels + labels).to(self.sums.count.device)
-        rows = max(1, _VALUES_AT_ONCE // self.num_classes)
-        for part, places in zip(logits.split(rows), sets.split(rows), strict=True):
+        step = max(1, _VALUES_AT_ONCE // self.num_classes)
+        for part, places in zip(rows.split(step), sets.split(step), strict=True):
             # Each row is a block of its own: its numbers, which then go to the set it belongs to.
             for total, values in zip(self.sums, ops.score_sums(part, blocks=len(part)), strict=True):
                 total.flatten(0, 1).index_add_(0, places, values.to(total.device))
         self.samples += len(labels)
+        if from_logits:
+            self.first_rows.look(rows)
 
     def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
         """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
-        samples = self.sums.count.new_tensor(self.samples)
-        sum_over_processes([*self.sums, samples], group)
-        self.samples = int(samples)
+        counts = self.sums.count.new_tensor([self.samples, *self.first_rows.counts])
+        sum_over_processes([*self.sums, counts], group)
+        self.samples, *first_rows = map(int, counts.tolist())
+        self.first_rows.counts = first_rows
 
     def score_of(
-        self, kept: Sequence[int], reference: Tensor | Sequence[float] | Scores | ScoreAccumulator | None = None
+        self, kept: Sequence[int], reference: Array | Sequence[float] | Scores | ScoreAccumulator | None = None
     ) -> Scores:
         """The scores of the samples with the labels ``kept`` alone, as if no others had been there.
 
@@ -118,5 +125,5 @@ class ClassSums:
         if not chosen.count.any():
             raise ValueError(f"kept is {list(kept)}, and no sample has such a label; wanted labels with samples")
         accumulator = ScoreAccumulator(self.num_classes, blocks=self.blocks, splits=self.blocks)
-        accumulator.add_sums(chosen, int(chosen.count.sum()))
+        accumulator.add_sums(chosen, int(chosen.count.sum()), self.first_rows)
         return accumulator.compute(reference)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from amgan_fast import ops
-from amgan_fast.metrics.rows import bad_rows, describe_bad_row
+from amgan_fast.metrics.arrays import Array, batches_of
+from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.rows import as_logits, bad_rows, class_rows, describe_bad_row, kind_of
 from amgan_fast.metrics.statistics import log_inception_score
 
 _BATCH = 1024  # rows that are gathered, and made float64, at a time
@@ -27,10 +29,11 @@ class MeanAndStd(NamedTuple):
 
 
 def inception_score(
-    logits: Tensor,
+    logits: Array | Iterable[Array],
     *,
     compat: Literal["openai", "torch-fidelity", "torchmetrics", "ignite"],
     splits: int | None = None,
+    from_logits: bool = True,
 ) -> MeanAndStd:
     """The Inception Score that another tool gives for the same logits, shuffle included.
 
@@ -54,33 +57,49 @@ def inception_score(
     underflows to 0, some of them give NaN; here it contributes its limit, 0.
 
     Args:
-        logits: [N, K], float32, float64, bfloat16 or float16.
+        logits: [N, K], float32, float64, bfloat16 or float16, or batches of these, which are joined.
         compat: the tool.
         splits: None: what each tool takes by default, 10.
+        from_logits: False: ``logits`` are probabilities, rows that sum to 1, as ignite takes them.
 
     Returns:
         mean and std over the splits. As in torchmetrics, its std of a single split is NaN.
 
+    Warns:
+        ScoreWarning: logits that seem to be probabilities.
+
     Raises:
-        TypeError: a dtype that is not floating point.
+        TypeError: no tensor or array, or a dtype that is not floating point.
         ValueError: an unknown tool, a wrong shape, ``splits`` below 1, above N where a split would be empty, or given
             for ignite; or a row that gives no distribution (NaN, +inf, or -inf throughout).
     """
     if compat not in _RULES:
         raise ValueError(f"compat is {compat!r}, wanted one of {', '.join(_RULES)}")
-    if not logits.is_floating_point():
-        raise TypeError(f"logits are {logits.dtype}, wanted a floating-point dtype")
-    if logits.ndim != 2 or not len(logits):
-        raise ValueError(f"logits are {list(logits.shape)}, wanted [N, K] with N at least 1")
+    rows = _joined(logits, from_logits)
     if splits is not None and splits < 1:
         raise ValueError(f"splits is {splits}, wanted at least 1")
     rule = _RULES[compat]
-    parts = rule.split(rule.order(len(logits)), splits)
-    scores = torch.stack([_score(logits, rows) for rows in parts])
+    parts = rule.split(rule.order(len(rows)), splits)
+    scores = torch.stack([_score(rows, part) for part in parts])
     if scores.isnan().any():
-        raise ValueError(describe_bad_row(logits, bad_rows(logits, True), 0))
+        raise ValueError(describe_bad_row(rows, bad_rows(rows, True), 0))
+    if from_logits:
+        first_rows = FirstRows(rows.device)
+        first_rows.look(rows)
+        first_rows.warn()
     std = None if rule.ddof is None else float(scores.std(correction=rule.ddof))
     return MeanAndStd(float(scores.mean()), std)
+
+
+def _joined(logits: Array | Iterable[Array], from_logits: bool) -> Tensor:
+    """[N, K], N at least 1."""
+    rows: list[Tensor] = []
+    for batch in batches_of(kind_of(from_logits), logits):
+        rows.append(class_rows(batch, rows[0].size(1) if rows else None, from_logits))
+    joined = torch.cat(rows) if len(rows) > 1 else rows[0]
+    if not len(joined):
+        raise ValueError(f"{kind_of(from_logits)} are {list(joined.shape)}, wanted [N, K] with N at least 1")
+    return as_logits(joined, from_logits, 0)
 
 
 def _score(logits: Tensor, rows: Tensor) -> Tensor:

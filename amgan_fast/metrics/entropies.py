@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.metrics.arrays import Array
+from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.reduction import sum_over_processes
-from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
+from amgan_fast.metrics.rows import (
+    add_batches,
+    as_logits,
+    check_num_classes,
+    class_rows,
+    refuse_bad_logits,
+    refuse_bad_sums,
+)
 
 
-@dataclass(frozen=True)
-class EntropyHistogram:
+@dataclass(frozen=True, repr=False)
+class EntropyHistogram(Numbers):
     """Histogram of H(p(x)) in nats over N samples (Zhou et al., arXiv 1703.02000 [AM] section 6)."""
 
     n: int
@@ -25,16 +36,13 @@ class EntropyHistogram:
     counts: tuple[int, ...]
     """Samples in each bin: from its lower edge to below its upper one, the last bin's included."""
     edges: tuple[float, ...]
-    """One more than bins: 0 to log K in equal steps, nats (to 1 of a single class)."""
+    """One more than bins: 0 to log K in equal steps, nats."""
     mean: float
     """The mean entropy, nats: a term of the AM Score."""
     threshold: float
     """Nats."""
     below: float
     """The fraction of samples with an entropy below ``threshold``."""
-
-    def to_dict(self) -> dict:
-        return asdict(self)
 
     def __str__(self) -> str:
         return f"{self.n} samples, mean entropy {self.mean:.4f} nats, {self.below:.2%} below {self.threshold:g}"
@@ -44,7 +52,7 @@ class EntropyCounts:
     """Collects logits batch by batch for an :class:`EntropyHistogram`; the state is a count for each bin.
 
     Args:
-        num_classes: the number of classes K, at least 1.
+        num_classes: the number of classes K, at least 2.
         bins: between 0 and log K, at least 1.
         threshold: of :attr:`EntropyHistogram.below`, nats. 99.6% of CIFAR-10's training images lie below the
             default under the classifier of [AM].
@@ -62,40 +70,47 @@ class EntropyCounts:
         threshold: float = 0.05,
         device: torch.device | str | None = None,
     ) -> None:
-        for name, value in (("num_classes", num_classes), ("bins", bins)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}, wanted at least 1")
+        check_num_classes(num_classes)
+        if bins < 1:
+            raise ValueError(f"bins is {bins}, wanted at least 1")
         self.num_classes = num_classes
         self.bins = bins
         self.threshold = threshold
         self._counts = torch.zeros(bins + 1, dtype=torch.float64, device=device)  # and of those below the threshold
         self._total = torch.zeros((), dtype=torch.float64, device=device)
+        self._first_rows = FirstRows(device)
 
-    def update(self, logits: Tensor) -> None:
-        """Add a batch [N, K], float32, float64, bfloat16 or float16.
+    def update(self, logits: Array, *, from_logits: bool = True) -> None:
+        """Add a batch [N, K], as :meth:`amgan_fast.metrics.ScoreAccumulator.update` takes them.
 
         Raises:
-            TypeError: a dtype that is not floating point.
+            TypeError: no tensor or array, or a dtype that is not floating point.
             ValueError: a wrong shape, or a row that gives no distribution. Nothing of the batch is added then. On a
                 GPU such a row is found by :meth:`compute`.
         """
-        if logits.ndim != 2 or logits.size(1) != self.num_classes:
-            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, {self.num_classes}]")
-        entropy = ops.class_entropy(logits.detach(), reduction="none").double()
-        refuse_bad_logits(logits, entropy, self._counts[:-1].sum())
+        rows = as_logits(class_rows(logits, self.num_classes, from_logits), from_logits, self._counts[:-1].sum())
+        entropy = ops.class_entropy(rows.detach(), reduction="none").double()
+        refuse_bad_logits(rows, entropy, self._counts[:-1].sum())
         bin_of = (entropy / self._widest * self.bins).long().clamp(0, self.bins - 1)  # rounded, it may pass log K
         ones = torch.ones_like(entropy)
-        counts = torch.zeros(self.bins + 1, dtype=torch.float64, device=logits.device).index_add_(0, bin_of, ones)
+        counts = torch.zeros(self.bins + 1, dtype=torch.float64, device=rows.device).index_add_(0, bin_of, ones)
         counts[-1] = (entropy < self.threshold).sum()
         self._counts += counts.to(self._counts.device)
         self._total += entropy.sum().to(self._total.device)
+        if from_logits:
+            self._first_rows.look(rows)
 
     def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
         """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
-        sum_over_processes([self._counts, self._total], group)
+        first_rows = self._counts.new_tensor(self._first_rows.counts)
+        sum_over_processes([self._counts, self._total, first_rows], group)
+        self._first_rows.counts = first_rows.tolist()
 
     def compute(self) -> EntropyHistogram:
         """The histogram of all samples so far.
+
+        Warns:
+            ScoreWarning: logits that seem to be probabilities.
 
         Raises:
             ValueError: no sample yet, or a row that gives no distribution.
@@ -105,34 +120,31 @@ class EntropyCounts:
         if not n:
             raise ValueError("no samples, wanted at least one update before compute")
         refuse_bad_sums(self._total)
+        self._first_rows.warn()
         edges = tuple(self._widest * i / self.bins for i in range(self.bins + 1))
         return EntropyHistogram(n, tuple(counts), edges, total / n, self.threshold, below / n)
 
     @property
     def _widest(self) -> float:
-        return math.log(self.num_classes) or 1.0  # of a single class all entropies are 0
+        return math.log(self.num_classes)
 
 
-def entropy_histogram(batches: Iterable[Tensor], *, bins: int = 50, threshold: float = 0.05) -> EntropyHistogram:
-    """Count samples by the entropy of their class distribution, a batch at a time.
+def entropy_histogram(
+    batches: Array | Iterable[Array], *, bins: int = 50, threshold: float = 0.05, from_logits: bool = True
+) -> EntropyHistogram:
+    """Count samples by the entropy of their class distribution.
 
     Args:
-        batches: logits [N, K], float32, float64, bfloat16 or float16.
+        batches: logits or, with ``from_logits=False``, probabilities, [N, K] or batches of these, as
+            :func:`amgan_fast.metrics.scores` takes them.
         bins, threshold: as of :class:`EntropyCounts`.
+        from_logits: as of :meth:`amgan_fast.metrics.ScoreAccumulator.update`.
 
     Raises:
-        TypeError: a dtype that is not floating point.
+        TypeError: no tensor or array, or a dtype that is not floating point.
         ValueError: ``bins`` below 1, no samples, a wrong shape, or a row that gives no distribution.
     """
-    counts: EntropyCounts | None = None
-    for logits in batches:
-        if logits.ndim != 2:
-            raise ValueError(f"logits are {list(logits.shape)}, wanted [N, K]")
-        counts = counts or EntropyCounts(logits.size(1), bins=bins, threshold=threshold, device=logits.device)
-        counts.update(logits)
-    if counts is None:
-        raise ValueError("batches hold no samples, wanted at least one")
-    return counts.compute()
+    return add_batches(partial(EntropyCounts, bins=bins, threshold=threshold), batches, from_logits).compute()
 
 
 def save_entropy_histogram(path: Path, histograms: Mapping[str, EntropyHistogram]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor
 from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
+from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.class_sums import ClassSums
+from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.rows import refuse_bad_sums
 from amgan_fast.metrics.statistics import am_score, log_inception_score
@@ -22,8 +24,8 @@ _MODES = 100  # of the paper's study
 _ORDERS = ("sorted", "random")
 
 
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, repr=False)
+class Curve(Numbers):
     """A score over the number of classes kept, 1 to N. Nats."""
 
     mean: tuple[float, ...]
@@ -35,8 +37,8 @@ class Curve:
     an exact distribution or a single block. NaN where, in one of the orders, all samples kept are of one block."""
 
 
-@dataclass(frozen=True)
-class ModeDrop:
+@dataclass(frozen=True, repr=False)
+class ModeDrop(Numbers):
     """Scores as classes are dropped (Zhou et al., arXiv 1703.02000 [AM] section 6, figure 5)."""
 
     kept: tuple[int, ...]
@@ -49,9 +51,6 @@ class ModeDrop:
     """log m where m classes are kept, equally frequent, and every sample is certain and of its own class."""
     am_score: Curve | None
     """None without a reference. Its std and error are NaN where it is infinite."""
-
-    def to_dict(self) -> dict:
-        return asdict(self)
 
     def __str__(self) -> str:
         orders = "one order, rarest dropped first" if self.order == "sorted" else f"mean of {self.orders} random orders"
@@ -94,7 +93,7 @@ def mode_drop(
     *,
     orders: int = 100,
     seed: int = 0,
-    reference: Tensor | Sequence[float] | Scores | ScoreAccumulator | None = None,
+    reference: Array | Sequence[float] | Scores | ScoreAccumulator | None = None,
 ) -> ModeDrop:
     """The study on real data: scores of the samples whose label is among the m kept, for every m.
 
@@ -110,6 +109,9 @@ def mode_drop(
         reference: the class distribution of the complete set for the AM Score, as in
             :meth:`ScoreAccumulator.compute`; None: no AM Score.
 
+    Warns:
+        ScoreWarning: logits that seem to be probabilities.
+
     Raises:
         ValueError: no samples, a row that gave no distribution, an unknown order, ``orders`` below 1, or a bad
             reference.
@@ -122,6 +124,7 @@ def mode_drop(
     chosen = _orders(counts.sum(0)[present], order, orders, random)
     target = None if reference is None else distribution(reference, sums.num_classes)
     refuse_bad_sums(sums.sums.entropy)
+    sums.first_rows.warn()
     return _mode_drop(ops.ScoreSums(*(x.cpu()[:, present] for x in sums.sums)), chosen, order, target)
 
 

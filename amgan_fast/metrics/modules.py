@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from amgan_fast import ops
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
+from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.exact_sums import exact_score_sums
+from amgan_fast.metrics.first_rows import FirstRows
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import refuse_bad_logits, refuse_bad_sums
+from amgan_fast.metrics.rows import check_num_classes, class_rows, refuse_bad_logits, refuse_bad_sums
 
 try:
     from torchmetrics import Metric
@@ -24,11 +26,19 @@ except ImportError as error:
     raise ImportError("amgan_fast.metrics.modules needs torchmetrics: pip install torchmetrics") from error
 
 
+_SLACK = 1e-3  # of [0, 1]: what interpolation and half precision step over the border; it changes no byte
+_PROBABILITIES = (
+    "logits are within [0, 1] and sum to 1 in each of the first rows, as probabilities do; wanted logits: a feature "
+    "without softmax, or the logarithm of probabilities"
+)
+
+
 class _ScoreMetric(Metric):
     """Keeps :class:`amgan_fast.ops.ScoreSums` of ``blocks`` blocks, float64, filled in turn."""
 
     is_differentiable = False
     full_state_update = False
+    feature_network = "inception"  # what torchmetrics.wrappers.FeatureShare shares
 
     count: Tensor
     entropy: Tensor
@@ -48,47 +58,89 @@ class _ScoreMetric(Metric):
         if isinstance(feature, str | int):
             feature = _network_of_torchmetrics(feature)
         if feature is not None and not isinstance(feature, nn.Module):
-            raise TypeError(f"feature is {feature!r}, wanted a torch.nn.Module that returns logits, a name, or None")
-        if num_classes is not None and num_classes < 2:
-            raise ValueError(f"num_classes is {num_classes}, wanted at least 2")
-        self.feature = feature
+            wanted = "a torch.nn.Module that returns logits, a name, or None"
+            raise TypeError(f"Got unknown input to argument `feature`: feature is {feature!r}, wanted {wanted}")
+        if not isinstance(normalize, bool):
+            raise ValueError(f"Argument `normalize` expected to be a bool: normalize is {normalize!r}")
+        if num_classes is not None:
+            check_num_classes(num_classes)
+        self.inception = feature
+        """The classifier, under torchmetrics' name; None: the metric is given logits."""
         self.normalize = normalize
         # One column of zeros, which broadcasts, until the first batch tells the number of classes.
         classes = num_classes or 1
         shapes = ((blocks,), (blocks,), *[(blocks, classes)] * 3)
         for name, shape in zip(ops.ScoreSums._fields, shapes, strict=True):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        # Which block is next. reset() leaves it: forward() resets for each batch, and wherever the turn starts,
-        # the same samples come together.
+        # Which block is next: what the states count, modulo the blocks. No state itself: on a GPU every update would
+        # have to wait for it.
         self._next = 0
-        self.eval()
+        self._turn_of_batch: int | None = None
+        self._first_rows: FirstRows | None = None
+        self.train()
 
     def train(self, mode: bool = True) -> _ScoreMetric:
-        """``feature`` stays in evaluation mode, also when a model that holds the metric is put into training mode."""
-        return super().train(False)
+        """The classifier stays in evaluation mode, whatever the mode of a model that holds the metric."""
+        super().train(mode)
+        if self.inception is not None:
+            self.inception.eval()
+        return self
 
-    def update(self, imgs: Tensor) -> None:
+    def update(self, imgs: Array) -> None:
         """Add a batch.
 
         Args:
-            imgs: what ``feature`` takes; without one logits, [N, K], float32, float64, bfloat16 or float16.
+            imgs: what ``feature`` takes; with ``normalize`` floats in [0, 1]; without a feature logits, [N, K],
+                float32, float64, bfloat16 or float16.
 
         Raises:
-            TypeError: logits of a dtype that is not floating point.
-            ValueError: logits of a wrong shape, or a row that gives no distribution (NaN, +inf, or -inf throughout);
-                nothing of the batch is added then. On a GPU such a row is found by :meth:`compute`.
+            TypeError: logits, or with ``normalize`` images, of a dtype that is not floating point.
+            ValueError: images outside of [0, 1] with ``normalize``; logits of a wrong shape, or a row that gives no
+                distribution (NaN, +inf, or -inf throughout). Nothing of the batch is added then. On a GPU such a row
+                is found by :meth:`compute`.
         """
-        logits = imgs if self.feature is None else self._classify(self.feature, imgs)
+        if self.inception is None and getattr(imgs, "ndim", 2) != 2:
+            raise ValueError(f"logits are {list(imgs.shape)}, wanted [N, K] with K at least 2; images need a feature")
         classes = self.prob.size(1)
-        if logits.ndim != 2 or logits.size(1) < 2 or classes not in (1, logits.size(1)):
-            wanted = f"[N, {classes}]" if classes > 1 else "[N, K] with K at least 2"
-            raise ValueError(f"logits are {list(logits.shape)}, wanted {wanted}; images need a feature")
+        logits = class_rows(self._classify(imgs), classes if classes > 1 else None)
         sums = exact_score_sums(logits, blocks=len(self.count), offset=self._next)
         refuse_bad_logits(logits, sums.entropy, self.count.sum())
         for name, part in zip(sums._fields, sums, strict=True):
             total = getattr(self, name)
             setattr(self, name, total + part.to(total.device))
+        if self._first_rows is None:
+            self._first_rows = FirstRows(logits.device)
+        self._first_rows.look(logits)
         self._next = (self._next + len(logits)) % len(self.count)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch, and compute its own value."""
+        self._turn_of_batch = self._next
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            self._turn_of_batch = None
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        super().reset()
+        if self._turn_of_batch is not None:  # forward() resets for the batch, which takes its turn all the same
+            self._next = self._turn_of_batch
+        else:
+            self._next, self._first_rows = 0, None
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the samples of another metric, or of its states."""
+        super().merge_state(incoming_state)
+        self._follow_states()
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._follow_states()
+
+    def _follow_states(self) -> None:
+        self._next = int(self.count.sum()) % len(self.count)
+        self._computed = None  # what torchmetrics keeps of compute() is of other samples
 
     def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
         """Draw a value, or several as a curve, with matplotlib.
@@ -102,9 +154,11 @@ class _ScoreMetric(Metric):
         """
         return self._plot(val, ax)
 
-    def _classify(self, feature: nn.Module, imgs: Tensor) -> Tensor:
+    def _classify(self, imgs: Array) -> Any:
+        if self.inception is None:
+            return imgs
         with torch.no_grad():
-            return feature((imgs * 255).byte() if self.normalize else imgs)
+            return self.inception(_as_bytes(imgs) if self.normalize else imgs)
 
     def _sums(self) -> ops.ScoreSums:
         """Of the blocks that hold samples."""
@@ -113,6 +167,8 @@ class _ScoreMetric(Metric):
         if not len(sums.count):
             raise ValueError("no samples, wanted at least one update before compute")
         refuse_bad_sums(sums.entropy)
+        if self._first_rows is not None:
+            self._first_rows.warn(_PROBABILITIES, stacklevel=3)
         return sums
 
 
@@ -121,9 +177,10 @@ class InceptionScore(_ScoreMetric):
 
         from amgan_fast.metrics.modules import InceptionScore  # was: from torchmetrics.image import InceptionScore
 
-    Everything else stays as it is, arguments and results. It keeps 3K+2 float64 sums for each split where torchmetrics
-    keeps the logits of all samples, and fills the splits in turn (sample i in split i mod splits; in several processes,
-    each its own samples) where torchmetrics shuffles. Scores are float64. For torchmetrics' very number see
+    Everything else stays as it is: arguments, errors, ``.inception``, results; but for the warning of the memory that
+    torchmetrics' takes. It keeps 3K+2 float64 sums for each split where torchmetrics keeps the logits of all samples,
+    and fills the splits in turn (sample i in split i mod splits; in several processes, each its own samples) where
+    torchmetrics shuffles. Scores are float64. For torchmetrics' very number see
     :func:`amgan_fast.metrics.inception_score`.
 
     Args:
@@ -137,7 +194,8 @@ class InceptionScore(_ScoreMetric):
 
     Raises:
         TypeError: ``feature`` is no module or name.
-        ValueError: ``splits`` below 1, ``num_classes`` below 2, or a name that torchmetrics does not know.
+        ValueError: ``splits`` below 1, ``num_classes`` below 2, a ``normalize`` that is no bool, or a name that
+            torchmetrics does not know.
         ModuleNotFoundError: a name, without torch-fidelity.
     """
 
@@ -155,6 +213,7 @@ class InceptionScore(_ScoreMetric):
     ) -> None:
         if splits < 1:
             raise ValueError(f"splits is {splits}, wanted at least 1")
+        self.splits = splits
         super().__init__(splits, num_classes, feature, normalize, **kwargs)
 
     def compute(self) -> tuple[Tensor, Tensor]:
@@ -193,15 +252,15 @@ class AMScore(_ScoreMetric):
 
     def __init__(
         self,
-        reference: Tensor | Sequence[float] | Scores | ScoreAccumulator,
+        reference: Array | Sequence[float] | Scores | ScoreAccumulator,
         feature: nn.Module | str | int | None = None,
         normalize: bool = False,
         **kwargs: Any,
     ) -> None:
-        num_classes = reference.num_classes if isinstance(reference, Scores | ScoreAccumulator) else len(reference)
-        super().__init__(1, num_classes, feature, normalize, **kwargs)
+        vector = distribution(reference)
+        super().__init__(1, len(vector), feature, normalize, **kwargs)
         # No buffer: half() of a model that holds the metric would round it.
-        self._reference = distribution(reference, num_classes)
+        self._reference = vector
 
     def compute(self) -> Tensor:
         """[], float64: the score in nats; lower is better, at least 0.
@@ -211,6 +270,17 @@ class AMScore(_ScoreMetric):
         """
         sums = self._sums()
         return statistics.am_score(self._reference.to(sums.prob.device), sums).squeeze(0)
+
+
+def _as_bytes(imgs: Array) -> Tensor:
+    imgs = as_tensor("imgs", imgs)
+    if not imgs.is_floating_point():
+        raise TypeError(f"imgs are {imgs.dtype}, wanted floating point in [0, 1] with normalize=True")
+    if imgs.numel():
+        least, greatest = (float(value) for value in imgs.aminmax())
+        if not (least >= -_SLACK and greatest <= 1 + _SLACK):  # so that NaN fails
+            raise ValueError(f"imgs have values from {least:.6g} to {greatest:.6g}, wanted 0 to 1 with normalize=True")
+    return (imgs * 255).byte()
 
 
 def _network_of_torchmetrics(name: str | int) -> nn.Module:

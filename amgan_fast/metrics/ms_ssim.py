@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from amgan_fast.metrics.arrays import Array, as_tensor
+
 STANDARD_SIZE = 161
 """The smallest height and width of the standard form: its fifth scale has to hold a window of 11."""
 
@@ -13,7 +15,7 @@ _INTERVALS = {1.0: (0, 1), 2.0: (-1, 1), 255.0: (0, 255)}
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales, [W] section 3.2
 
 
-def ms_ssim(images_a: Tensor, images_b: Tensor, *, form: str = "standard", data_range: float = 2) -> Tensor:
+def ms_ssim(images_a: Array, images_b: Array, *, form: str = "standard", data_range: float = 2) -> Tensor:
     """MS-SSIM of image i of one set with image i of the other: 1 for equal images, about 0 for unlike ones.
 
     Scale by scale, each half the size of the one before, a window goes over both images, and the covariance of what
@@ -46,9 +48,10 @@ def ms_ssim(images_a: Tensor, images_b: Tensor, *, form: str = "standard", data_
         [N], float64, differentiable.
 
     Raises:
-        TypeError: images neither floating point nor uint8.
+        TypeError: no tensors or arrays, or neither floating point nor uint8.
         ValueError: shapes that differ or do not fit the form, values outside of their interval, an unknown form.
     """
+    images_a, images_b = as_tensor("images_a", images_a), as_tensor("images_b", images_b)
     check_images("images_a", images_a, form, data_range)
     check_images("images_b", images_b, form, data_range)
     if images_a.shape != images_b.shape:

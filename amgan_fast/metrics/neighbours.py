@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.drawing import new_figure, save_figure, save_sheet
+from amgan_fast.metrics.arrays import Array, as_tensor
 
 _SAMPLES = 256  # at a time, against so many training images that neither they nor the distances are more than
 _VALUES = 2**21
@@ -42,7 +43,7 @@ class NearestNeighbours:
         return f"{len(self.distances)} samples, {copies} of them copies; grey levels to the nearest: {levels}"
 
 
-def nearest_neighbours(samples: Tensor, train: Tensor, *, k: int = 1) -> NearestNeighbours:
+def nearest_neighbours(samples: Array, train: Array, *, k: int = 1) -> NearestNeighbours:
     """The k training images nearest to each sample: exact, in bounded memory (about 100 MB besides the images).
 
     Held-out images in place of samples give what the distances compare with: samples of a generator that copies are
@@ -54,9 +55,10 @@ def nearest_neighbours(samples: Tensor, train: Tensor, *, k: int = 1) -> Nearest
         k: 1 to M.
 
     Raises:
-        TypeError: images that are not uint8.
+        TypeError: no tensors or arrays, or not uint8.
         ValueError: shapes that do not fit, or ``k`` out of its range.
     """
+    samples, train = as_tensor("samples", samples), as_tensor("train", train)
     for name, images in (("samples", samples), ("train", train)):
         if images.dtype != torch.uint8:
             raise TypeError(f"{name} are {images.dtype}, wanted uint8")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
+from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.statistics import largest_dispersion_by_chance
 
-
-class ScoreWarning(UserWarning):
-    """A score that was computed as asked and does not mean what it seems to."""
+_PER_CLASS = 5  # samples: what the corrections were measured with (docs/metrics.md)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Scores(Numbers):
     """Scores of N samples under a classifier: p(x) its class distribution on sample x, m = mean_x p(x). Nats.
 
     H(p) = -sum_k p_k log p_k, H(p, q) = -sum_k p_k log q_k, KL(p, q) = H(p, q) - H(p). mu2_k and mu3_k are the central
@@ -86,8 +85,25 @@ class Scores:
     class_distribution: tuple[float, ...]
     """m itself, K numbers: what another set's AM Score takes as reference."""
 
+    probability_like: bool = False
+    """What was given for logits is within [0, 1] and sums to 1, as probabilities do, in every one of the first rows (up
+    to 64)."""
+
     @property
-    def warning(self) -> str | None:
+    def few_samples(self) -> bool:
+        """Whether there are fewer than 5 samples for each of the K classes: what the corrected scores and the intervals
+        say is then not to be trusted."""
+        return self.n < _PER_CLASS * self.num_classes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the scores doubtful: an order of the samples that chance does not explain, too few of them, or
+        probabilities in the place of logits."""
+        inputs = PROBABILITIES_FOR_LOGITS if self.probability_like else None
+        return tuple(text for text in (inputs, self.order_warning, self._few_samples_warning) if text is not None)
+
+    @property
+    def order_warning(self) -> str | None:
         """What the dispersions tell of the order of the samples, where chance does not explain it; else None."""
         found = [
             f"{sets} differ {dispersion:,.0f} times as much as by chance, {harm}"
@@ -99,12 +115,22 @@ class Scores:
         ]
         return f"samples come in an order of classes: {'; '.join(found)}; shuffle them" if found else None
 
-    def to_dict(self) -> dict:
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, and the warnings; None is also what is infinite or undefined, for which JSON has no number."""
+        return super().to_dict() | {"warnings": list(self.warnings)}
 
     def to_json(self) -> str:
-        """One JSON object; what is infinite or undefined is null, since JSON has no number for it."""
-        return json.dumps(finite(self.to_dict()), allow_nan=False)
+        """:meth:`to_dict` as one JSON object."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @property
+    def _few_samples_warning(self) -> str | None:
+        if not self.few_samples:
+            return None
+        return (
+            f"{self.n:,} samples of {self.num_classes:,} classes: below {_PER_CLASS} samples a class "
+            f"({_PER_CLASS * self.num_classes:,}) corrected scores and intervals are not to be trusted"
+        )
 
     def __str__(self) -> str:
         left_out = f", {self.non_finite_rows} rows left out" if self.non_finite_rows else ""
@@ -112,13 +138,13 @@ class Scores:
         if self.am_score is not None:
             lines += [
                 f"  AM Score            {self.am_score:10.4f}   (lower is better)",
-                f"    corrected         {self.am_score_corrected:10.4f}   {_interval(self.am_score_ci95)}",
+                f"    corrected         {self.am_score_corrected:10.4f}   {self._ci(self.am_score_ci95)}",
                 f"    KL(reference, m)  {self.kl_reference:10.4f}",
                 f"    mean entropy      {self.mean_entropy:10.4f}",
             ]
         lines += [
             f"  Inception Score     {self.inception_score:10.4f}   (higher is better)",
-            f"    corrected         {self.inception_score_corrected:10.4f}   {_interval(self.inception_score_ci95)}",
+            f"    corrected         {self.inception_score_corrected:10.4f}   {self._ci(self.inception_score_ci95)}",
         ]
         if self.am_score is None:
             lines += [f"    mean entropy      {self.mean_entropy:10.4f}"]
@@ -131,19 +157,9 @@ class Scores:
                 f"  Mode Score          {self.mode_score:10.4f}   (the Inception Score, by another way)",
                 f"  AM Score of 2017    {self.am_score_2017:10.4f}   (another score; higher is better)",
             ]
-        if self.warning:
-            lines += [f"  Warning: {self.warning}"]
+        lines += [f"  Warning: {text}" for text in self.warnings]
         return "\n".join(lines)
 
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return f"(95%: {bounds[0]:.4f} to {bounds[1]:.4f})" if bounds else "(no interval)"
-
-
-def finite(value: Any) -> Any:
-    """For JSON, which has no number for what is infinite or undefined: None in its place, throughout ``value``."""
-    if isinstance(value, dict):
-        return {key: finite(x) for key, x in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(x) for x in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def _ci(self, bounds: tuple[float, float] | None) -> str:
+        text = f"95%: {bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else "no interval"
+        return f"({text}; too few samples)" if self.few_samples else f"({text})"

@@ -1,11 +1,81 @@
-"""Rows of a classifier's output that are no distribution over the classes: which, and why."""
+"""Rows of a classifier's output that are no distribution over the classes, or another one than they are taken for."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from amgan_fast.metrics.arrays import Array, as_tensor, batches_of
+
 SUM_TOLERANCE = 1e-2  # of the sum of a row of probabilities, which bfloat16 rounds
+
+
+def check_num_classes(num_classes: int) -> None:
+    """
+    Raises:
+        ValueError: below 2. Of a single class every distribution is the same.
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes is {num_classes}, wanted at least 2")
+
+
+def class_rows(
+    values: Array, num_classes: int | None = None, from_logits: bool = True, name: str | None = None
+) -> Tensor:
+    """A classifier's output, [N, K].
+
+    Args:
+        values: logits or probabilities.
+        num_classes: K; None: any.
+        from_logits: False: they are probabilities.
+        name: what messages call them; None: logits or probabilities.
+
+    Raises:
+        TypeError: no tensor or array, or of numbers that are not floating point.
+        ValueError: another shape, or fewer than two classes.
+    """
+    name = name or kind_of(from_logits)
+    rows = as_tensor(name, values)
+    if rows.ndim != 2 or num_classes not in (None, rows.size(1)):
+        raise ValueError(f"{name} are {list(rows.shape)}, wanted [N, {num_classes or 'K'}]")
+    if rows.size(1) < 2:
+        raise ValueError(f"{name} are {list(rows.shape)}, wanted [N, K] with K at least 2")
+    if not rows.is_floating_point():
+        raise TypeError(f"{name} are {rows.dtype}, wanted a floating-point dtype")
+    return rows
+
+
+class _Collector(Protocol):
+    num_classes: int
+
+    def update(self, logits: Array, /, *, from_logits: bool) -> None: ...
+
+
+_C = TypeVar("_C", bound=_Collector)
+
+
+def add_batches(
+    make: Callable[..., _C], values: Array | Iterable[Array], from_logits: bool, name: str | None = None
+) -> _C:
+    """All of ``values``, [N, K] or batches of these, in ``make(K, device=...)``, for as many classes as the first has.
+
+    Raises:
+        TypeError, ValueError: as :func:`class_rows` and ``make`` have it, or no batch.
+    """
+    collector: _C | None = None
+    for batch in batches_of(name or kind_of(from_logits), values):
+        rows = class_rows(batch, None if collector is None else collector.num_classes, from_logits, name)
+        collector = collector or make(rows.size(1), device=rows.device)
+        collector.update(rows, from_logits=from_logits)
+    assert collector is not None  # no batch is an error
+    return collector
+
+
+def kind_of(from_logits: bool) -> str:
+    return "logits" if from_logits else "probabilities"
 
 
 def bad_rows(values: Tensor, from_logits: bool) -> Tensor:
@@ -14,6 +84,20 @@ def bad_rows(values: Tensor, from_logits: bool) -> Tensor:
         return ~values.detach().amax(1).isfinite()  # NaN goes through amax
     total = values.detach().sum(1, dtype=torch.float64)
     return ~((total - 1).abs() <= SUM_TOLERANCE) | (values < 0).any(1)
+
+
+def as_logits(rows: Tensor, from_logits: bool, seen: int | Tensor) -> Tensor:
+    """[N, K]: logits themselves; of probabilities the logarithm, float64.
+
+    Raises:
+        ValueError: a row of probabilities that is no distribution. On a GPU it becomes NaN instead, as of logits.
+    """
+    if from_logits:
+        return rows
+    bad = bad_rows(rows, from_logits)
+    if not rows.is_cuda and bool(bad.any()):
+        raise ValueError(describe_bad_row(rows, bad, seen, kind_of(from_logits)))
+    return rows.double().log().masked_fill(bad[:, None], torch.nan)
 
 
 def refuse_bad_logits(logits: Tensor, entropy: Tensor, seen: int | Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Images and logits in NumPy's files, a batch of rows at a time."""
+"""Images, logits and probabilities in NumPy's files, a batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -80,28 +80,31 @@ class NpzSource(Source):
 
 
 class LogitsSource(Source):
-    """A classifier's logits in an npy file, which is mapped into memory a batch at a time.
+    """A classifier's output in an npy file, which is mapped into memory a batch at a time.
 
     Args:
-        path: an npy file, float16, float32 or float64 [N, K].
+        path: an npy file, float16, float32 or float64 [N, K] with K at least 2.
         labels: an npy file of integers [N], the true class or the one asked for; None: there are none.
+        probabilities: the file holds probabilities, rows that sum to 1, instead of logits.
 
     Raises:
         InputError: a file that is damaged or holds anything else.
     """
 
-    kind = "logits"
     num_classes: int
     """The number of classes K."""
 
-    def __init__(self, path: str | Path, *, labels: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path, *, labels: str | Path | None = None, probabilities: bool = False) -> None:
+        self.kind = "probabilities" if probabilities else "logits"
         self._path = Path(path)
         with damage_named(str(path)), self._path.open("rb") as file:
             self._header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
         if self._header.dtype.kind != "f" or self._header.dtype.itemsize > 8 or len(self._header.shape) != 2:
-            raise InputError(f"{path} is {self._header}, wanted logits: float16, float32 or float64 [N, K]")
+            raise InputError(f"{path} is {self._header}, wanted {self.kind}: float16, float32 or float64 [N, K]")
         self.count, self.num_classes = self._header.shape
-        self.description = f"{self.count:,} x {self.num_classes:,} logits ({self._header.dtype}) of {path}"
+        if self.num_classes < 2:
+            raise InputError(f"{path} is {self._header}, wanted {self.kind} of at least 2 classes")
+        self.description = f"{self.count:,} x {self.num_classes:,} {self.kind} ({self._header.dtype}) of {path}"
         self._labels: Tensor | None = None
         if labels is not None:
             with damage_named(str(labels)), Path(labels).open("rb") as file:
@@ -119,8 +122,8 @@ class LogitsSource(Source):
             # A mapping for each batch: pages of one for the whole file would count as this process's memory.
             with damage_named(str(self._path)):
                 rows = np.memmap(self._path, dtype, "r", offset + samples.start * row_bytes, shape)
-            logits = torch.from_numpy(rows.astype(dtype.newbyteorder("=")))
-            yield Batch(logits, None if self._labels is None else self._labels[samples.start : samples.stop])
+            values = torch.from_numpy(rows.astype(dtype.newbyteorder("=")))
+            yield Batch(values, None if self._labels is None else self._labels[samples.start : samples.stop])
 
 
 def _images_member(arrays: list[str], path: str) -> str:

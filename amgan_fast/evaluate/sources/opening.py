@@ -11,11 +11,12 @@ from amgan_fast.evaluate.sources.folder import ImageFolderSource
 from amgan_fast.evaluate.sources.source import Source
 
 
-def open_source(path: str | Path, **folder_options: Any) -> Source:
+def open_source(path: str | Path, *, probabilities: bool = False, **folder_options: Any) -> Source:
     """A folder as :class:`ImageFolderSource`, ``.npz`` as :class:`NpzSource`, ``.npy`` as :class:`LogitsSource`.
 
     Args:
         path: what there is to score.
+        probabilities: what an npy file holds instead of logits.
         folder_options: keyword arguments of :class:`ImageFolderSource`, for a folder; files take none.
 
     Raises:
@@ -28,6 +29,6 @@ def open_source(path: str | Path, **folder_options: Any) -> Source:
     if path.exists() and suffix == ".npz":
         return NpzSource(path)
     if path.exists() and suffix == ".npy":
-        return LogitsSource(path)
+        return LogitsSource(path, probabilities=probabilities)
     found = "is no folder and no file of these" if path.exists() else "does not exist"
     raise InputError(f"{path} {found}, wanted a folder of images, an .npz file of images or an .npy file of logits")

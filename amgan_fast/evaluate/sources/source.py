@@ -1,4 +1,4 @@
-"""What is scored: images or logits, a batch at a time, from wherever they are."""
+"""What is scored: images, or what a classifier made of them, a batch at a time, from wherever they are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Batch:
 
     values: Tensor | list[Tensor]
     """Images: uint8 [N, C, H, W], or a list of N uint8 [C, H, W] where their sizes differ, or what a generator makes,
-    float [N, C, H, W] in [-1, 1]. Logits: [N, K], floating point."""
+    float [N, C, H, W] in [-1, 1]. Logits or probabilities: [N, K], floating point."""
     labels: Tensor | None = None
     """int64 [N]: the true class, or the one that was asked for, as :attr:`Source.class_names` counts; None where no
     one knows."""
@@ -25,7 +25,7 @@ class Batch:
 class Source(ABC):
     """Samples in a fixed order, of which any range can be read: by several processes, say, each its own."""
 
-    kind: Literal["images", "logits"]
+    kind: Literal["images", "logits", "probabilities"]
     description: str
     """One line for people: what there is and where it is from."""
     count: int

@@ -1,0 +1,65 @@
+"""What measurements take for a tensor, and for batches of one: PyTorch's tensors and NumPy's arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array: TypeAlias = "Tensor | np.ndarray"
+
+
+def as_tensor(name: str, values: Array) -> Tensor:
+    """A tensor as it is, an array without a copy where its memory can be shared; it is not to be written to.
+
+    Raises:
+        TypeError: anything else, or an array of numbers that PyTorch does not have.
+    """
+    if isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray) or isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} are a {type(values).__name__}, wanted a torch.Tensor or a numpy.ndarray")
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        try:
+            return torch.from_numpy(native.reshape(values.shape))  # ascontiguousarray makes [1] of []
+        except TypeError:
+            raise TypeError(f"{name} are an array of {values.dtype}, wanted a dtype that PyTorch has") from None
+
+
+def as_labels(labels: Array, count: int, sample: str = "sample") -> Tensor:
+    """[N], integers; ``sample``: what messages call that which has one.
+
+    Raises:
+        TypeError: no tensor or array, or another dtype.
+        ValueError: other than ``count`` of them.
+    """
+    labels = as_tensor("labels", labels)
+    if labels.shape != (count,):
+        raise ValueError(f"labels are {list(labels.shape)}, wanted [{count}], one for each {sample}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels are {labels.dtype}, wanted integers")
+    return labels
+
+
+def batches_of(name: str, values: Array | Iterable[Array]) -> Iterator[Tensor]:
+    """The batches of an iterable; of a tensor or an array itself, which is one batch.
+
+    Raises:
+        TypeError: neither; ``name`` is that of what is in the batches.
+        ValueError: no batch.
+    """
+    whole = isinstance(values, Tensor | np.ndarray)
+    if not whole and not isinstance(values, Iterable):
+        raise TypeError(f"{name} are a {type(values).__name__}, wanted a tensor, an array or batches of them")
+    empty = True
+    for batch in [values] if whole else values:
+        empty = False
+        yield as_tensor(name, batch)  # type: ignore[arg-type]
+    if empty:
+        raise ValueError("batches hold no samples, wanted at least one")
