@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -294,6 +295,121 @@ def test_meta_and_fake_tensors_have_the_shapes_of_real_ones(dtype):
             assert [(tuple(t.shape), t.dtype, t.stride()) for t in got] == want
             assert {t.device.type for t in got} == {device}
     assert torch.equal(torch.get_rng_state(), state)
+
+
+EVERY_PATH = pytest.mark.parametrize(
+    "x",
+    [
+        normal(9, 5, dtype=torch.float32),
+        laid_out(normal(3, 5, 4, 4, dtype=torch.float32)),
+        normal(3, 5, 4, 4, dtype=torch.float32),
+        normal(3, 5, 4, 4, dtype=torch.bfloat16),
+    ],
+    ids=["rows", "channels last", "channels first", "half precision"],
+)
+
+
+def outcome(x: Tensor, weight: Tensor, bias: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Values and gradients, with the same elements dropped in every call."""
+    torch.manual_seed(3)
+    leaves = [tensor.detach().requires_grad_() for tensor in (x, weight, bias)]
+    values = batch_norm_leaky_dropout(*leaves, 0.3)
+    gradients = torch.autograd.grad(values[0], leaves, values[0].detach() if upstream is None else upstream)
+    return (*(value.detach() for value in values), *gradients)
+
+
+@EVERY_PATH
+def test_strided_weights_are_as_good_as_contiguous_ones(x):
+    weight, bias = (torch.linspace(a, 2, x.size(1)) for a in (0.5, -1))
+    want = outcome(x, weight, bias)
+    for stride in (2, 16):
+        between = torch.full((2, x.size(1), stride), math.nan)
+        between[0, :, 0], between[1, :, 0] = weight, bias
+        got = outcome(x, between[0, :, 0], between[1, :, 0])
+        assert_same(got, want, f"stride {stride}")
+
+
+@EVERY_PATH
+def test_zero_tensors_are_tensors_of_zeros(x):
+    weight, bias = (torch.linspace(a, 2, x.size(1)) for a in (0.5, -1))
+    upstream = torch._efficientzerotensor(x.shape, dtype=x.dtype)
+    for gradient in outcome(x, weight, bias, upstream)[3:]:
+        assert not gradient.any()
+    for place in range(3):
+        given = [x, weight, bias]
+        plain = given.copy()
+        given[place] = torch._efficientzerotensor(plain[place].shape, dtype=plain[place].dtype)
+        plain[place] = torch.zeros_like(plain[place])
+        for p in (0.0, 0.3):
+            results = []
+            for arguments in (given, plain):
+                torch.manual_seed(3)
+                results.append(batch_norm_leaky_dropout(*arguments, p)[:2])
+            if place == 0:  # the zero tensor has no layout, so that other elements of the bias are dropped
+                results = [(result[1],) for result in results]
+            assert_same(*results, f"place {place}")
+
+
+@EVERY_PATH
+def test_gradients_of_any_kind_equal_plain_ones(x):
+    weight, bias = (torch.linspace(a, 2, x.size(1)) for a in (0.5, -1))
+    upstream = normal(*x.shape, dtype=x.dtype, seed=1)
+    want = outcome(x, weight, bias, upstream)
+    assert_same(outcome(x, weight, bias, torch._neg_view(-upstream)), want, "negative bit")
+    torch.manual_seed(3)
+    leaves = [tensor.detach().requires_grad_() for tensor in (x, weight, bias)]
+    value = batch_norm_leaky_dropout(*leaves, 0.3)[0]
+    batched = torch.autograd.grad(value, leaves, torch.stack([upstream, upstream]), is_grads_batched=True)
+    for gradients, alone in zip(batched, want[3:], strict=True):
+        for gradient in gradients:
+            assert_near(gradient, alone, "batched", 1.0)
+
+
+def test_compiled_autograd_takes_the_backward_as_one_graph():
+    torch.compiler.reset()
+    tensors = [tensor.requires_grad_() for tensor in sample((9, 24), torch.float32)]
+    value = batch_norm_leaky_dropout(*tensors, 0.3)[0].square().sum()
+    want = torch.autograd.grad(value, tensors, retain_graph=True)
+    with torch._dynamo.compiled_autograd._enable(partial(torch.compile, backend="aot_eager", fullgraph=True)):
+        value.backward()
+    assert_same(tuple(tensor.grad for tensor in tensors), want)
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (6, 5, 4, 3)], ids=str)
+def test_sizes_may_be_unknown_while_tracing(shape):
+    torch.compiler.reset()
+
+    def step(*tensors: Tensor) -> Tensor:
+        return batch_norm_leaky_dropout(*tensors)[0].square().sum()
+
+    compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
+    for more in (0, 3):
+        tensors = [tensor.requires_grad_() for tensor in sample((shape[0] + more, *shape[1:]), torch.float32)]
+        torch._dynamo.decorators.mark_unbacked(tensors[0], 0)
+        got, want = (torch.autograd.grad(f(*tensors), tensors) for f in (compiled, step))
+        for a, b in zip(got, want, strict=True):
+            assert_within(a, b, 1e-4, f"{more} more")
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("layout", [torch.clone, laid_out])
+def test_vmap_equals_a_loop_and_drops_as_it_is_told(layout):
+    x = layout(normal(4, 6, 5, 7, dtype=torch.float32))
+    images = torch.stack([x, 2 * x, x - 1])
+    weight, bias = torch.linspace(0.5, 2, 6), torch.linspace(-1, 1, 6)
+    got = torch.vmap(lambda x: batch_norm_leaky_dropout(x, weight, bias))(images)
+    for i, image in enumerate(images):
+        for a, b in zip(got, batch_norm_leaky_dropout(image, weight, bias), strict=True):
+            assert_within(a[i], b, 2e-6 * (1 + b.abs()), f"image {i}")
+    with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
+        torch.vmap(lambda x: batch_norm_leaky_dropout(x, weight, bias, 0.3))(images)
+    for randomness in ("same", "different"):
+        dropped = torch.vmap(lambda x: batch_norm_leaky_dropout(x, weight, bias, 0.3)[0], randomness=randomness)
+        mask = dropped(images) == 0
+        assert 0.2 < mask.double().mean() < 0.4
+        assert bool((mask[0] == mask[1]).all()) == (randomness == "same")
 
 
 def test_compiled_as_a_whole():

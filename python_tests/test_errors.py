@@ -143,7 +143,35 @@ def bad_pairs():
             yield Bad(what, op, (LOGITS, LABELS, generated), error, words)
 
 
-TABLE = (*bad_logits(), *bad_labels(), *bad_options(), *bad_pairs())
+def no_tensors():
+    also = {
+        "kplus1_loss_and_grad": ("logits", lambda x, y: (x, y, AM)),
+        "class_entropy_and_grad": ("logits", lambda x, y: (x,)),
+        "leaky_dropout": ("x", lambda x, y: (x,)),
+        "batch_norm_leaky_dropout": ("x", lambda x, y: (x, torch.ones(K), torch.zeros(K))),
+    }
+    for op, (name, call) in (CALLS | also).items():
+        for what, logits in (("a list", LOGITS.tolist()), ("a ndarray", LOGITS.numpy()), ("None", None)):
+            yield Bad(f"{what}_as_{name}", op, call(logits, LABELS), TypeError, (f"{name} is {what}, wanted a tensor",))
+    for op in (*WITH_LABELS, "kplus1_loss_and_grad"):
+        name = "target" if op == "kplus1_cross_entropy" else "labels"
+        given = [("a list", LABELS.tolist()), ("a ndarray", LABELS.numpy()), ("a tuple", (0,) * N)]
+        given += [("None", None)] if op in (*PAIRS, "kplus1_cross_entropy") else []
+        for what, y in given:
+            args = (CALLS | also)[op][1](LOGITS, y)
+            yield Bad(f"{what}_as_{name}", op, args, TypeError, (f"{name} is {what}, wanted a tensor",))
+    for op in PAIRS:
+        args = (LOGITS, LABELS, LOGITS.numpy())
+        yield Bad("fake_array", op, args, TypeError, ("fake_logits is a ndarray, wanted a tensor",))
+    for place, name in enumerate(("weight", "bias"), start=1):
+        for what, value in (("a ndarray", torch.ones(K).numpy()), ("None", None)):
+            args = [CLASSES, torch.ones(K), torch.zeros(K)]
+            args[place] = value
+            words = (f"{name} is {what}, wanted a tensor",)
+            yield Bad(f"{what}_as_{name}", "batch_norm_leaky_dropout", tuple(args), TypeError, words)
+
+
+TABLE = (*bad_logits(), *bad_labels(), *bad_options(), *bad_pairs(), *no_tensors())
 
 
 def copies(args):
@@ -167,6 +195,13 @@ def test_bad_input_is_named(bad: Bad):
         if isinstance(x, torch.Tensor) and x.device.type == "cpu":
             assert torch.equal(x.detach(), old)
             assert x.grad is None
+
+
+def test_what_is_no_tensor_is_told_with_all_that_would_do():
+    with pytest.raises(TypeError, match=r"^kplus1_cross_entropy: target is a list, wanted a tensor or a string$"):
+        ops.kplus1_cross_entropy(LOGITS, LABELS.tolist())
+    with pytest.raises(TypeError, match=r"^am_generator_loss: labels is a list, wanted a tensor or None$"):
+        ops.am_generator_loss(LOGITS, LABELS.tolist())
 
 
 @pytest.mark.parametrize("op", WITH_LABELS)

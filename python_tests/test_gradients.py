@@ -8,6 +8,7 @@ import pytest
 import torch
 from checking import Trace, assert_same, assert_within, with_gradient
 from sample_inputs import (
+    CASES,
     LAYOUTS,
     LOSSES,
     REDUCTIONS,
@@ -18,7 +19,9 @@ from sample_inputs import (
     by_name,
     dtype_name,
     floats,
+    map_tensors,
 )
+from torch.autograd.functional import hessian, jacobian
 
 from amgan_fast import ops
 
@@ -193,12 +196,26 @@ def test_backward_gives_the_same_in_every_way(case: Case, fake, reduction, dtype
         assert_within(new, old, limit * old.abs() + limit / 63, "create_graph")
 
 
-def test_a_changed_gradient_is_noticed():
-    loss, leaves = loss_and_leaves(LOSSES[0], "column", "mean", torch.float32)
-    (gradient,) = torch.autograd.grad(loss, leaves, retain_graph=True)
-    gradient.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        torch.autograd.grad(loss, leaves)
+@every_case
+def test_gradients_of_a_kept_graph_are_no_ones_but_the_callers(case: Case, fake):
+    loss, leaves = loss_and_leaves(case, fake, "mean", torch.float32)
+    first, second = (torch.autograd.grad(loss, leaves, retain_graph=True) for _ in range(2))
+    want = tuple(x.clone() for x in first)
+    for gradient in second:
+        gradient.zero_()
+    assert_same(first, want, "another gradient was overwritten")
+    for gradient in first:
+        gradient.div_(gradient.norm())
+    loss.backward()
+    assert_same(tuple(x.grad for x in leaves), want, "after both were overwritten")
+
+
+def test_the_last_gradient_is_the_kept_one_without_a_copy():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.data_ptr()) or x, lambda x: x):
+        loss, leaves = loss_and_leaves(LOSSES[0], "column", "mean", torch.float32)
+    assert torch.autograd.grad(loss, leaves, retain_graph=True)[0].data_ptr() not in kept
+    assert torch.autograd.grad(loss, leaves)[0].data_ptr() in kept
 
 
 def test_accumulated_gradients_leave_the_kept_one_alone():
@@ -240,3 +257,88 @@ def test_scaled_half_precision_does_not_underflow():
     want = scaled_gradient(torch.float64)
     assert want.abs().min() / 2**16 < 6e-8 / 2
     assert_within(scaled_gradient(torch.float16), want, 2e-3 * want.abs(), "float16")
+
+
+# --- Gradients of the loss whose memory does not hold their values
+
+
+@every_case
+@reductions
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=dtype_name)
+def test_a_negative_bit_is_heeded(case: Case, fake, reduction, dtype, device):
+    loss, leaves = loss_and_leaves(case, fake, reduction, dtype, device)
+    want = tuple(-x for x in torch.autograd.grad(loss, leaves, torch.ones_like(loss), retain_graph=True))
+    negative = torch._neg_view(torch.ones_like(loss))
+    assert_same(torch.autograd.grad(loss, leaves, negative, retain_graph=True), want, "a view")
+    # The imaginary part of a conjugate, as complex code has it.
+    opposite = (torch.complex(torch.zeros_like(loss), loss).conj() * 1.0).imag
+    assert_same(torch.autograd.grad(opposite, leaves, torch.ones_like(loss)), want, "through a conjugate")
+
+
+@every_case
+@reductions
+def test_a_zero_tensor_gives_zeros(case: Case, fake, reduction, device):
+    loss, leaves = loss_and_leaves(case, fake, reduction, torch.float32, device)
+    zero = torch._efficientzerotensor(loss.shape, dtype=loss.dtype, device=device)
+    for create_graph in (False, True):
+        gradients = torch.autograd.grad(loss, leaves, zero, retain_graph=True, create_graph=create_graph)
+        assert_same(tuple(x.detach() for x in gradients), tuple(map(torch.zeros_like, leaves)))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@every_case
+@reductions
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=dtype_name)
+def test_batched_gradients_equal_those_one_by_one(case: Case, fake, reduction, dtype, device):
+    loss, leaves = loss_and_leaves(case, fake, reduction, dtype, device)
+    upstream = torch.stack([torch.ones_like(loss), torch.full_like(loss, -0.5), torch.zeros_like(loss)])
+    for create_graph in (False, True):
+        options = {"retain_graph": True, "create_graph": create_graph}
+        got = torch.autograd.grad(loss, leaves, upstream, is_grads_batched=True, **options)
+        each = [torch.autograd.grad(loss, leaves, x, **options) for x in upstream]
+        assert_same(tuple(got), tuple(map(torch.stack, zip(*each, strict=True))))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@every_case
+def test_the_vectorized_jacobian_and_hessian_are_the_plain_ones(case: Case, fake, device):
+    for function, reduction in ((jacobian, "none"), (jacobian, "mean"), (hessian, "mean")):
+        call, leaves = float64_call(case, fake, reduction, device)
+        leaves = tuple(x.detach() for x in leaves)
+        got, want = (flat(function(call, leaves, vectorize=vectorize)) for vectorize in (True, False))
+        for a, b in zip(got, want, strict=True):
+            assert_within(a, b, 1e-14, function.__name__)
+
+
+def flat(nested) -> list[torch.Tensor]:
+    return [nested] if isinstance(nested, torch.Tensor) else [x for part in nested for x in flat(part)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=by_name)
+def test_inputs_with_a_negative_bit_are_what_they_stand_for(case: Case, device):
+    args = with_gradient(case.build(Sampler(7, 5, device=device)))
+    negative = map_tensors(args, lambda x: torch._neg_view(-x))
+    results = []
+    for given in (negative, args):
+        outputs = as_tuple(case.fused()(*given, **case.keywords("column", "mean")))
+        results.append(tuple(x.detach() for x in outputs))
+        if case.differentiable:
+            results[-1] += torch.autograd.grad(outputs[0], floats(args))
+    assert_same(*results)
+
+
+def test_a_zero_tensor_is_a_batch_of_zeros(device):
+    logits = Sampler(7, 5, device=device).logits().requires_grad_()
+    zeros = {dtype: torch.zeros(7, dtype=dtype, device=device) for dtype in (torch.int64, torch.int32)}
+    for dtype, plain in zeros.items():
+        labels = torch._efficientzerotensor((7,), dtype=dtype, device=device)
+        assert_same(ops.am_generator_loss(logits, labels), ops.am_generator_loss(logits, plain))
+        assert_same(ops.kplus1_terms(logits, labels), ops.kplus1_terms(logits, plain))
+    no_logits = torch._efficientzerotensor((7, 6), device=device)
+    assert_same(ops.am_generator_loss(no_logits), ops.am_generator_loss(torch.zeros_like(logits)))
+
+
+def test_labels_that_cannot_be_read_are_still_checked():
+    logits = Sampler(7, 5).logits().requires_grad_()
+    with pytest.raises(IndexError, match=r"labels\[6\] is 9, wanted 0 <= label <= 4"):
+        ops.am_generator_loss(logits, torch._neg_view(torch.tensor([0] * 6 + [-9])))

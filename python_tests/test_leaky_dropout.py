@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -540,6 +541,77 @@ def test_compiled_without_graph_breaks_equals_eager(fresh_compiler):
 @pytest.mark.slow  # its C++ compiler takes a minute
 def test_compiled_by_inductor_equals_eager(fresh_compiler):
     assert_compiled_equals_eager("inductor")
+
+
+def test_backward_is_compiled_without_graph_breaks(fresh_compiler):
+    x = normal(4, 6).requires_grad_()
+    value = leaky_dropout(leaky_dropout(x, 0.3), 0.5).square().sum()
+    (want,) = torch.autograd.grad(value, x, retain_graph=True)
+    with torch._dynamo.compiled_autograd._enable(partial(torch.compile, backend="aot_eager", fullgraph=True)):
+        value.backward()
+    assert_within(x.grad, want, 1e-6, "gradient")
+
+
+def test_sizes_may_be_unknown_while_tracing(fresh_compiler):
+    def value(x):
+        return leaky_dropout(x, 0.3).square().sum()
+
+    compiled = torch.compile(value, backend="aot_eager", fullgraph=True)
+    for shape in ((3, 4), (1, 9)):
+        x = normal(*shape).requires_grad_()
+        for dimension in (0, 1):
+            torch._dynamo.decorators.mark_unbacked(x, dimension)
+        for a, b in zip(*(value_and_gradients(f, x) for f in (compiled, value)), strict=True):
+            assert_within(a, b, 1e-5, f"{shape}")
+
+
+# --- vmap
+
+vmapped = pytest.mark.filterwarnings("ignore:There is a performance drop")
+
+
+@vmapped
+def test_vmap_refuses_what_is_random_unless_told_how(device):
+    x = normal(3, 5, 7, device=device)
+    for function in (leaky_dropout, lambda rows: leaky_dropout(x[0]) + rows):
+        with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
+            torch.vmap(function)(x)
+    without = torch.vmap(lambda rows: leaky_dropout(rows, 0.0) + leaky_dropout(rows, training=False))(x)
+    assert_same(without, 2 * F.leaky_relu(x, SLOPE), "nothing is drawn")
+
+
+@vmapped
+@dtypes
+@pytest.mark.parametrize("batched", [True, False], ids=["of a batch", "of one for all"])
+@pytest.mark.parametrize("randomness", ["same", "different"])
+def test_vmap_drops_as_it_is_told(randomness, batched, dtype, device):
+    x = normal(3, 40, 50, dtype=dtype, device=device)
+    x = x if batched else x[:1].expand_as(x)
+
+    def drop(index, rows):
+        return leaky_dropout(rows if batched else x[0], 0.3) + 0 * index
+
+    got = torch.vmap(drop, randomness=randomness)(torch.arange(3, device=device), x)
+    dropped = got == 0
+    alike = [bool((dropped[i] == dropped[j]).all()) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert alike == [randomness == "same"] * 3
+    assert 0.25 < dropped.double().mean() < 0.35
+    assert_rounded(got, exact(x, x, ~dropped, 0.3, SLOPE), "what is kept")
+
+
+@vmapped
+@pytest.mark.parametrize("randomness", ["same", "different"])
+def test_vmap_within_vmap_and_its_gradients(randomness, device):
+    x = normal(2, 3, 6, 10, device=device).requires_grad_()
+    torch.manual_seed(7)
+    got = torch.vmap(torch.vmap(leaky_dropout, randomness=randomness), randomness=randomness)(x)
+    masks = {tuple((rows == 0).flatten().tolist()) for rows in got.flatten(0, 1)}
+    assert len(masks) == (1 if randomness == "same" else 6)
+    (gradient,) = torch.autograd.grad(got.sum(), x)
+    assert_within(gradient, torch.where(got == 0, 0, torch.where(x > 0, 2.0, 2 * SLOPE)), 1e-6, "gradient")
+    torch.manual_seed(7)
+    again = torch.vmap(torch.vmap(leaky_dropout, randomness=randomness), randomness=randomness)(x)
+    assert_same(again, got, "the same seed")
 
 
 @dtypes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import test_batch_norm
@@ -46,6 +47,7 @@ def backward_calls(device):
     return [
         (kplus1, (scalar[0], logits, any_labels, coefficients), {}),
         (kplus1, (rows, logits, None, coefficients), {"fake": "zero", "reduction": "none", "fake_labels": False}),
+        (kplus1, (scalar[0], logits, any_labels, coefficients), {"reduction": "sum", "label_smoothing": 0.1}),
         (pair, (scalar[0], real, labels, generated), smoothing),
         (pair, (both, real, labels, generated), {"fake": "zero", "reduction": "none"}),
         (entropy, (scalar[0], classes), {"reduction": "sum"}),
@@ -53,7 +55,7 @@ def backward_calls(device):
     ]
 
 
-@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("index", range(7))
 def test_opcheck_of_backward_operations(index, device):
     overload, args, keywords = backward_calls(device)[index]
     opcheck(overload, with_gradient(args), keywords)
@@ -164,38 +166,170 @@ def test_compiled_by_inductor_equals_eager(device, fresh_compiler):
     assert_equal_results(value_and_gradients(compiled, tensors), value_and_gradients(run, tensors))
 
 
-def test_rows_may_be_dynamic(device, fresh_compiler):
-    """One graph for every number of rows."""
+def every_loss(real, labels, generated):
+    """One use of each operation, with a scalar loss of all differentiable ones first."""
+    return (
+        ops.am_discriminator_loss(real, labels, generated, real_smoothing=0.1)
+        + ops.am_discriminator_loss(real, labels, generated, reduction="none").mean()
+        + ops.am_generator_loss(generated)
+        + ops.kplus1_cross_entropy(real, labels, label_smoothing=0.1)
+        + ops.kplus1_cross_entropy(generated, "dynamic", label_smoothing=0.1, fake="zero")
+        + ops.kplus1_cross_entropy(generated, "fake", label_smoothing=0.1)
+        + ops.labelgan_generator_loss(generated, reduction="none").mean()
+        + ops.class_entropy(generated, reduction="none").mean(),
+        *ops.kplus1_terms(real, labels),
+        *ops.am_discriminator_loss_and_grad(real, labels, generated),
+        *ops.am_generator_loss_and_grad(generated),
+        *ops.class_entropy_and_grad(generated),
+        *ops.score_sums(generated, blocks=3),
+    )
+
+
+def batches(rows, other, classes, device):
+    sampler = Sampler(rows, classes, other_rows=other, device=device)
+    return with_gradient((sampler.logits(), sampler.labels(), sampler.logits(other)))
+
+
+def assert_one_program(compiled, mark, sizes, device) -> None:
+    """`compiled` gives for batches of all sizes what every_loss gives; `mark` is called with each input."""
+    for shape in sizes:
+        args = batches(*shape, device)
+        for x in args:
+            mark(x)
+        got, want = compiled(*args), every_loss(*args)
+        assert_same(got[1:], want[1:], f"{shape}")
+        assert_within(got[0], want[0], LOSS[torch.float32].relative * want[0], f"{shape}")
+        for a, b in zip(*(torch.autograd.grad(x[0], floats(args)) for x in (got, want)), strict=True):
+            assert_within(a, b, GRADIENT[torch.float32].absolute, f"{shape}: gradient")
+
+
+def compiled_whole(function):
+    """The function compiled without graph breaks, and a list of the graphs made for it."""
     graphs = []
 
     def backend(graph, example_inputs):
         graphs.append(graph)
         return torch._dynamo.lookup_backend("aot_eager")(graph, example_inputs)
 
-    def step(real, labels, generated):
-        return (
-            ops.am_discriminator_loss(real, labels, generated, real_smoothing=0.1)
-            + ops.am_generator_loss(generated)
-            + ops.kplus1_cross_entropy(real, labels, label_smoothing=0.1)
-            + ops.labelgan_generator_loss(generated, reduction="none").mean()
-            + ops.class_entropy(generated, reduction="none").mean(),
-            *ops.kplus1_terms(real, labels),
-            *ops.am_discriminator_loss_and_grad(real, labels, generated),
-            *ops.score_sums(generated, blocks=3),
-        )
+    return torch.compile(function, backend=backend, fullgraph=True), graphs
 
-    compiled = torch.compile(step, backend=backend, fullgraph=True)
-    for rows, other in ((6, 4), (9, 5), (31, 17)):
-        sampler = Sampler(rows, 5, other_rows=other, device=device)
-        args = with_gradient((sampler.logits(), sampler.labels(), sampler.logits(other)))
-        for x in args:
-            torch._dynamo.mark_dynamic(x, 0)
-        got, want = compiled(*args), step(*args)
-        assert_same(got[1:], want[1:], f"{rows} rows")
-        assert_within(got[0], want[0], LOSS[torch.float32].relative * want[0], f"{rows} rows")
-        for a, b in zip(*(torch.autograd.grad(x[0], floats(args)) for x in (got, want)), strict=True):
-            assert_within(a, b, GRADIENT[torch.float32].absolute, f"{rows} rows: gradient")
+
+@pytest.mark.parametrize(
+    ("dimensions", "sizes"),
+    [((0,), ((6, 4, 5), (9, 5, 5), (31, 17, 5))), ((0, 1), ((6, 4, 5), (9, 5, 7), (31, 17, 12)))],
+    ids=["rows", "rows and classes"],
+)
+def test_sizes_may_be_dynamic(dimensions, sizes, device, fresh_compiler):
+    """One graph for every number of rows, and of classes."""
+
+    def mark(x):
+        for dimension in dimensions[: x.dim()]:
+            torch._dynamo.mark_dynamic(x, dimension)
+
+    compiled, graphs = compiled_whole(every_loss)
+    assert_one_program(compiled, mark, sizes, device)
     assert len(graphs) == 1
+
+
+def test_sizes_may_be_unknown_while_tracing(device, fresh_compiler):
+    """Sizes that nothing may depend on, as those of data-dependent results are: checks become assertions."""
+
+    def mark(x):
+        for dimension in range(x.dim()):
+            torch._dynamo.decorators.mark_unbacked(x, dimension)
+
+    compiled, graphs = compiled_whole(every_loss)
+    assert_one_program(compiled, mark, ((6, 4, 5), (1, 1, 7), (31, 17, 12)), device)
+    assert len(graphs) == 1
+    real, labels, generated = batches(6, 4, 5, device)
+    with pytest.raises(RuntimeError, match=r"Runtime assertion failed|expected|size"):
+        compiled(real, labels[:-1].clone(), generated)
+
+
+def test_rows_chosen_while_the_graph_runs(device, fresh_compiler):
+    """Boolean indexing: the number of rows is known when it runs."""
+
+    def loss(logits, labels):
+        chosen = labels < 3
+        return ops.am_generator_loss(logits[chosen], labels[chosen]) + ops.class_entropy(logits[chosen])
+
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled, graphs = compiled_whole(loss)
+        for rows in (9, 30):
+            logits, labels = Sampler(rows, 5, device=device).logits(), torch.arange(rows, device=device) % 5
+            logits.requires_grad_()
+            torch._dynamo.mark_dynamic(logits, 0)
+            torch._dynamo.mark_dynamic(labels, 0)
+            results = [(x, *torch.autograd.grad(x, logits)) for x in (f(logits, labels) for f in (compiled, loss))]
+            for a, b in zip(*results, strict=True):
+                assert_within(a, b, 1e-6, f"{rows} rows")
+        assert len(graphs) == 1
+
+
+class EveryLoss(torch.nn.Module):
+    def forward(self, real, labels, generated):
+        return every_loss(real, labels, generated)
+
+
+def test_an_exported_program_takes_any_sizes(device):
+    rows, other, columns = (torch.export.Dim(name, min=2, max=10_000) for name in ("rows", "other", "columns"))
+    shapes = ({0: rows, 1: columns}, {0: rows}, {0: other, 1: columns})
+    example = tuple(x.detach() for x in batches(6, 4, 5, device))
+    program = torch.export.export(EveryLoss(), example, dynamic_shapes=shapes).module()
+    for shape in ((6, 4, 5), (9, 5, 7), (31, 17, 12)):
+        args = tuple(x.detach() for x in batches(*shape, device))
+        got, want = program(*args), every_loss(*args)
+        assert_same(got[1:], want[1:], f"{shape}")
+        assert_within(got[0], want[0], LOSS[torch.float32].relative * want[0], f"{shape}")
+
+
+# --- Compiled autograd: the backward pass as one graph
+
+
+@pytest.mark.parametrize("case", LOSSES, ids=by_name)
+def test_backward_is_compiled_without_graph_breaks(case: Case, device, fresh_compiler):
+    for dtype in (torch.float32, torch.bfloat16):
+        args = with_gradient(case.build(Sampler(6, 5, dtype=dtype, device=device)))
+        for reduction in ("mean", "none"):
+            loss = case.fused()(*args, **case.keywords("column", reduction)).square().sum()
+            want = torch.autograd.grad(loss, floats(args), retain_graph=True)
+            with compiled_autograd():
+                loss.backward()
+            for x, b in zip(floats(args), want, strict=True):
+                assert_within(x.grad, b, 1e-6 * b.abs() + 1e-7, f"{dtype}, {reduction}")
+                x.grad = None
+
+
+def compiled_autograd():
+    return torch._dynamo.compiled_autograd._enable(partial(torch.compile, backend="aot_eager", fullgraph=True))
+
+
+# --- torch.func
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@every_case
+def test_vmap_equals_a_loop(case: Case, device):
+    for fake in case.fake_modes():
+        each = [case.build(Sampler(6, 5, fake, device=device, seed=seed)) for seed in range(3)]
+        stacked = [torch.stack(xs) if isinstance(xs[0], torch.Tensor) else xs[0] for xs in zip(*each, strict=True)]
+        tensors = [x for x in stacked if isinstance(x, torch.Tensor)]
+
+        def call(*given, fake=fake, stacked=stacked):
+            given = iter(given)
+            args = [next(given) if isinstance(x, torch.Tensor) else x for x in stacked]
+            return as_tuple(case.fused()(*args, **case.keywords(fake, case.reductions()[0])))
+
+        want = [call(*(x[i] for x in tensors)) for i in range(3)]
+        assert_same(torch.vmap(call)(*tensors), tuple(map(torch.stack, zip(*want, strict=True))))
+
+
+@pytest.mark.parametrize("case", LOSSES, ids=by_name)
+def test_the_gradient_of_torch_func_is_refused_by_name(case: Case, device):
+    """By torch, whose autograd functions in C++ cannot say what it asks."""
+    args = case.build(Sampler(6, 5, device=device))
+    with pytest.raises(RuntimeError, match=r"cannot use C\+\+ torch::autograd::Function with functorch transforms"):
+        torch.func.grad(lambda logits: case.fused()(logits, *args[1:], **case.keywords("column", "mean")))(args[0])
 
 
 # --- Autocast

@@ -8,7 +8,6 @@
 #include <ATen/ops/native_batch_norm_backward.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/var_mean.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include <cmath>
@@ -32,11 +31,6 @@ struct Numbers {
   double p, slope, eps;
 };
 
-// Of [N, C, ...].
-c10::SymInt rows_of(const at::Tensor& x) {
-  return x.sym_numel() / x.sym_size(1);
-}
-
 // Whether the channels of [N, C] or [N, C, H, W] are innermost in memory.
 bool channels_are_innermost(const at::Tensor& x) {
   return x.dim() == 2 ? x.is_contiguous() : x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast);
@@ -45,17 +39,17 @@ bool channels_are_innermost(const at::Tensor& x) {
 void check_arguments(const char* op, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      const Numbers& numbers) {
   check_floating(op, "x", x);
-  TORCH_CHECK_VALUE(x.dim() >= 2 && x.sym_size(1) >= 1, op, ": x has shape ", x.sym_sizes(),
-                    ", wanted [N, C, ...] with a channel");
+  AMGAN_CHECK_SIZE(x.dim() >= 2 ? x.sym_size(1).sym_ge(1) : c10::SymBool(false), op, ": x has shape ", x.sym_sizes(),
+                   ", wanted [N, C, ...] with a channel");
   TORCH_CHECK_TYPE(weight.scalar_type() == loss_dtype(x) || weight.scalar_type() == x.scalar_type(), op,
                    ": weight has dtype ", weight.scalar_type(), ", wanted ", loss_dtype(x), " or that of x");
-  TORCH_CHECK_VALUE(weight.dim() == 1 && weight.sym_size(0) == x.sym_size(1), op, ": weight has shape ",
-                    weight.sym_sizes(), ", wanted [", x.sym_size(1), "]");
+  AMGAN_CHECK_SIZE(has_length(weight, x.sym_size(1)), op, ": weight has shape ", weight.sym_sizes(), ", wanted [",
+                   x.sym_size(1), "]");
   TORCH_CHECK_VALUE(weight.device() == x.device(), op, ": weight is on ", weight.device(), " and x on ", x.device(),
                     ", wanted the same device");
   check_same(op, "bias", bias, "weight", weight);
-  TORCH_CHECK_VALUE(rows_of(x) >= 2, op, ": x has shape ", x.sym_sizes(),
-                    ", wanted at least 2 values a channel, whose variance is taken");
+  AMGAN_CHECK_SIZE(x.sym_numel().sym_ge(2 * x.sym_size(1)), op, ": x has shape ", x.sym_sizes(),
+                   ", wanted at least 2 values a channel, whose variance is taken");
   check_fraction(op, "p", numbers.p);
   check_slope(op, numbers.slope);
   TORCH_CHECK_VALUE(numbers.eps > 0 && std::isfinite(numbers.eps), op, ": eps is ", numbers.eps,
@@ -89,9 +83,11 @@ BatchNormArgs batch_norm_args(const at::Tensor& x, const at::Tensor& weight, con
   return args;
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> native(const at::Tensor& x, const at::Tensor& weight,
-                                                                  const at::Tensor& bias, double p, double slope,
-                                                                  double eps) {
+// The output, mean and variance of the batch, and the state of the generator.
+using NativeOutputs = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+
+NativeOutputs native(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double p, double slope,
+                     double eps) {
   constexpr auto op = "native_batch_norm_leaky_dropout";
   const Numbers numbers{p, slope, eps};
   check_arguments(op, x, weight, bias, numbers);
@@ -182,18 +178,19 @@ Gradients native_backward_autograd(const at::Tensor& grad_output, const at::Tens
   return call_backward(grad_output, x, weight, bias, mean, variance, rng_state, numbers);
 }
 
-class BatchNormLeakyDropout : public torch::autograd::Function<BatchNormLeakyDropout> {
+// The outputs without derivatives are no outputs of the function: compiled autograd knows no marks of such.
+class BatchNormLeakyDropout : public TraceableFunction<BatchNormLeakyDropout> {
  public:
-  static variable_list forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
-                               const at::Tensor& bias, double p, double slope, double eps) {
+  static Variable forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                          const Numbers& numbers, NativeOutputs* outputs) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    auto [output, mean, variance, rng_state] = call_forward(x, weight, bias, {p, slope, eps});
+    *outputs = call_forward(x, weight, bias, numbers);
+    const auto& [output, mean, variance, rng_state] = *outputs;
     ctx->save_for_backward({x, weight, bias, mean, variance, rng_state});
-    ctx->saved_data["p"] = p;
-    ctx->saved_data["slope"] = slope;
-    ctx->saved_data["eps"] = eps;
-    ctx->mark_non_differentiable({mean, variance, rng_state});
-    return {output, mean, variance, rng_state};
+    ctx->saved_data["p"] = numbers.p;
+    ctx->saved_data["slope"] = numbers.slope;
+    ctx->saved_data["eps"] = numbers.eps;
+    return output;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -201,39 +198,58 @@ class BatchNormLeakyDropout : public torch::autograd::Function<BatchNormLeakyDro
     const auto number = [&](const char* name) { return ctx->saved_data[name].toDouble(); };
     auto [grad_x, grad_weight, grad_bias] = call_backward(grads[0], saved[0], saved[1], saved[2], saved[3], saved[4],
                                                           saved[5], {number("p"), number("slope"), number("eps")});
-    return {grad_x, grad_weight, grad_bias, Variable(), Variable(), Variable()};
+    return {grad_x, grad_weight, grad_bias, Variable(), Variable()};
   }
 };
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> native_autograd(const at::Tensor& x,
-                                                                           const at::Tensor& weight,
-                                                                           const at::Tensor& bias, double p,
-                                                                           double slope, double eps) {
+NativeOutputs native_autograd(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double p,
+                              double slope, double eps) {
+  const Numbers numbers{p, slope, eps};
   if (!is_differentiated(x) && !is_differentiated(weight) && !is_differentiated(bias)) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    return call_forward(x, weight, bias, {p, slope, eps});
+    return call_forward(x, weight, bias, numbers);
   }
-  auto outputs = BatchNormLeakyDropout::apply(x, weight, bias, p, slope, eps);
-  return {outputs[0], outputs[1], outputs[2], outputs[3]};
+  NativeOutputs outputs;
+  std::get<0>(outputs) = BatchNormLeakyDropout::apply(x, weight, bias, numbers, &outputs);
+  return outputs;
 }
 
-// Where there is no kernel of its own: torch's batch norm, which has cuDNN's, and leaky_dropout.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm_leaky_dropout(const at::Tensor& x, const at::Tensor& weight,
-                                                                        const at::Tensor& bias, double p, double slope,
-                                                                        double eps) {
-  const Numbers numbers{p, slope, eps};
-  check_arguments("batch_norm_leaky_dropout", x, weight, bias, numbers);
-  const bool has_kernel = x.is_cpu() && channels_are_innermost(x) && weight.scalar_type() == loss_dtype(x) &&
-                          weight.is_contiguous() && bias.is_contiguous();
-  if (has_kernel) {
-    auto [output, mean, variance, rng_state] = call_forward(x, weight, bias, numbers);
-    return {output, mean, variance};
-  }
-  const at::Tensor z = at::batch_norm(x, weight, bias, {}, {}, true, 0, eps, at::globalContext().userEnabledCuDNN());
+using Outputs = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+
+// As our kernel wants weights, and because the gradients of torch's batch norm are wrong where they are strided. A zero
+// tensor has no memory before it is copied.
+at::Tensor contiguous(const at::Tensor& tensor) {
+  return tensor._is_zerotensor() ? tensor.clone() : tensor.contiguous();
+}
+
+// torch's batch norm, and leaky_dropout.
+Outputs two_operations(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const Numbers& numbers) {
+  const at::Tensor z =
+      at::batch_norm(x, weight, bias, {}, {}, true, 0, numbers.eps, at::globalContext().userEnabledCuDNN());
   std::vector<int64_t> dimensions{0};
   for (int64_t d = 2; d < x.dim(); ++d) dimensions.push_back(d);
   const auto [variance, mean] = at::var_mean(x.detach().to(weight.scalar_type()), dimensions, 0);
-  return {leaky_dropout(z, p, slope, true), mean, variance};
+  return {leaky_dropout(z, numbers.p, numbers.slope, true), mean, variance};
+}
+
+Outputs batch_norm_leaky_dropout(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double p,
+                                 double slope, double eps) {
+  const Numbers numbers{p, slope, eps};
+  check_arguments("batch_norm_leaky_dropout", x, weight, bias, numbers);
+  const at::Tensor weights = contiguous(weight), biases = contiguous(bias);
+  const bool has_kernel =
+      x.is_cpu() && !x._is_zerotensor() && channels_are_innermost(x) && weight.scalar_type() == loss_dtype(x);
+  if (!has_kernel) return two_operations(x, weights, biases, numbers);
+  auto [output, mean, variance, rng_state] = call_forward(x, weights, biases, numbers);
+  return {output, mean, variance};
+}
+
+// Within torch.func.vmap the two have rules of their own, also for what is random.
+Outputs batch_norm_leaky_dropout_vmap(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double p,
+                                      double slope, double eps) {
+  const Numbers numbers{p, slope, eps};
+  check_arguments("batch_norm_leaky_dropout", x, weight, bias, numbers);
+  return two_operations(x, contiguous(weight), contiguous(bias), numbers);
 }
 
 }  // namespace
@@ -258,6 +274,8 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   m.impl("native_batch_norm_leaky_dropout_backward",
          torch::dispatch(c10::DispatchKey::Autograd, native_backward_autograd));
   m.impl("batch_norm_leaky_dropout", batch_norm_leaky_dropout);
+  m.impl("batch_norm_leaky_dropout",
+         torch::dispatch(c10::DispatchKey::FuncTorchVmapMode, batch_norm_leaky_dropout_vmap));
 }
 
 }  // namespace amgan::ops

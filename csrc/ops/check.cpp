@@ -1,7 +1,7 @@
 #include "ops/check.h"
 
 #include <ATen/ops/empty.h>
-#include <c10/util/Exception.h>
+#include <c10/core/DispatchKeySet.h>
 
 #include <cmath>
 #include <limits>
@@ -25,6 +25,16 @@ void check_fraction(const char* op, const char* name, double value) {
   TORCH_CHECK_VALUE(value >= 0 && value <= 1, op, ": ", name, " is ", value, ", wanted a number from 0 to 1");
 }
 
+bool is_plain(const at::Tensor& tensor) {
+  // What would be called next of an operation on it, derivatives and autocast aside: the kernel of the CPU itself.
+  const auto passed = c10::autograd_dispatch_keyset_with_ADInplaceOrView | c10::autocast_dispatch_keyset;
+  return (tensor.key_set() - passed).highestPriorityTypeId() == c10::DispatchKey::CPU;
+}
+
+c10::SymBool has_length(const at::Tensor& tensor, const c10::SymInt& length) {
+  return tensor.dim() == 1 ? tensor.sym_size(0).sym_eq(length) : c10::SymBool(false);
+}
+
 void check_floating(const char* op, const char* name, const at::Tensor& tensor) {
   TORCH_CHECK_VALUE(tensor.device().is_cpu() || tensor.device().is_cuda() || tensor.device().is_meta(), op, ": ", name,
                     " is on ", tensor.device(), ", wanted cpu or cuda");
@@ -37,9 +47,9 @@ void check_logits(const char* op, const char* name, const at::Tensor& logits, in
   check_floating(op, name, logits);
   TORCH_CHECK_VALUE(logits.dim() == 2, op, ": ", name, " has shape ", logits.sym_sizes(),
                     ", wanted two dimensions, [rows, columns]");
-  TORCH_CHECK_VALUE(logits.sym_size(1) >= min_columns, op, ": ", name, " has ", logits.sym_size(1),
-                    " column(s), wanted at least ", min_columns,
-                    min_columns == 2 ? ": one real class and the generated one" : ": one real class");
+  AMGAN_CHECK_SIZE(logits.sym_size(1).sym_ge(min_columns), op, ": ", name, " has ", logits.sym_size(1),
+                   " column(s), wanted at least ", min_columns,
+                   min_columns == 2 ? ": one real class and the generated one" : ": one real class");
 }
 
 void check_like(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
@@ -48,16 +58,27 @@ void check_like(const char* op, const char* name, const at::Tensor& tensor, cons
                    " and ", other_name, " ", other.scalar_type(), ", wanted the same");
   TORCH_CHECK_VALUE(tensor.device() == other.device(), op, ": ", name, " is on ", tensor.device(), " and ", other_name,
                     " on ", other.device(), ", wanted the same device");
-  TORCH_CHECK_VALUE(tensor.sym_size(1) == other.sym_size(1), op, ": ", name, " has ", tensor.sym_size(1),
-                    " columns and ", other_name, " ", other.sym_size(1), ", wanted the same number");
+  AMGAN_CHECK_SIZE(tensor.sym_size(1).sym_eq(other.sym_size(1)), op, ": ", name, " has ", tensor.sym_size(1),
+                   " columns and ", other_name, " ", other.sym_size(1), ", wanted the same number");
 }
+
+namespace {
+
+c10::SymBool same_sizes(c10::SymIntArrayRef sizes, c10::SymIntArrayRef others) {
+  if (sizes.size() != others.size()) return false;
+  c10::SymBool same = true;
+  for (size_t d = 0; d < sizes.size(); ++d) same = same.sym_and(sizes[d].sym_eq(others[d]));
+  return same;
+}
+
+}  // namespace
 
 void check_same(const char* op, const char* name, const at::Tensor& tensor, const char* other_name,
                 const at::Tensor& other) {
   TORCH_CHECK_TYPE(tensor.scalar_type() == other.scalar_type(), op, ": ", name, " has dtype ", tensor.scalar_type(),
                    " and ", other_name, " ", other.scalar_type(), ", wanted the same");
-  TORCH_CHECK_VALUE(tensor.sym_sizes() == other.sym_sizes(), op, ": ", name, " has shape ", tensor.sym_sizes(), " and ",
-                    other_name, " ", other.sym_sizes(), ", wanted the same");
+  AMGAN_CHECK_SIZE(same_sizes(tensor.sym_sizes(), other.sym_sizes()), op, ": ", name, " has shape ", tensor.sym_sizes(),
+                   " and ", other_name, " ", other.sym_sizes(), ", wanted the same");
   TORCH_CHECK_VALUE(tensor.device() == other.device(), op, ": ", name, " is on ", tensor.device(), " and ", other_name,
                     " on ", other.device(), ", wanted the same device");
 }
@@ -70,8 +91,7 @@ void check_slope(const char* op, double slope) {
 void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tensor& tensor) {
   TORCH_CHECK_TYPE(rng_state.scalar_type() == at::kLong, op, ": rng_state has dtype ", rng_state.scalar_type(),
                    ", wanted int64");
-  TORCH_CHECK_VALUE(rng_state.dim() == 1 && rng_state.sym_size(0) == 2, op, ": rng_state has shape ",
-                    rng_state.sym_sizes(), ", wanted [2]");
+  AMGAN_CHECK_SIZE(has_length(rng_state, 2), op, ": rng_state has shape ", rng_state.sym_sizes(), ", wanted [2]");
   TORCH_CHECK_VALUE(rng_state.device() == tensor.device(), op, ": rng_state is on ", rng_state.device(), ", wanted ",
                     tensor.device());
 }
@@ -79,8 +99,7 @@ void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tens
 namespace {
 
 void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t max_label) {
-  // While tracing there are no values to look at.
-  if (!labels.device().is_cpu() || labels.unsafeGetTensorImpl()->is_python_dispatch()) return;
+  if (!is_plain(labels)) return;  // where there are values after all, the operation below checks them again
   const auto check = [&](const auto* values) {
     const int64_t rows = labels.size(0), stride = labels.stride(0);
     uint64_t signs = 0;  // the top bit is set once label or max_label - label has been negative
@@ -114,8 +133,8 @@ void check_labels(const char* op, const char* name, const std::optional<at::Tens
   const auto dtype = labels->scalar_type();
   TORCH_CHECK_TYPE(dtype == at::kLong || dtype == at::kInt, op, ": ", name, " has dtype ", dtype,
                    ", wanted int64 or int32");
-  TORCH_CHECK_VALUE(labels->dim() == 1 && labels->sym_size(0) == logits.sym_size(0), op, ": ", name, " has shape ",
-                    labels->sym_sizes(), ", wanted [", logits.sym_size(0), "], one label per row of logits");
+  AMGAN_CHECK_SIZE(has_length(*labels, logits.sym_size(0)), op, ": ", name, " has shape ", labels->sym_sizes(),
+                   ", wanted [", logits.sym_size(0), "], one label per row of logits");
   TORCH_CHECK_VALUE(labels->device() == logits.device(), op, ": ", name, " is on ", labels->device(),
                     " and the logits on ", logits.device(), ", wanted the same device");
   if (const auto known = max_label.maybe_as_int()) check_label_range(op, name, *labels, *known);
@@ -124,8 +143,8 @@ void check_labels(const char* op, const char* name, const std::optional<at::Tens
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,
                              const c10::SymInt& rows, const at::Tensor& logits) {
   if (reduction == Reduction::none) {
-    TORCH_CHECK_VALUE(grad_output.dim() == 1 && grad_output.sym_size(0) == rows, op, ": grad_output has shape ",
-                      grad_output.sym_sizes(), ", wanted [", rows, "]");
+    AMGAN_CHECK_SIZE(has_length(grad_output, rows), op, ": grad_output has shape ", grad_output.sym_sizes(),
+                     ", wanted [", rows, "]");
   } else {
     TORCH_CHECK_VALUE(grad_output.dim() == 0, op, ": grad_output has shape ", grad_output.sym_sizes(),
                       ", wanted a scalar");

@@ -1,13 +1,19 @@
 // Checks that every operation makes before it writes anything. Each error names the operation and the argument,
-// what was found and what is wanted. Sizes are symbolic, so that the same checks serve tracing.
+// what was found and what is wanted. Sizes are symbolic, so that the same checks serve tracing: what must hold of a
+// size that is not known then is asserted when the traced program runs.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/SymBool.h>
+#include <c10/util/Exception.h>
 
 #include <optional>
 #include <string_view>
 
 #include "args/common.h"
+
+// TORCH_CHECK_VALUE of a SymBool.
+#define AMGAN_CHECK_SIZE(condition, ...) TORCH_CHECK_VALUE((condition).expect_true(__FILE__, __LINE__), __VA_ARGS__)
 
 namespace amgan::ops {
 
@@ -20,6 +26,13 @@ bool parse_fake(const char* op, std::string_view fake);
 
 // A probability mass, 0 <= value <= 1.
 void check_fraction(const char* op, const char* name, double value);
+
+// Whether the memory of a tensor on the CPU holds its values as they are. It does not for wrappers (of tracing, of
+// torch.func) nor for views with a negative bit or zero tensors, which torch makes plain before it calls a kernel.
+bool is_plain(const at::Tensor& tensor);
+
+// Whether a tensor has this one dimension.
+c10::SymBool has_length(const at::Tensor& tensor, const c10::SymInt& length);
 
 // float32, float64, bfloat16 or float16, on CPU or CUDA.
 void check_floating(const char* op, const char* name, const at::Tensor& tensor);

@@ -2,7 +2,6 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/softmax.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "ops/check.h"
@@ -77,7 +76,7 @@ std::tuple<at::Tensor, at::Tensor> class_entropy_and_grad(const at::Tensor& logi
   return {entropy, grad};
 }
 
-class ClassEntropyBackward : public torch::autograd::Function<ClassEntropyBackward> {
+class ClassEntropyBackward : public TraceableFunction<ClassEntropyBackward> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& grad_output, const at::Tensor& logits,
                           std::string_view reduction) {
@@ -115,7 +114,7 @@ at::Tensor class_entropy_backward_autograd(const at::Tensor& grad_output, const 
   return ClassEntropyBackward::apply(grad_output, logits, reduction);
 }
 
-class ClassEntropy : public torch::autograd::Function<ClassEntropy> {
+class ClassEntropy : public TraceableFunction<ClassEntropy> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& logits, std::string_view reduction) {
     ctx->saved_data["reduction"] = std::string(reduction);

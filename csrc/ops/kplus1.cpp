@@ -23,8 +23,8 @@ c10::SymInt max_label(const at::Tensor& logits, bool fake_column, bool fake_labe
 }  // namespace
 
 void check_batch(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
-                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
-                 bool fake_labels) {
+                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction, bool fake_labels,
+                 double label_smoothing) {
   const bool fake_column = parse_fake(op, fake);
   parse_reduction(op, reduction);
   TORCH_CHECK_VALUE(coefficients.size() == 5, op, ": coefficients has ", coefficients.size(),
@@ -32,6 +32,7 @@ void check_batch(const char* op, const char* logits_name, const at::Tensor& logi
   for (const double c : coefficients) {
     TORCH_CHECK_VALUE(std::isfinite(c), op, ": coefficients holds ", c, ", wanted finite numbers");
   }
+  check_fraction(op, "label_smoothing", label_smoothing);
   check_logits(op, logits_name, logits, 1 + fake_column);
   check_labels(op, "labels", labels, logits, max_label(logits, fake_column, fake_labels));
 }
@@ -63,6 +64,15 @@ std::array<double, 5> discriminator_fake(double fake_smoothing) {
 }
 
 constexpr std::array<double, 5> kAmGenerator{1, 0, 1, 0, 0};
+
+// A share s of the target mass, t + f + u, goes to all K+1 classes alike, as in PyTorch's label smoothing: s/(K+1) of
+// it to the generated class, s*K/(K+1) to the mean of the real ones.
+std::array<double, 5> smoothed(at::ArrayRef<double> coefficients, double share, int64_t classes) {
+  const double a = coefficients[0], r = coefficients[1], t = coefficients[2], f = coefficients[3], u = coefficients[4];
+  if (share == 0) return {a, r, t, f, u};
+  const double real = static_cast<double>(classes), spread = share * (t + f + u), kept = 1 - share;
+  return {a, r, kept * t, kept * f + spread / (real + 1), kept * u + spread * real / (real + 1)};
+}
 
 // A batch of rows and what is wanted of it. Holds the tensors that the kernel's pointers look into.
 struct Rows {
@@ -110,8 +120,9 @@ struct Outputs {
 // One batch: the loss, the gradient, or both.
 Outputs run_one(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction_name,
-                bool fake_labels, bool want_loss, bool want_grad, const OptionalTensor& grad_output) {
-  check_batch(op, logits_name, logits, labels, coefficients, fake, reduction_name, fake_labels);
+                bool fake_labels, double label_smoothing, bool want_loss, bool want_grad,
+                const OptionalTensor& grad_output) {
+  check_batch(op, logits_name, logits, labels, coefficients, fake, reduction_name, fake_labels, label_smoothing);
   const bool fake_column = parse_fake(op, fake);
   const auto reduction = parse_reduction(op, reduction_name);
   at::Tensor upstream;
@@ -123,8 +134,9 @@ Outputs run_one(const char* op, const char* logits_name, const at::Tensor& logit
   if (want_grad) out.grad = empty_grad(logits);
   if (logits.is_meta()) return out;
 
-  Rows rows(logits, labels, coefficients, reduction, max_label(logits, fake_column, fake_labels));
   KPlus1Args args = make_args(logits, fake_column);
+  Rows rows(logits, labels, smoothed(coefficients, label_smoothing, args.classes), reduction,
+            max_label(logits, fake_column, fake_labels));
   if (want_loss) (reduction == Reduction::none ? rows.batch.loss : args.total) = out.loss.mutable_data_ptr();
   if (want_grad) rows.batch.grad = out.grad.mutable_data_ptr();
   if (upstream.defined()) rows.set_grad_output(upstream, 0);
@@ -187,52 +199,39 @@ PairOutputs run_pair(const char* op, const at::Tensor& real_logits, const at::Te
 using KPlus1LossSignature = decltype(kplus1_loss);
 
 at::Tensor call_kplus1_loss(const at::Tensor& logits, const OptionalTensor& labels, at::ArrayRef<double> coefficients,
-                            std::string_view fake, std::string_view reduction, bool fake_labels) {
+                            std::string_view fake, std::string_view reduction, bool fake_labels,
+                            double label_smoothing = 0) {
   static const auto op = operation<KPlus1LossSignature>("amgan_fast::kplus1_loss");
-  return op.call(logits, labels, coefficients, fake, reduction, fake_labels);
+  return op.call(logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing);
 }
 
 // --- Named members of the family: kplus1_loss with coefficients. They check first, to name their own arguments.
 
-// Returns whether the generated class has a column.
-bool check_rows(const char* op, const char* logits_name, const at::Tensor& logits, const char* labels_name,
+void check_rows(const char* op, const char* logits_name, const at::Tensor& logits, const char* labels_name,
                 const OptionalTensor& labels, bool fake_labels, std::string_view fake, std::string_view reduction) {
   const bool fake_column = parse_fake(op, fake);
   parse_reduction(op, reduction);
   check_logits(op, logits_name, logits, 1 + fake_column);
   check_labels(op, labels_name, labels, logits, max_label(logits, fake_column, fake_labels));
-  return fake_column;
-}
-
-// PyTorch's smoothing spreads s over all K+1 classes: s/(K+1) on the generated one, s*K/(K+1) on the mean of the real.
-std::array<double, 5> cross_entropy_coefficients(const at::Tensor& logits, bool fake_column, double smoothing) {
-  if (smoothing == 0) return {1, 0, 1, 0, 0};
-  const double columns = static_cast<double>(logits.sym_size(1).guard_int(__FILE__, __LINE__) + !fake_column);
-  return {1, 0, 1 - smoothing, smoothing / columns, smoothing * (columns - 1) / columns};
 }
 
 at::Tensor kplus1_cross_entropy(const at::Tensor& logits, const at::Tensor& target, std::string_view fake,
                                 double label_smoothing, std::string_view reduction) {
   constexpr auto op = "kplus1_cross_entropy";
   check_fraction(op, "label_smoothing", label_smoothing);
-  const bool fake_column = check_rows(op, "logits", logits, "target", target, true, fake, reduction);
-  const auto coefficients = cross_entropy_coefficients(logits, fake_column, label_smoothing);
-  return call_kplus1_loss(logits, target, coefficients, fake, reduction, true);
+  check_rows(op, "logits", logits, "target", target, true, fake, reduction);
+  return call_kplus1_loss(logits, target, kAmGenerator, fake, reduction, true, label_smoothing);
 }
 
 at::Tensor kplus1_cross_entropy_mode(const at::Tensor& logits, std::string_view target, std::string_view fake,
                                      double label_smoothing, std::string_view reduction) {
   constexpr auto op = "kplus1_cross_entropy";
   check_fraction(op, "label_smoothing", label_smoothing);
-  const bool fake_column = check_rows(op, "logits", logits, "", std::nullopt, false, fake, reduction);
+  check_rows(op, "logits", logits, "", std::nullopt, false, fake, reduction);
   TORCH_CHECK_VALUE(target == "dynamic" || target == "fake", op, ": target is '", target,
                     "', wanted labels, 'dynamic' or 'fake'");
-  auto coefficients = cross_entropy_coefficients(logits, fake_column, label_smoothing);
-  if (target == "fake") {
-    coefficients[3] += coefficients[2];
-    coefficients[2] = 0;
-  }
-  return call_kplus1_loss(logits, std::nullopt, coefficients, fake, reduction, false);
+  const auto coefficients = target == "fake" ? discriminator_fake(0) : kAmGenerator;
+  return call_kplus1_loss(logits, std::nullopt, coefficients, fake, reduction, false, label_smoothing);
 }
 
 at::Tensor am_generator_loss(const at::Tensor& fake_logits, const OptionalTensor& labels, std::string_view fake,
@@ -279,32 +278,33 @@ std::tuple<at::Tensor, at::Tensor> am_generator_loss_and_grad(const at::Tensor& 
                                                               const OptionalTensor& labels, std::string_view fake,
                                                               std::string_view reduction) {
   auto [loss, grad] = run_one("am_generator_loss_and_grad", "fake_logits", fake_logits, labels, kAmGenerator, fake,
-                              reduction, false, true, true, std::nullopt);
+                              reduction, false, 0, true, true, std::nullopt);
   return {loss, grad};
 }
 
 }  // namespace
 
 at::Tensor kplus1_loss(const at::Tensor& logits, const OptionalTensor& labels, at::ArrayRef<double> coefficients,
-                       std::string_view fake, std::string_view reduction, bool fake_labels) {
-  return run_one("kplus1_loss", "logits", logits, labels, coefficients, fake, reduction, fake_labels, true, false,
-                 std::nullopt)
+                       std::string_view fake, std::string_view reduction, bool fake_labels, double label_smoothing) {
+  return run_one("kplus1_loss", "logits", logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing,
+                 true, false, std::nullopt)
       .loss;
 }
 
 at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor& logits, const OptionalTensor& labels,
                                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
-                                bool fake_labels) {
-  return run_one("kplus1_loss_backward", "logits", logits, labels, coefficients, fake, reduction, fake_labels, false,
-                 true, grad_output)
+                                bool fake_labels, double label_smoothing) {
+  return run_one("kplus1_loss_backward", "logits", logits, labels, coefficients, fake, reduction, fake_labels,
+                 label_smoothing, false, true, grad_output)
       .grad;
 }
 
 std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad(const at::Tensor& logits, const OptionalTensor& labels,
                                                         at::ArrayRef<double> coefficients, std::string_view fake,
-                                                        std::string_view reduction, bool fake_labels) {
+                                                        std::string_view reduction, bool fake_labels,
+                                                        double label_smoothing) {
   auto [loss, grad] = run_one("kplus1_loss_and_grad", "logits", logits, labels, coefficients, fake, reduction,
-                              fake_labels, true, true, std::nullopt);
+                              fake_labels, label_smoothing, true, true, std::nullopt);
   return {loss, grad};
 }
 
@@ -345,12 +345,12 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
       "str reduction=\"mean\")";
   const auto def = [&](const std::string& schema) { m.def(schema.c_str(), tags); };
 
-  def("kplus1_loss(Tensor logits, Tensor? labels, float[] coefficients, *, str fake=\"column\", "
-      "str reduction=\"mean\", bool fake_labels=True) -> Tensor");
-  def("kplus1_loss_backward(Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, "
-      "*, str fake=\"column\", str reduction=\"mean\", bool fake_labels=True) -> Tensor");
-  def("kplus1_loss_and_grad(Tensor logits, Tensor? labels, float[] coefficients, *, str fake=\"column\", "
-      "str reduction=\"mean\", bool fake_labels=True) -> (Tensor loss, Tensor grad)");
+  const std::string family =
+      "Tensor logits, Tensor? labels, float[] coefficients, *, str fake=\"column\", str reduction=\"mean\", "
+      "bool fake_labels=True, float label_smoothing=0.0)";
+  def("kplus1_loss(" + family + " -> Tensor");
+  def("kplus1_loss_backward(Tensor grad_output, " + family + " -> Tensor");
+  def("kplus1_loss_and_grad(" + family + " -> (Tensor loss, Tensor grad)");
   implement(m, "kplus1_loss", kplus1_loss);
   implement(m, "kplus1_loss_backward", kplus1_loss_backward);
   implement(m, "kplus1_loss_and_grad", kplus1_loss_and_grad);

@@ -4,7 +4,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/softmax.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "ops/check.h"
@@ -56,18 +55,20 @@ struct Options {
   std::vector<double> coefficients;
   std::string fake, reduction;
   bool fake_labels;
+  double label_smoothing;
 
   void save(AutogradContext* ctx) const {
     ctx->saved_data["coefficients"] = coefficients;
     ctx->saved_data["fake"] = fake;
     ctx->saved_data["reduction"] = reduction;
     ctx->saved_data["fake_labels"] = fake_labels;
+    ctx->saved_data["label_smoothing"] = label_smoothing;
   }
 
   static Options load(AutogradContext* ctx) {
     auto& data = ctx->saved_data;
     return {data["coefficients"].toDoubleVector(), data["fake"].toStringRef(), data["reduction"].toStringRef(),
-            data["fake_labels"].toBool()};
+            data["fake_labels"].toBool(), data["label_smoothing"].toDouble()};
   }
 };
 
@@ -75,10 +76,10 @@ at::Tensor call_backward(const at::Tensor& grad_output, const at::Tensor& logits
                          const Options& options) {
   static const auto op = operation<decltype(kplus1_loss_backward)>("amgan_fast::kplus1_loss_backward");
   return op.call(grad_output, logits, labels, options.coefficients, options.fake, options.reduction,
-                 options.fake_labels);
+                 options.fake_labels, options.label_smoothing);
 }
 
-class KPlus1LossBackward : public torch::autograd::Function<KPlus1LossBackward> {
+class KPlus1LossBackward : public TraceableFunction<KPlus1LossBackward> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& grad_output, const at::Tensor& logits,
                           const OptionalTensor& labels, const Options& options) {
@@ -103,7 +104,7 @@ class KPlus1LossBackward : public torch::autograd::Function<KPlus1LossBackward> 
   }
 };
 
-class KPlus1Loss : public torch::autograd::Function<KPlus1Loss> {
+class KPlus1Loss : public TraceableFunction<KPlus1Loss> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& logits, const OptionalTensor& labels,
                           const Options& options) {
@@ -112,13 +113,14 @@ class KPlus1Loss : public torch::autograd::Function<KPlus1Loss> {
     at::Tensor loss, grad;
     if (keeps_gradient(logits)) {
       check_batch("kplus1_loss", "logits", logits, labels, options.coefficients, options.fake, options.reduction,
-                  options.fake_labels);
+                  options.fake_labels, options.label_smoothing);
       static const auto op = operation<decltype(kplus1_loss_and_grad)>("amgan_fast::kplus1_loss_and_grad");
-      std::tie(loss, grad) =
-          op.call(logits, labels, options.coefficients, options.fake, options.reduction, options.fake_labels);
+      std::tie(loss, grad) = op.call(logits, labels, options.coefficients, options.fake, options.reduction,
+                                     options.fake_labels, options.label_smoothing);
     } else {
       static const auto op = operation<decltype(kplus1_loss)>("amgan_fast::kplus1_loss");
-      loss = op.call(logits, labels, options.coefficients, options.fake, options.reduction, options.fake_labels);
+      loss = op.call(logits, labels, options.coefficients, options.fake, options.reduction, options.fake_labels,
+                     options.label_smoothing);
     }
     ctx->save_for_backward({logits, labels.value_or(at::Tensor()), grad});
     return loss;
@@ -138,21 +140,24 @@ class KPlus1Loss : public torch::autograd::Function<KPlus1Loss> {
 
 at::Tensor kplus1_loss_autograd(const at::Tensor& logits, const OptionalTensor& labels,
                                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
-                                bool fake_labels) {
+                                bool fake_labels, double label_smoothing) {
   if (!is_differentiated(logits)) {
     static const auto op = operation<decltype(kplus1_loss)>("amgan_fast::kplus1_loss");
     const at::AutoDispatchBelowADInplaceOrView below;
-    return op.call(logits, labels, coefficients, fake, reduction, fake_labels);
+    return op.call(logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing);
   }
-  return KPlus1Loss::apply(logits, labels,
-                           Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels});
+  return KPlus1Loss::apply(
+      logits, labels,
+      Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels, label_smoothing});
 }
 
 at::Tensor kplus1_loss_backward_autograd(const at::Tensor& grad_output, const at::Tensor& logits,
                                          const OptionalTensor& labels, at::ArrayRef<double> coefficients,
-                                         std::string_view fake, std::string_view reduction, bool fake_labels) {
-  return KPlus1LossBackward::apply(grad_output, logits, labels,
-                                   Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels});
+                                         std::string_view fake, std::string_view reduction, bool fake_labels,
+                                         double label_smoothing) {
+  return KPlus1LossBackward::apply(
+      grad_output, logits, labels,
+      Options{coefficients.vec(), std::string(fake), std::string(reduction), fake_labels, label_smoothing});
 }
 
 // --- The discriminator's two batches.
@@ -184,7 +189,7 @@ std::tuple<at::Tensor, at::Tensor> call_pair_backward(const at::Tensor& grad_out
                  options.fake_smoothing, options.class_smoothing, options.reduction);
 }
 
-class AmDiscriminatorLossBackward : public torch::autograd::Function<AmDiscriminatorLossBackward> {
+class AmDiscriminatorLossBackward : public TraceableFunction<AmDiscriminatorLossBackward> {
  public:
   static variable_list forward(AutogradContext* ctx, const at::Tensor& grad_output, const at::Tensor& real_logits,
                                const at::Tensor& labels, const at::Tensor& fake_logits, const PairOptions& options) {
@@ -224,7 +229,7 @@ class AmDiscriminatorLossBackward : public torch::autograd::Function<AmDiscrimin
   }
 };
 
-class AmDiscriminatorLoss : public torch::autograd::Function<AmDiscriminatorLoss> {
+class AmDiscriminatorLoss : public TraceableFunction<AmDiscriminatorLoss> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& real_logits, const at::Tensor& labels,
                           const at::Tensor& fake_logits, const PairOptions& options) {

@@ -1,11 +1,15 @@
 // leaky_dropout: leaky ReLU, then dropout. Its output and the state of the generator are all that backward needs.
 #include "ops/leaky_dropout.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/leaky_relu.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
+
+#include <limits>
 
 #include "ops/check.h"
 #include "ops/device.h"
@@ -80,7 +84,7 @@ at::Tensor times_factors(AutogradContext* ctx, const at::Tensor& grad) {
 }
 
 // Linear in grad_output, and constant in output but for its sign.
-class LeakyDropoutBackward : public torch::autograd::Function<LeakyDropoutBackward> {
+class LeakyDropoutBackward : public TraceableFunction<LeakyDropoutBackward> {
  public:
   static Variable forward(AutogradContext* ctx, const at::Tensor& grad_output, const at::Tensor& output,
                           const at::Tensor& rng_state, double p, double slope) {
@@ -104,13 +108,12 @@ std::tuple<at::Tensor, at::Tensor> call_forward(const at::Tensor& x, double p, d
   return op.call(x, p, slope);
 }
 
-class LeakyDropout : public torch::autograd::Function<LeakyDropout> {
+class LeakyDropout : public TraceableFunction<LeakyDropout> {
  public:
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x, double p, double slope) {
     const at::AutoDispatchBelowADInplaceOrView below;
     auto [output, rng_state] = call_forward(x, p, slope);
     save(ctx, output, rng_state, p, slope);
-    ctx->mark_non_differentiable({rng_state});
     return {output, rng_state};
   }
 
@@ -126,6 +129,15 @@ std::tuple<at::Tensor, at::Tensor> native_leaky_dropout_autograd(const at::Tenso
   }
   auto outputs = LeakyDropout::apply(x, p, slope);
   return {outputs[0], outputs[1]};
+}
+
+// Within torch.func.vmap the seed is drawn by an operation of torch's: it is refused, the same for all or one for each,
+// as the user asked for. x times its factors is then what forward would have computed from it.
+std::tuple<at::Tensor, at::Tensor> native_leaky_dropout_vmap(const at::Tensor& x, double p, double slope) {
+  const auto options = x.options().dtype(at::kLong);
+  const at::Tensor seed = at::randint(std::numeric_limits<int64_t>::max(), {1}, options);
+  const at::Tensor rng_state = at::cat({seed, at::zeros({1}, options)});
+  return {leaky_dropout_backward(x, x, rng_state, p, slope), rng_state};
 }
 
 }  // namespace
@@ -158,6 +170,8 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   m.impl("native_leaky_dropout_backward",
          torch::dispatch(c10::DispatchKey::Autograd, native_leaky_dropout_backward_autograd));
   m.impl("leaky_dropout", leaky_dropout);
+  m.impl("native_leaky_dropout", torch::dispatch(c10::DispatchKey::FuncTorchVmapMode, native_leaky_dropout_vmap));
+  m.impl("leaky_dropout", torch::dispatch(c10::DispatchKey::FuncTorchVmapMode, leaky_dropout));
 }
 
 }  // namespace amgan::ops

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <torch/csrc/autograd/graph_task.h>
 
 #include "ops/check.h"
 
@@ -26,20 +27,18 @@ inline bool keeps_gradient(const at::Tensor& logits) {
 
 // While tracing, values must not be looked at.
 inline bool is_one(const at::Tensor& scalar) {
-  if (!scalar.is_cpu() || scalar.unsafeGetTensorImpl()->is_python_dispatch() ||
-      c10::impl::TorchDispatchModeTLS::any_modes_set()) {
-    return false;
-  }
+  if (!is_plain(scalar) || c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
   return scalar.scalar_type() == at::kFloat
              ? *scalar.const_data_ptr<float>() == 1
              : scalar.scalar_type() == at::kDouble && *scalar.const_data_ptr<double>() == 1;
 }
 
 // The gradient for a given gradient of the reduced loss. loss.backward() starts with 1: then it is the kept one itself,
-// whose version autograd watches.
+// unless the graph is retained, and with it the kept gradient for another backward.
 inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& grad_output, Reduction reduction) {
   if (reduction == Reduction::none) return gradient * grad_output.unsqueeze(1);
-  return is_one(grad_output) ? gradient : gradient * grad_output;
+  if (!is_one(grad_output)) return gradient * grad_output;
+  return torch::autograd::get_current_graph_task_keep_graph() ? gradient.clone() : gradient;
 }
 
 }  // namespace amgan::ops
