@@ -8,6 +8,11 @@ from typing import Any
 
 from amgan_fast.errors import InputError, shown
 
+LARGEST_INT = 2**63 - 1
+"""TOML's and torch's."""
+MOST_PROCESSES = 256
+"""That a user may ask for: they are started, however many there are."""
+
 _LARGEST_FLOAT = 3.4028234663852886e38  # of float32, which weights and losses are
 
 
@@ -26,13 +31,22 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
             _check(field.name, values[field.name], str(field.type).split(" | "))
 
 
+def check_range(name: str, value: int, lowest: int, highest: int) -> None:
+    """
+    Raises:
+        InputError: ``value`` is not within the two, both included.
+    """
+    if not lowest <= value <= highest:
+        raise InputError(f"{name} is {shown(value)}, wanted at least {lowest} and at most {highest:,}")
+
+
 def _check(name: str, value: object, kinds: list[str]) -> None:
     if not any(_TYPES[kind][1](value) for kind in kinds):
         raise InputError(f"{name} is {shown(value)}, wanted {' or '.join(_TYPES[kind][0] for kind in kinds)}")
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return isinstance(value, int) and not isinstance(value, bool) and -LARGEST_INT - 1 <= value <= LARGEST_INT
 
 
 def _is_float(value: object) -> bool:

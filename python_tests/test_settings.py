@@ -7,11 +7,14 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_train import Listener
 from tiny_runs import digits, digits_classifier, tiny_config
+from typer.testing import CliRunner
 
+from amgan_fast.cli import app
 from amgan_fast.data import Dataset
 from amgan_fast.errors import InputError
 from amgan_fast.nn import NetworkOptions
@@ -187,3 +190,101 @@ def test_a_batch_may_have_more_images_than_there_are(options, tmp_path, monkeypa
     result = train(tiny_config(batch_size=50, network_options=options), tmp_path / "run", listener)
     assert result.evaluation.generated.scores.n == 600
     assert "batch_size is 50: a batch has some of the 30 images more than once" in listener.said
+
+
+# Command line
+
+NUMBERS = [str(2**63), "9" * 5000, "1e400", "nan", "-1", ""]
+NAMES = ["x" * 300, ".", "/", "\udcff/\udcff", "a\nb", ""]
+
+
+def refused(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, SystemExit), (arguments, result.exception)
+    assert result.exit_code == 2, result.output
+    assert "Usage:" in result.stderr or len(result.stderr.splitlines()) == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["train"], ["steps", "batch-size", "checkpoint-every", "seed"]),
+        (["train-classifier", "--out", "c.pt"], ["epochs", "seed", "threads"]),
+        (["train-classifier", "--out", "c.pt", "--network", "densenet-bc"], ["depth", "growth"]),
+        (["compare"], ["seeds", "seed", "jobs"]),
+        (["evaluate", "--logits", "l.npy"], ["samples", "splits", "batch-size", "workers", "input-size"]),
+    ],
+    ids=str,
+)
+def test_commands_with_numbers_out_of_range(command, options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for option in options:
+        for number in NUMBERS:
+            assert option in refused(*command, f"--{option}", number).replace("_", "-")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "--out"],
+        ["train", "--config"],
+        ["train", "--resume"],
+        ["train", "--dataset", "mnist", "--data-dir"],
+        ["train-classifier", "--epochs", "1", "--depth", "5", "--network", "densenet-bc", "--out"],
+        ["train-classifier", "--dataset", "cifar10", "--out", "c.pt", "--data-dir"],
+        ["compare", "--models", "gan", "--set", "network=paper", "--out"],
+        ["compare", "--config"],
+        ["sample", "--run"],
+        ["evaluate", "--images"],
+        ["evaluate", "--npz"],
+        ["evaluate", "--logits"],
+        ["evaluate", "--run"],
+        ["evaluate", "--logits", "l.npy", "--labels"],
+        ["evaluate", "--logits", "l.npy", "--reference"],
+        ["evaluate", "--logits", "l.npy", "--held-out"],
+        ["evaluate", "--logits", "l.npy", "--report"],
+        ["evaluate", "--images", "i", "--classifier"],
+    ],
+    ids=" ".join,
+)
+def test_commands_with_names_that_lead_nowhere(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "i").mkdir()
+    np.save(tmp_path / "l.npy", np.zeros((20, 3), np.float32))
+    if command == ["train", "--out"]:
+        command = ["train", "--set", "network=paper", "--out"]
+    before = sorted(tmp_path.iterdir())
+    for name in NAMES:
+        refused(*command, name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_out_that_is_a_folder_or_a_file(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    for out in (".", "/", str(tmp_path)):
+        assert "is a folder, wanted a new file for --out" in refused("train-classifier", "--out", out)
+    compare = ("compare", "--models", "gan", "--seeds", "1", "--out")
+    assert "file cannot be" in refused(*compare, str(tmp_path / "file"))
+    assert "report is" in refused("evaluate", "--logits", "l.npy", "--report", str(tmp_path / "r.html" / "x.html"))
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_comparison_is_checked_before_its_first_run(tmp_path):
+    """Predefined labels come after dynamic ones, which can be trained."""
+    settings = ("--models", "amgan", "--set", "objective.target_temperature=0.5")
+    error = refused("compare", *settings, "--out", str(tmp_path / "c"))
+    assert "target_temperature is 0.5 and labels are given" in error
+    assert not (tmp_path / "c").exists()
+
+
+def test_memory_that_is_not_there_is_one_line(monkeypatch):
+    def allocate(*_: object, **__: object) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr("amgan_fast.evaluate.evaluate_request", allocate)
+    result = CliRunner().invoke(app, ["evaluate", "--logits", "l.npy"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("amgan-fast: there is not enough memory (RuntimeError: ")
+    assert len(result.stderr.splitlines()) == 1

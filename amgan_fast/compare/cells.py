@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.errors import InputError
+from amgan_fast.option_types import check_range
 from amgan_fast.runs import LABELS, Config
 
 COMPARED = ("gan", "gan-star", "catgan", "acgan-star", "acgan", "acgan-star-plus", "labelgan", "amgan")
 """Models in the order of table 1 of Zhou et al., arXiv 1703.02000, with CatGAN and AC-GAN in their places."""
+
+_MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,9 @@ def plan(
     comparison that is stopped has all models.
 
     Raises:
-        InputError: an unknown model, or ``seeds`` below 1.
+        InputError: an unknown model, or ``seeds`` out of its range.
     """
-    if seeds < 1:
-        raise InputError(f"seeds is {seeds}, wanted at least 1")
+    check_range("seeds", seeds, 1, _MOST_SEEDS)
     return [
         Cell(replace(base, model=model, labels=labelling, seed=base.seed + seed))
         for seed in range(seeds)

@@ -16,8 +16,10 @@ from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.errors import InputError
 from amgan_fast.files import write_json, write_text
-from amgan_fast.runs import RunFolder
+from amgan_fast.option_types import MOST_PROCESSES, check_range
+from amgan_fast.runs import RunFolder, resolve_device
 from amgan_fast.train import Observer, resume, train
+from amgan_fast.train.checks import check_run
 
 Told = Callable[[str, int, int], None]
 """(what has happened, cells done, cells in all)"""
@@ -39,6 +41,8 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | No
         InputError: ``root`` holds a comparison with other settings, or a cell cannot be trained.
     """
     told = told or (lambda *_: None)
+    check_range("jobs", jobs, 1, MOST_PROCESSES)
+    _check_cells(cells)
     _open(root, cells)
     done = [cell for cell in cells if RunFolder(folder_of(root, cell)).summary.exists()]
     waiting = [cell for cell in cells if cell not in done]
@@ -67,6 +71,15 @@ def _open(root: Path, cells: Sequence[Cell]) -> None:
         raise InputError(f"{root} is not empty and holds no comparison, wanted a new or empty folder for --out")
     root.mkdir(parents=True, exist_ok=True)
     write_json(kept, mine)
+
+
+def _check_cells(cells: Sequence[Cell]) -> None:
+    """Before the first of them is trained: seeds make no difference."""
+    config = cells[0].config
+    device = resolve_device(config.device)
+    dataset = config.load_dataset()
+    for cell in {(cell.config.model, cell.config.labels): cell for cell in cells}.values():
+        check_run(cell.config, dataset, device)
 
 
 def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:

@@ -66,7 +66,7 @@ def check_report(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"report is {path}, wanted a name that ends in .html")
-    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+    if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"report is {path}, wanted a file in a folder that exists and can be written to")
 
 

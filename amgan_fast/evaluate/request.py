@@ -26,9 +26,17 @@ from amgan_fast.evaluate.sources import (
     Source,
     open_source,
 )
+from amgan_fast.option_types import LARGEST_INT, MOST_PROCESSES, check_range
 from amgan_fast.runs import cpu_threads
 
 _SOURCES = ("run", "images", "npz", "logits", "probabilities")
+_RANGES = {
+    "samples": (1, LARGEST_INT),
+    "splits": (1, 100_000),
+    "batch_size": (1, LARGEST_INT),
+    "workers": (0, MOST_PROCESSES),
+    "input_size": (1, 16_384),
+}
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,9 @@ def evaluate_request(
 
 
 def _check(request: Request) -> None:
+    for name, (lowest, highest) in _RANGES.items():
+        if (value := getattr(request, name)) is not None:
+            check_range(name, value, lowest, highest)
     given = [name for name in _SOURCES if getattr(request, name) is not None]
     if len(given) != 1:
         found = " and ".join(f"--{name}" for name in given) or "nothing to score"

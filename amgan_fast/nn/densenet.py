@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from amgan_fast.errors import InputError
 from amgan_fast.nn.classifier import Classifier
+from amgan_fast.option_types import check_range
 
 _BLOCKS = 3
 
@@ -31,11 +32,11 @@ class DenseNetBC(Classifier):
         from torchvision.models.densenet import DenseNet
 
         super().__init__(image_shape, num_classes, depth=depth, growth=growth)
+        check_range("depth", depth, 10, 1_000)
+        check_range("growth", growth, 1, 10_000)
         layers, rest = divmod(depth - 4, 2 * _BLOCKS)
-        if rest or layers < 1:
+        if rest:
             raise InputError(f"depth is {depth}, wanted 6 n + 4, n at least 1: 40, say")
-        if growth < 1:
-            raise InputError(f"growth is {growth}, wanted at least 1")
         self.layers = DenseNet(growth, (layers,) * _BLOCKS, num_init_features=2 * growth, num_classes=num_classes)
         # torchvision's first layers are those for ImageNet: they shrink images to a quarter.
         features = self.layers.features

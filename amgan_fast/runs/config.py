@@ -15,7 +15,7 @@ from amgan_fast.data.image_files import Progress
 from amgan_fast.errors import InputError, shown
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
-from amgan_fast.option_types import check_types
+from amgan_fast.option_types import LARGEST_INT, check_range, check_types
 from amgan_fast.runs.device import MOST_THREADS
 from amgan_fast.runs.recipes import read_recipe
 from amgan_fast.runs.toml import parse_setting, read_toml
@@ -121,9 +121,9 @@ class Config:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("halve_every", "feature_matching", "historical_averaging"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
-        self._require("threads", 0 <= self.threads <= MOST_THREADS, f"0 to {MOST_THREADS:,}")
-        sized = self.image_size is None or 1 <= self.image_size <= LARGEST_IMAGE
-        self._require("image_size", sized, f"1 to {LARGEST_IMAGE:,}")
+        check_range("threads", self.threads, 0, MOST_THREADS)
+        if self.image_size is not None:
+            check_range("image_size", self.image_size, 1, LARGEST_IMAGE)
         named = self.data_dir is None or (self.data_dir and "\0" not in self.data_dir)
         self._require("data_dir", bool(named), "the name of a folder")
         self._require("batch_size", self.batch_size >= 2, "at least 2, for batch normalisation")
@@ -134,7 +134,7 @@ class Config:
         for name in ("generator_lr", "discriminator_lr"):
             self._require(name, getattr(self, name) > 0, "a positive number")
         self._require("ema_decay", 0 <= self.ema_decay < 1, "a number in [0, 1)")
-        self._require("seed", 0 <= self.seed < 2**63, "0 to 2^63 - 1")
+        check_range("seed", self.seed, 0, LARGEST_INT)
         graphed = not (self.cuda_graph and (self.historical_averaging or self.compile))
         self._require("cuda_graph", graphed, "false with historical_averaging or compile")
         objective = self.build_objective()

@@ -9,6 +9,7 @@ import torch
 
 from amgan_fast import build_info
 from amgan_fast.errors import InputError
+from amgan_fast.option_types import check_range
 
 MOST_THREADS = 1024
 """Of a CPU that a run may ask for: PyTorch starts as many as it is told."""
@@ -27,7 +28,12 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """Let PyTorch use ``count`` CPU threads, 0 for what it uses now, and restore the number at the end."""
+    """Let PyTorch use ``count`` CPU threads, 0 for what it uses now, and restore the number at the end.
+
+    Raises:
+        InputError: more than :data:`MOST_THREADS`.
+    """
+    check_range("threads", count, 0, MOST_THREADS)
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

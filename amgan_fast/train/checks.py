@@ -10,9 +10,11 @@ from amgan_fast.data.memory import memory_of
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.nn import build_classifier, build_discriminator, build_generator, set_reference_batch
 from amgan_fast.objectives import Objective
+from amgan_fast.option_types import LARGEST_INT, check_range
 from amgan_fast.runs import Config
 
 _META = torch.device("meta")  # tensors have shapes there and no values: nothing is computed
+_MOST_STEPS = 10**9
 _NUMBER_BYTES = 4  # of float32
 
 
@@ -53,6 +55,25 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
     kept //= 2 if config.precision == "bfloat16" else 1
     _require_memory(weights + kept, device, f"batch_size is {config.batch_size}: a step")
     check_losses(config, objective, logits)
+
+
+def check_classifier(
+    dataset: Dataset, network: str, steps: int | None, epochs: int | None, seed: int, numbers: dict[str, int]
+) -> None:
+    """Whether :func:`amgan_fast.train.train_classifier` can train this.
+
+    Raises:
+        InputError: it cannot, or the memory of the dataset's device does not hold the network.
+    """
+    for name, count in (("steps", steps), ("epochs", epochs)):
+        if count is not None:
+            check_range(name, count, 1, _MOST_STEPS)
+    check_range("seed", seed, 0, LARGEST_INT)
+    with _META:
+        classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **numbers)
+    given = ", ".join(f"{name} {number}" for name, number in classifier.numbers.items())
+    size = 3 * _NUMBER_BYTES * _weights(classifier)  # weights, gradients, an average of these at least
+    _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages")
 
 
 def _build(config: Config, dataset: Dataset, inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:

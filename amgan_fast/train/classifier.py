@@ -20,6 +20,7 @@ from amgan_fast.files import write_json
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.runs import derive_seed
 from amgan_fast.train.augmentation import Augmentation
+from amgan_fast.train.checks import check_classifier
 from amgan_fast.train.observer import Observer
 from amgan_fast.train.recipes import RECIPES, Recipe, build_optimizer
 
@@ -78,9 +79,7 @@ def train_classifier(
     """
     if steps is not None and epochs is not None:
         raise ValueError(f"steps is {steps} and epochs is {epochs}, wanted only one of them")
-    for name, count in (("steps", steps), ("epochs", epochs)):
-        if count is not None and count < 1:
-            raise InputError(f"{name} is {count}, wanted at least 1")
+    check_classifier(dataset, network, steps, epochs, seed, numbers)
     device = dataset.test_images.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -118,6 +117,7 @@ def train_classifier_file(
         FloatingPointError: the loss is no longer finite; nothing was written.
     """
     observer = observer or Observer()
+    check_classifier(dataset, network, None, epochs, seed, numbers)
     description = _new_files(out)
     observer.message(dataset.describe())
     observer.message(f"classifier: training {network} on {dataset.name}")
@@ -165,6 +165,8 @@ def _train(
 
 def _new_files(out: Path) -> Path:
     """The file beside ``out``, once it is sure that both can be written."""
+    if not out.name or out.is_dir():
+        raise InputError(f"{out} is a folder, wanted a new file for --out")
     description = out.with_suffix(".json")
     if description == out:
         raise InputError(f"{out} is where the description goes, wanted --out with another suffix: .pt, say")
