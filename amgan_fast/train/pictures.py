@@ -71,9 +71,11 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores)
     inception_score.set_title("Inception Score")
     balance.set_title("Class distribution, from class 0 up")
     for axes in accuracy:
-        _draw(axes, accurate, "discriminator_accuracy", "held-out images, 95% interval")
-        low, high = zip(*_column(accurate, "discriminator_accuracy_ci95"), strict=True)
-        axes.fill_between(_column(accurate, "step"), low, high, alpha=0.2, linewidth=1)
+        values = torch.tensor(_column(accurate, "discriminator_accuracy"))
+        low, high = torch.tensor(_column(accurate, "discriminator_accuracy_ci95")).T
+        bars = torch.stack([values - low, high - values])
+        label = "held-out images, 95% interval"
+        axes.errorbar(_column(accurate, "step"), values, bars, label=label, marker=".", capsize=2)
         axes.set_title("Accuracy of the discriminator")
     for axes in figure.axes:
         axes.set_xlabel("step")
