@@ -103,7 +103,9 @@ def evaluate(
     skip_non_finite: Annotated[
         bool, typer.Option(help="leave out rows of logits with NaN or infinity, and count them")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="images or logits at a time")] = 500,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="images or logits at a time [default: as memory suggests, at most 500]")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that read images")] = 0,
     device: Device = "auto",
     as_json: Json = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -35,12 +35,17 @@ class Evaluation:
     """Samples left out because they could not be read, by name."""
     reference_warnings: tuple[str, ...] = ()
     """What makes the reference doubtful."""
+    classifier_warnings: tuple[str, ...] = ()
+    """What makes all scores of the classifier doubtful."""
+    chosen_batch_size: bool = False
+    """Whether the settings left it open how many samples are gone through at a time."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the scores doubtful."""
         held_out = () if self.held_out is None else self.held_out.warnings
         return (
+            *self.classifier_warnings,
             *self.generated.warnings,
             *(f"held-out: {text}" for text in held_out),
             *(f"reference: {text}" for text in self.reference_warnings),
@@ -128,7 +133,9 @@ def evaluate(
             held_out=done[1] if len(done) > 1 else None,
             held_out_source=None if held_out is None else held_out.description,
             classifier=classifier,
-            settings=settings,
+            settings=replace(settings, batch_size=passes[0].batch_size),
+            chosen_batch_size=settings.batch_size is None,
+            classifier_warnings=tuple(dict.fromkeys(one.doubt for one in passes if one.doubt is not None)),
             partial=partial,
             skipped=tuple(text for one in sources for text in one.skipped),
             reference_warnings=doubts,

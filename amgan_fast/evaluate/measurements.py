@@ -32,7 +32,8 @@ _MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
 class Settings:
     """How samples are gone through and scored."""
 
-    batch_size: int = 500
+    batch_size: int | None = None
+    """Images or logits at a time; None: as memory suggests (``batch_size.py``)."""
     splits: int = 10
     """Of the Inception Score; there are ten times as many blocks for the intervals."""
     contiguous: bool = False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from amgan_fast.data.memory import fits_in
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements, Settings
@@ -19,6 +21,10 @@ from amgan_fast.evaluate.sources import Batch, Source
 
 Progress = Callable[[str, int, int], None]
 """Told what is gone through, how many samples of it are done, and of how many."""
+
+
+_COPIES = 3  # of the sums: those so far, those of a batch, and what scores are computed from
+_LARGE = 224  # pixels, the least that networks of ImageNet are made for
 
 
 class Pass:
@@ -59,12 +65,16 @@ class Pass:
             raise InputError(f"{source.description}: not one sample can be read, wanted samples")
         self.num_classes = self._logits(probe).size(1)
         """K, from the first sample: what does not fit shows before the work begins."""
+        self._check_memory()
         if reference is not None and len(reference) != self.num_classes:
             raise InputError(
                 f"reference has {len(reference)} classes, wanted the {self.num_classes} of the "
                 f"{source.kind if classifier is None else 'classifier'}"
             )
         self._classes, self._label_note = classes_of_labels(source, classifier, self.num_classes)
+        self.batch_size = settings.batch_size or self._fitting_batch_size(probe)
+        self.doubt = None if classifier is None else _doubt_of_size(classifier, probe.values)
+        """What makes every score of the classifier doubtful; None: nothing."""
         start, stop = share.bounds(source.count, math.lcm(settings.blocks, DRAWN_AT_ONCE))
         self._range = (start, stop)
         self._wanted = stop - start
@@ -83,7 +93,7 @@ class Pass:
         description, done = self._source.description, 0
         self._progress(description, 0, self._wanted)
         try:
-            for batch in self._source.batches(self._settings.batch_size, *self._range):
+            for batch in self._source.batches(self.batch_size, *self._range):
                 logits = self._logits(batch)
                 shown = self._shown(batch) if self._collector.wants_images else None
                 self._collector.update(logits, self._labels(batch), shown)
@@ -115,6 +125,21 @@ class Pass:
         assert isinstance(batch.values, Tensor)
         return batch.values
 
+    def _check_memory(self) -> None:
+        blocks = self._settings.blocks
+        size = _COPIES * 3 * blocks * self.num_classes * torch.float64.itemsize
+        if not fits_in(self._device, size):
+            of = self._source.description if self._classifier is None else self._classifier.name
+            raise InputError(
+                f"{of} has {self.num_classes:,} classes, whose sums in {blocks:,} blocks take {size / 2**30:,.0f} GiB, "
+                "wanted at most half of the memory: fewer classes or --splits"
+            )
+
+    def _fitting_batch_size(self, probe: Batch) -> int:
+        if self._classifier is None:
+            return batch_size_of(self.num_classes * torch.float64.itemsize, self._device)
+        return fitting_batch_size(self._classifier.logits, probe.values, self._device)
+
     def _shown(self, batch: Batch) -> Tensor | None:
         """The images of a batch as they come, or as the classifier sees them where it has them resized."""
         if self._classifier is None:
@@ -123,3 +148,14 @@ class Pass:
             return batch.values
         pixels = replace(self._classifier.inputs, value_range="byte", dtype=torch.float32)
         return pixels(batch.values, self._device).round().to(torch.uint8)
+
+
+def _doubt_of_size(classifier: ImageClassifier, images: Tensor | Sequence[Tensor]) -> str | None:
+    height, width = images[0].shape[1:]
+    if not classifier.is_users or classifier.inputs.size or classifier.takes_any_size or min(height, width) >= _LARGE:
+        return None
+    return (
+        f"{classifier.name} does not say which size of images it was made for, and gets them as they come, {height} x "
+        f"{width}: a network made for larger ones gives scores that mean nothing (--input-size and --resize, or "
+        "input_size of the function)"
+    )

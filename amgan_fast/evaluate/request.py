@@ -66,7 +66,7 @@ class Request:
     splits: int = 10
     contiguous: bool = False
     skip_non_finite: bool = False
-    batch_size: int = 500
+    batch_size: int | None = None
     workers: int = 0
     report: Path | None = None
 

@@ -37,6 +37,8 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     lines.append(("splits", f"{settings.splits}, {rule}, no shuffle, std with ddof 0"))
     lines.append(("interval", f"95%, jackknife over {settings.blocks} blocks of samples, of the corrected score"))
     lines += [("no agreement", text) for text in _label_notes(evaluation)]
+    chosen = ", as memory suggests (--batch-size)" if evaluation.chosen_batch_size else ""
+    lines.append(("batches", f"{settings.batch_size:,} samples at a time{chosen}"))
     lines += [("left out", text) for text in _left_out(evaluation)]
     lines += [("warning", text) for text in evaluation.warnings]
     if evaluation.partial:
