@@ -30,6 +30,11 @@ LARGEST_IMAGE = 16_384
 _LONGEST = 200  # characters of unknown names that an error repeats
 
 
+_ONE_FUNCTION = (
+    "feature matching compares real and generated images normalized alike, by the averages that batch norm keeps"
+)
+
+
 @dataclass(frozen=True)
 class Config:
     """The configuration of a run, written to its config.toml. The defaults are the recipe for digits.
@@ -154,10 +159,29 @@ class Config:
         Raises:
             InputError: ``network_options`` has an unknown name, or a value out of its range.
         """
-        changes = {"predefined_labels": self.labels == "predefined"} | self.network_options
+        changes: dict[str, Any] = {"predefined_labels": self.labels == "predefined"}
+        if self._matches_features:
+            changes["running_statistics"] = True
+        changes |= self.network_options
         known = {one.name for one in dataclasses.fields(NetworkOptions)}
         _check_names("network_options", changes, known)
-        return network_options(self.network, **changes)
+        options = network_options(self.network, **changes)
+        if self._matches_features and options.normalization == "batch" and not options.running_statistics:
+            raise InputError(f"network_options.running_statistics is false, wanted true: {_ONE_FUNCTION}")
+        return options
+
+    def notes(self) -> list[str]:
+        """What is not as the network's source has it though no one asked for that, each in a line with its reason."""
+        source = NETWORKS[self.network].options
+        if self.build_network_options().running_statistics == source.running_statistics:
+            return []
+        if "running_statistics" in self.network_options:
+            return []
+        return [f"network_options.running_statistics: true, for model {self.model}: {_ONE_FUNCTION}"]
+
+    @property
+    def _matches_features(self) -> bool:
+        return self.feature_matching > 0 or self.build_objective().needs_features
 
     def load_dataset(self, progress: Progress | None = None) -> Dataset:
         """The images, as :func:`amgan_fast.data.load_dataset` loads them.

@@ -128,6 +128,8 @@ def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observ
     if state is None and share.rank == 0:
         folder.create(config)
     observer.message(f"run: {folder.path} on {device}")
+    for note in config.notes():
+        observer.message(note)
     with (
         cpu_threads(config.threads),
         torch.random.fork_rng([device] if device.type == "cuda" else []),

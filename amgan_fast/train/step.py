@@ -53,6 +53,9 @@ class AdversarialStep:
     Attributes:
         generator, discriminator, objective: as given.
         averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
+
+    Raises:
+        ValueError: features are to be matched, and the discriminator has batch norm without running averages.
     """
 
     def __init__(
@@ -74,6 +77,9 @@ class AdversarialStep:
         self._random = random
         self._options = options
         self._share = share or Share()
+        self._matching = options.feature_matching or float(objective.needs_features)
+        if self._matching:
+            _check_averages(discriminator)
         device = random.device
         if options.channels_last:
             for network in (self.generator, self.discriminator, self.averaged):
@@ -194,7 +200,7 @@ class AdversarialStep:
 
     def _step_generator(self, images: Tensor) -> Tensor:
         inputs, labels = self._draw(len(images))
-        matching = self._options.feature_matching or float(self.objective.needs_features)
+        matching = self._matching
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         with self._precision():
@@ -216,16 +222,12 @@ class AdversarialStep:
         return loss
 
     def _features(self, images: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
-        """Of real and of generated images, as one function of an image: in evaluation mode, and in one batch where
-        batch norm keeps no averages.
+        """Of real and of generated images, as one function of an image: in evaluation mode.
 
         In training mode batch norm takes the mean of each batch from it, so that there is nothing left to match: the
         means behind it are equal whatever the generator does, and no gradient that is the same for all rows passes it.
         """
         with evaluation_mode(self.discriminator), self._precision():
-            if _needs_a_batch(self.discriminator):
-                features = self.discriminator.features(torch.cat([images, generated]))
-                return features[: len(images)].detach(), features[len(images) :]
             with torch.no_grad():
                 real_features = self.discriminator.features(images)
             return real_features, self.discriminator.features(generated)
@@ -256,16 +258,18 @@ def _states(parts: dict[str, Any]) -> dict[str, Any]:
     return {name: part.state_dict() for name, part in parts.items()}
 
 
-def _needs_a_batch(network: nn.Module) -> bool:
-    """Whether batch normalisation takes the statistics of the batch at hand in evaluation mode too."""
-    return any(layer.running_mean is None for layer in _norms(network))
+def _check_averages(discriminator: nn.Module) -> None:
+    """Without them features are no function of an image alone, in no mode."""
+    norms = [layer for layer in discriminator.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if any(layer.running_mean is None for layer in norms):
+        raise ValueError(
+            "discriminator has batch norm that keeps no averages, wanted track_running_stats=True (network option "
+            "running_statistics) for feature matching"
+        )
 
 
 def _averaged_tensors(network: nn.Module) -> list[Tensor]:
     """Parameters, and the running statistics of batch normalisation."""
-    statistics = [x for layer in _norms(network) for x in (layer.running_mean, layer.running_var) if x is not None]
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
+    statistics = [x for layer in norms for x in (layer.running_mean, layer.running_var) if x is not None]
     return [x.detach() for x in (*network.parameters(), *statistics)]
-
-
-def _norms(network: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
-    return [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
