@@ -274,7 +274,10 @@ def test_what_is_known_of_the_samples_before_a_bad_one_is_shown(files, tmp_path)
         (("--npz", "digits.npz", "--logits", "logits.npy"), "found --npz and --logits, wanted one of"),
         (("--npz", "digits.npz"), "wanted a classifier to score images with"),
         (("--logits", "logits.npy", "--classifier", "classifier.pt"), "wanted one of them"),
-        (("--npz", "digits.npz", "--labels", "labels.npy"), "found --labels without --logits"),
+        (
+            ("--npz", "digits.npz", "--classifier", "classifier.pt", "--labels", "labels.npy"),
+            "arr_1 of digits.npz holds",
+        ),
         (("--logits", "logits.npy", "--splits", "361"), "360 samples, wanted at least one for each of 361 splits"),
         (("--logits", "logits.npy", "--reference", "five.npy"), "reference has 5 classes, wanted the 10 of the logits"),
         (("--logits", "logits.npy", "--held-out", "five_logits.npy"), "of 10 and 5 classes, wanted as many"),

@@ -494,7 +494,10 @@ def test_objects_are_refused_and_nothing_is_run(tmp_path, pictures):
         (lambda x: {"arr_0": x[..., :2]}, r"\[10, 6, 5, 2\], which has no dimension of 1 or 3 channels"),
         (lambda x: {"arr_0": x[:0]}, r"is uint8 \[0, 6, 5, 3\], wanted at least one row"),
         (lambda x: {"arr_0": np.asfortranarray(x)}, "is in Fortran order, wanted C order"),
-        (lambda x: {"mu": x[0, 0], "sigma": x[0]}, "holds mu, sigma; wanted images as arr_0, or a single array"),
+        (
+            lambda x: {"mu": x[0, 0], "sigma": x[0]},
+            "holds mu, sigma; wanted images as arr_0, images, x, or a single array",
+        ),
         (lambda x: {}, "holds no arrays; wanted images as arr_0"),
         (lambda x: {"arr_0": x, "arr_1": np.arange(9)}, r"arr_1 of .* is int64 \[9\], wanted integers \[10\]"),
         (lambda x: {"arr_0": x, "arr_1": np.eye(10, dtype=int)}, r"is int64 \[10, 10\], wanted integers \[10\]"),

@@ -22,7 +22,9 @@ def evaluate(
     ] = None,
     npz: Annotated[
         Path | None,
-        typer.Option(help="uint8 [N, H, W, C] as arr_0, labels as arr_1 if there are any", rich_help_panel=_SOURCE),
+        typer.Option(
+            help="uint8 [N, H, W, C] as arr_0, images or x, labels as arr_1, labels or y", rich_help_panel=_SOURCE
+        ),
     ] = None,
     logits: Annotated[
         Path | None, typer.Option(help="a .npy [N, K], read as it is needed", rich_help_panel=_SOURCE)
@@ -36,13 +38,20 @@ def evaluate(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="a .npy [N] of the classes of --logits or --probabilities", rich_help_panel=_SOURCE),
+        typer.Option(
+            help="classes: a .npy [N] in the order of --logits, --probabilities, --npz or the sorted names of a flat "
+            "--images, or for these a .csv of lines file,label",
+            rich_help_panel=_SOURCE,
+        ),
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="how many to generate, with --run", rich_help_panel=_SOURCE)
     ] = 50_000,
     skip_unreadable: Annotated[
         bool, typer.Option(help="leave out images that cannot be read, or are of another size", rich_help_panel=_SOURCE)
+    ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option(help="take a class folder without images for a class of none", rich_help_panel=_SOURCE)
     ] = False,
     classifier: Annotated[
         str | None,

@@ -44,7 +44,7 @@ def classes_of_labels(
         if source.num_labels > num_classes:
             raise InputError(
                 f"{source.label_origin} has a label of {source.num_labels - 1}, wanted 0 to {num_classes - 1}: the "
-                f"classes of the {'logits' if classifier is None else 'classifier'}, counted from 0"
+                f"classes of the {'classifier' if classifier else source.kind}, counted from 0"
             )
         return torch.arange(source.num_labels), None
     assert classifier is not None  # logits have no names beside them

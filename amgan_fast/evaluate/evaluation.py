@@ -32,7 +32,8 @@ class Evaluation:
     partial: str | None = None
     """Why there are fewer samples than were to come; None: it is complete."""
     skipped: tuple[str, ...] = ()
-    """Samples left out because they could not be read, by name."""
+    """Samples left out because they could not be read, by name and reason."""
+    held_out_skipped: tuple[str, ...] = ()
     reference_warnings: tuple[str, ...] = ()
     """What makes the reference doubtful."""
     classifier_warnings: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ class Evaluation:
                 "settings": asdict(self.settings) | {"blocks": self.settings.blocks},
                 "partial": self.partial,
                 "skipped": list(self.skipped),
+                "held_out_skipped": list(self.held_out_skipped),
                 "warnings": list(self.warnings),
             }
         )
@@ -137,7 +139,8 @@ def evaluate(
             chosen_batch_size=settings.batch_size is None,
             classifier_warnings=tuple(dict.fromkeys(one.doubt for one in passes if one.doubt is not None)),
             partial=partial,
-            skipped=tuple(text for one in sources for text in one.skipped),
+            skipped=tuple(source.skipped),
+            held_out_skipped=() if held_out is None else tuple(held_out.skipped),
             reference_warnings=doubts,
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from amgan_fast.data.memory import fits_in
 from amgan_fast.errors import InputError
@@ -101,9 +102,17 @@ class Pass:
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
                 self._collector.all_reduce()
+                self._gather_left_out()
             return self._collector.compute(self._reference, self._label_note)
         except ValueError as error:
             raise error if isinstance(error, InputError) else InputError(f"{description}: {error}") from error
+
+    def _gather_left_out(self) -> None:
+        """Make the samples that any process has left out known to each."""
+        everyones: list[list[str]] = [[] for _ in range(self._share.ranks)]
+        distributed.all_gather_object(everyones, self._source.skipped)
+        for sample in itertools.chain(*everyones):
+            self._source.leave_out(sample)
 
     def so_far(self) -> list[Measurements]:
         """Of the samples so far, of this process alone; empty where there are none."""

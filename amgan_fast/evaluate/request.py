@@ -26,6 +26,7 @@ from amgan_fast.evaluate.sources import (
     Source,
     open_source,
 )
+from amgan_fast.evaluate.sources.kinds import refuse_another_kind
 from amgan_fast.option_types import LARGEST_INT, MOST_PROCESSES, check_range
 from amgan_fast.runs import cpu_threads
 
@@ -52,6 +53,7 @@ class Request:
     labels: Path | None = None
     samples: int = 50_000
     skip_unreadable: bool = False
+    allow_empty: bool = False
     classifier: str | None = None
     weights: Path | None = None
     last_bias: bool = True
@@ -115,9 +117,10 @@ def _check(request: Request) -> None:
     if len(given) != 1:
         found = " and ".join(f"--{name}" for name in given) or "nothing to score"
         raise InputError(f"found {found}, wanted one of --run, --images, --npz, --logits and --probabilities")
+    refuse_another_kind(f"--{given[0]}", getattr(request, given[0]))
     outputs = given[0] in ("logits", "probabilities")
-    if request.labels is not None and not outputs:
-        raise InputError("found --labels without --logits, wanted both: other sources bring their labels along")
+    if request.labels is not None and request.run is not None:
+        raise InputError("found --labels with --run, wanted one of them: a generator knows what it was asked for")
     if outputs and request.classifier is not None:
         raise InputError(
             f"found --classifier with --{given[0]}, wanted one of them: {given[0]} are a classifier's output"
@@ -155,9 +158,9 @@ def _source(request: Request, run: OpenRun | None, classifier: ImageClassifier |
     if request.probabilities is not None:
         return LogitsSource(request.probabilities, labels=request.labels, probabilities=True)
     if request.npz is not None:
-        return NpzSource(request.npz)
+        return NpzSource(request.npz, labels=request.labels)
     assert request.images is not None
-    return ImageFolderSource(request.images, **_folder_options(request, classifier, progress))
+    return ImageFolderSource(request.images, labels=request.labels, **_folder_options(request, classifier, progress))
 
 
 def _open(path: Path, request: Request, classifier: ImageClassifier | None, progress: Progress) -> Source:
@@ -171,6 +174,7 @@ def _folder_options(request: Request, classifier: ImageClassifier | None, progre
         "channels": None if classifier is None else classifier.inputs.channels,
         "mixed_sizes": classifier is not None and classifier.inputs.resize != "none",
         "skip_unreadable": request.skip_unreadable,
+        "allow_empty": request.allow_empty,
         "workers": request.workers,
         "progress": partial(progress, "headers of image files"),
     }
@@ -181,7 +185,8 @@ def _dataset(
 ) -> Dataset | None:
     """The real images: those asked for, of the run, or those the classifier knows, if they are here."""
     if request.dataset is not None:
-        return load_dataset(request.dataset, request.data_dir).to(device)
+        skip_unreadable = request.skip_unreadable and request.dataset == "image-folder"
+        return load_dataset(request.dataset, request.data_dir, skip_unreadable=skip_unreadable).to(device)
     if run is not None:
         return run.dataset
     if classifier is None or classifier.dataset not in DATASETS or request.held_out is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from amgan_fast.data.listing import some_of
+from amgan_fast.data.listing import counted, some_of
 from amgan_fast.errors import printable
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.measurements import Measurements
@@ -63,9 +63,10 @@ def _label_notes(evaluation: Evaluation) -> list[str]:
 
 
 def _left_out(evaluation: Evaluation) -> list[str]:
-    lines = (
-        [f"{len(evaluation.skipped):,} unreadable, the first: {evaluation.skipped[0]}"] if evaluation.skipped else []
-    )
+    lines = []
+    for name, skipped in (("generated", evaluation.skipped), ("held-out", evaluation.held_out_skipped)):
+        if skipped:
+            lines.append(f"{counted(len(skipped), f'{name} image')} that cannot be used, the first: {skipped[0]}")
     for name, one in (("generated", evaluation.generated), ("held-out", evaluation.held_out)):
         if one is not None and one.scores.non_finite_rows:
             lines.append(f"{one.scores.non_finite_rows:,} {name} rows that give no distribution")

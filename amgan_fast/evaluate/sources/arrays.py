@@ -13,23 +13,28 @@ from torch import Tensor
 
 from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.sources.label_file import read_label_array
 from amgan_fast.evaluate.sources.npy import NpyHeader, damage_named, read_header, read_labels, read_rows, seek_forward
 from amgan_fast.evaluate.sources.source import Batch, Source
 
 _CHANNELS = (1, 3)
+_IMAGES = ("arr_0", "images", "x")
+_LABELS = ("arr_1", "labels", "y")
 
 
 class NpzSource(Source):
     """Images of an npz file as guided-diffusion writes its samples: ``arr_0``, and labels ``arr_1`` if there are any.
+    Images may also be called ``images`` or ``x``, and labels ``labels`` or ``y``, but one of each only.
 
     Images are uint8 [N, H, W, C] with C 1 or 3; [N, C, H, W] too, where only one of the two can be meant. In a file of
-    one array they may have any name. Other arrays beside ``arr_0`` and ``arr_1`` are left alone.
+    one array they may have any name. Arrays of other names are left alone.
 
     The file is unpacked as a stream, and no more than a batch of it is in memory (labels: all, 8 bytes a sample). A
     range that begins later is unpacked from the beginning all the same, since a compressed file has no other way.
 
     Args:
         path: an npz file, compressed or not.
+        labels: a .npy of integers [N], where the file has none; None: there are none but those in the file.
 
     Raises:
         InputError: a file that is damaged or holds anything else. Damage within the images shows when they are read.
@@ -37,20 +42,26 @@ class NpzSource(Source):
 
     kind = "images"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, labels: str | Path | None = None) -> None:
         self._path = Path(path)
         with damage_named(str(path)), zipfile.ZipFile(path) as archive:
             arrays = [name for name in archive.namelist() if name.endswith(".npy")]
             self._member = _images_member(arrays, str(path))
+            labels_member = _one_of(_LABELS, arrays, str(path), "labels")
+            if labels_member is not None and labels is not None:
+                raise InputError(f"{self._name(labels_member)} holds labels, wanted those or {labels} (--labels)")
             self._header = self._header_of(archive, self._member)
             self._channels_last = _channels_last(self._header, self._name(self._member))
-            self._labels = self._read_labels(archive) if "arr_1.npy" in arrays else None
+            self._labels = None if labels_member is None else self._read_labels(archive, labels_member)
+        if labels is not None:
+            self._labels = read_label_array(labels, self._header.shape[0])
+        self.label_origin = self._name(labels_member) if labels_member else str(labels)
         self.count, *image = self._header.shape
         height, width, channels = image if self._channels_last else (*image[1:], image[0])
         self.num_labels = None if self._labels is None else int(self._labels.max()) + 1
-        self.label_origin = self._name("arr_1.npy")
-        labels = "no labels" if self.num_labels is None else f"labels 0 to {self.num_labels - 1}"
-        self.description = f"{self.count:,} images ({height} x {width}, channels: {channels}) of {path}, {labels}"
+        found = "no labels" if self.num_labels is None else f"labels 0 to {self.num_labels - 1}"
+        found += "" if labels is None else f" of {labels}"
+        self.description = f"{self.count:,} images ({height} x {width}, channels: {channels}) of {path}, {found}"
         self.skipped = []
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
@@ -68,8 +79,7 @@ class NpzSource(Source):
         with archive.open(member) as file:
             return read_header(file, self._name(member), archive.getinfo(member).file_size)
 
-    def _read_labels(self, archive: zipfile.ZipFile) -> Tensor:
-        member = "arr_1.npy"
+    def _read_labels(self, archive: zipfile.ZipFile, member: str) -> Tensor:
         header = self._header_of(archive, member)
         with archive.open(member) as file:
             file.seek(header.offset)
@@ -107,9 +117,7 @@ class LogitsSource(Source):
         self.description = f"{self.count:,} x {self.num_classes:,} {self.kind} ({self._header.dtype}) of {path}"
         self._labels: Tensor | None = None
         if labels is not None:
-            with damage_named(str(labels)), Path(labels).open("rb") as file:
-                header = read_header(file, str(labels), os.fstat(file.fileno()).st_size)
-                self._labels = read_labels(file, header, str(labels), self.count)
+            self._labels = read_label_array(labels, self.count)
             self.num_labels = int(self._labels.max()) + 1
             self.label_origin = str(labels)
             self.description += f", labels of {labels}"
@@ -127,12 +135,20 @@ class LogitsSource(Source):
 
 
 def _images_member(arrays: list[str], path: str) -> str:
-    if "arr_0.npy" in arrays:
-        return "arr_0.npy"
+    if (member := _one_of(_IMAGES, arrays, path, "images")) is not None:
+        return member
     if len(arrays) == 1:
         return arrays[0]
     found = ", ".join(name.removesuffix(".npy") for name in arrays) or "no arrays"
-    raise InputError(f"{path} holds {found}; wanted images as arr_0, or a single array")
+    raise InputError(f"{path} holds {found}; wanted images as {', '.join(_IMAGES)}, or a single array")
+
+
+def _one_of(names: tuple[str, ...], arrays: list[str], path: str, what: str) -> str | None:
+    """The array that has one of these names; None: none has."""
+    found = [name for name in names if f"{name}.npy" in arrays]
+    if len(found) > 1:
+        raise InputError(f"{path} holds {' and '.join(found)}, which may all be {what}; wanted one of them")
+    return f"{found[0]}.npy" if found else None
 
 
 def _channels_last(header: NpyHeader, name: str) -> bool:

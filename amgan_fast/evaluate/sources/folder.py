@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from amgan_fast.data.headers import read_headers
 from amgan_fast.data.listing import ImageListing, counted, find_images, some_of
 from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.sources.label_file import read_file_labels
 from amgan_fast.evaluate.sources.source import Batch, Source
 
 _REMEDY = "--skip-unreadable leaves others out"
@@ -33,6 +35,9 @@ class ImageFolderSource(Source):
         mixed_sizes: take images of any size. Otherwise all have to be of one.
         skip_unreadable: leave out images that cannot be read, or are not of the most frequent size, and name them in
             :attr:`skipped`, instead of refusing the folder.
+        allow_empty: take a class folder without images for a class that has none, instead of refusing the folder.
+        labels: a file of the labels of a flat folder, :func:`amgan_fast.evaluate.sources.label_file.read_file_labels`;
+            None: there are none but those of class folders.
         workers: processes that decode; 0: this one.
         progress: told how many headers have been read, and of how many.
 
@@ -55,6 +60,8 @@ class ImageFolderSource(Source):
         channels: int | None = None,
         mixed_sizes: bool = False,
         skip_unreadable: bool = False,
+        allow_empty: bool = False,
+        labels: str | Path | None = None,
         workers: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -65,7 +72,9 @@ class ImageFolderSource(Source):
         self._path = Path(path)
         self._workers = workers
         self._skip_unreadable = skip_unreadable
-        files = find_images(self._path)
+        files = find_images(self._path, allow_empty=allow_empty)
+        if labels is not None:
+            files = _labelled(files, labels, self._path)
         headers = read_headers(self._path, files.names, workers=workers, progress=progress)
         if not mixed_sizes:
             headers = headers.of_size(headers.usual_size)
@@ -73,14 +82,17 @@ class ImageFolderSource(Source):
         kept, bad = headers.kept(), headers.bad
         self._names = [files.names[i] for i in kept]
         self._labels = None if files.labels is None else torch.tensor(files.labels)[kept]
-        self._broken: set[int] = set()
+        self._files = files
         self.count = len(kept)
         self.class_names = files.class_names
         self.num_labels = len(files.class_names) or None
-        self.label_origin = f"{path}"
+        if self._labels is not None and not files.class_names:
+            self.num_labels = int(self._labels.max()) + 1
+        self.label_origin = str(path if labels is None else labels)
+        self._labels_path = labels
         self.channels = channels or (1 if headers.grey else 3)
-        self.description = _describe(self._path, files, len(bad))
         self.skipped = [f"{self._path / files.names[i]}: {bad[i]}" for i in sorted(bad)]
+        self.description = self._describe()
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         ranges = list(batch_ranges(self.count, batch_size, start, stop))
@@ -90,7 +102,7 @@ class ImageFolderSource(Source):
             images, numbers = [], []
             for i, pixels in zip(samples, found, strict=True):
                 if isinstance(pixels, Unreadable):
-                    self._leave_out(i, pixels.reason)
+                    self._refuse_or_leave_out(i, pixels.reason)
                 else:
                     images.append(torch.from_numpy(pixels))
                     numbers.append(i)
@@ -99,24 +111,35 @@ class ImageFolderSource(Source):
                 labels = None if self._labels is None else self._labels[numbers]
                 yield Batch(torch.stack(images) if same else images, labels)
 
-    def _leave_out(self, number: int, reason: str) -> None:
+    def leave_out(self, sample: str) -> None:
+        super().leave_out(sample)
+        self.description = self._describe()
+
+    def _refuse_or_leave_out(self, number: int, reason: str) -> None:
         text = f"{self._path / self._names[number]}: {reason}"
         if not self._skip_unreadable:
             raise InputError(f"{text}; wanted images that can be read ({_REMEDY})")
-        if number not in self._broken:  # by an earlier pass over the samples
-            self._broken.add(number)
-            self.skipped.append(text)
+        self.leave_out(text)
+
+    def _describe(self) -> str:
+        files, left_out = self._files, len(self.skipped)
+        text = f"{counted(len(files.names) - left_out, 'image')} "
+        if self._labels_path is not None:
+            text += f"of {self._path}/, labels of {self._labels_path}"
+        elif files.class_names:
+            classes = counted(len(files.class_names), "class folder")
+            text += f"in {classes} of {self._path}/ ({some_of(files.class_names)})"
+        else:
+            text += f"of {self._path}/, no class folders"
+        if left_out:
+            text += f", {left_out:,} left out"
+        if files.others:
+            text += f", {counted(files.others, 'other file')} ignored"
+        return text
 
 
-def _describe(path: Path, files: ImageListing, left_out: int) -> str:
-    text = f"{counted(len(files.names) - left_out, 'image')} "
-    if files.class_names:
-        classes = counted(len(files.class_names), "class folder")
-        text += f"in {classes} of {path}/ ({some_of(files.class_names)})"
-    else:
-        text += f"of {path}/, no class folders"
-    if left_out:
-        text += f", {left_out:,} left out"
-    if files.others:
-        text += f", {counted(files.others, 'other file')} ignored"
-    return text
+def _labelled(files: ImageListing, labels: str | Path, folder: Path) -> ImageListing:
+    if files.labels is not None:
+        raise InputError(f"{folder} has class folders and --labels is {labels}, wanted one of them")
+    found, class_names = read_file_labels(labels, files.names)
+    return replace(files, labels=found.tolist(), class_names=class_names)

@@ -8,11 +8,13 @@ from typing import Any
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources.arrays import LogitsSource, NpzSource
 from amgan_fast.evaluate.sources.folder import ImageFolderSource
+from amgan_fast.evaluate.sources.kinds import kind_of
 from amgan_fast.evaluate.sources.source import Source
 
 
 def open_source(path: str | Path, *, probabilities: bool = False, **folder_options: Any) -> Source:
-    """A folder as :class:`ImageFolderSource`, ``.npz`` as :class:`NpzSource`, ``.npy`` as :class:`LogitsSource`.
+    """A folder as :class:`ImageFolderSource`, ``.npz`` as :class:`NpzSource`, ``.npy`` as :class:`LogitsSource`: by
+    content, and by name only what is damaged.
 
     Args:
         path: what there is to score.
@@ -25,10 +27,10 @@ def open_source(path: str | Path, *, probabilities: bool = False, **folder_optio
     path = Path(path)
     if path.is_dir():
         return ImageFolderSource(path, **folder_options)
-    suffix = path.suffix.lower()
-    if path.exists() and suffix == ".npz":
+    kind = (kind_of(path) or path.suffix.lower().removeprefix(".")) if path.exists() else None
+    if kind == "npz":
         return NpzSource(path)
-    if path.exists() and suffix == ".npy":
+    if kind == "npy":
         return LogitsSource(path, probabilities=probabilities)
     found = "is no folder and no file of these" if path.exists() else "does not exist"
     raise InputError(f"{path} {found}, wanted a folder of images, an .npz file of images or an .npy file of logits")

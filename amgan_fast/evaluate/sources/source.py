@@ -27,7 +27,7 @@ class Source(ABC):
 
     kind: Literal["images", "logits", "probabilities"]
     description: str
-    """One line for people: what there is and where it is from."""
+    """One line for people: what there is and where it is from; less of it as samples turn out to be unreadable."""
     count: int
     """Samples in all, those included that turn out to be unreadable."""
     num_labels: int | None = None
@@ -40,6 +40,14 @@ class Source(ABC):
     """Where labels are from, for messages."""
     skipped: list[str]
     """Samples left out so far, by name and reason: those the user allowed to be."""
+
+    def leave_out(self, sample: str) -> None:
+        """
+        Args:
+            sample: left out, name and reason, by this process or by another; one that is known already counts once.
+        """
+        if sample not in self.skipped:
+            self.skipped.append(sample)
 
     @abstractmethod
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
