@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from tiny_runs import tiny_config
 
 from amgan_fast.compare import figure as comparison_figure
 from amgan_fast.compare import plan
 from amgan_fast.compare.cells import folder_of
 from amgan_fast.metrics import scores
+from amgan_fast.nn import LatentSource
 from amgan_fast.runs import RunFolder
 from amgan_fast.train import pictures
 
@@ -67,3 +70,24 @@ def test_curves_of_a_comparison(drawn, tmp_path, steps):
     comparison_figure.save_curves("comparison.png", tmp_path, cells)
     assert len(drawn[0].axes) == 4
     assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
+
+
+@pytest.mark.parametrize(("frequencies", "most", "rows"), [(torch.full((1000,), 1e-3), 1200, 100), (None, 500, 10)])
+def test_samples_of_very_many_classes_are_a_sheet_of_some(tmp_path, frequencies, most, rows):
+    """One row a class would be a picture of 1,000 rows, and as many passes."""
+    made = []
+
+    def generator(inputs):
+        made.append(len(inputs))
+        return torch.zeros(len(inputs), 1, 8, 8)
+
+    def network(images):
+        return torch.eye(1000)[: len(images)]
+
+    network.num_classes = 1000
+    classifier = SimpleNamespace(network=network, class_names=None)
+    path, random = tmp_path / "samples.png", torch.Generator().manual_seed(0)
+    pictures.save_samples(path, generator, LatentSource(4, frequencies), classifier, random)
+    assert sum(made) == most
+    with Image.open(path) as picture:
+        assert picture.height == rows * (7 * 8 + 2) + 2

@@ -46,5 +46,7 @@ def class_sheet(
         likeliest = classify(images).argmax(1)
         shown = likeliest < rows
         gallery.update(images[shown], likeliest[shown])
+        if gallery.is_full:
+            break
     sheet = gallery.sheet()
     return torch.full((rows, columns, *images.shape[1:]), GREY, dtype=torch.uint8) if sheet is None else sheet

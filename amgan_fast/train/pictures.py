@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 12
+_MOST_ROWS = 100
 _GRID_ROWS, _GRID_COLUMNS = 10, 10
 
 
@@ -27,12 +28,13 @@ def save_samples(
 ) -> None:
     """A grid of samples, one row a class; rows that a class does not fill end in grey.
 
-    With predefined labels a row is what the generator was asked for; with dynamic ones it is the first samples that
-    the classifier assigns to the class.
+    With predefined labels a row is what the generator was asked for, of the first hundred classes; with dynamic ones it
+    is the first samples that the classifier assigns to the class, or of more than 20 classes the first of all.
     """
     network, classes = classifier.network, classifier.network.num_classes
-    sheet = class_sheet(generator, latent, network, random, num_classes=classes, rows=classes, columns=_COLUMNS)
-    save_sheet(path, sheet, sheet_names(latent, classifier.class_names, classes))
+    rows = classes if latent.class_frequencies is None else min(classes, _MOST_ROWS)
+    sheet = class_sheet(generator, latent, network, random, num_classes=classes, rows=rows, columns=_COLUMNS)
+    save_sheet(path, sheet, sheet_names(latent, classifier.class_names, rows))
 
 
 @torch.no_grad()
