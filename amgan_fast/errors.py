@@ -13,7 +13,12 @@ class InputError(ValueError):
 def in_one_line(error: BaseException) -> str:
     """Its type and what it says, cut where it is too long: some of PyTorch's list every key of a network."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return shortened(text)
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """Cut where it is longer."""
+    return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
 def shown(value: object) -> str:
@@ -22,7 +27,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except (RecursionError, ValueError):  # nested too deep, an integer of too many digits
         return f"a {type(value).__name__} too large to show"
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ..."
+    return shortened(text, _LONGEST_VALUE)
 
 
 def printable(text: str) -> str:

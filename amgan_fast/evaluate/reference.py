@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import Source
+from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_rows
 from amgan_fast.metrics.accumulator import distribution
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
+
+_PRINTED = "what amgan-fast evaluate --json printed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +42,8 @@ def read_reference(path: Path) -> Tensor | None:
     Raises:
         InputError: a .json or a vector that holds something else.
     """
+    if path.is_dir():
+        return None
     if path.suffix == ".json":
         return _from_json(path)
     if path.suffix == ".npy" and path.is_file():
@@ -65,23 +72,27 @@ def measure_reference(
 def _from_json(path: Path) -> Tensor:
     try:
         vector = json.loads(path.read_text(encoding="utf-8"))["generated"]["scores"]["class_distribution"]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist, wanted what amgan-fast evaluate --json printed") from None
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{path} holds no scores ({reason}), wanted what amgan-fast evaluate --json printed") from None
-    return _checked(path, vector)
+        numbers = [float(number) for number in vector]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}), wanted {_PRINTED}") from None
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else in_one_line(error)
+        raise InputError(f"{path} holds no scores ({reason}), wanted {_PRINTED}") from None
+    return _checked(path, numbers)
 
 
 def _from_vector(path: Path) -> Tensor | None:
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged or no array ({error}), wanted K probabilities or logits [N, K]") from None
-    return _checked(path, values.tolist()) if values.ndim == 1 else None
+    with damage_named(str(path)), path.open("rb") as file:
+        header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
+        if len(header.shape) != 1:
+            return None
+        if header.dtype.kind not in "fiu":
+            raise InputError(f"{path} is {header}, wanted K probabilities or logits [N, K]")
+        values = read_rows(file, header, header.shape[0])
+    return _checked(path, values.astype(np.float64))
 
 
-def _checked(path: Path, vector: list[float]) -> Tensor:
+def _checked(path: Path, vector: Sequence[float] | np.ndarray) -> Tensor:
     try:
         return distribution(vector, len(vector))
     except (ValueError, TypeError) as error:

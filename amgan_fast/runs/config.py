@@ -12,7 +12,7 @@ import tomli_w
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.image_files import Progress
-from amgan_fast.errors import InputError, shown
+from amgan_fast.errors import InputError, shortened, shown
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_types import LARGEST_INT, check_range, check_types
@@ -25,10 +25,6 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
 LARGEST_IMAGE = 16_384
 """Side in pixels."""
-
-
-_LONGEST = 200  # characters of unknown names that an error repeats
-
 
 _ONE_FUNCTION = (
     "feature matching compares real and generated images normalized alike, by the averages that batch norm keeps"
@@ -271,8 +267,7 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
 
 def _check_names(where: str, values: Mapping[str, Any], known: set[str]) -> None:
     if unknown := sorted(name if isinstance(name, str) else shown(name) for name in values.keys() - known):
-        listed = ", ".join(unknown)
-        found = f"{where} has unknown keys {listed if len(listed) <= _LONGEST else f'{listed[:_LONGEST]} ...'}"
+        found = f"{where} has unknown keys {shortened(', '.join(unknown))}"
         raise InputError(f"{found}, wanted some of {', '.join(sorted(known)) or 'none'}")
 
 

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, shortened
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_LONGEST = 80  # characters of a setting that an error repeats
 _WORD = re.compile(r"[A-Za-z][\w.-]*")
 
 
@@ -44,8 +43,9 @@ def parse_setting(text: str) -> dict[str, Any]:
             return tomllib.loads(form)
         except (ValueError, RecursionError):
             pass
-    found = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-    raise InputError(f"found --set {found}, wanted NAME=VALUE as in a .toml file, texts of several words in quotes")
+    raise InputError(
+        f"found --set {shortened(text, 80)}, wanted NAME=VALUE as in a .toml file, texts of several words in quotes"
+    )
 
 
 def _reason(error: Exception) -> str:

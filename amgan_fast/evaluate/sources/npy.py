@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, shortened
+from amgan_fast.option_types import LARGEST_INT
 
 _CHUNK = 2**20  # bytes
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -49,7 +50,12 @@ def read_header(file: IO[bytes], name: str, size: int) -> NpyHeader:
         reader = _HEADER_READERS.get(np.lib.format.read_magic(file))
         if reader is None:
             raise ValueError("a version of the format that has named fields")
-        shape, fortran_order, dtype = reader(file)
+        try:
+            shape, fortran_order, dtype = reader(file)
+        except MemoryError:  # of Python's parser
+            raise ValueError("a header that is nested too deep") from None
+        if max(shape, default=0) > LARGEST_INT:
+            raise ValueError("a shape beyond 64 bits")
     header = NpyHeader(shape, dtype, file.tell())
     if dtype.hasobject:
         raise InputError(f"{name} holds pickled objects, which run code when loaded; wanted an array of numbers")
@@ -111,5 +117,5 @@ def damage_named(name: str) -> Iterator[None]:
     except Exception as error:  # zip, its compressions and NumPy's parser each have their own
         if isinstance(error, OSError) and error.strerror:
             raise InputError(f"{name} cannot be read ({error.strerror})") from None
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = shortened((str(error) or type(error).__name__).splitlines()[0])
         raise InputError(f"{name} is damaged, or not what its suffix says ({reason})") from error
