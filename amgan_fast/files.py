@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.errors import printable
+from amgan_fast.errors import InputError, printable
 
 
 @contextmanager
@@ -48,3 +48,14 @@ def _printable_texts(value: Any) -> Any:
     if isinstance(value, dict):
         return {_printable_texts(key): _printable_texts(part) for key, part in value.items()}
     return [_printable_texts(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def check_place(name: str, path: Path) -> None:
+    """Before the work begins: whether a file can be written there; ``name`` is the option's.
+
+    Raises:
+        InputError: it cannot: no such folder, no permission, or something that is no file, as /dev/null.
+    """
+    folder = path.absolute().parent
+    if (path.exists() and not path.is_file()) or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{name} is {path}, wanted a file in a folder that exists and can be written to")

@@ -283,6 +283,9 @@ def test_what_is_known_of_the_samples_before_a_bad_one_is_shown(files, tmp_path)
         (("--logits", "logits.npy", "--held-out", "five_logits.npy"), "of 10 and 5 classes, wanted as many"),
         (("--logits", "logits.npy", "--report", "page.pdf"), "wanted a name that ends in .html"),
         (("--logits", "logits.npy", "--report", "nowhere/page.html"), "wanted a file in a folder that exists"),
+        (("--logits", "logits.npy", "--json", "nowhere/a.json"), "json is nowhere/a.json, wanted a file in a folder"),
+        (("--logits", "logits.npy", "--json", "/dev/null"), "json is /dev/null, wanted a file in a folder"),
+        (("--logits", "logits.npy", "--json", "."), "json is ., wanted a file in a folder"),
         (("--logits", "nowhere.npy"), "nowhere.npy"),
         (("--logits", "logits.npy", "--reference", "nowhere.json"), "nowhere.json does not exist"),
         (("--logits", "logits.npy", "--reference", "no.json"), "no.json holds no scores"),
@@ -331,6 +334,45 @@ def test_a_classifier_from_its_command_scores(tmp_path, files):
     assert "found --depth with --network cnn, wanted --network densenet-bc" in numbers.stderr
 
 
+LOUD_CLASSIFIER = """
+import ctypes, os, sys
+print("imported")
+def make():
+    print("made")
+    def network(images):
+        print("python")
+        os.system("echo process")
+        os.write(1, b"descriptor\\n")
+        ctypes.CDLL(None).puts(b"C")
+        return images.flatten(1)[:, :10] * 9
+    return {"network": network, "input_size": 8}
+"""
+
+
+@pytest.mark.parametrize("place", [["--json"], ["--json", "-"], ["--json", "scores.json"], ["--json=scores.json"]])
+def test_json_is_alone_on_the_standard_output_or_whole_in_a_file(files, tmp_path, place):
+    """Whatever a user's network prints, in whichever way."""
+    (tmp_path / "loud.py").write_text(LOUD_CLASSIFIER)
+    command = ["evaluate", *place, "--npz", str(files / "digits.npz"), "--classifier", "loud:make", "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-m", "amgan_fast", *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for word in ("imported", "made", "python", "process", "descriptor", "C"):
+        assert word in done.stderr.splitlines()
+        assert word not in done.stdout.splitlines()
+    in_file = "scores.json" in place[-1]
+    got = json.loads((tmp_path / "scores.json").read_text() if in_file else done.stdout)
+    assert got["generated"]["scores"]["n"] == 360
+    assert in_file == ("Inception Score (higher is better)" in done.stdout)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["loud.py", *["scores.json"] * in_file]
+
+
+def test_info_in_json(tmp_path):
+    printed = CliRunner().invoke(app, ["info", "--json"])
+    assert json.loads(printed.stdout) == json.loads(json.dumps(amgan_fast.build_info()))
+    CliRunner().invoke(app, ["info", "--json", str(tmp_path / "info.json")])
+    assert json.loads((tmp_path / "info.json").read_text()) == json.loads(printed.stdout)
+
+
 SLOW_CLASSIFIER = """
 import time, torch
 def make():
@@ -354,14 +396,15 @@ def test_ctrl_c_prints_what_is_known_so_far(files, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    lines = [process.stdout.readline(), process.stdout.readline()]
-    assert lines == ["classified\n"] * 2
+    for _ in range(2):
+        while process.stderr.readline() != "classified\n":  # its output is kept off the standard output
+            pass
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "amgan-fast: interrupted" in errors
-    got = json.loads(re.sub("classified\n", "", output))
+    got = json.loads(output)
     assert 0 < got["generated"]["scores"]["n"] < 360
     assert "interrupted" in got["partial"]
     assert f"{got['generated']['scores']['n']} of 360 samples" in got["partial"]

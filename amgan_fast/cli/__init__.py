@@ -11,6 +11,7 @@ from amgan_fast.cli.classifier import train_classifier
 from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
 from amgan_fast.cli.info import info
+from amgan_fast.cli.output import JsonCommand
 from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
 
@@ -21,11 +22,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(train)
-app.command()(evaluate)
+app.command(cls=JsonCommand)(evaluate)
 app.command()(sample)
 app.command()(compare)
 app.command("train-classifier")(train_classifier)
-app.command()(info)
+app.command(cls=JsonCommand)(info)
 
 
 def main() -> None:

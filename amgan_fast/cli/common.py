@@ -18,7 +18,6 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is a GPU and kernels for it")
 ]
 DataDir = Annotated[Path | None, typer.Option(help="the dataset's files, if not in their usual place")]
-Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
 @contextmanager

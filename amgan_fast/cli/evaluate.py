@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from amgan_fast.cli.common import DataDir, Device, Json, complain, errors_in_one_line
+from amgan_fast.cli.common import DataDir, Device, complain, errors_in_one_line
+from amgan_fast.cli.output import PRINTED, Json, check_json, put_json, standard_output_for_results
 
 _SOURCE, _CLASSIFIER, _REAL, _SCORES, _OUTPUT = "What to score", "The classifier", "Real data", "Scores", "Output"
 
@@ -117,14 +118,14 @@ def evaluate(
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that read images")] = 0,
     device: Device = "auto",
-    as_json: Json = False,
+    json: Json = None,
     report: Annotated[Path | None, typer.Option(help="write a page, .html, with pictures in it")] = None,
 ) -> None:
     """Score samples, beside held-out real ones: Inception Score, AM Score and more, with their intervals.
 
     Ctrl-C prints what is known so far. Under torchrun the processes share the samples.
     """
-    options = {name: value for name, value in locals().items() if name not in ("as_json", "device")}
+    options = {name: value for name, value in locals().items() if name not in ("json", "device")}
 
     from rich.console import Console
 
@@ -140,10 +141,10 @@ def evaluate(
         local_device,
         save_report,
     )
-    from amgan_fast.files import to_json
     from amgan_fast.runs import resolve_device
 
     with errors_in_one_line():
+        check_json(json)
         if report is not None:
             check_report(report)
         torch_device = local_device(resolve_device(device))
@@ -151,15 +152,16 @@ def evaluate(
             evaluation: Evaluation | None
             stopped: EvaluationError | EvaluationInterrupted | None = None
             try:
-                evaluation = evaluate_request(Request(**options), torch_device, progress, share)
+                with standard_output_for_results():
+                    evaluation = evaluate_request(Request(**options), torch_device, progress, share)
             except (EvaluationError, EvaluationInterrupted) as error:
                 stopped, evaluation = error, error.evaluation
         if evaluation is not None and share.rank == 0:
             if report is not None:
                 save_report(report, evaluation, ["amgan-fast", *sys.argv[1:]])
-            if as_json:
-                typer.echo(to_json(evaluation.to_dict()))
-            else:
+            if json is not None:
+                put_json(json, evaluation.to_dict())
+            if json != PRINTED:
                 print_evaluation(Console(), evaluation)
         if isinstance(stopped, EvaluationInterrupted):
             complain("interrupted")

@@ -62,7 +62,7 @@ class _Scalar(_StandIn):
 class _DType(_StandIn):
     def __init__(self, name: object, *_: object) -> None:
         self.name = _text(name)
-        self.byte_order = "="
+        self.byte_order: object = "="
 
     def __setstate__(self, state: Any) -> None:
         self.byte_order = _text(state[1])

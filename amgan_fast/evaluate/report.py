@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import platform
 import shlex
 import tempfile
@@ -22,7 +21,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.gallery import rows_are_classes
 from amgan_fast.evaluate.table import facts, score_rows
-from amgan_fast.files import write_text
+from amgan_fast.files import check_place, write_text
 from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
 
 _TEMPLATE = "report.html.jinja"
@@ -66,8 +65,7 @@ def check_report(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"report is {path}, wanted a name that ends in .html")
-    if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise InputError(f"report is {path}, wanted a file in a folder that exists and can be written to")
+    check_place("report", path)
 
 
 def _made(command: Sequence[str]) -> list[tuple[str, str]]:
