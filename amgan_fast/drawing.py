@@ -33,6 +33,12 @@ def new_figure(panels: int = 1, rows: int = 1) -> Figure:
     return figure
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names as they can be drawn, cut where they are too long."""
+    texts = map(printable, names)
+    return [text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…" for text in texts]
+
+
 def save_figure(path: Path, figure: Figure) -> None:
     """The suffix of ``path`` names the format."""
     with whole_file(path) as file:
@@ -63,8 +69,7 @@ def _name_column(names: Sequence[str], height: int, row_height: int) -> Tensor:
     from PIL import Image, ImageDraw, ImageFont
     from torchvision.transforms.functional import to_tensor
 
-    texts = [printable(name) for name in names]
-    texts = [text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…" for text in texts]
+    texts = short_names(names)
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), _FONT_SIZE)
     width = round(max(font.getlength(text) for text in texts)) + 2 * _FONT_SIZE
     column = Image.new("RGB", (width, height), "white")

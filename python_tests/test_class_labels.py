@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_data import write_idx_set
+from test_data_tiny_imagenet import WNIDS, write_tiny_imagenet
 from tiny_runs import digits, digits_classifier, tiny_config, use_classifier_cache
+from torchvision.datasets import FashionMNIST
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
@@ -22,6 +25,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate import ImageClassifier, Inputs, load_classifier, open_classifier, read_classifier
 from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.sources import ImageFolderSource, Source, TensorSource
+from amgan_fast.metrics import label_balance, save_label_balance
 from amgan_fast.runs import load_checkpoint, save_checkpoint
 from amgan_fast.train import train
 
@@ -319,6 +323,25 @@ def test_the_order_of_class_names():
     assert in_class_order(["10", "9", "-1", "007"]) == ["-1", "007", "9", "10"]
     assert in_class_order(["10", "9", "b", "B"]) == ["10", "9", "B", "b"]
     assert [name for name in ("1", "-1", "", "-", "+1", "1_0", "1.0", " 1", "²", "٣") if is_number(name)] == ["1", "-1"]
+
+
+def test_published_datasets_bring_the_names_of_their_classes(tmp_path):
+    write_idx_set(tmp_path / "fashion", packed=False)
+    assert load_dataset("fashion-mnist", tmp_path / "fashion").class_names == tuple(FashionMNIST.classes)
+    write_tiny_imagenet(tmp_path / "tiny")
+    assert load_dataset("tiny-imagenet", tmp_path / "tiny").names == tuple(sorted(WNIDS))
+    assert load_dataset("digits").names == DIGITS
+
+
+def test_bars_of_classes_are_called_by_their_names(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("amgan_fast.metrics.balance.save_figure", lambda path, figure: figures.append(figure))
+    balance = label_balance([torch.eye(3)], [1 / 3] * 3)
+    names = ["$\\frac$ and $x$", "\udcff", "a" * 300]
+    save_label_balance(tmp_path / "balance.png", {"real": balance}, names)
+    figures[0].savefig(tmp_path / "balance.png")  # nothing in a name is mathematics
+    shown = [label.get_text() for label in figures[0].axes[0].get_xticklabels()]
+    assert shown == [names[0], "\\udcff", "a" * 23 + "…"]
 
 
 def test_names_of_any_characters_are_drawn(tmp_path):

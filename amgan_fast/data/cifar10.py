@@ -18,6 +18,8 @@ from amgan_fast.errors import InputError, in_one_line
 _TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 _TEST = ("test_batch",)
 _SHAPE = (3, 32, 32)
+_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""As in the published ``batches.meta``."""
 _PIXELS = 3 * 32 * 32
 
 
@@ -39,7 +41,7 @@ def load_cifar10(data_dir: Path | None = None) -> Dataset:
     advice = "give --data-dir the folder that holds cifar-10-batches-py or cifar-10-batches-bin"
     folder = find_folder("CIFAR-10", candidates, [_TRAIN[0], f"{_TRAIN[0]}.bin"], advice)
     train, test = _read_batches(folder, _TRAIN), _read_batches(folder, _TEST)
-    return Dataset("cifar10", 10, *train, *test, mirror_symmetric=True)
+    return Dataset("cifar10", 10, *train, *test, mirror_symmetric=True, class_names=_NAMES)
 
 
 def _read_batches(folder: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,20 @@ from amgan_fast.data.folders import find_folder
 DEBIAN_DIR = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the files."""
 
+_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""As published (arXiv 1708.07747, table 2, in the words of the authors' README)."""
+
 
 def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
     """60,000 images of clothes of 28x28 pixels to train on and 10,000 held out (Xiao et al., arXiv 1708.07747).
@@ -28,4 +42,4 @@ def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
         "torchvision.datasets.FashionMNIST keeps it"
     )
     folder = find_folder("Fashion-MNIST", candidates, idx.FIRST_FILES, advice)
-    return Dataset("fashion-mnist", 10, *idx.read_idx_set(folder), mirror_symmetric=True)
+    return Dataset("fashion-mnist", 10, *idx.read_idx_set(folder), mirror_symmetric=True, class_names=_NAMES)

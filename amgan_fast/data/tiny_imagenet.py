@@ -40,7 +40,7 @@ def load_tiny_imagenet(data_dir: Path | None = None, progress: Progress | None =
         raise InputError(f"{folder / 'wnids.txt'} has {len(wnids)} names, some twice or none, wanted each class once")
     train = _read(folder, *_list_train(folder, wnids), progress)
     test = _read(folder, *_list_val(folder, wnids), None)
-    return Dataset("tiny-imagenet", len(wnids), *train, *test, mirror_symmetric=True)
+    return Dataset("tiny-imagenet", len(wnids), *train, *test, mirror_symmetric=True, class_names=tuple(wnids))
 
 
 def _list_train(folder: Path, wnids: list[str]) -> tuple[list[str], list[int]]:

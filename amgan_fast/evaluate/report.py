@@ -91,30 +91,23 @@ def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:
     def add(heading: str, draw: Callable[[Path, Any], None], what: Any, text: str) -> None:
         drawn.append({"heading": heading, "text": text, "uri": _data_uri(draw, what)})
 
+    names = (evaluation.classifier and evaluation.classifier.class_names) or ()
+    draw_named = partial(save_sheet, names=names if rows_are_classes(len(names)) else ())
     for name, gallery in all_of("gallery").items():
-        draw_named = partial(save_sheet, names=_row_names(evaluation))
         add(f"Samples: {name}", draw_named, _small(gallery), _ABOUT_SAMPLES)
+    if balances := all_of("balance"):
+        add("Class balance", partial(save_label_balance, class_names=names), balances, _ABOUT_BALANCE)
     for field, heading, draw, text in _FIGURES:
         if results := all_of(field):
             add(heading, draw, results, text)
     return drawn
 
 
-def _row_names(evaluation: Evaluation) -> tuple[str, ...]:
-    """Of the classes in a gallery's rows, where they are known."""
-    names = (evaluation.classifier and evaluation.classifier.class_names) or ()
-    return names if rows_are_classes(len(names)) else ()
-
-
 _ABOUT_SAMPLES = "The first of each class as the classifier sees it; of more than 20 classes the first in their order."
 
+_ABOUT_BALANCE = "Fraction of samples by likeliest class, beside the mean class distribution of the training set."
+
 _FIGURES: tuple[tuple[str, str, Callable[[Path, Mapping[str, Any]], None], str], ...] = (
-    (
-        "balance",
-        "Class balance",
-        save_label_balance,
-        "Fraction of samples by likeliest class, beside the mean class distribution of the training set.",
-    ),
     (
         "entropy",
         "Entropy",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 from amgan_fast import ops
-from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.drawing import new_figure, save_figure, short_names
 from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
 from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.first_rows import FirstRows
@@ -160,17 +160,24 @@ def label_balance(
     return add_batches(LabelCounts, batches, from_logits).compute(reference)
 
 
-def save_label_balance(path: Path, balances: Mapping[str, LabelBalance]) -> None:
+def save_label_balance(path: Path, balances: Mapping[str, LabelBalance], class_names: Sequence[str] = ()) -> None:
     """Draw the fractions of each class beside the reference of the first set; points are the mean distributions.
 
     Bars of more than 40 classes would be too thin to see: the 20 classes that come most often in the first set are
     drawn, and beside them the 20 that come least often.
+
+    Args:
+        path: the suffix names the format.
+        balances: by what sets are called.
+        class_names: of all classes; empty: classes are called by their numbers.
     """
     first = next(iter(balances.values()))
     panels = _panels(first)
     figure = new_figure(len(panels))
     for axes, (title, classes) in zip(figure.axes, panels.items(), strict=True):
-        _draw_classes(axes, balances, first.reference, classes)
+        _draw_classes(
+            axes, balances, first.reference, classes, [class_names[k] for k in classes] if class_names else []
+        )
         axes.set(title=title, xlabel="class", ylabel="fraction of samples")
         axes.margins(y=0.35)  # above the bars there is room for the legend
         axes.legend(loc="upper center", ncols=2)
@@ -190,7 +197,11 @@ def _panels(balance: LabelBalance) -> dict[str, list[int]]:
 
 
 def _draw_classes(
-    axes: Axes, balances: Mapping[str, LabelBalance], reference: Sequence[float], classes: Sequence[int]
+    axes: Axes,
+    balances: Mapping[str, LabelBalance],
+    reference: Sequence[float],
+    classes: Sequence[int],
+    names: Sequence[str],
 ) -> None:
     width = 0.8 / len(balances)
     for i, (name, balance) in enumerate(balances.items()):
@@ -200,7 +211,9 @@ def _draw_classes(
         axes.plot(places, [balance.mean[k] for k in classes], "k.", label="mean distribution" if i == 0 else None)
     edges = torch.arange(len(classes) + 1) - 0.5
     axes.stairs([reference[k] for k in classes], edges, color="black", linestyle="--", label="reference")
-    axes.set_xticks(range(len(classes)), [str(k) for k in classes], rotation=90 if len(classes) > 12 else 0)
+    texts = short_names(names) or [str(k) for k in classes]
+    wide = sum(map(len, texts)) > 24
+    axes.set_xticks(range(len(classes)), texts, rotation=90 if wide else 0, parse_math=False)
 
 
 def _p_value(statistic: Tensor, freedom: int) -> float:
