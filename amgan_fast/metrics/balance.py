@@ -175,9 +175,7 @@ def save_label_balance(path: Path, balances: Mapping[str, LabelBalance], class_n
     panels = _panels(first)
     figure = new_figure(len(panels))
     for axes, (title, classes) in zip(figure.axes, panels.items(), strict=True):
-        _draw_classes(
-            axes, balances, first.reference, classes, [class_names[k] for k in classes] if class_names else []
-        )
+        _draw_classes(axes, balances, first.reference, classes, class_names)
         axes.set(title=title, xlabel="class", ylabel="fraction of samples")
         axes.margins(y=0.35)  # above the bars there is room for the legend
         axes.legend(loc="upper center", ncols=2)
@@ -201,7 +199,7 @@ def _draw_classes(
     balances: Mapping[str, LabelBalance],
     reference: Sequence[float],
     classes: Sequence[int],
-    names: Sequence[str],
+    class_names: Sequence[str],
 ) -> None:
     width = 0.8 / len(balances)
     for i, (name, balance) in enumerate(balances.items()):
@@ -211,7 +209,7 @@ def _draw_classes(
         axes.plot(places, [balance.mean[k] for k in classes], "k.", label="mean distribution" if i == 0 else None)
     edges = torch.arange(len(classes) + 1) - 0.5
     axes.stairs([reference[k] for k in classes], edges, color="black", linestyle="--", label="reference")
-    texts = short_names(names) or [str(k) for k in classes]
+    texts = short_names([class_names[k] if class_names else str(k) for k in classes])
     wide = sum(map(len, texts)) > 24
     axes.set_xticks(range(len(classes)), texts, rotation=90 if wide else 0, parse_math=False)
 
