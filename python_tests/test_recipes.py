@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
+from PIL import Image
 from test_data_cifar10 import write_python
 from test_data_tiny_imagenet import write_tiny_imagenet
 from tiny_runs import tiny_run, use_classifier_cache
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
-from amgan_fast.data import DATASETS
+from amgan_fast.data import DATASETS, load_dataset
+from amgan_fast.data.registry import _SIDES, size_of_images
 from amgan_fast.errors import InputError
 from amgan_fast.runs import RECIPES, Config
 from amgan_fast.train import train, train_classifier
+from amgan_fast.train.checks import check_run
 
 FEW = {"steps": 2, "batch_size": 8, "log_every": 1, "score_every": 2, "score_samples": 20, "final_samples": 30}
 
@@ -90,8 +96,6 @@ def test_bad_settings(setting, said):
 
 @pytest.mark.parametrize("labels", ["dynamic", "predefined"])
 def test_sample_command_draws_three_sheets(labels, tmp_path, monkeypatch):
-    from PIL import Image
-
     use_classifier_cache(tmp_path / "cache", monkeypatch)
     tiny_run(tmp_path / "run", labels=labels)
     result = CliRunner().invoke(app, ["sample", "--run", str(tmp_path / "run"), "--device", "cpu"])
@@ -101,3 +105,87 @@ def test_sample_command_draws_three_sheets(labels, tmp_path, monkeypatch):
             assert sheet.size == (12 * 58 + 2, 10 * 58 + 2)
     missing = CliRunner().invoke(app, ["sample", "--run", str(tmp_path)])
     assert missing.exit_code == 2
+
+
+def folder_of(root: Path, size: tuple[int, int], count: int = 12) -> Path:
+    height, width = size
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (width, height), (20 * i, 0, 0)).save(root / label / f"{i}.png")
+    return root
+
+
+def chosen(*settings: str, **options: object) -> tuple[Config, str]:
+    told: list[str] = []
+    config = Config.compose(None, options, settings, told.append)
+    return config, "\n".join(told)
+
+
+@pytest.mark.parametrize(
+    ("size", "network", "why"),
+    [
+        ((8, 8), "mlp", "so few pixels need no convolutions"),
+        ((16, 12), "mlp", "so few pixels"),
+        ((28, 28), "conv", "convolutions, for sides that are multiples of 4"),
+        ((32, 32), "conv", "convolutions, for sides"),
+        ((32, 64), "conv", "convolutions, for sides"),
+        ((64, 64), "conv", "convolutions, for sides"),
+        ((96, 96), "conv", "convolutions, for sides"),
+        ((128, 128), "acgan128", "a network made for that size"),
+        ((50, 47), "mlp", "convolutions want sides that are multiples of 4, as image_size=48 makes them"),
+    ],
+)
+def test_a_folder_of_images_has_the_settings_of_its_size(size, network, why, tmp_path):
+    """Which can be trained: shapes alone are looked at."""
+    config, told = chosen(dataset="image-folder", data_dir=str(folder_of(tmp_path, size)))
+    assert config.network == network
+    assert told.startswith(f"image-folder has no recipe: settings for images of {size[0]} x {size[1]} ({why}")
+    assert f"network = {network}" in told
+    check_run(config, config.load_dataset(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "svhn", "svhn-extra"])
+def test_datasets_without_a_recipe_are_not_trained_as_digits_are(dataset):
+    config, told = chosen(dataset=dataset)
+    assert (config.network, config.threads, config.steps) == ("conv", 0, 20_000)
+    assert told.startswith(f"{dataset} has no recipe: settings for images of ")
+
+
+@pytest.mark.parametrize("dataset", ["digits", *RECIPES])
+def test_of_datasets_with_a_recipe_nothing_is_said(dataset):
+    assert chosen(dataset=dataset)[1] == ""
+
+
+def test_what_was_asked_for_stands_above_the_settings_of_a_size(tmp_path):
+    folder = folder_of(tmp_path, (40, 40))
+    config, told = chosen("image_size=8", "steps=7", dataset="image-folder", data_dir=str(folder), network="mlp")
+    assert (config.network, config.steps, config.image_size) == ("mlp", 7, 8)
+    assert told == ""  # nothing that no one asked for
+    config, told = chosen("steps=7", dataset="image-folder", data_dir=str(folder))
+    assert (config.network, config.steps) == ("conv", 7)
+    assert "steps" not in told
+    assert "latent_size = 64" in told
+
+
+def test_a_folder_that_cannot_be_looked_at_is_refused_when_it_is_loaded(tmp_path):
+    for data_dir in (None, str(tmp_path / "none")):
+        config, told = chosen(**{"dataset": "image-folder"} | ({"data_dir": data_dir} if data_dir else {}))
+        assert told == ""
+        with pytest.raises(InputError):
+            config.load_dataset()
+
+
+def test_the_command_says_which_settings_it_took(tmp_path, monkeypatch):
+    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda *_: pytest.fail("too late"))
+    folder = folder_of(tmp_path / "images", (20, 20))
+    arguments = ["train", "--dataset", "image-folder", "--data-dir", str(folder), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, [*arguments, "--set", "labelled_per_class=500", "--device", "cpu"])
+    assert "image-folder has no recipe: settings for images of 20 x 20" in result.stdout
+    assert "labelled_per_class" in result.stderr
+
+
+def test_sizes_are_those_of_the_datasets():
+    """What is known before they are loaded."""
+    assert size_of_images("digits") == load_dataset("digits").image_shape[1:]
+    assert set(DATASETS) == {*_SIDES, "image-folder"}

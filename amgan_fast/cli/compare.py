@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def compare(
     if data_dir is not None:
         options["data_dir"] = str(data_dir.absolute())
     with errors_in_one_line():
-        base = Config.compose(config, options, setting or [])
+        base = Config.compose(config, options, setting or [], partial(print_line, console))
         cells = plan(base, models=models.split(",") if models else COMPARED, labels=labels.split(","), seeds=seeds)
         with CellProgress(console, len(cells)) as progress:
             try:

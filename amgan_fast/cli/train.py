@@ -70,15 +70,20 @@ def train(
     from amgan_fast.train import train as start
 
     console = Console()
+    notes: list[str] = []
     with errors_in_one_line():
         if resume is not None:
             _refuse_others(context)
             chosen = None
             on_device = "auto"
         else:
-            chosen = Config.compose(config, {k: v for k, v in given.items() if v is not None}, setting or [])
+            options = {name: value for name, value in given.items() if value is not None}
+            chosen = Config.compose(config, options, setting or [], notes.append)
             on_device = chosen.device
         with join_processes(resolve_device(on_device)) as share, ProgressBar(console, share.rank == 0) as progress:
+            if share.rank == 0:
+                for note in notes:
+                    progress.message(note)
             try:
                 if chosen is not None:
                     result = start(chosen, out, progress, share)

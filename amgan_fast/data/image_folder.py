@@ -20,6 +20,7 @@ from amgan_fast.errors import InputError
 
 _HELD_OUT = 10
 _HELD_OUT_SEED = 0
+_LOOKED_AT = 256  # images, about
 _REMEDY = "image_size brings all to one, skip_unreadable leaves others out"
 
 
@@ -55,7 +56,7 @@ def load_image_folder(
         raise InputError(f"image_size is {image_size}, wanted at least 1")
     if data_dir is None:
         raise InputError("no folder of images: give --data-dir one that has a folder of images for each class")
-    root = data_dir / "train" if (data_dir / "train").is_dir() else data_dir
+    root = _training_folder(data_dir)
     held_out = next((data_dir / name for name in ("test", "val") if (data_dir / name).is_dir()), None)
     train = _Listing.of(root)
     if root != data_dir and held_out is not None:
@@ -84,6 +85,22 @@ def load_image_folder(
         class_names=train.classes,
         left_out=train.left_out + test.left_out,
     )
+
+
+def image_folder_size(data_dir: Path) -> tuple[int, int] | None:
+    """(H, W) of most images of a folder as :func:`load_image_folder` takes it, by the headers of some; None where none
+    can be read.
+
+    Raises:
+        InputError: it is no folder of images.
+    """
+    root = _training_folder(data_dir)
+    names = find_images(root).names
+    return read_headers(root, names[:: max(1, len(names) // _LOOKED_AT)]).usual_size
+
+
+def _training_folder(data_dir: Path) -> Path:
+    return data_dir / "train" if (data_dir / "train").is_dir() else data_dir
 
 
 @dataclass(frozen=True)

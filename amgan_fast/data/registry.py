@@ -10,7 +10,7 @@ from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.digits import load_digits
 from amgan_fast.data.fashion_mnist import load_fashion_mnist
 from amgan_fast.data.image_files import Progress
-from amgan_fast.data.image_folder import load_image_folder
+from amgan_fast.data.image_folder import image_folder_size, load_image_folder
 from amgan_fast.data.mnist import load_mnist
 from amgan_fast.data.svhn import load_svhn, load_svhn_extra
 from amgan_fast.data.tiny_imagenet import load_tiny_imagenet
@@ -29,6 +29,15 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 """Loaders by the name that ``amgan-fast train --dataset`` takes; each takes the folder of --data-dir, or None."""
 
 _PADDED = ("mnist", "fashion-mnist")
+_SIDES = {
+    "digits": 8,
+    "fashion-mnist": 28,
+    "mnist": 28,
+    "cifar10": 32,
+    "svhn": 32,
+    "svhn-extra": 32,
+    "tiny-imagenet": 32,
+}
 
 
 def load_dataset(
@@ -68,3 +77,18 @@ def load_dataset(
         return load_tiny_imagenet(folder, progress)
     dataset = DATASETS[name](folder)
     return dataset if image_size is None else dataset.padded(image_size)
+
+
+def size_of_images(
+    name: str, data_dir: str | Path | None = None, *, image_size: int | None = None
+) -> tuple[int, int] | None:
+    """(H, W) of the images that :func:`load_dataset` will load, without loading them; None where that cannot be told,
+    and loading will say why."""
+    if image_size is not None:
+        return image_size, image_size
+    if name in _SIDES:
+        return _SIDES[name], _SIDES[name]
+    try:
+        return None if data_dir is None else image_folder_size(Path(data_dir).expanduser())
+    except (InputError, OSError):
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import tomli_w
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.image_files import Progress
+from amgan_fast.data.registry import size_of_images
 from amgan_fast.errors import InputError, shortened, shown
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_types import LARGEST_INT, check_range, check_types
 from amgan_fast.runs.device import MOST_THREADS
-from amgan_fast.runs.recipes import read_recipe
+from amgan_fast.runs.recipes import RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.toml import parse_setting, read_toml
 
 LABELS = ("dynamic", "predefined")
@@ -194,18 +195,31 @@ class Config:
         )
 
     @staticmethod
-    def for_dataset(dataset: str, **overrides: Any) -> Config:
-        """The recipe for a dataset, with what ``overrides`` gives."""
-        return Config(**{"dataset": dataset, **read_recipe(dataset), **overrides})
+    def for_dataset(dataset: str, *, told: Callable[[str], None] | None = None, **overrides: Any) -> Config:
+        """The recipe for a dataset, or where it has none that for the size of its images, with what ``overrides``
+        gives.
+
+        Args:
+            told: called with a line for the user, where there are settings that no one asked for.
+        """
+        check_types(Config, {"dataset": dataset, **overrides})
+        recipe = read_recipe(dataset) if dataset in RECIPES else _recipe_by_size(dataset, overrides, told)
+        return Config(**{"dataset": dataset, **recipe, **overrides})
 
     @staticmethod
-    def compose(path: Path | None, options: Mapping[str, Any], settings: Sequence[str]) -> Config:
+    def compose(
+        path: Path | None,
+        options: Mapping[str, Any],
+        settings: Sequence[str],
+        told: Callable[[str], None] | None = None,
+    ) -> Config:
         """The recipe of the dataset, with what a file says, with what options say, with what settings say.
 
         Args:
             path: a .toml with any of the settings; None: none.
             options: values by name.
             settings: ``name=value`` each, the value as in TOML; ``objective.saturating=true`` goes into a table.
+            told: as of :meth:`for_dataset`.
 
         Raises:
             InputError: an unknown name, or a bad value.
@@ -217,7 +231,7 @@ class Config:
                 both = isinstance(value, dict) and isinstance(values.get(name), dict)
                 values[name] = values[name] | value if both else value
         _check_names("the configuration" if path is None else str(path), values, _names())
-        return Config.for_dataset(values.pop("dataset", "digits"), **values)
+        return Config.for_dataset(values.pop("dataset", "digits"), told=told, **values)
 
     @staticmethod
     def load(path: Path) -> Config:
@@ -255,6 +269,20 @@ class Config:
 
 def _names() -> set[str]:
     return {one.name for one in dataclasses.fields(Config)}
+
+
+def _recipe_by_size(dataset: str, given: Mapping[str, Any], told: Callable[[str], None] | None) -> dict[str, Any]:
+    """Digits' are the defaults; an unknown dataset, or one whose images cannot be looked at, has none."""
+    if dataset == "digits" or dataset not in DATASETS:
+        return {}
+    size = size_of_images(dataset, given.get("data_dir"), image_size=given.get("image_size"))
+    if size is None:
+        return {}
+    recipe, reason = read_recipe_by_size(size)
+    if told is not None and (new := {name: value for name, value in recipe.items() if name not in given}):
+        settings = ", ".join(f"{name} = {value}" for name, value in new.items())
+        told(f"{dataset} has no recipe: settings for images of {size[0]} x {size[1]} ({reason}): {settings}")
+    return recipe
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

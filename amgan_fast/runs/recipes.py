@@ -1,4 +1,4 @@
-"""Settings that ship with the package, one .toml for a dataset."""
+"""Settings that ship with the package: a .toml for a dataset, or for images of a size where a dataset has none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from amgan_fast.runs.toml import read_toml
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
+_SMALL = 16  # pixels a side
 
 RECIPES = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 """Datasets whose runs have other settings than the defaults, which are those for digits."""
@@ -16,3 +17,20 @@ RECIPES = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 def read_recipe(dataset: str) -> dict[str, Any]:
     """What a dataset's runs have other than the defaults; nothing where there is no recipe."""
     return read_toml(_FOLDER / f"{dataset}.toml") if dataset in RECIPES else {}
+
+
+def read_recipe_by_size(size: tuple[int, int]) -> tuple[dict[str, Any], str]:
+    """What runs on images of (H, W) pixels have other than the defaults, and why."""
+    name, reason = _by_size(*size)
+    return read_toml(_FOLDER / "by_size" / f"{name}.toml"), reason
+
+
+def _by_size(height: int, width: int) -> tuple[str, str]:
+    if (height, width) == (128, 128):
+        return "acgan128", "a network made for that size"
+    if max(height, width) <= _SMALL:
+        return "mlp", "so few pixels need no convolutions"
+    if height % 4 or width % 4:
+        nearest = 4 * max(1, round(min(height, width) / 4))
+        return "mlp-large", f"convolutions want sides that are multiples of 4, as image_size={nearest} makes them"
+    return "conv", "convolutions, for sides that are multiples of 4"
