@@ -206,6 +206,7 @@ def test_the_page_says_how_when_and_by_what_it_was_made(files, tmp_path, monkeyp
     monkeypatch.setattr("sys.argv", ["/somewhere/amgan-fast", *arguments, "--classifier", "a b"])
     assert CliRunner().invoke(app, arguments).exit_code == 0
     text = page.read_text()
+    assert '<th scope="row" class="part">mean entropy</th>' in text  # not kept apart by spaces: a phone is narrow
     assert f"<code>amgan-fast evaluate --logits {files / 'logits.npy'} " in text
     assert "--classifier &#39;a b&#39;</code>" in text
     (date,) = re.findall(r"<td>(\d{4}-\d\d-\d\d \d\d:\d\d) UTC</td>", text)
