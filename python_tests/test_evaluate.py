@@ -50,6 +50,7 @@ def test_real_images_against_plain_torch():
     assert scores.mean_entropy == pytest.approx(float(torch.special.entr(probability).sum(1).mean()), rel=1e-5)
     kl = (classifier.reference * (classifier.reference / mean).log()).sum()
     assert scores.kl_reference == pytest.approx(float(kl), rel=1e-4)
+    assert_same_scores(score_images(images, classifier.network, classifier.reference), scores)
 
 
 def test_the_reference_is_the_classifiers_mean_on_the_training_set():

@@ -153,6 +153,16 @@ def test_probabilities_given_as_logits_are_warned_of(files, tmp_path, place):
     assert text.startswith("logits are within [0, 1]" if place == "generated" else f"{place}: logits are within")
 
 
+def test_a_reference_of_scores_that_were_warned_of_is_too(files, tmp_path):
+    np.save(tmp_path / "p.npy", torch.from_numpy(np.load(files / "logits.npy")).softmax(1).numpy())
+    (tmp_path / "mistaken.json").write_text(json.dumps(run("--logits", tmp_path / "p.npy")))
+    (text,) = run("--logits", files / "logits.npy", "--reference", tmp_path / "mistaken.json")["warnings"]
+    assert text.startswith("reference: logits are within [0, 1]")
+    got = run("--probabilities", tmp_path / "p.npy")
+    (tmp_path / "right.json").write_text(json.dumps(got))
+    assert run("--logits", files / "logits.npy", "--reference", tmp_path / "right.json")["warnings"] == []
+
+
 def test_rows_that_are_no_probabilities_are_named_or_left_out(files, tmp_path):
     p = torch.from_numpy(np.load(files / "logits.npy")).softmax(1).numpy()
     for value, said in ((-0.5, "its least entry is -0.5"), (0.9, "it sums to 1."), (np.nan, "it holds NaN")):

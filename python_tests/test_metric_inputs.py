@@ -103,6 +103,13 @@ def test_a_tensor_an_array_and_batches_of_either_give_the_same(logits, measure):
         (lambda x: x.numpy().astype(object), TypeError, "are an array of object, wanted a dtype that PyTorch has"),
         (lambda x: x.numpy().astype(np.longdouble), TypeError, "are an array of float128, wanted"),
         (lambda x: x.long(), TypeError, "are torch.int64, wanted a floating-point dtype"),
+        (
+            lambda x: x.to(torch.float8_e4m3fn),
+            TypeError,
+            "are torch.float8_e4m3fn, wanted a floating-point dtype: float",
+        ),
+        (lambda x: x.to_sparse(), TypeError, "are of layout torch.sparse_coo, wanted a dense tensor"),
+        (lambda x: x.to("meta"), TypeError, r"are a tensor without values \(meta\), wanted a dense tensor"),
         (lambda x: [x, x[:, 1:]], ValueError, r"are \[500, 9\], wanted \[N, 10\]"),
         (lambda x: x[0], ValueError, r"are \[10\], wanted \[N, K\]"),
         (lambda x: x[0].numpy(), ValueError, r"are \[10\], wanted \[N, K\]"),

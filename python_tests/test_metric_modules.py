@@ -141,6 +141,19 @@ def test_a_loaded_state_goes_on_as_if_uninterrupted(logits):
         torch.testing.assert_close(loaded.metric_state, whole.metric_state, rtol=1e-12, atol=0)
 
 
+def test_a_state_of_other_splits_or_classes_is_refused_and_changes_nothing(logits):
+    for metric, of_classes in ((InceptionScore(None), K), (AMScore(REFERENCE), K - 1)):
+        saved = InceptionScore(None, splits=5) if of_classes == K else AMScore([1 / of_classes] * of_classes)
+        saved.persistent(True)
+        saved.update(logits[:, :of_classes])
+        metric.update(logits)
+        before = metric.compute()
+        with pytest.raises(RuntimeError, match=r"size mismatch for .*prob.*wanted"):
+            metric.load_state_dict(saved.state_dict())
+        metric.update(logits[:0])
+        torch.testing.assert_close(metric.compute(), before, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("options", [{}, {"dist_sync_on_step": True}])
 def test_whatever_comes_between_splits_are_those_of_one_update(logits, options):
     metric, whole = InceptionScore(None, **options), InceptionScore(None)

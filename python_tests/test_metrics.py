@@ -411,6 +411,7 @@ def test_a_state_does_not_change_afterwards(logits):
         ({"skip_non_finite": True}, "state has skip_non_finite = True, wanted False"),
         ({"log_prob": torch.zeros(100, 3)}, r"log_prob of shape \[100, 3\], wanted \[100, 10\]"),
         ({"samples": MISSING}, "state has no samples"),
+        ({"first_rows": [1]}, r"state has first_rows = \[1\], wanted two numbers"),
         ({"log_prob": MISSING}, "state has no log_prob"),
     ],
 )

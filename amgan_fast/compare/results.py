@@ -37,7 +37,8 @@ class RealResult:
     scores: dict[str, Any]
     ms_ssim: float
     """The largest of the classes' means."""
-    ms_ssim_standard_error: float
+    ms_ssim_standard_error: float | None
+    """None where no class has images enough to tell."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def real_result(folder: Path, dataset: Dataset) -> RealResult:
     images, labels = dataset.train_images, dataset.train_labels
     if not isinstance(images, torch.Tensor):  # in files
         images, labels = dataset.test_images, dataset.test_labels
-    similar = class_ms_ssim(images, labels, pairs=_PAIRS, data_range=255)
-    return RealResult({name: scores[name] for name in _SCORES}, similar.maximum, similar.maximum_standard_error)
+    similar = class_ms_ssim(images, labels, pairs=_PAIRS, data_range=255).to_dict()
+    return RealResult({name: scores[name] for name in _SCORES}, similar["maximum"], similar["maximum_standard_error"])
 
 
 def _ms_ssim(folder: Path) -> dict[str, Any]:

@@ -34,9 +34,14 @@ class Reference:
     warnings: tuple[str, ...] = ()
     """What makes it doubtful."""
 
+    @classmethod
+    def of(cls, distribution: Tensor, *, probability_like: bool = False) -> Reference:
+        """``probability_like``: of the scores that it is from."""
+        return cls(distribution, (PROBABILITIES_FOR_LOGITS,) if probability_like else ())  # no order matters here
 
-def read_reference(path: Path) -> Tensor | None:
-    """K probabilities, float64, from a .json that ``amgan-fast evaluate --json`` printed for the training set, or a
+
+def read_reference(path: Path) -> Reference | None:
+    """K probabilities from a .json that ``amgan-fast evaluate --json`` printed for the training set, or a
     .npy of them; None for anything else: samples of the training set, to be scored themselves.
 
     Raises:
@@ -65,23 +70,24 @@ def measure_reference(
     """
     settings = replace(settings, splits=1, contiguous=False, modes=False)
     scores = Pass(source, classifier, None, settings, share, progress).run().scores
-    mistaken = (PROBABILITIES_FOR_LOGITS,) if scores.probability_like else ()  # the order does not matter here
-    return Reference(torch.tensor(scores.class_distribution, dtype=torch.float64), mistaken)
+    vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
+    return Reference.of(vector, probability_like=scores.probability_like)
 
 
-def _from_json(path: Path) -> Tensor:
+def _from_json(path: Path) -> Reference:
     try:
-        vector = json.loads(path.read_text(encoding="utf-8"))["generated"]["scores"]["class_distribution"]
-        numbers = [float(number) for number in vector]
+        scores = json.loads(path.read_text(encoding="utf-8"))["generated"]["scores"]
+        numbers = [float(number) for number in scores["class_distribution"]]
+        probability_like = "probability_like" in scores and scores["probability_like"] is True
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}), wanted {_PRINTED}") from None
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else in_one_line(error)
         raise InputError(f"{path} holds no scores ({reason}), wanted {_PRINTED}") from None
-    return _checked(path, numbers)
+    return Reference.of(_checked(path, numbers), probability_like=probability_like)
 
 
-def _from_vector(path: Path) -> Tensor | None:
+def _from_vector(path: Path) -> Reference | None:
     with damage_named(str(path)), path.open("rb") as file:
         header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
         if len(header.shape) != 1:
@@ -89,7 +95,7 @@ def _from_vector(path: Path) -> Tensor | None:
         if header.dtype.kind not in "fiu":
             raise InputError(f"{path} is {header}, wanted K probabilities or logits [N, K]")
         values = read_rows(file, header, header.shape[0])
-    return _checked(path, values.astype(np.float64))
+    return Reference(_checked(path, values.astype(np.float64)))
 
 
 def _checked(path: Path, vector: Sequence[float] | np.ndarray) -> Tensor:

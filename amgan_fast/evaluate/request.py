@@ -207,9 +207,9 @@ def _reference(
     progress: Progress,
 ) -> Reference | None:
     if request.reference is not None:
-        vector = read_reference(request.reference)
-        if vector is not None:
-            return Reference(vector)
+        known = read_reference(request.reference)
+        if known is not None:
+            return known
         source = _open(request.reference, request, classifier, progress)
         return measure_reference(source, classifier, settings, share, progress)
     if classifier is None:

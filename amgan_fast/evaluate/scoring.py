@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast.metrics import ScoreAccumulator, Scores
+from amgan_fast.metrics.arrays import Array, batches_of
 from amgan_fast.nn import Classifier, LatentSource
 
 DRAWN_AT_ONCE = 500
@@ -30,11 +31,11 @@ def generate(
 
 
 @torch.no_grad()
-def score_images(batches: Iterable[Tensor], classifier: Classifier, reference: Tensor | None = None) -> Scores:
-    """Scores of images [N, C, H, W], float in [-1, 1], on the classifier's device."""
+def score_images(batches: Array | Iterable[Array], classifier: Classifier, reference: Tensor | None = None) -> Scores:
+    """Scores of images [N, C, H, W], or of batches of them, float in [-1, 1], on the classifier's device."""
     device = next(classifier.parameters()).device
     scores = ScoreAccumulator(classifier.num_classes, device=device)
-    for images in batches:
+    for images in batches_of("images", batches):
         scores.update(classifier(images))
     return scores.compute(reference)
 

@@ -176,6 +176,8 @@ class ScoreAccumulator:
         for total, name in zip(self._sums, self._sums._fields, strict=True):
             if state[name].shape != total.shape:
                 raise ValueError(f"state has {name} of shape {list(state[name].shape)}, wanted {list(total.shape)}")
+        if len(state["first_rows"]) != 2:
+            raise ValueError(f"state has first_rows = {state['first_rows']}, wanted two numbers")
         for total, name in zip(self._sums, self._sums._fields, strict=True):
             total.copy_(state[name])
         self._first_bad.fill_(-1)

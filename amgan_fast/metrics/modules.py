@@ -134,9 +134,18 @@ class _ScoreMetric(Metric):
         super().merge_state(incoming_state)
         self._follow_states()
 
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
-        self._follow_states()
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Refuses, as PyTorch does for parameters, states of other shapes, which torchmetrics takes as they are."""
+        *_, errors = args
+        for name, default in self._defaults.items():
+            found = state_dict.get(prefix + name)
+            assert isinstance(default, Tensor)  # none of them is a list
+            if found is not None and not _fits(found, default):
+                wanted = list(default.shape)
+                errors.append(f"size mismatch for {prefix}{name}: it is {list(found.shape)}, wanted {wanted} as here")
+        if not errors:
+            super()._load_from_state_dict(state_dict, prefix, *args)
+            self._follow_states()
 
     def _follow_states(self) -> None:
         self._next = int(self.count.sum()) % len(self.count)
@@ -270,6 +279,13 @@ class AMScore(_ScoreMetric):
         """
         sums = self._sums()
         return statistics.am_score(self._reference.to(sums.prob.device), sums).squeeze(0)
+
+
+def _fits(state: Tensor, default: Tensor) -> bool:
+    """Whether a saved state is one of as many blocks, and classes where their number is known."""
+    return state.shape == default.shape or (
+        default.ndim == state.ndim == 2 and default.size(1) == 1 and len(state) == len(default)
+    )
 
 
 def _as_bytes(imgs: Array) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from amgan_fast.metrics.arrays import Array, as_tensor, batches_of
 
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 SUM_TOLERANCE = 1e-2  # of the sum of a row of probabilities, which bfloat16 rounds
 
 
@@ -34,7 +35,7 @@ def class_rows(
         name: what messages call them; None: logits or probabilities.
 
     Raises:
-        TypeError: no tensor or array, or of numbers that are not floating point.
+        TypeError: no tensor or array, or of another dtype than float32, float64, bfloat16 and float16, or not dense.
         ValueError: another shape, or fewer than two classes.
     """
     name = name or kind_of(from_logits)
@@ -43,8 +44,12 @@ def class_rows(
         raise ValueError(f"{name} are {list(rows.shape)}, wanted [N, {num_classes or 'K'}]")
     if rows.size(1) < 2:
         raise ValueError(f"{name} are {list(rows.shape)}, wanted [N, K] with K at least 2")
-    if not rows.is_floating_point():
-        raise TypeError(f"{name} are {rows.dtype}, wanted a floating-point dtype")
+    if rows.dtype not in _DTYPES:
+        wanted = "a floating-point dtype: float32, float64, bfloat16 or float16"
+        raise TypeError(f"{name} are {rows.dtype}, wanted {wanted}")
+    if rows.layout != torch.strided or rows.is_meta:
+        found = "a tensor without values (meta)" if rows.is_meta else f"of layout {rows.layout}"
+        raise TypeError(f"{name} are {found}, wanted a dense tensor")
     return rows
 
 
