@@ -298,7 +298,7 @@ def test_what_is_known_of_the_samples_before_a_bad_one_is_shown(files, tmp_path)
         (("--logits", "logits.npy", "--json", "/dev/null"), "json is /dev/null, wanted a file in a folder"),
         (("--logits", "logits.npy", "--json", "."), "json is ., wanted a file in a folder"),
         (("--logits", "nowhere.npy"), "nowhere.npy"),
-        (("--logits", "logits.npy", "--reference", "nowhere.json"), "nowhere.json does not exist"),
+        (("--logits", "logits.npy", "--reference", "nowhere.json"), "nowhere.json cannot be read (No such file"),
         (("--logits", "logits.npy", "--reference", "no.json"), "no.json holds no scores"),
         (("--npz", "digits.npz", "--classifier", "classifier.pt", "--data-dir", "x"), "--data-dir without --dataset"),
         (("--npz", "digits.npz", "--classifier", "classifier.pt", "--input-range", "unit"), "amgan"),

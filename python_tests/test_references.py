@@ -177,6 +177,6 @@ def test_a_reference_that_is_not_there(write: Callable[[Path], object], logits, 
 def test_vectors_of_every_type_are_read(dtype, tmp_path):
     vector = np.array([0.25, 0.5, 0.25]) if "f" in dtype else np.array([0, 1, 0])
     np.save(tmp_path / "v.npy", vector.astype(dtype))
-    assert read_reference(tmp_path / "v.npy").tolist() == vector.tolist()
+    assert read_reference(tmp_path / "v.npy").distribution.tolist() == vector.tolist()
     np.save(tmp_path / "v.npy", np.zeros((5, 3)))
     assert read_reference(tmp_path / "v.npy") is None
