@@ -7,10 +7,12 @@ import torch
 from tiny_runs import digits_classifier
 from torch import Tensor, nn
 
+from amgan_fast.data import Dataset, to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import ImageClassifier, Inputs, Settings, evaluate, facts, passes
+from amgan_fast.evaluate import ImageClassifier, Inputs, Settings, evaluate, facts, measure_classifier, passes
 from amgan_fast.evaluate.batch_size import fitting_batch_size
 from amgan_fast.evaluate.sources import TensorSource
+from amgan_fast.nn import build_classifier
 
 CPU = torch.device("cpu")
 
@@ -52,6 +54,11 @@ def test_what_does_not_grow_with_the_batch_counts_for_nothing():
     assert fitting_batch_size(lambda pixels: pixels.flatten(1).float() @ (weights * 2)[:, :9], images(1), CPU) == 500
 
 
+def test_a_compiled_network_is_looked_into_too():
+    compiled = torch.compile(lambda pixels: pixels.float().repeat(1, 1, 1, 2**20).sum(3), backend="eager")
+    assert fitting_batch_size(compiled, images(1, side=2), CPU) == 2  # 16 MiB
+
+
 def test_a_network_that_cannot_be_looked_into_gets_a_few_at_a_time():
     def alone(pixels: Tensor) -> Tensor:
         assert len(pixels) == 1
@@ -76,6 +83,14 @@ def test_scores_are_the_same_for_every_batch_size_and_the_one_taken_is_named():
     assert dict(facts(given))["batches"] == "20 samples at a time"
     assert chosen.to_dict()["settings"]["batch_size"] == 8
     assert given.generated.scores.inception_score == pytest.approx(chosen.generated.scores.inception_score, rel=1e-12)
+
+
+def test_own_classifiers_are_measured_in_batches_that_fit():
+    pixels, labels = images(80, side=64), torch.arange(80) % 2
+    network, sizes = build_classifier("cnn", (1, 64, 64), 2), []
+    network.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    measure_classifier(network, Dataset("few", 2, pixels, labels, pixels[:40], labels[:40]), {})
+    assert 2 < max(sizes) == fitting_batch_size(lambda some: network(to_float(some)), pixels, CPU) < 80
 
 
 def test_a_network_of_which_no_size_is_known_is_doubted_where_images_are_small():

@@ -17,6 +17,7 @@ import scipy.stats
 import torch
 from tiny_runs import digits, digits_classifier
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torchvision.models import Inception_V3_Weights, inception_v3
 from torchvision.transforms.functional import normalize
 
@@ -703,6 +704,21 @@ def test_a_network_that_gives_no_logits(value, num_classes, said):
     classifier = ImageClassifier("net", Gives(value), Inputs(), torch.device("cpu"), num_classes, is_users=True)
     with pytest.raises(InputError, match=f"net {said}"):
         classifier.logits(torch.zeros(2, 1, 4, 4))
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda images: torch.nested.nested_tensor([torch.zeros(4), torch.zeros(3)]),
+        lambda images: FakeTensorMode(allow_non_fake_inputs=True).from_tensor(torch.zeros(2, 4)),
+    ],
+    ids=["nested", "fake"],
+)
+def test_a_network_whose_logits_cannot_be_looked_at(network):
+    classifier = ImageClassifier("net", network, Inputs(), torch.device("cpu"), is_users=True)
+    with pytest.raises(InputError, match=r"^net fails on images [^\n]*, wanted a classifier that takes them$"):
+        classifier.logits(torch.zeros(2, 1, 4, 5))
 
 
 def test_a_network_that_fails_on_its_images():

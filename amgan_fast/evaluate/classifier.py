@@ -12,6 +12,7 @@ from torch import Tensor
 
 from amgan_fast.data import Dataset, ImageFiles, to_float
 from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.evaluate.batch_size import fitting_batch_size
 from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.loading import weights_sha256
@@ -19,7 +20,7 @@ from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histo
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.runs import load_checkpoint, save_checkpoint
 
-_BATCH_SIZE = 1000
+_BATCH_SIZE = 1000  # logits
 _ACCURACY_TOLERANCE = 0.002  # devices and versions of PyTorch differ in last digits, and so in borderline images
 _WANTED = "wanted one that amgan-fast train-classifier wrote, or the classifier.pt of a run"
 
@@ -182,7 +183,12 @@ def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
 @torch.no_grad()
 def _logits(network: Classifier, images: Tensor | ImageFiles) -> Tensor:
     device = next(network.parameters()).device
-    return torch.cat([network(to_float(batch.to(device))) for batch in images.split(_BATCH_SIZE)])
+
+    def run(batch: Tensor) -> Tensor:
+        return network(to_float(batch.to(device)))
+
+    size = fitting_batch_size(run, images[torch.zeros(1, dtype=torch.int64)], device)
+    return torch.cat([run(batch) for batch in images.split(size)])
 
 
 def _accuracy(logits: Tensor, dataset: Dataset) -> float:

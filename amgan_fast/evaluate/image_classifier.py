@@ -63,7 +63,7 @@ class ImageClassifier:
         found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype}"
         with users_errors(found, "a classifier that takes them"):
             logits = self.network(prepared)
-        self._check(logits, len(prepared))
+            self._check(logits, len(prepared))
         return logits
 
     def to_dict(self) -> dict[str, Any]:

@@ -87,6 +87,8 @@ def users_errors(what: str, wanted: str) -> Iterator[None]:
     """Errors of the user's code, of any kind, even ``sys.exit()``, as an InputError: what, the error, and wanted."""
     try:
         yield
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:
         raise InputError(f"{what} ({in_one_line(error)}), wanted {wanted}") from error
 
