@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,25 +14,29 @@ from typing import Any
 
 from amgan_fast.errors import InputError, printable
 
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.[^.]*)?")
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, of the same suffix; the file written there takes the place of ``path`` at the
-    end. Where that fails, ``path`` is as it was and the temporary file is gone."""
+    end. Where that fails, ``path`` is as it was and the temporary file is gone; where the process is killed, the next
+    one that writes ``path`` removes it."""
+    _remove_left_behind(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        sync(temporary)
+        rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """In UTF-8; bytes of file names that are none, which Python keeps as surrogates, are escaped."""
+def write_text(path: Path, text: str, *, errors: str = "backslashreplace") -> None:
+    """In UTF-8; bytes of file names that are none, which Python keeps as surrogates, are escaped, or what ``errors``
+    says, as of ``open``."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.write_text(text, encoding="utf-8", errors=errors)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,3 +66,52 @@ def check_place(name: str, path: Path) -> None:
     folder = path.absolute().parent
     if (path.exists() and not path.is_file()) or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"{name} is {path}, wanted a file in a folder that exists and can be written to")
+
+
+def rename(path: Path, name: Path) -> None:
+    """Give a file another name in its folder, whatever has that name now, also if the power fails right after."""
+    os.replace(path, name)
+    _sync_folder(name.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written to a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether it has a name that :func:`whole_file` gives."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def _remove_left_behind(path: Path) -> None:
+    """What processes that are dead have left of ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
+        found = _TEMPORARY.fullmatch(left.name)
+        if found and not _is_another_process(int(found[1])):
+            left.unlink(missing_ok=True)
+
+
+def _is_another_process(pid: int) -> bool:
+    if pid == os.getpid():  # in a container a process has the number that the one before it had
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
+
+
+def _sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):  # a file system that cannot do it for folders
+            raise
+    finally:
+        os.close(folder)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import tiny_config, tiny_run, use_classifier_cache
+from tiny_runs import assert_same_state, tiny_config, tiny_run, use_classifier_cache
 from torch import distributed, multiprocessing, nn
 
 from amgan_fast.evaluate import Share
 from amgan_fast.nn import Discriminator, LatentSource
 from amgan_fast.objectives import AMGAN
 from amgan_fast.runs import RunFolder, load_checkpoint
-from amgan_fast.train import AdversarialStep, StepOptions
+from amgan_fast.train import AdversarialStep, Observer, StepOptions, resume
 
 BATCH, PIXELS, LATENT = 12, 5, 3
 
@@ -108,8 +108,28 @@ def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
     )
     assert again.returncode == 0, again.stderr
     assert json.loads(run.summary.read_text())["generated"] == summary["generated"]
-    one = subprocess.run(
-        [sys.executable, "-m", "amgan_fast", "train", "--resume", "run"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert one.returncode == 2
-    assert "the run has 2 processes, found 1" in one.stderr
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    whole = tiny_run(tmp_path / "whole", checkpoint_every=2).folder
+    run = tiny_run(tmp_path / "run", checkpoint_every=2).folder
+    run.checkpoint.unlink()  # so it goes on from step 4
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    command += ["amgan_fast", "train", "--resume", "run"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "processes: 1 until now, 2 from here on" in result.stdout
+    of_two = load_checkpoint(run.checkpoint)
+    assert_same_state(of_two["batches"], load_checkpoint(whole.checkpoint)["batches"])
+    assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
+    first, second = (random["cpu"] for random in of_two["random"])
+    assert not torch.equal(first, second)  # each has noise of its own
+
+    texts = []
+    observer = Observer()
+    observer.message = texts.append
+    resume(run.path, observer)
+    assert any("processes: 2 until now, 1 from here on" in text for text in texts)
+    assert json.loads(run.summary.read_text())["training"]["processes"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,7 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import tiny_config, tiny_run, use_classifier_cache
+from tiny_runs import (
+    assert_same_run,
+    assert_same_state,
+    digits_classifier,
+    tiny_config,
+    tiny_run,
+    use_classifier_cache,
+)
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
@@ -45,34 +53,11 @@ class StopAt(Observer):
             os.kill(os.getpid(), self.number)
 
 
-def assert_same_state(got, want, path=""):
-    """Tensors to the bit."""
-    assert type(got) is type(want), path
-    if isinstance(want, dict):
-        assert got.keys() == want.keys(), path
-        for name in want:
-            assert_same_state(got[name], want[name], f"{path}/{name}")
-    elif isinstance(want, (list, tuple)):
-        assert len(got) == len(want), path
-        for i, (a, b) in enumerate(zip(got, want, strict=True)):
-            assert_same_state(a, b, f"{path}/{i}")
-    elif isinstance(want, torch.Tensor):
-        assert torch.equal(got, want), path
-    elif not path.endswith("/seconds"):
-        assert got == want, path
-
-
-def assert_same_run(got: Path, want: Path):
-    a, b = RunFolder(got), RunFolder(want)
-    assert_same_state(load_checkpoint(a.checkpoint), load_checkpoint(b.checkpoint))
-    summaries = [json.loads(run.summary.read_text()) for run in (a, b)]
-    assert summaries[0]["generated"] == summaries[1]["generated"]
-    rows = [[json.loads(line) for line in run.metrics.read_text().splitlines()] for run in (a, b)]
-    timed = ("seconds", "images_per_second")
-    assert [{k: v for k, v in row.items() if k not in timed} for row in rows[0]] == [
-        {k: v for k, v in row.items() if k not in timed} for row in rows[1]
-    ]
-    assert [grid.read_bytes() for grid in a.grids()] == [grid.read_bytes() for grid in b.grids()]
+def dead_process() -> int:
+    """The number that a process had."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
 
 
 RUNS = {
@@ -125,7 +110,7 @@ def test_a_killed_process_goes_on_to_the_same_end(tmp_path, cache):
     command = [sys.executable, "-m", "amgan_fast", "train", "--config", tmp_path / "config.toml"]
     process = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
     metrics = RunFolder(tmp_path / "killed").metrics
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not (metrics.exists() and len(metrics.read_text().splitlines()) > 30):
         time.sleep(0.01)
     process.kill()
@@ -224,6 +209,40 @@ def test_the_train_command_says_how_to_go_on(tmp_path, cache):
     assert "amgan-fast train --resume run" in errors
 
 
+@pytest.mark.parametrize("when", ["at the classifier", "at the first step"])
+def test_ctrl_c_before_the_first_checkpoint_says_how_to_go_on(tmp_path, cache, monkeypatch, when):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    where = "cached_classifier" if when == "at the classifier" else "AdversarialStep"
+    tiny_config().save(tmp_path / "config.toml")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"amgan_fast.train.loop.{where}", interrupt)
+        command = ["train", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+        result = CliRunner().invoke(app, command)
+    assert result.exit_code == 130
+    said = f"stopped by SIGINT before the first checkpoint; go on with: amgan-fast train --resume {tmp_path / 'run'}"
+    assert said in result.stderr
+    assert_same_run(resume(tmp_path / "run").folder.path, tiny_run(tmp_path / "whole").folder.path)
+
+
+def test_ctrl_c_before_there_is_a_folder_says_that_there_is_none(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("amgan_fast.runs.Config.load_dataset", interrupt)
+    result = CliRunner().invoke(app, ["train", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 130
+    assert "stopped before the run began; the same command starts it" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_that_a_run_stopped_can_be_told_to_another_process(tmp_path):
+    stopped = TrainingStopped(RunFolder(tmp_path), 3, signal.SIGTERM)
+    again = pickle.loads(pickle.dumps(stopped))
+    assert (str(again), again.folder, again.step, again.signal) == (str(stopped), stopped.folder, 3, signal.SIGTERM)
+
+
 def test_a_full_disk_leaves_earlier_files(stopped, monkeypatch):
     """The limit of a file's size stands in for a full disk: the system refuses to write on in either."""
     run = RunFolder(stopped)
@@ -250,10 +269,115 @@ def test_half_a_line_of_metrics_does_no_harm(stopped, tmp_path):
     assert_same_run(stopped, tmp_path / "whole")
 
 
-def test_a_run_without_a_checkpoint_says_so(stopped):
+def test_a_checkpoint_that_is_gone_falls_back_to_the_one_before(stopped, tmp_path):
+    tiny_run(tmp_path / "whole", steps=8, checkpoint_every=2)
     RunFolder(stopped).checkpoint.unlink()
-    with pytest.raises(InputError, match=r"has no checkpoint\.pt yet"):
-        resume(stopped)
+    resume(stopped)
+    assert_same_run(stopped, tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(stopped):
+    """Which is read at once, before anything else is written."""
+    checkpoint = RunFolder(stopped).checkpoint
+    before = previous_checkpoint(checkpoint).read_bytes()
+    checkpoint.write_bytes(b"no zip file")
+
+    class NoMore(Observer):
+        def started(self, steps, done=0):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        resume(stopped, NoMore())
+    assert checkpoint.read_bytes() == before
+    assert (stopped / "checkpoint.damaged.pt").read_bytes() == b"no zip file"
+
+
+@pytest.mark.parametrize("left", ["config.toml", "classifier.pt", "metrics.jsonl"])
+def test_a_run_without_a_checkpoint_begins_anew_from_its_configuration(tmp_path, cache, left):
+    whole = tiny_run(tmp_path / "whole", steps=8)
+    run = RunFolder(tmp_path / "run")
+
+    class Killed(Observer):
+        def message(self, text):
+            if left == "config.toml" and run.config.exists():
+                raise ZeroDivisionError
+
+        def started(self, steps, done=0):
+            if left == "classifier.pt":
+                raise ZeroDivisionError
+
+        def logged(self, row):
+            if row["step"] == 6:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(tiny_config(steps=8), run.path, Killed())
+    assert (run.path / left).exists()
+    assert not run.has_checkpoint
+    texts = []
+    observer = Observer()
+    observer.message = texts.append
+    resume(run.path, observer)
+    assert any("has no checkpoint.pt yet: starting from its config.toml" in text for text in texts)
+    assert_same_run(run.path, whole.folder.path)
+
+
+def test_the_folder_of_a_run_that_did_not_begin_is_empty_enough(tmp_path, cache):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / f".config.{dead_process()}.tmp.toml").write_text("steps")
+    (tmp_path / "run" / ".lock").write_text("")
+    run = tiny_run(tmp_path / "run").folder
+    assert not [path.name for path in run.path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_used_folder_names_the_way_to_go_on(stopped):
+    with pytest.raises(InputError, match=rf"is not empty, wanted .*; amgan-fast train --resume {stopped} goes on"):
+        tiny_run(stopped)
+
+
+def test_only_temporary_files_of_dead_processes_are_removed(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        kept = [f".a.{process.pid}.tmp.pt", f".a.{dead_process()}.tmp.png", ".a.tmp.pt", ".a.1x.tmp.pt", "a.7.tmp.pt"]
+        removed = [f".a.{dead_process()}.tmp.pt", f".a.{os.getpid()}.tmp.pt", f".a.{10**30}.tmp.pt"]
+        for name in kept + removed:
+            (tmp_path / name).write_text("")
+        save_checkpoint(tmp_path / "a.pt", {"step": 1})
+        assert {path.name for path in tmp_path.iterdir()} == {*kept, "a.pt"}
+    finally:
+        process.communicate(b"\n")
+
+
+def test_a_file_of_a_whole_grid_alone_is_one(tmp_path, cache):
+    """Where a process was killed half a picture may be left, of any name that is no step."""
+    run = tiny_run(tmp_path / "run").folder
+    for name in (".00000003.123.tmp.png", "mine.png", "\u00b2.png"):
+        (run.path / "grids" / name).write_bytes(b"")
+    assert [grid.name for grid in run.grids()] == ["00000004.png", "00000006.png"]
+    resume(run.path)
+
+
+def test_rows_that_are_no_rows_are_passed_over(stopped, tmp_path):
+    tiny_run(tmp_path / "whole", steps=8, checkpoint_every=2)
+    rows = RunFolder(stopped).metrics.read_bytes()
+    RunFolder(stopped).metrics.write_bytes(b'[]\n"step"\n' + rows + b'{"step": "x"}\n\xff\x00\x00\n')
+    resume(stopped)
+    assert_same_run(stopped, tmp_path / "whole")
+
+
+def test_work_goes_on_wherever_it_was_killed(tmp_path, request):
+    """At each call that changes a file or a name; without --slow at some of them."""
+    every = 1 if request.config.getoption("--slow") else 23
+    digits_classifier().save(tmp_path / "classifier.pt")
+    command = [sys.executable, Path(__file__).with_name("killed_runs.py"), tmp_path, "--every", every]
+    command += ["--classifier", tmp_path / "classifier.pt"]
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert len(found) == 7
+    for scenario, tried in found.items():
+        assert tried["points"] > 15, scenario
+        assert tried["failures"] == {}, scenario
 
 
 def test_nan_stops_with_the_last_good_checkpoint_named(tmp_path, cache, monkeypatch):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from amgan_fast.data import Dataset, load_dataset
 from amgan_fast.evaluate import ScoringClassifier
-from amgan_fast.runs import Config, cpu_threads
+from amgan_fast.runs import Config, RunFolder, cpu_threads, load_checkpoint
 from amgan_fast.train import Result, train, train_classifier
 
 
@@ -41,3 +43,33 @@ def use_classifier_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tiny_run(out: Path, **options) -> Result:
     return train(tiny_config(**options), out)
+
+
+def assert_same_state(got, want, path=""):
+    """Tensors to the bit."""
+    assert type(got) is type(want), path
+    if isinstance(want, dict):
+        assert got.keys() == want.keys(), path
+        for name in want:
+            assert_same_state(got[name], want[name], f"{path}/{name}")
+    elif isinstance(want, (list, tuple)):
+        assert len(got) == len(want), path
+        for i, (a, b) in enumerate(zip(got, want, strict=True)):
+            assert_same_state(a, b, f"{path}/{i}")
+    elif isinstance(want, torch.Tensor):
+        assert torch.equal(got, want), path
+    elif not path.endswith("/seconds"):
+        assert got == want, path
+
+
+def assert_same_run(got: Path, want: Path):
+    a, b = RunFolder(got), RunFolder(want)
+    assert_same_state(load_checkpoint(a.checkpoint), load_checkpoint(b.checkpoint))
+    summaries = [json.loads(run.summary.read_text()) for run in (a, b)]
+    assert summaries[0]["generated"] == summaries[1]["generated"]
+    rows = [[json.loads(line) for line in run.metrics.read_text().splitlines()] for run in (a, b)]
+    timed = ("seconds", "images_per_second")
+    assert [{k: v for k, v in row.items() if k not in timed} for row in rows[0]] == [
+        {k: v for k, v in row.items() if k not in timed} for row in rows[1]
+    ]
+    assert [grid.read_bytes() for grid in a.grids()] == [grid.read_bytes() for grid in b.grids()]

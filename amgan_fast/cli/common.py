@@ -30,6 +30,9 @@ def errors_in_one_line() -> Iterator[None]:
     except FloatingPointError as error:
         complain(f"training stopped: {error}")
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        complain("interrupted")
+        raise typer.Exit(130) from None
     except OSError as error:  # a file that no one foresaw trouble with
         if error.errno in (None, errno.EPIPE):
             raise

@@ -93,6 +93,9 @@ def train(
                 if share.rank == 0:
                     complain(f"{stopped}; go on with: amgan-fast train --resume {stopped.folder.path}")
                 raise typer.Exit(128 + stopped.signal) from None
+            except KeyboardInterrupt:
+                complain("stopped before the run began; the same command starts it")
+                raise typer.Exit(130) from None
     if share.rank == 0:
         print_evaluation(console, result.evaluation, result.discriminator)
         print_line(console, f"samples: {result.folder.samples}")

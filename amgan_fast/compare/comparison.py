@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.errors import InputError
 from amgan_fast.files import write_json, write_text
+from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.option_types import MOST_PROCESSES, check_range
 from amgan_fast.runs import RunFolder, resolve_device
-from amgan_fast.train import Observer, resume, train
+from amgan_fast.train import resume, train
 from amgan_fast.train.checks import check_run
 
 Told = Callable[[str, int, int], None]
@@ -43,23 +44,38 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | No
     told = told or (lambda *_: None)
     check_range("jobs", jobs, 1, MOST_PROCESSES)
     _check_cells(cells)
-    _open(root, cells)
+    _check(root, cells)
+    with ExitStack() as stack:
+        with _unwritable_is_said(root):
+            stack.enter_context(hold_folder(root))
+            _check(root, cells)
+            write_json(_settings_of(root), settings(cells))
+        return _compare(root, cells, jobs, told)
+
+
+def _compare(root: Path, cells: Sequence[Cell], jobs: int, told: Told) -> Comparison:
     done = [cell for cell in cells if RunFolder(folder_of(root, cell)).summary.exists()]
     waiting = [cell for cell in cells if cell not in done]
     for number, text in enumerate(_train_all(root, waiting, jobs), len(done) + 1):
         told(text, number, len(cells))
-    results = tuple(result_of(folder_of(root, cell)) for cell in cells)
+    with _unwritable_is_said(root):
+        results = tuple(result_of(folder_of(root, cell)) for cell in cells)
     config = cells[0].config
     real = real_result(folder_of(root, cells[0]), config.load_dataset())
     comparison = Comparison(config.dataset, settings(cells), real, results)
-    write_json(root / "comparison.json", comparison.to_dict())
-    write_text(root / "comparison.md", markdown(comparison))
-    save_curves(root / "comparison.png", root, cells)
+    with _unwritable_is_said(root):
+        write_json(root / "comparison.json", comparison.to_dict())
+        write_text(root / "comparison.md", markdown(comparison))
+        save_curves(root / "comparison.png", root, cells)
     return comparison
 
 
-def _open(root: Path, cells: Sequence[Cell]) -> None:
-    kept, mine = root / "settings.json", settings(cells)
+def _check(root: Path, cells: Sequence[Cell]) -> None:
+    """
+    Raises:
+        InputError: something else than a comparison with the same settings is at ``root``.
+    """
+    kept, mine = _settings_of(root), settings(cells)
     if kept.exists():
         before = json.loads(kept.read_text(encoding="utf-8"))
         if changed := [name for name in sorted(before.keys() | mine.keys()) if before.get(name) != mine.get(name)]:
@@ -67,10 +83,22 @@ def _open(root: Path, cells: Sequence[Cell]) -> None:
                 f"{root} holds a comparison with another {', '.join(changed)}; wanted the same, or a new --out"
             )
         return
-    if root.exists() and any(root.iterdir()):
+    with _unwritable_is_said(root):
+        used = root.exists() and not is_unused(root)
+    if used:
         raise InputError(f"{root} is not empty and holds no comparison, wanted a new or empty folder for --out")
-    root.mkdir(parents=True, exist_ok=True)
-    write_json(kept, mine)
+
+
+def _settings_of(root: Path) -> Path:
+    return root / "settings.json"
+
+
+@contextmanager
+def _unwritable_is_said(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{root} cannot be written to ({error.strerror}), wanted a folder for --out") from None
 
 
 def _check_cells(cells: Sequence[Cell]) -> None:
@@ -101,11 +129,6 @@ def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:
 
 def _train(root: Path, cell: Cell) -> str:
     path = folder_of(root, cell)
-    run = RunFolder(path)
-    if run.checkpoint.exists():
-        result = resume(path)
-    else:
-        shutil.rmtree(path, ignore_errors=True)  # ended before its first checkpoint
-        result = train(cell.config, path, Observer())
+    result = resume(path) if RunFolder(path).config.exists() else train(cell.config, path)
     scores = result.evaluation.generated.scores
     return f"{cell.name}: AM Score {scores.am_score:.4f}, Inception Score {scores.inception_score:.3f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +36,5 @@ def save_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
 
 
 def _curve(folder: Path, name: str) -> tuple[list[int], list[float]]:
-    rows = [json.loads(line) for line in RunFolder(folder).metrics.read_text(encoding="utf-8").splitlines()]
-    scored = [row for row in rows if name in row]
+    scored = [row for row in RunFolder(folder).read_metrics() if name in row]
     return [row["step"] for row in scored], [row[name] for row in scored]

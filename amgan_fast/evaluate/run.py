@@ -41,6 +41,7 @@ def open_run(path: Path, device: torch.device) -> OpenRun:
         InputError: ``path`` is no run, one of its files is damaged, or the dataset's files are not here.
     """
     run = RunFolder.open(path)
+    run.require_trained()
     config = Config.load(run.config)
     dataset = config.load_dataset().to(device)
     generator, latent = load_generator(run, config, device)

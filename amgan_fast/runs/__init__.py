@@ -1,6 +1,12 @@
 """What a training run consists of on disk: its configuration, its checkpoint, its folder."""
 
-from amgan_fast.runs.checkpoint import load_checkpoint, load_last_checkpoint, previous_checkpoint, save_checkpoint
+from amgan_fast.runs.checkpoint import (
+    load_checkpoint,
+    load_last_checkpoint,
+    previous_checkpoint,
+    put_previous_in_place,
+    save_checkpoint,
+)
 from amgan_fast.runs.config import LABELS, Config
 from amgan_fast.runs.device import cpu_threads, resolve_device
 from amgan_fast.runs.folder import RunFolder
@@ -17,6 +23,7 @@ __all__ = [
     "load_checkpoint",
     "load_last_checkpoint",
     "previous_checkpoint",
+    "put_previous_in_place",
     "resolve_device",
     "save_checkpoint",
 ]

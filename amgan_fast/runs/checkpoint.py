@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from amgan_fast.errors import InputError, in_one_line
-from amgan_fast.files import whole_file
+from amgan_fast.files import rename, whole_file
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = False) -> None:
@@ -62,7 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_last_checkpoint(path: Path) -> tuple[dict[str, Any], str | None]:
-    """The checkpoint at ``path``, or the one before where that is damaged: then, also what is wrong with it.
+    """The checkpoint at ``path``, or the one before where that is missing or damaged: then, also what is wrong.
 
     Raises:
         InputError: neither can be read.
@@ -74,6 +74,14 @@ def load_last_checkpoint(path: Path) -> tuple[dict[str, Any], str | None]:
         if not previous.exists():
             raise
         return load_checkpoint(previous), f"{error}: going on from {previous.name}"
+
+
+def put_previous_in_place(path: Path) -> None:
+    """Give the one before the name of the checkpoint, so that the next :func:`save_checkpoint` keeps it; a damaged
+    file that is there stays as NAME.damaged.pt. At every moment :func:`load_last_checkpoint` finds the one before."""
+    if path.exists():
+        rename(path, path.with_name(f"{path.stem}.damaged{path.suffix}"))
+    rename(previous_checkpoint(path), path)
 
 
 def _keep(path: Path) -> None:

@@ -14,6 +14,7 @@ from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.image_files import Progress
 from amgan_fast.data.registry import size_of_images
 from amgan_fast.errors import InputError, shortened, shown
+from amgan_fast.files import write_text
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_types import LARGEST_INT, check_range, check_types
@@ -250,7 +251,7 @@ class Config:
 
     def save(self, path: Path) -> None:
         """Bytes of ``data_dir`` that are no UTF-8 are written as they are, and read again."""
-        path.write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8", errors="surrogateescape")
+        write_text(path, tomli_w.dumps(self.to_dict()), errors="surrogateescape")
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What of ``other`` (as of :meth:`to_dict`) is not as here, in words. A setting that it lacks, since an earlier

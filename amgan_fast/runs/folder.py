@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError
-from amgan_fast.files import write_json, write_text
+from amgan_fast.files import sync, write_json, write_text
+from amgan_fast.lock import hold_folder, is_unused
+from amgan_fast.runs.checkpoint import previous_checkpoint
 from amgan_fast.runs.config import Config
 
 
@@ -26,35 +28,63 @@ class RunFolder:
         """Where a new run goes: ``path``, or a folder in ``runs/`` named after the configuration and the time."""
         return RunFolder(_default_path(config) if path is None else path)
 
+    def check_unused(self) -> None:
+        """
+        Raises:
+            InputError: there is something in the folder already, or it cannot be looked into.
+        """
+        with _unusable_is_said(self.path):
+            used = self.path.exists() and not is_unused(self.path)
+        if used:
+            going_on = f"; amgan-fast train --resume {self.path} goes on with the run in it" * self.config.exists()
+            raise InputError(f"{self.path} is not empty, wanted a new or empty folder for --out{going_on}")
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Make the folder if there is none; no other process may write to it meanwhile.
+
+        Raises:
+            InputError: another process does, or the folder cannot be made.
+        """
+        with ExitStack() as stack:
+            with _unusable_is_said(self.path):
+                stack.enter_context(hold_folder(self.path))
+            yield
+
     def create(self, config: Config) -> None:
         """Make the folder and write its config.toml.
 
         Raises:
             InputError: there is something already, or the folder cannot be made.
         """
-        try:
+        self.check_unused()
+        with _unusable_is_said(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            if next(self.path.iterdir(), None) is not None:
-                raise InputError(f"{self.path} is not empty, wanted a new or empty folder for --out")
             config.save(self.config)
-        except OSError as error:
-            found = f"{self.path} cannot be used as --out ({error.strerror})"
-            raise InputError(f"{found}, wanted a writable folder") from None
 
     @staticmethod
     def open(path: Path) -> RunFolder:
-        """The folder of a run that has left a checkpoint.
+        """The folder of a run, which may not have come to its first checkpoint.
 
         Raises:
             InputError: it is not one.
         """
         run = RunFolder(path)
-        for file in (run.config, run.classifier):
-            if not file.is_file():
-                raise InputError(f"{path} has no {file.name}, wanted the folder of a training run")
-        if not run.checkpoint.is_file():
-            raise InputError(f"{path} has no {run.checkpoint.name} yet, wanted a run that has written one")
+        run._require(run.config)
         return run
+
+    def require_trained(self) -> None:
+        """
+        Raises:
+            InputError: the run has not left its classifier and a checkpoint yet.
+        """
+        self._require(self.classifier)
+        if not self.checkpoint.is_file():
+            raise InputError(f"{self.path} has no {self.checkpoint.name} yet, wanted a run that has written one")
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return self.checkpoint.exists() or previous_checkpoint(self.checkpoint).exists()
 
     @property
     def config(self) -> Path:
@@ -94,11 +124,23 @@ class RunFolder:
         return self.path / "grids" / f"{step:08}.png"
 
     def grids(self) -> list[Path]:
-        return sorted((self.path / "grids").glob("*.png"))
+        """Those there are, in the order of their steps, which are their stems."""
+        return sorted(path for path in (self.path / "grids").glob("*.png") if path.stem.isdecimal())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Its whole rows: a process that was killed, or a disk without power, may have left part of one."""
+        text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.exists() else ""
+        return [row for line in text.splitlines() if (row := _row(line)) is not None]
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         with _full_disk_is_said(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+    def sync_metrics(self) -> None:
+        """Wait until the rows are on the disk."""
+        if self.metrics.exists():
+            with _full_disk_is_said(self.metrics):
+                sync(self.metrics)
 
     def rewrite_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         with _full_disk_is_said(self.metrics):
@@ -107,6 +149,27 @@ class RunFolder:
     def write_summary(self, summary: dict[str, Any]) -> None:
         with _full_disk_is_said(self.summary):
             write_json(self.summary, summary)
+
+    def _require(self, file: Path) -> None:
+        if not file.is_file():
+            raise InputError(f"{self.path} has no {file.name}, wanted the folder of a training run")
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+
+
+@contextmanager
+def _unusable_is_said(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        found = f"{path} cannot be used as --out ({error.strerror})"
+        raise InputError(f"{found}, wanted a writable folder") from None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from torch.nn.functional import cross_entropy
 from amgan_fast import build_info
 from amgan_fast.data import Dataset, to_float, training_batches
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier
+from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier, read_classifier
 from amgan_fast.files import write_json
+from amgan_fast.lock import hold_file
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.runs import derive_seed
 from amgan_fast.train.augmentation import Augmentation
@@ -30,16 +32,36 @@ _CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 def cached_classifier(dataset: Dataset, observer: Observer) -> ScoringClassifier:
     """The classifier of this dataset from the user's cache, trained first where there is none that fits.
 
-    The cache is ``$XDG_CACHE_HOME/amgan_fast`` (``~/.cache/amgan_fast``), a file for each set of images.
+    The cache is ``$XDG_CACHE_HOME/amgan_fast`` (``~/.cache/amgan_fast``), a file for each set of images. Of several
+    processes that want the same one trains it and the others wait.
     """
     path = _cache_folder() / f"classifier-{dataset.name}-{dataset.fingerprint()[:12]}.pt"
-    if path.exists():
+    kept = _kept(path, dataset, observer)
+    if kept is not None:
+        return kept
+    with ExitStack() as stack:
         try:
-            classifier = load_classifier(path, dataset)
-            observer.message(f"classifier: {path}, test accuracy {classifier.test_accuracy:.2%}")
-            return classifier
-        except InputError as error:
-            observer.message(f"classifier: the cached one cannot be used: {error}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            waited = stack.enter_context(hold_file(path, waiting=observer.message))
+        except OSError:  # the classifier will not be kept
+            waited = False
+        kept = _kept(path, dataset, observer) if waited else None
+        return _train_for_cache(path, dataset, observer) if kept is None else kept
+
+
+def _kept(path: Path, dataset: Dataset, observer: Observer) -> ScoringClassifier | None:
+    if not path.exists():
+        return None
+    try:
+        classifier = load_classifier(path, dataset)
+    except InputError as error:
+        observer.message(f"classifier: the cached one cannot be used: {error}")
+        return None
+    observer.message(f"classifier: {path}, test accuracy {classifier.test_accuracy:.2%}")
+    return classifier
+
+
+def _train_for_cache(path: Path, dataset: Dataset, observer: Observer) -> ScoringClassifier:
     observer.message(f"classifier: training on {dataset.name}")
     classifier = train_classifier(dataset, observer=observer)
     try:
@@ -108,6 +130,8 @@ def train_classifier_file(
     """Train and write ``out``, and ``out`` with suffix .json beside it, which says what can be known of it: accuracy,
     entropies, reference, architecture, recipe, dataset, SHA-256 of the weights, versions.
 
+    Where a process was killed between the two files, ``out`` is whole, and the next call writes its description.
+
     Args:
         out: a file that does not exist yet. Its folder is made.
         dataset, network, epochs, seed, observer, numbers: as of :func:`train_classifier`.
@@ -118,24 +142,27 @@ def train_classifier_file(
     """
     observer = observer or Observer()
     check_classifier(dataset, network, None, epochs, seed, numbers)
-    description = _new_files(out)
-    observer.message(dataset.describe())
-    observer.message(f"classifier: training {network} on {dataset.name}")
-    classifier = train_classifier(dataset, None, observer, network=network, epochs=epochs, seed=seed, **numbers)
-    facts = classifier.to_dict() | {
-        "parameters": sum(parameter.numel() for parameter in classifier.network.parameters()),
-        "version": build_info()["version"],
-        "torch": torch.__version__,
-    }
-    try:
-        classifier.save(out)
-        write_json(description, facts)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}), wanted room for --out") from error
+    description = _place_for(out)
+    with ExitStack() as stack:
+        with _unwritable_is_said(out):
+            stack.enter_context(hold_file(out))
+            _check_new(out, description)
+        observer.message(dataset.describe())
+        observer.message(f"classifier: training {network} on {dataset.name}")
+        classifier = train_classifier(dataset, None, observer, network=network, epochs=epochs, seed=seed, **numbers)
+        with _unwritable_is_said(out):
+            classifier.save(out)
+            _describe(description, classifier)
     observer.message(f"classifier: test accuracy {classifier.test_accuracy:.2%}, written to {out}")
     for name, entropy in (("training", classifier.training_entropy), ("held-out", classifier.held_out_entropy)):
         observer.message(f"classifier: {name} images: {entropy}")
     return classifier
+
+
+def _describe(description: Path, classifier: ScoringClassifier) -> None:
+    versions = {"version": build_info()["version"], "torch": torch.__version__}
+    parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
+    write_json(description, classifier.to_dict() | {"parameters": parameters} | versions)
 
 
 def _batches(
@@ -163,16 +190,13 @@ def _train(
         observer.classifier_progress(step, steps)
 
 
-def _new_files(out: Path) -> Path:
+def _place_for(out: Path) -> Path:
     """The file beside ``out``, once it is sure that both can be written."""
     if not out.name or out.is_dir():
         raise InputError(f"{out} is a folder, wanted a new file for --out")
     description = out.with_suffix(".json")
     if description == out:
         raise InputError(f"{out} is where the description goes, wanted --out with another suffix: .pt, say")
-    for path in (out, description):
-        if path.exists():
-            raise InputError(f"{path} exists, wanted a new file for --out")
     folder = out.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,6 +205,32 @@ def _new_files(out: Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder} cannot be written to, wanted a folder for --out")
     return description
+
+
+def _check_new(out: Path, description: Path) -> None:
+    for path in (out, description):
+        if path.exists():
+            added = _complete(out, description) if path == out else ""
+            raise InputError(f"{path} exists{added}, wanted a new file for --out")
+
+
+def _complete(out: Path, description: Path) -> str:
+    """Write the description that a killed process did not come to, and say so."""
+    if description.exists():
+        return ""
+    try:
+        _describe(description, read_classifier(out))
+    except InputError:  # something else
+        return ""
+    return f" and had no {description.name}, which was written"
+
+
+@contextmanager
+def _unwritable_is_said(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}), wanted room for --out") from error
 
 
 def _cache_folder() -> Path:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,13 +62,18 @@ class Journal:
             picture = images.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
             self._tensorboard().add_image("samples", picture, step)
 
+    def sync(self) -> None:
+        """Wait until the rows are on the disk: a checkpoint does not outlive the rows before it."""
+        if self._writes:
+            self._folder.sync_metrics()
+
     def go_back_to(self, step: int) -> None:
         """Forget what was written after a step: the run goes on from there."""
         self._first = step
-        rows = [json.loads(line) for line in _whole_lines(self._folder.metrics)]
-        self.rows = [row for row in rows if row["step"] <= step]
+        self.rows = [row for row in self._folder.read_metrics() if row["step"] <= step]
         if self._writes:
-            self._folder.rewrite_metrics(self.rows)
+            if self._folder.metrics.exists():
+                self._folder.rewrite_metrics(self.rows)
             for grid in self._folder.grids():
                 if int(grid.stem) > step:
                     grid.unlink()
@@ -83,8 +86,7 @@ class Journal:
         if self._events is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            purge = self._first + 1 if self._first else None
-            self._events = SummaryWriter(str(self._folder.tensorboard), purge_step=purge)
+            self._events = SummaryWriter(str(self._folder.tensorboard), purge_step=self._first + 1)
         return self._events
 
 
@@ -96,9 +98,3 @@ def _scalars(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
                 yield f"{name.removesuffix('_ci95')}/{end}", bound
         elif name != "step" and not isinstance(value, (list, tuple)):
             yield name, value
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """A process that was killed may have left half a line."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return text[: text.rfind("\n") + 1].splitlines()

@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from amgan_fast.runs import (
     cpu_threads,
     derive_seed,
     load_last_checkpoint,
+    put_previous_in_place,
     resolve_device,
     save_checkpoint,
 )
@@ -60,13 +62,18 @@ class Result:
 
 
 class TrainingStopped(Exception):
-    """Ctrl-C or SIGTERM came, and the run was saved whole at a step."""
+    """Ctrl-C or SIGTERM came; :func:`resume` goes on."""
 
     def __init__(self, folder: RunFolder, step: int, number: signal.Signals) -> None:
-        super().__init__(f"stopped by {number.name} and saved at step {step}")
+        super().__init__(folder, step, number)  # what it is made of again in another process
         self.folder = folder
         self.step = step
+        """Of the last checkpoint; 0 where there is none."""
         self.signal = number
+
+    def __str__(self) -> str:
+        saved = f"and saved at step {self.step}" if self.step else "before the first checkpoint"
+        return f"stopped by {self.signal.name} {saved}"
 
 
 def train(
@@ -85,48 +92,98 @@ def train(
         FloatingPointError: a loss is no longer finite; the last good checkpoint is named.
         TrainingStopped: a signal ended it; :func:`resume` goes on.
     """
-    return _run(config, RunFolder.new(out, config), None, observer or Observer(), share or Share())
+    share = share or Share()
+    observer = _of_first(observer, share)
+    folder = RunFolder.new(out, config)
+    if share.rank == 0:
+        folder.check_unused()
+    dataset = _dataset(config, observer, share)
+    with _held(folder, share), _stopped_by_ctrl_c(folder):
+        if share.rank == 0:
+            folder.create(config)
+        return _run(config, folder, dataset, None, observer, share)
 
 
 def resume(path: Path, observer: Observer | None = None, share: Share | None = None) -> Result:
     """Go on with a run from its last checkpoint, as if it had not ended: on a CPU with the same weights to the bit.
+    A run that has no checkpoint yet begins anew from its configuration.
+
+    With another number of processes the run sees the same images and latents as before, but no longer to the bit what
+    it would have become: each process normalises a part of another size of every batch, and all but the first draw
+    new noise in their layers.
 
     Raises:
-        InputError: ``path`` is no run, its configuration was changed since, no checkpoint can be read, or the number
-            of processes is another.
+        InputError: ``path`` is no run or another process goes on with it, its configuration was changed since, or no
+            checkpoint can be read.
         FloatingPointError, TrainingStopped: as :func:`train`.
     """
-    observer, share = observer or Observer(), share or Share()
+    share = share or Share()
+    observer = _of_first(observer, share)
     folder = RunFolder.open(path)
-    config = Config.load(folder.config)
+    with _held(folder, share), _stopped_by_ctrl_c(folder):
+        config = Config.load(folder.config)
+        state = _last_state(folder, config, observer, share)
+        return _run(config, folder, _dataset(config, observer, share), state, observer, share)
+
+
+def _of_first(observer: Observer | None, share: Share) -> Observer:
+    """Of several processes the first one tells what happens."""
+    return observer if observer is not None and share.rank == 0 else Observer()
+
+
+def _held(folder: RunFolder, share: Share) -> AbstractContextManager[None]:
+    """Of several processes the first one writes."""
+    return folder.hold() if share.rank == 0 else nullcontext()
+
+
+@contextmanager
+def _stopped_by_ctrl_c(folder: RunFolder) -> Iterator[None]:
+    """While steps are taken :func:`stop_on_signal` comes first; before and after them there is nothing to be saved."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        step = load_last_checkpoint(folder.checkpoint)[0]["step"]["steps"] if folder.has_checkpoint else 0
+        raise TrainingStopped(folder, step, signal.SIGINT) from None
+
+
+def _last_state(folder: RunFolder, config: Config, observer: Observer, share: Share) -> dict[str, Any] | None:
+    """Of the last checkpoint that is whole, which then has the last one's name; None where none was written."""
+    if not folder.has_checkpoint:
+        observer.message(f"{folder.path} has no {folder.checkpoint.name} yet: starting from its {folder.config.name}")
+        return None
     state, damage = load_last_checkpoint(folder.checkpoint)
-    if damage:
-        observer.message(damage)
     if changed := config.differences(state.get("config", {})):
         raise InputError(
             f"{folder.checkpoint} was trained with another configuration than {folder.config.name} has now: "
             f"{'; '.join(changed)}; wanted the same, or a new run"
         )
-    if len(state["random"]) != share.ranks:
-        raise InputError(f"the run has {len(state['random'])} processes, found {share.ranks}; wanted as many")
-    return _run(config, folder, state, observer, share)
+    if damage:
+        observer.message(damage)
+        gather(None, share)  # every process has read what now gets another name
+        if share.rank == 0:
+            put_previous_in_place(folder.checkpoint)
+    return state
 
 
-def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observer: Observer, share: Share) -> Result:
+def _dataset(config: Config, observer: Observer, share: Share) -> Dataset:
+    """The images on the device, once it is sure that the run can be one of so many processes there."""
     device = local_device(resolve_device(config.device))
     if config.batch_size % share.ranks:
         raise InputError(f"batch_size is {config.batch_size}, wanted a multiple of the {share.ranks} processes")
     if config.cuda_graph and device.type != "cuda":
         raise InputError(f"cuda_graph is true and the device {device}, wanted a CUDA device or false")
-    observer = observer if share.rank == 0 else Observer()
     dataset = config.load_dataset(partial(observer.evaluated, "image files"))
     observer.message(dataset.describe())
     check_run(config, dataset, device, share.ranks)
     if config.batch_size > (count := len(dataset.train_images)):
         observer.message(f"batch_size is {config.batch_size}: a batch has some of the {count} images more than once")
-    dataset = place(dataset, device)
-    if state is None and share.rank == 0:
-        folder.create(config)
+    return place(dataset, device)
+
+
+def _run(
+    config: Config, folder: RunFolder, dataset: Dataset, state: dict[str, Any] | None, observer: Observer, share: Share
+) -> Result:
+    device = dataset.test_images.device
     observer.message(f"run: {folder.path} on {device}")
     for note in config.notes():
         observer.message(note)
@@ -134,17 +191,26 @@ def _run(config: Config, folder: RunFolder, state: dict[str, Any] | None, observ
         cpu_threads(config.threads),
         torch.random.fork_rng([device] if device.type == "cuda" else []),
     ):
-        if state is None:
-            classifier = cached_classifier(dataset, observer)
-            if share.rank == 0:
-                classifier.save(folder.classifier)
-        else:
-            classifier = load_classifier(folder.classifier, dataset)
+        classifier = _classifier(folder, dataset, state, observer, share)
         torch.manual_seed(derive_seed(config.seed, "networks"))
         run = _Run(config, dataset, classifier, folder, observer, share)
-        if state is not None:
+        if state is None:
+            run.journal.go_back_to(0)
+        else:
             run.load_state_dict(state)
         return run.train()
+
+
+def _classifier(
+    folder: RunFolder, dataset: Dataset, state: dict[str, Any] | None, observer: Observer, share: Share
+) -> ScoringClassifier:
+    """The run's own."""
+    if state is not None:
+        return load_classifier(folder.classifier, dataset)
+    classifier = cached_classifier(dataset, observer)
+    if share.rank == 0:
+        classifier.save(folder.classifier)
+    return classifier
 
 
 class _Run:
@@ -212,10 +278,7 @@ class _Run:
     def train(self) -> Result:
         with stop_on_signal() as stop:
             self._train(stop)
-        try:
-            return self._finish()
-        except KeyboardInterrupt:  # the last checkpoint is written: the scores alone are missing
-            raise TrainingStopped(self.folder, self.step.steps, signal.SIGINT) from None
+        return self._finish()
 
     def _train(self, stop: Stop) -> None:
         config, step = self.config, self.step
@@ -247,12 +310,28 @@ class _Run:
             self.batches.load_state_dict(state["batches"])
             if self.unlabelled is not None:
                 self.unlabelled.load_state_dict(state["unlabelled"])
-            set_random_state(state["random"][self.share.rank], self.device, {"latent": self.random})
+            self._set_random_state(state["random"])
             self.seconds = state["seconds"]
             self.last_good = self.step.steps
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             raise InputError(f"{self.folder.checkpoint} does not fit its configuration ({error})") from error
         self.journal.go_back_to(self.step.steps)
+
+    def _set_random_state(self, states: list[dict[str, Any]]) -> None:
+        """Of every process that wrote the checkpoint, in their order: latents are drawn alike by all of them, noise in
+        layers is each one's own."""
+        rank, ranks = self.share.rank, self.share.ranks
+        if len(states) == ranks:
+            set_random_state(states[rank], self.device, {"latent": self.random})
+            return
+        self.observer.message(
+            f"processes: {len(states)} until now, {ranks} from here on, with the same images and latents, but no "
+            "longer to the bit what the run would have become"
+        )
+        set_random_state(states[0], self.device, {"latent": self.random})
+        if rank:
+            purpose = f"layers of process {rank} of {ranks} from step {self.step.steps}"
+            torch.manual_seed(derive_seed(self.config.seed, purpose))
 
     def _batches(self) -> tuple[Batches | LoadedBatches, Batches | LoadedBatches | None]:
         """Labelled images, and all images where only some are labelled."""
@@ -328,6 +407,7 @@ class _Run:
                 "random": random,
                 "seconds": self.seconds,
             }
+            self.journal.sync()
             save_checkpoint(self.folder.checkpoint, state, keep_previous=True)
             self.last_good = self.step.steps
 
