@@ -266,6 +266,22 @@ def test_rows_chosen_while_the_graph_runs(device, fresh_compiler):
         assert len(graphs) == 1
 
 
+def test_blocks_and_offsets_may_be_dynamic(device, fresh_compiler):
+    """One graph for a stream of batches, whose offset is that of the rows before."""
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(ops.score_sums, backend=backend, fullgraph=True, dynamic=True)
+    logits = Sampler(9, 5, device=device).class_logits()
+    for blocks, offset in ((3, 4), (5, 13), (7, 220)):
+        got, want = (f(logits, blocks=blocks, offset=offset) for f in (compiled, ops.score_sums))
+        assert_same(tuple(got), tuple(want), f"{blocks} blocks, {offset} rows before")
+    assert len(graphs) == 1
+
+
 class EveryLoss(torch.nn.Module):
     def forward(self, real, labels, generated):
         return every_loss(real, labels, generated)

@@ -11,14 +11,15 @@ namespace {
 
 using Sums = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
-Sums score_sums(const at::Tensor& logits, int64_t blocks, int64_t offset, bool probabilities) {
+// `blocks` and `offset` are symbolic, as both may change from call to call of a traced program.
+Sums score_sums(const at::Tensor& logits, c10::SymInt blocks, c10::SymInt offset, bool probabilities) {
   constexpr auto op = "score_sums";
   check_logits(op, "logits", logits, 1);
-  TORCH_CHECK_VALUE(blocks >= 1, op, ": blocks is ", blocks, ", wanted at least 1");
-  TORCH_CHECK_VALUE(offset >= 0, op, ": offset is ", offset, ", wanted at least 0");
+  AMGAN_CHECK_SIZE(blocks.sym_ge(1), op, ": blocks is ", blocks, ", wanted at least 1");
+  AMGAN_CHECK_SIZE(offset.sym_ge(0), op, ": offset is ", offset, ", wanted at least 0");
   const auto options = logits.options().dtype(at::kDouble);
   const auto classes = logits.sym_size(1);
-  const auto per_block = [&] { return at::empty({blocks}, options); };
+  const auto per_block = [&] { return at::empty_symint({blocks}, options); };
   const auto per_class = [&] { return at::empty_symint({blocks, classes}, options); };
   Sums sums{per_block(), per_block(), per_class(), per_class(), per_class()};
   if (logits.is_meta()) return sums;
@@ -32,8 +33,8 @@ Sums score_sums(const at::Tensor& logits, int64_t blocks, int64_t offset, bool p
   args.rows = input.size(0);
   args.classes = input.size(1);
   args.row_stride = input.stride(0);
-  args.blocks = blocks;
-  args.offset = offset;
+  args.blocks = blocks.expect_int();
+  args.offset = offset.expect_int();
   args.count = count.mutable_data_ptr<double>();
   args.entropy = entropy.mutable_data_ptr<double>();
   args.prob = prob.mutable_data_ptr<double>();
@@ -47,7 +48,7 @@ Sums score_sums(const at::Tensor& logits, int64_t blocks, int64_t offset, bool p
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   m.def(
-      "score_sums(Tensor logits, *, int blocks=1, int offset=0, bool probabilities=False)"
+      "score_sums(Tensor logits, *, SymInt blocks=1, SymInt offset=0, bool probabilities=False)"
       " -> (Tensor count, Tensor entropy, Tensor prob, Tensor prob_sq, Tensor log_prob)",
       {at::Tag::pt2_compliant_tag});
   implement(m, "score_sums", score_sums);
