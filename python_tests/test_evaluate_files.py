@@ -80,6 +80,17 @@ def test_images_that_break_at_different_times_are_counted_alike_everywhere(tmp_p
     assert f"left out:    1 held-out image that cannot be used, the first: {held_out}/00005.png: " in table
 
 
+def test_what_a_reference_lacks_is_said(tmp_path, classifier):
+    folder, reference = save_digits(tmp_path / "samples", 20), save_digits(tmp_path / "real", 30)
+    for name in ("00005.png", "00007.png"):
+        break_pixels(reference / name)
+    arguments = ("--images", folder, "--reference", reference, "--classifier", classifier)
+    assert f"{reference}/00005.png: " in refused(*arguments)
+    warnings = run(*arguments, "--skip-unreadable")["warnings"]
+    (said,) = [text for text in warnings if text.startswith("reference: ")]
+    assert said.startswith(f"reference: 2 images that cannot be used, the first: {reference}/00005.png: ")
+
+
 def test_two_processes_count_what_either_has_left_out(tmp_path, classifier):
     folder = save_digits(tmp_path / "samples", 1200)
     for number in (3, 7, 1111):  # shares are 0 to 999 and the rest

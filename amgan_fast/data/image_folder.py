@@ -134,7 +134,8 @@ class _Listing:
     ) -> tuple[_Listing, tuple[int, int]]:
         """Those that can be used by their headers, and the (H, W) that they are to be read to: that asked for, or that
         of ``like``, or that of most."""
-        headers = read_headers(self.root, self.paths, workers=workers_for(len(self.paths)), progress=progress)
+        workers = workers_for(len(self.paths) // 4)  # a header takes a quarter of the time of an image or less
+        headers = read_headers(self.root, self.paths, workers=workers, progress=progress)
         size = like or headers.usual_size
         if image_size is None:
             headers = headers.of_size(size, "most to train on are" if like else "most are")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amgan_fast.data.listing import counted
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Settings
@@ -71,7 +72,14 @@ def measure_reference(
     settings = replace(settings, splits=1, contiguous=False, modes=False)
     scores = Pass(source, classifier, None, settings, share, progress).run().scores
     vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
-    return Reference.of(vector, probability_like=scores.probability_like)
+    reference = Reference.of(vector, probability_like=scores.probability_like)
+    return replace(reference, warnings=reference.warnings + _left_out(source))
+
+
+def _left_out(source: Source) -> tuple[str, ...]:
+    if not source.skipped:
+        return ()
+    return (f"{counted(len(source.skipped), 'image')} that cannot be used, the first: {source.skipped[0]}",)
 
 
 def _from_json(path: Path) -> Reference:
