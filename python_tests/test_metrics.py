@@ -451,16 +451,30 @@ def _score_share(rank: int, ranks: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+def _warns(one: ScoreAccumulator | LabelCounts | EntropyCounts | ClassSums) -> bool:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if isinstance(one, ClassSums):
+            one.score_of(range(K))
+        else:
+            one.compute(*([[1 / K] * K] if isinstance(one, LabelCounts) else []))
+    return any("from_logits=False" in str(warning.message) for warning in caught)
+
+
 def _count_share(rank: int, ranks: int, folder: Path) -> dict:
     logits = torch.load(folder / "logits.pt")[:799]
     share = logits[rank * 800 // ranks : (rank + 1) * 800 // ranks]
     entropies, labels, sums = EntropyCounts(K, bins=7), LabelCounts(K), ClassSums(K, blocks=4)
+    mistaken = [ScoreAccumulator(K), LabelCounts(K), EntropyCounts(K), ClassSums(K)]
+    for one in mistaken:  # probabilities for logits, but for process 1
+        one.update(share if rank == 1 else share.softmax(1), *([share.argmax(1)] if one is mistaken[-1] else []))
     entropies.update(share)
     labels.update(share)
     sums.update(share, share.argmax(1))
     if ranks > 1:
-        for one in (entropies, labels, sums):
+        for one in (entropies, labels, sums, *mistaken):
             one.all_reduce()
+    assert [_warns(one) for one in mistaken] == [ranks == 1] * 4
     balance = labels.compute([1 / K] * K).to_dict()
     few = json.loads(sums.score_of([1, 4, 7]).to_json())
     return {"entropies": entropies.compute().to_dict(), "balance": balance, "few": few, "samples": sums.samples}
