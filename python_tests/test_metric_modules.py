@@ -363,6 +363,39 @@ def test_a_bad_row_on_a_gpu_is_found_by_compute(logits):
             metric.compute()
 
 
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (lambda x: x.index_fill(1, torch.tensor(2), torch.nan), r"row 0 \(sample 120\).*holds NaN"),
+        (lambda x: x[:, 1:], r"logits are \[80, 5\], wanted \[N, 6\]"),
+        (lambda x: x[:0], "no samples in the batch"),
+        (lambda x: x[None], "images need a feature"),
+    ],
+)
+def test_a_batch_that_is_refused_by_forward_loses_nothing(logits, bad, said):
+    """torchmetrics leaves a metric reset then."""
+    for metric, whole in zip(make_metrics(), make_metrics(), strict=True):
+        metric.update(logits[:120])
+        with pytest.raises(ValueError, match=said):
+            metric(bad(logits[120:]))
+        metric(logits[120:])
+        whole.update(logits)
+        torch.testing.assert_close(metric.compute(), whole.compute(), rtol=1e-12, atol=0)
+
+
+def test_forward_asks_the_classifier_once(logits):
+    calls = []
+
+    class Counted(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            calls.append(len(images))
+            return images
+
+    for options in ({}, {"dist_sync_on_step": True}):
+        InceptionScore(Counted(), **options)(logits)
+    assert calls == [N, N]
+
+
 def test_a_bad_row_is_refused_by_its_index(logits):
     bad = logits[50:].clone()
     bad[7, 2] = torch.nan

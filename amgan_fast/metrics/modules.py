@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,13 @@ _PROBABILITIES = (
     "logits are within [0, 1] and sum to 1 in each of the first rows, as probabilities do; wanted logits: a feature "
     "without softmax, or the logarithm of probabilities"
 )
+
+
+class _Batch(NamedTuple):
+    logits: Tensor
+    sums: ops.ScoreSums
+    turn: int
+    """The block of its first row."""
 
 
 class _ScoreMetric(Metric):
@@ -75,7 +82,7 @@ class _ScoreMetric(Metric):
         # Which block is next: what the states count, modulo the blocks. No state itself: on a GPU every update would
         # have to wait for it.
         self._next = 0
-        self._turn_of_batch: int | None = None
+        self._batch: _Batch | None = None  # of forward(), while it runs
         self._first_rows: FirstRows | None = None
         self.train()
 
@@ -99,12 +106,7 @@ class _ScoreMetric(Metric):
                 distribution (NaN, +inf, or -inf throughout). Nothing of the batch is added then. On a GPU such a row
                 is found by :meth:`compute`.
         """
-        if self.inception is None and getattr(imgs, "ndim", 2) != 2:
-            raise ValueError(f"logits are {list(imgs.shape)}, wanted [N, K] with K at least 2; images need a feature")
-        classes = self.prob.size(1)
-        logits = class_rows(self._classify(imgs), classes if classes > 1 else None)
-        sums = exact_score_sums(logits, blocks=len(self.count), offset=self._next)
-        refuse_bad_logits(logits, sums.entropy, self.count.sum())
+        logits, sums, _ = self._batch or self._summed(imgs)
         for name, part in zip(sums._fields, sums, strict=True):
             total = getattr(self, name)
             setattr(self, name, total + part.to(total.device))
@@ -113,19 +115,28 @@ class _ScoreMetric(Metric):
         self._first_rows.look(logits)
         self._next = (self._next + len(logits)) % len(self.count)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Add a batch, and compute its own value."""
-        self._turn_of_batch = self._next
+    def forward(self, imgs: Array) -> Any:
+        """Add a batch as :meth:`update` does, and compute its own value.
+
+        Raises:
+            TypeError, ValueError: as :meth:`update` and :meth:`compute`; the samples before it are still there then.
+        """
+        # Looked at first: what fails within torchmetrics' forward() finds the states reset, and leaves them so.
+        batch = self._summed(imgs)
+        if not len(batch.logits):
+            raise ValueError("no samples in the batch, wanted at least one to compute its value")
+        refuse_bad_sums(batch.sums.entropy)
+        self._batch = batch
         try:
-            return super().forward(*args, **kwargs)
+            return super().forward(imgs)
         finally:
-            self._turn_of_batch = None
+            self._batch = None
 
     def reset(self) -> None:
         """Forget all samples."""
         super().reset()
-        if self._turn_of_batch is not None:  # forward() resets for the batch, which takes its turn all the same
-            self._next = self._turn_of_batch
+        if self._batch is not None:  # forward() resets for the batch, which takes its turn all the same
+            self._next = self._batch.turn
         else:
             self._next, self._first_rows = 0, None
 
@@ -162,6 +173,15 @@ class _ScoreMetric(Metric):
             The figure (None with ``ax``) and the axes.
         """
         return self._plot(val, ax)
+
+    def _summed(self, imgs: Array) -> _Batch:
+        if self.inception is None and getattr(imgs, "ndim", 2) != 2:
+            raise ValueError(f"logits are {list(imgs.shape)}, wanted [N, K] with K at least 2; images need a feature")
+        classes = self.prob.size(1)
+        logits = class_rows(self._classify(imgs), classes if classes > 1 else None)
+        sums = exact_score_sums(logits, blocks=len(self.count), offset=self._next)
+        refuse_bad_logits(logits, sums.entropy, self.count.sum())
+        return _Batch(logits, sums, self._next)
 
     def _classify(self, imgs: Array) -> Any:
         if self.inception is None:
