@@ -166,6 +166,12 @@ def test_fashion_mnist_that_is_not_there_names_both_ways(tmp_path):
         load_dataset("fashion-mnist", tmp_path)
 
 
+def test_padding_beyond_the_memory_is_refused(tmp_path):
+    folder = write_idx_set(tmp_path / "data", packed=True)
+    with pytest.raises(InputError, match="image_size is 1000000, wanted a smaller one: 10 such images fill the memory"):
+        load_dataset("mnist", folder, image_size=10**6)
+
+
 def test_an_idx_set_with_a_file_missing(tmp_path):
     folder = write_idx_set(tmp_path / "data", packed=True)
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()

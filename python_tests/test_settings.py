@@ -192,6 +192,14 @@ def test_a_batch_may_have_more_images_than_there_are(options, tmp_path, monkeypa
     assert "batch_size is 50: a batch has some of the 30 images more than once" in listener.said
 
 
+def test_samples_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
+    """Whose losses, computed before the weights went, were finite."""
+    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda *_: digits_classifier())
+    config = tiny_config(steps=1, generator_lr=3e38, historical_averaging=1.0, network_options={"weight_norm": True})
+    with pytest.raises(FloatingPointError, match=r"step 1: samples cannot be scored .*; no checkpoint was written yet"):
+        train(config, tmp_path / "run")
+
+
 # Command line
 
 NUMBERS = [str(2**63), "9" * 5000, "1e400", "nan", "-1", ""]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from amgan_fast.data.cifar10 import load_cifar10
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.digits import load_digits
 from amgan_fast.data.fashion_mnist import load_fashion_mnist
 from amgan_fast.data.image_files import Progress
 from amgan_fast.data.image_folder import image_folder_size, load_image_folder
+from amgan_fast.data.memory import fits_in
 from amgan_fast.data.mnist import load_mnist
 from amgan_fast.data.svhn import load_svhn, load_svhn_extra
 from amgan_fast.data.tiny_imagenet import load_tiny_imagenet
@@ -76,7 +79,12 @@ def load_dataset(
     if name == "tiny-imagenet":
         return load_tiny_imagenet(folder, progress)
     dataset = DATASETS[name](folder)
-    return dataset if image_size is None else dataset.padded(image_size)
+    if image_size is None:
+        return dataset
+    images = len(dataset.train_images) + len(dataset.test_images)
+    if not fits_in(torch.device("cpu"), images * image_size**2):
+        raise InputError(f"image_size is {image_size}, wanted a smaller one: {images:,} such images fill the memory")
+    return dataset.padded(image_size)
 
 
 def size_of_images(

@@ -373,14 +373,18 @@ class _Run:
         return {"step": step, "discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
 
     def _scores(self) -> dict[str, Any]:
-        scores = score_generator(
-            self.step.averaged,
-            self.latent,
-            self.classifier.network,
-            self.classifier.reference,
-            samples=self.config.score_samples,
-            random=self._random("scores on the way"),
-        )
+        try:
+            scores = score_generator(
+                self.step.averaged,
+                self.latent,
+                self.classifier.network,
+                self.classifier.reference,
+                samples=self.config.score_samples,
+                random=self._random("scores on the way"),
+            )
+        except ValueError as error:  # samples that are not finite, of weights that still are or no longer
+            found = f"step {self.step.steps}: samples cannot be scored ({error})"
+            raise FloatingPointError(f"{found}; {self._last_good()}") from error
         names = ("am_score", "kl_reference", "mean_entropy", "inception_score", "class_distribution")
         row = {name: getattr(scores, name) for name in names}
         if accuracy := self._discriminator_accuracy(self.config.score_samples):
