@@ -36,6 +36,6 @@ def batch_norm_leaky_dropout(
         variance (by the count, not by the count minus one), each [C] in the dtype of weight, without.
 
     Raises:
-        TypeError: a dtype other than those above.
+        TypeError: what is no tensor, or a dtype other than those above.
         ValueError: a shape, device, ``p``, ``slope`` or ``eps`` out of range.
     """

@@ -22,7 +22,7 @@ def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
         reduction: ``"mean"`` or ``"sum"``: a scalar; ``"none"``: [N].
 
     Raises:
-        TypeError: a dtype that is not floating point.
+        TypeError: what is no tensor, or a dtype that is not floating point.
         ValueError: a wrong shape or an unknown reduction.
     """
 

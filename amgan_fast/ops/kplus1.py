@@ -10,8 +10,9 @@ Shapes and dtypes common to all of them
     for float64 logits and float32 for all others, also under ``torch.autocast``. All losses are in nats.
 
 Errors, all raised before anything is computed
-    ``TypeError`` for a wrong dtype; ``ValueError`` for a wrong shape, device, option or smoothing; ``IndexError``
-    for a label out of range (on CUDA a device-side assertion, so that no call waits for the GPU).
+    ``TypeError`` for what is no tensor and for a wrong dtype; ``ValueError`` for a wrong shape, device, option or
+    smoothing; ``IndexError`` for a label out of range (on CUDA a device-side assertion, so that no call waits for the
+    GPU).
 
 NaN logits give a NaN loss for their row; -inf logits are legal. Losses have first and second derivatives. Where a
 gradient is asked for, the forward pass of float32 and float64 logits on the CPU computes it along with the loss and

@@ -43,6 +43,6 @@ def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilitie
         probabilities: the input holds p instead of logits; p_k = 0 adds 0 to the entropy and -inf to log_prob.
 
     Raises:
-        TypeError: a dtype that is not floating point.
+        TypeError: what is no tensor, or a dtype that is not floating point.
         ValueError: a wrong shape, ``blocks`` or ``offset``.
     """
