@@ -24,8 +24,8 @@ def leaky_dropout(x: Tensor, p: float = 0.5, slope: float = 0.2, *, training: bo
     each call draws a seed of 64 bits on the CPU, and on CUDA takes the generator's seed and moves its offset on by 4,
     in a CUDA graph at every replay. They belong to places in memory: the same seed drops other elements of a
     ``channels_last`` tensor than of a contiguous one. The number of threads and the instruction set change nothing.
-    With ``p=0`` or ``training=False`` nothing is drawn. Within ``torch.vmap``, its ``randomness`` says which elements of
-    the batch drop alike, as for ``F.dropout``.
+    With ``p=0`` or ``training=False`` nothing is drawn. Within ``torch.vmap`` its ``randomness`` says which elements
+    of the batch drop alike, as for ``F.dropout``.
 
     Args:
         x: any shape; float32, float64, bfloat16 or float16, CPU or CUDA; half precision is computed in float32 and
