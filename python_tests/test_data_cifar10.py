@@ -212,7 +212,10 @@ def labelled(labels: object) -> bytes:
         (labelled(np.array([np.nan])), "labels are not whole numbers"),
         (labelled(np.array([np.inf])), "labels are not whole numbers"),
         (pickle.dumps([1, 2], 2), "no attribute 'items'"),
-        (b"", "Ran out of input"),
+        (b"", "pickle exhausted before seeing STOP"),
+        (b"\x80\x02]r\xff\xff\xff\xff.", "it remembers an object by the number 4294967295, beyond its 9 bytes"),
+        (b"\x80\x02]p4294967295\n.", "remembers an object by the number"),
+        (b"\x80\x05\x96" + (2**34).to_bytes(8, "little") + b"abc.", "expected 17179869184 bytes in a bytearray8"),
         (b"nothing of the kind", "damaged"),
     ],
 )

@@ -2,7 +2,7 @@
 
 A pickle is a program: it names functions and has them called. Here the few names that NumPy's arrays need lead to
 stand-ins below, which keep what they are given, and any other name is refused. NumPy's own functions are not called
-either: they trust what they are given, down to memory addresses in an array's buffer.
+either: they trust what they are given, down to memory addresses in an array's buffer. Memory is bounded by the file's.
 
 Every stand-in is a class with a ``__setstate__``: attributes of a function a pickle could set.
 """
@@ -10,6 +10,8 @@ Every stand-in is a class with a ``__setstate__``: attributes of a function a pi
 from __future__ import annotations
 
 import pickle
+import pickletools
+from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,7 +24,19 @@ def load_plain_pickle(file: BinaryIO) -> Any:
     Raises:
         pickle.UnpicklingError: it names anything but arrays of numbers. A damaged file raises other errors as well.
     """
-    return _Unpickler(file, encoding="bytes").load()
+    content = file.read()
+    _check_memo(content)
+    return _Unpickler(BytesIO(content), encoding="bytes").load()
+
+
+def _check_memo(content: bytes) -> None:
+    """Python's unpickler makes room for the largest number that an object is to be remembered by, up to 64 GB for ten
+    bytes of a file; no pickle needs more of them than it has bytes. What is cut short is found here, too."""
+    for opcode, number, _place in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(number, int) and number > len(content):
+            raise pickle.UnpicklingError(
+                f"it remembers an object by the number {number}, beyond its {len(content)} bytes"
+            )
 
 
 class _StandIn:
