@@ -63,9 +63,7 @@ def kplus1_loss(
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
     columns = _with_fake_column(logits, fake)
     real = columns[:, :-1]
-    rows = columns.new_zeros(len(columns))
-    if a:
-        rows = rows + a * columns.logsumexp(1)
+    rows = a * columns.logsumexp(1)  # with a = 0, too: NaN and +inf in any column show in loss and gradient
     if r:
         rows = rows + r * real.logsumexp(1)
     if t:
@@ -130,7 +128,8 @@ def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "c
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
     columns = _with_fake_column(logits.detach(), fake)
     all_classes, real = columns.logsumexp(1), columns[:, :-1].logsumexp(1)
-    return KPlus1Terms(all_classes - real, real - columns.gather(1, labels[:, None])[:, 0], labels)
+    auxiliary = real - columns.gather(1, labels[:, None])[:, 0]
+    return KPlus1Terms(all_classes - real, auxiliary + 0 * all_classes, labels)  # NaN in any column shows in both
 
 
 def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:

@@ -289,6 +289,44 @@ def test_extreme_entropies(dtype, classes, emulator):
     assert got.loss[0][[row["infinite"], row["nan"], row["late"], row["excluded"]]].isnan().all()
 
 
+def spoiled_rows(dtype: torch.dtype, columns: int) -> Tensor:
+    """A row with NaN and one with +inf for each column, of long rows around their edges; the last row has neither."""
+    places = [k for k in range(columns) if columns <= 41 or k < 2 or k in (8, columns // 2) or k > columns - 3]
+    x = Sampler(2 * len(places) + 1, columns, "zero", dtype).logits()
+    for i, column in enumerate(places):
+        x[2 * i, column], x[2 * i + 1, column] = math.nan, math.inf
+    return placed(x, 1, 3)
+
+
+def assert_spoiled(results: Sequence[Tensor], what: str) -> None:
+    for result in results:
+        assert not result[:-1].isfinite().any(), what
+        assert result[-1].isfinite().all(), what
+
+
+@dtypes
+@fakes
+@some_classes
+def test_nan_and_infinity_show_in_losses(dtype, fake, classes, emulator):
+    x = spoiled_rows(dtype, classes + (fake == "column"))
+    for family, labels in zip(FAMILY, itertools.cycle((None, 0, classes)), strict=False):
+        given = None if labels is None else torch.full((len(x),), labels)
+        got = emulator.kplus1([Batch(x, given, FAMILY[family])], fake, (*EVERYTHING, "terms"))
+        assert_spoiled((got.loss[0], got.grad[0], *got.terms[:2]), f"{family} {labels}")
+        assert not got.total.isfinite()
+
+
+@dtypes
+@some_classes
+def test_nan_and_infinity_show_in_entropies_and_scores(dtype, classes, emulator):
+    x = spoiled_rows(dtype, classes)
+    got = emulator.entropy(Batch(x))
+    assert_spoiled((got.loss[0], got.grad[0]), "entropy")
+    assert not got.total.isfinite()
+    sums, _ = emulator.scores(x, len(x), 0, False)
+    assert_spoiled(sums[1:], "a block a row")
+
+
 def test_one_row_for_all(emulator):
     logits = Sampler(1, 17).logits()
     got = emulator.kplus1([Batch(logits.expand(9, -1))], "column")

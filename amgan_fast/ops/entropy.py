@@ -15,7 +15,8 @@ _ops = torch.ops.amgan_fast
 def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
     """H(C) in nats, C the softmax over the K columns (Springenberg, CatGAN, arXiv 1511.06390).
 
-    Its first and second derivatives exist; a class of probability 0 contributes 0 to both value and gradient.
+    Its first and second derivatives exist; a class of probability 0 contributes 0 to both value and gradient. NaN or
+    +inf in a row makes both NaN.
 
     Args:
         logits: [N, K], float32, float64, bfloat16 or float16, any strides; half precision is computed in float32.

@@ -14,9 +14,10 @@ Errors, all raised before anything is computed
     smoothing; ``IndexError`` for a label out of range (on CUDA a device-side assertion, so that no call waits for the
     GPU).
 
-NaN logits give a NaN loss for their row; -inf logits are legal. Losses have first and second derivatives. Where a
-gradient is asked for, the forward pass of float32 and float64 logits on the CPU computes it along with the loss and
-keeps it, [N, K+1], for backward: evaluate under ``torch.no_grad()`` what needs none.
+-inf logits are legal. NaN or +inf in any logit of a row, that of the generated class too, makes all its results
+non-finite (not its label), whatever the coefficients. Losses have first and second derivatives. Where a gradient is
+asked for, the forward pass of float32 and float64 logits on the CPU computes it along with the loss and keeps it,
+[N, K+1], for backward: evaluate under ``torch.no_grad()`` what needs none.
 
 Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets", ICLR 2018, arXiv 1703.02000 [AM];
 Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the -log(D(x)) Alternative", 2017 [LS].

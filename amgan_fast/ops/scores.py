@@ -34,7 +34,7 @@ def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilitie
 
     Row i belongs to block ``(offset + i) % blocks``: inputs sorted by class then do no harm, and a stream of
     batches keeps its blocks when ``offset`` counts the rows seen before. log p is taken from the logits, never
-    from a rounded p. No gradient. A NaN in a row makes the sums of its block NaN.
+    from a rounded p. No gradient. NaN or +inf in a row of logits makes the sums of its block NaN.
 
     Args:
         logits: [N, K], float32, float64, bfloat16 or float16, any strides.

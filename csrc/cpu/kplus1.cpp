@@ -81,7 +81,7 @@ class InLanes {
     const int64_t classes = classes_, columns = classes + fake_column_;
     tile.load(group.logits(0), group.batch->row_stride, group.rows, columns);
     const V max = tile.max(classes), shift = finite_shift(max);
-    const V fake = (fake_column_ ? tile[classes_] : V(T(0))) - shift;
+    const V fake = fake_column_ ? tile[classes_] : V(T(0));
     V target = max;
     if (group.batch->labels != nullptr) {
       const V label = labels_[slot] = given_labels<T>(group);
@@ -178,11 +178,11 @@ class InColumns {
         take(row_sums<false, false>(x, classes_, shift, exps, ahead));
       }
       max[lane] = shift;
-      fake[lane] = (fake_column_ ? static_cast<T>(x[classes_]) : T(0)) - shift;
+      fake[lane] = fake_column_ ? static_cast<T>(x[classes_]) : T(0);
       target[lane] = largest - shift;
       if (group.batch->labels != nullptr) {
         const int64_t label = labels_[lane] = group.label(lane);
-        target[lane] = label == classes_ ? fake[lane] : static_cast<T>(x[label]) - shift;
+        if (label < classes_) target[lane] = static_cast<T>(x[label]) - shift;
       } else if (wanted.dynamic) {
         labels_[lane] = excess[lane] == excess[lane] ? first_of(x, classes_, largest) : argmax(x, classes_);
       }

@@ -109,7 +109,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   const bool uses_target = batch.coefficients.t != 0 || batch.labels_out;
   const T target = batch.labels && uses_target && label < classes ? logits.logit(label) : fake;
   math::KPlus1Row<T> row = real_sums(logits, classes, batch.coefficients.u != 0, uses_target && !batch.labels, label);
-  row.fake = fake - row.max;
+  row.fake = fake;
   if (batch.labels) row.target = target - row.max;
   const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(batch.labels && label == classes);
   if (!batch.labels && row.excess != row.excess) {  // as torch.argmax: the first NaN

@@ -49,7 +49,7 @@ struct KPlus1Row {
   T excess;  // sum_k exp(l_k - max), less 1
   T shifts;  // sum_k (l_k - max); read only where u != 0
   T target;  // l_y - max; read only where t != 0
-  T fake;    // l_f - max
+  T fake;    // l_f itself
 };
 
 // sp(d), sp(-d), D_f = sigmoid(d) and D_r = sigmoid(-d) from a single exponential.
@@ -71,7 +71,9 @@ struct FakeGap {
   }
 };
 
-// What loss, gradient and terms share: the transcendental functions of a row.
+// What loss, gradient and terms share: the transcendental functions of a row. NaN throughout where a logit is NaN or
+// +inf, and then so are loss, gradient and terms: sums of real logits that hold one are NaN by themselves, while
+// l_f = +inf has limits, with which an overflow would look like certainty.
 template <typename T>
 struct KPlus1Logs {
   T log_sum;       // R - max
@@ -79,7 +81,8 @@ struct KPlus1Logs {
 
   KPlus1Logs() = default;
   AMGAN_INLINE explicit KPlus1Logs(const KPlus1Row<T>& row)
-      : log_sum(Functions<T>::log1p(row.excess)), gap(row.fake - log_sum) {}
+      : log_sum(Functions<T>::log1p(select(less(row.fake, T(INFINITY)), row.excess, T(NAN)))),
+        gap((row.fake - row.max) - log_sum) {}
 };
 
 // -log D_y = labelgan + auxiliary (AM-GAN, Lemma 2).

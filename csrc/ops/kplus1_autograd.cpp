@@ -25,7 +25,8 @@ at::Tensor hessian_product(const at::Tensor& logits, const at::Tensor& v, double
   const auto one = [](const at::Tensor& x) { return x.narrow_symint(1, 0, 1); };
   const at::Tensor l = logits.to(dtype);
   const c10::SymInt classes = l.sym_size(1) - fake_column;
-  at::Tensor product = at::zeros_like(l);
+  // 0, and NaN in rows with NaN or +inf, where the first derivative is NaN whatever a and r; -inf is legal.
+  at::Tensor product = at::zeros_like(l) + l.detach().amax(1, true).clamp_min(0) * 0;
   if (a != 0 && fake_column) product = product + a * softmax_jvp(l.softmax(1), v);
   if (a != 0 && !fake_column) {
     const at::Tensor zero = at::zeros_like(one(l));
