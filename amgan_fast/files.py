@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.errors import InputError, printable
+from amgan_fast.errors import InputError, in_one_line, printable
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.[^.]*)?")
 
@@ -47,6 +47,20 @@ def write_json(path: Path, value: Any) -> None:
 def to_json(value: Any) -> str:
     """Standard JSON: texts are :func:`printable`, a number that is infinite or undefined is a ValueError."""
     return json.dumps(_printable_texts(value), indent=2, allow_nan=False)
+
+
+def read_json(path: Path) -> Any:
+    """What :func:`write_json` wrote.
+
+    Raises:
+        InputError: the file cannot be read or is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({in_one_line(error)}), wanted what was written there") from None
 
 
 def _printable_texts(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from pathlib import Path
 
@@ -105,3 +106,17 @@ def test_the_command(tmp_path, cache):
     bad = CliRunner().invoke(app, ["compare", "--models", "vae"])
     assert bad.exit_code == 2
     assert "model is 'vae'" in bad.stderr
+
+
+def test_files_of_a_comparison_that_are_damaged_are_named(tmp_path, cache):
+    """A folder whose name is no UTF-8 goes on as any other."""
+    root = tmp_path / os.fsdecode(b"c\xff")
+    cells = plan(tiny_config(data_dir=os.fsdecode(b"d\xff")), models=["gan"], labels=["dynamic"], seeds=1)
+    compare(root, cells)
+    compare(root, cells)
+    for name in ("runs/gan-dynamic-seed0/summary.json", "runs/gan-dynamic-seed0/ms_ssim.json", "settings.json"):
+        for content in ("", "[" * 100_000, "[]"):
+            (root / name).write_text(content)
+            with pytest.raises(InputError, match=f"{Path(name).name}.* is damaged") as error:
+                compare(root, cells)
+            assert len(str(error.value).splitlines()) == 1

@@ -15,7 +15,7 @@ from amgan_fast.compare.figure import save_curves
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.errors import InputError
-from amgan_fast.files import write_json, write_text
+from amgan_fast.files import read_json, to_json, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.option_types import MOST_PROCESSES, check_range
 from amgan_fast.runs import RunFolder, resolve_device
@@ -75,9 +75,11 @@ def _check(root: Path, cells: Sequence[Cell]) -> None:
     Raises:
         InputError: something else than a comparison with the same settings is at ``root``.
     """
-    kept, mine = _settings_of(root), settings(cells)
+    kept, mine = _settings_of(root), json.loads(to_json(settings(cells)))
     if kept.exists():
-        before = json.loads(kept.read_text(encoding="utf-8"))
+        before = read_json(kept)
+        if not isinstance(before, dict):
+            raise InputError(f"{kept} is damaged, wanted the settings of a comparison")
         if changed := [name for name in sorted(before.keys() | mine.keys()) if before.get(name) != mine.get(name)]:
             raise InputError(
                 f"{root} holds a comparison with another {', '.join(changed)}; wanted the same, or a new --out"

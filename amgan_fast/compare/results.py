@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import torch
 
 from amgan_fast.data import Dataset
+from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate import generate
 from amgan_fast.evaluate.run import open_run
-from amgan_fast.files import write_json
+from amgan_fast.files import read_json, write_json
 from amgan_fast.metrics import class_ms_ssim
 from amgan_fast.runs import RunFolder, cpu_threads, derive_seed
 
@@ -76,29 +76,32 @@ class Comparison:
 def result_of(folder: Path) -> CellResult:
     """Of a finished run; MS-SSIM is measured once and kept beside its summary."""
     run = RunFolder(folder)
-    summary = json.loads(run.summary.read_text(encoding="utf-8"))
+    summary = read_json(run.summary)
     kept = folder / "ms_ssim.json"
     if not kept.exists():
         write_json(kept, _ms_ssim(folder))
-    similar = json.loads(kept.read_text(encoding="utf-8"))
-    scores = summary["generated"]["scores"]
-    discriminator = summary.get("discriminator") or {}
-    return CellResult(
-        model=summary["config"]["model"],
-        labels=summary["config"]["labels"],
-        seed=summary["config"]["seed"],
-        scores={name: scores[name] for name in _SCORES},
-        ms_ssim=similar["maximum"],
-        ms_ssim_standard_error=similar["maximum_standard_error"],
-        seconds=summary["training"]["seconds"],
-        discriminator_accuracy=discriminator.get("accuracy"),
-        discriminator_accuracy_ci95=discriminator.get("ci95") and tuple(discriminator["ci95"]),
-    )
+    similar = read_json(kept)
+    try:
+        scores = summary["generated"]["scores"]
+        discriminator = summary.get("discriminator") or {}
+        return CellResult(
+            model=summary["config"]["model"],
+            labels=summary["config"]["labels"],
+            seed=summary["config"]["seed"],
+            scores={name: scores[name] for name in _SCORES},
+            ms_ssim=similar["maximum"],
+            ms_ssim_standard_error=similar["maximum_standard_error"],
+            seconds=summary["training"]["seconds"],
+            discriminator_accuracy=discriminator.get("accuracy"),
+            discriminator_accuracy_ci95=discriminator.get("ci95") and tuple(discriminator["ci95"]),
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{run.summary} or {kept.name} is damaged ({in_one_line(error)})") from None
 
 
 def real_result(folder: Path, dataset: Dataset) -> RealResult:
     """From any finished run of the dataset, which all share their classifier."""
-    summary = json.loads(RunFolder(folder).summary.read_text(encoding="utf-8"))
+    summary = read_json(RunFolder(folder).summary)
     scores = summary["held_out"]["scores"]
     images, labels = dataset.train_images, dataset.train_labels
     if not isinstance(images, torch.Tensor):  # in files
