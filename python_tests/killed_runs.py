@@ -31,6 +31,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate import ScoringClassifier, evaluate_run, read_classifier, save_report
 from amgan_fast.evaluate.sheets import save_sheets
 from amgan_fast.files import whole_file
+from amgan_fast.metrics import class_ms_ssim
 from amgan_fast.runs import RunFolder, load_checkpoint, load_last_checkpoint, previous_checkpoint
 from amgan_fast.train import Observer, cached_classifier, resume, train, train_classifier_file
 
@@ -238,7 +239,7 @@ class CachedClassifier(Scenario):
         cached_classifier(digits(), Observer())
 
     def check(self, folder: Path, whole: Path) -> None:
-        (kept,) = (folder / "amgan_fast").iterdir()
+        (kept,) = (folder / "amgan_fast").glob("*.pt")
         assert read_classifier(kept).sha256() == read_classifier(whole / "amgan_fast" / kept.name).sha256()
 
 
@@ -323,7 +324,7 @@ def quick_work(root: Path, classifier: ScoringClassifier, patch: pytest.MonkeyPa
     classifier.save(cache)
     patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
 
-    def draw(path: Path, *_: Any) -> None:
+    def draw(path: Path, *_: Any, **__: Any) -> None:
         with whole_file(path) as file:
             file.write_bytes(b"a picture")
 
@@ -332,9 +333,9 @@ def quick_work(root: Path, classifier: ScoringClassifier, patch: pytest.MonkeyPa
     for name in ("save_entropy_histogram", "save_label_balance", "save_mode_drop"):
         patch.setattr(f"amgan_fast.evaluate.report.{name}", draw)
     patch.setattr("amgan_fast.train.classifier.train_classifier", lambda *_, **__: classifier)
-    similar = argparse.Namespace(maximum=0.5, maximum_standard_error=0.1)
-    patch.setattr(results, "_ms_ssim", lambda folder: vars(similar))
-    patch.setattr(results, "class_ms_ssim", lambda *_, **__: similar)
+    two_images = class_ms_ssim(torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), pairs=1)
+    patch.setattr(results, "class_ms_ssim", lambda *_, **__: two_images)
+    patch.setattr(results, "_ms_ssim", lambda _: two_images.to_dict())
 
 
 def try_points(scenario: Scenario, root: Path, every: int) -> dict[str, Any]:
@@ -388,7 +389,9 @@ def try_point(scenario: Scenario, point: int, root: Path) -> str:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "tensorboard" not in path.parts)
+    """Without locks, which the next process that holds them removes, where one does."""
+    paths = [path for path in folder.rglob("*") if "tensorboard" not in path.parts and not path.name.endswith(".lock")]
+    return sorted(str(path.relative_to(folder)) for path in paths)
 
 
 def in_a_process(work: Callable[[], object], log: Path | None = None) -> int:

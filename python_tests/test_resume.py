@@ -367,7 +367,7 @@ def test_rows_that_are_no_rows_are_passed_over(stopped, tmp_path):
 
 def test_work_goes_on_wherever_it_was_killed(tmp_path, request):
     """At each call that changes a file or a name; without --slow at some of them."""
-    every = 1 if request.config.getoption("--slow") else 23
+    every = 1 if request.config.getoption("--slow") else 37
     digits_classifier().save(tmp_path / "classifier.pt")
     command = [sys.executable, Path(__file__).with_name("killed_runs.py"), tmp_path, "--every", every]
     command += ["--classifier", tmp_path / "classifier.pt"]
