@@ -296,3 +296,9 @@ def test_memory_that_is_not_there_is_one_line(monkeypatch):
     assert result.exit_code == 1
     assert result.stderr.startswith("amgan-fast: there is not enough memory (RuntimeError: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["", "two", "-1", "1.5", "9" * 5000])
+def test_an_environment_that_torchrun_did_not_set(value, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", value)
+    assert "WORLD_SIZE is '" in refused("evaluate", "--logits", "l.npy")

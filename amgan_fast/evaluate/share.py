@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def join_processes(device: torch.device) -> Iterator[Share]:
     Raises:
         InputError: torchrun's environment is there, and the processes cannot be reached.
     """
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    ranks = _of_torchrun("WORLD_SIZE") or 1
     if ranks == 1:
         yield Share()
         return
@@ -53,5 +54,14 @@ def join_processes(device: torch.device) -> Iterator[Share]:
 
 def local_device(device: torch.device) -> torch.device:
     """``device``, or the GPU of this process where torchrun has started several on a machine."""
-    local_rank = os.environ.get("LOCAL_RANK")
-    return device if device.type == "cpu" or local_rank is None else torch.device("cuda", int(local_rank))
+    local_rank = _of_torchrun("LOCAL_RANK")
+    return device if device.type == "cpu" or local_rank is None else torch.device("cuda", local_rank)
+
+
+def _of_torchrun(name: str) -> int | None:
+    """A number that torchrun sets in the environment; None where it has not."""
+    if (text := os.environ.get(name)) is None:
+        return None
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise InputError(f"{name} is {shown(text)} in the environment, wanted a number, as torchrun sets it")
+    return int(text)
