@@ -366,18 +366,17 @@ def test_rows_that_are_no_rows_are_passed_over(stopped, tmp_path):
 
 
 def test_work_goes_on_wherever_it_was_killed(tmp_path, request):
-    """At each call that changes a file or a name; without --slow at some of them."""
-    every = 1 if request.config.getoption("--slow") else 37
+    """At each point at which a file or a name changes; without --slow at a few of them, of half of the work."""
     digits_classifier().save(tmp_path / "classifier.pt")
-    command = [sys.executable, Path(__file__).with_name("killed_runs.py"), tmp_path, "--every", every]
+    command = [sys.executable, Path(__file__).with_name("killed_runs.py"), tmp_path]
     command += ["--classifier", tmp_path / "classifier.pt"]
+    if not request.config.getoption("--slow"):
+        command += ["--every", 37, "--scenarios", "fresh run", "damaged checkpoint", "classifier file"]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert len(found) == 7
-    for scenario, tried in found.items():
-        assert tried["points"] > 15, scenario
-        assert tried["failures"] == {}, scenario
+    for scenario, found in json.loads(result.stdout).items():
+        assert found["points"] > 10, scenario
+        assert found["failures"] == {}, scenario
 
 
 def test_nan_stops_with_the_last_good_checkpoint_named(tmp_path, cache, monkeypatch):
