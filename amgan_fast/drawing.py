@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,11 @@ def new_figure(panels: int = 1, rows: int = 1) -> Figure:
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
     return figure
+
+
+def drawable(values: Sequence[float | None]) -> list[float]:
+    """What is None in files, being infinite or undefined, is a gap in a curve."""
+    return [math.nan if value is None else value for value in values]
 
 
 def short_names(names: Sequence[str]) -> list[str]:

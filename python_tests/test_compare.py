@@ -65,6 +65,25 @@ def test_tables_curves_and_going_on(tmp_path, cache):
     assert (tmp_path / "all" / "comparison.md").read_text() == table
 
 
+def test_scores_that_are_infinite_are_no_number_in_the_tables(tmp_path, cache):
+    """Files hold null for them."""
+    out = tmp_path / "all"
+    cells = plan(tiny_config(), models=["amgan"], labels=["dynamic"], seeds=1)
+    compare(out, cells)
+    file = RunFolder(out / "runs" / cells[0].name).summary
+    summary = json.loads(file.read_text())
+    for of in ("generated", "held_out"):
+        infinite = ("am_score", "am_score_corrected", "am_score_ci95", "kl_reference")
+        summary[of]["scores"] |= dict.fromkeys(infinite)
+    file.write_text(json.dumps(summary))
+    compare(out, cells)
+    first, last = (out / "comparison.md").read_text().split("## Every run")
+    inception = f"{summary['generated']['scores']['inception_score']:.3f}"
+    entropy = f"{summary['generated']['scores']['mean_entropy']:.4f}"
+    assert f"| amgan | {inception} | - | - | {entropy} |" in first
+    assert [line.split(" | ")[3:5] for line in last.splitlines()[-2:]] == [["-", "-"]] * 2
+
+
 def test_two_jobs_give_the_same_scores(tmp_path, cache):
     cells = plan(tiny_config(), models=["gan", "amgan"], labels=["predefined"], seeds=1)
     one, two = (compare(tmp_path / str(jobs), cells, jobs=jobs) for jobs in (1, 2))

@@ -17,10 +17,11 @@ from tiny_runs import tiny_config
 from amgan_fast.compare import figure as comparison_figure
 from amgan_fast.compare import plan
 from amgan_fast.compare.cells import folder_of
-from amgan_fast.metrics import scores
+from amgan_fast.metrics import Scores, scores
 from amgan_fast.nn import LatentSource
 from amgan_fast.runs import RunFolder
 from amgan_fast.train import pictures
+from amgan_fast.train.journal import Journal
 
 
 @pytest.fixture
@@ -49,10 +50,14 @@ def row(step: int, **more) -> dict:
     return {"step": step, "kl_reference": 0.1, "mean_entropy": 0.4, "class_distribution": [0.25] * 4, **numbers, **more}
 
 
+@pytest.fixture
+def held_out() -> Scores:
+    return scores(torch.eye(4).repeat(5, 1), [0.25] * 4, from_logits=False)
+
+
 @pytest.mark.parametrize("steps", [(100,), (100, 200)])
-def test_curves_of_a_run(drawn, steps):
+def test_curves_of_a_run(drawn, held_out, steps):
     accuracy = {"discriminator_accuracy": 0.9, "discriminator_accuracy_ci95": [0.8, 0.95]}
-    held_out = scores(torch.eye(4), [0.25] * 4)
     pictures.save_curves("curves.png", [row(step, **accuracy) for step in steps], held_out)
     assert [axes.get_title().split()[0] for axes in drawn[0].axes] == ["Losses", "AM", "Inception", "Class", "Accuracy"]
     assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
@@ -91,3 +96,28 @@ def test_samples_of_very_many_classes_are_a_sheet_of_some(tmp_path, frequencies,
     assert sum(made) == most
     with Image.open(path) as picture:
         assert picture.height == rows * (7 * 8 + 2) + 2
+
+
+def test_scores_that_are_infinite_are_null_in_the_journal_and_gaps_in_curves(drawn, held_out, tmp_path):
+    """A class of the reference that no sample has any probability of makes the AM Score infinite."""
+    told: list[dict] = []
+    folder, observer = RunFolder(tmp_path), SimpleNamespace(logged=told.append, message=print)
+    journal = Journal(folder, observer)
+    infinite = {"am_score": float("inf"), "kl_reference": float("inf"), "inception_score": float("nan")}
+    for written in (row(100, **infinite), row(200), row(300, **infinite)):
+        journal.log(written)
+    journal.close()
+    assert told[0]["am_score"] == float("inf")
+    journal.go_back_to(200)  # which writes the file again
+    lines = folder.metrics.read_text().splitlines()
+    parsed = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
+    assert parsed == journal.rows == [row(100, am_score=None, kl_reference=None, inception_score=None), row(200)]
+
+    pictures.save_curves("curves.png", journal.rows, held_out)
+    (cell,) = plan(tiny_config(), models=["amgan"], labels=["dynamic"], seeds=1)
+    folder_of(tmp_path, cell).mkdir(parents=True)
+    RunFolder(folder_of(tmp_path, cell)).rewrite_metrics(journal.rows)
+    comparison_figure.save_curves("comparison.png", tmp_path, [cell])
+    shown = [drawn[0].axes[1].lines[0], drawn[0].axes[2].lines[0], drawn[1].axes[0].lines[0], drawn[1].axes[1].lines[0]]
+    for line, value in zip(shown, (0.5, 7.0, 7.0, 0.5), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), [np.nan, value])

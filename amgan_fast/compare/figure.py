@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from amgan_fast.compare.cells import Cell, folder_of
-from amgan_fast.drawing import new_figure, save_figure
+from amgan_fast.drawing import drawable, new_figure, save_figure
 from amgan_fast.runs import RunFolder
 
 
@@ -37,4 +37,4 @@ def save_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
 
 def _curve(folder: Path, name: str) -> tuple[list[int], list[float]]:
     scored = [row for row in RunFolder(folder).read_metrics() if name in row]
-    return [row["step"] for row in scored], [row[name] for row in scored]
+    return [row["step"] for row in scored], drawable([row[name] for row in scored])

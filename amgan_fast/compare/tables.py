@@ -57,7 +57,7 @@ def _table(cells: Sequence[CellResult], real: dict | None, columns: Sequence[tup
     labellings = list(dict.fromkeys(cell.labels for cell in cells))
     lines = [["model", *(f"{title}, {labelling}" for title, _, _ in columns for labelling in labellings)]]
     if real is not None:
-        held_out = (f"{real[name]:.{digits}f}" for _, name, digits in columns for _ in labellings)
+        held_out = (_number(real[name], digits) for _, name, digits in columns for _ in labellings)
         lines.append(["held-out real", *held_out])
     for model in dict.fromkeys(cell.model for cell in cells):
         of_model = [cell for cell in cells if cell.model == model]
@@ -84,7 +84,7 @@ def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
     lines.append(["held-out real", *_scores(real.scores), similar, "-", "-"])
     for cell in sorted(cells, key=lambda cell: (cell.model, cell.labels, cell.seed)):
         similar = _with_error(cell.ms_ssim, cell.ms_ssim_standard_error)
-        accuracy = "-" if cell.discriminator_accuracy is None else f"{cell.discriminator_accuracy:.4f}"
+        accuracy = _number(cell.discriminator_accuracy)
         interval = _interval(cell.discriminator_accuracy_ci95)
         name = f"{cell.model}, {cell.labels}, seed {cell.seed}"
         lines.append([name, *_scores(cell.scores), similar, accuracy, interval])
@@ -92,7 +92,11 @@ def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
 
 
 def _with_error(value: float | None, error: float | None) -> str:
-    return "-" if value is None else f"{value:.3f} ± {'-' if error is None else f'{error:.3f}'}"
+    return "-" if value is None else f"{_number(value, 3)} ± {_number(error, 3)}"
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
@@ -101,9 +105,9 @@ def _interval(bounds: Sequence[float] | None) -> str:
 
 def _scores(scores: dict) -> list[str]:
     return [
-        f"{scores['inception_score']:.4f}",
+        _number(scores["inception_score"]),
         _interval(scores["inception_score_ci95"]),
-        f"{scores['am_score']:.4f}",
+        _number(scores["am_score"]),
         _interval(scores["am_score_ci95"]),
     ]
 

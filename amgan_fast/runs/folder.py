@@ -13,6 +13,7 @@ from typing import Any
 from amgan_fast.errors import InputError
 from amgan_fast.files import sync, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
+from amgan_fast.metrics.numbers import finite
 from amgan_fast.runs.checkpoint import previous_checkpoint
 from amgan_fast.runs.config import Config
 
@@ -134,7 +135,7 @@ class RunFolder:
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         with _full_disk_is_said(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(_line(row))
 
     def sync_metrics(self) -> None:
         """Wait until the rows are on the disk."""
@@ -144,7 +145,7 @@ class RunFolder:
 
     def rewrite_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         with _full_disk_is_said(self.metrics):
-            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+            write_text(self.metrics, "".join(map(_line, rows)))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         with _full_disk_is_said(self.summary):
@@ -153,6 +154,10 @@ class RunFolder:
     def _require(self, file: Path) -> None:
         if not file.is_file():
             raise InputError(f"{self.path} has no {file.name}, wanted the folder of a training run")
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(finite(row), allow_nan=False) + "\n"
 
 
 def _row(line: str) -> dict[str, Any] | None:

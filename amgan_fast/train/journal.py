@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from amgan_fast.drawing import save_sheet
+from amgan_fast.metrics.numbers import finite
 from amgan_fast.nn import LatentSource
 from amgan_fast.runs import RunFolder
 from amgan_fast.train.observer import Observer
@@ -44,7 +45,7 @@ class Journal:
         return self.rows[-1]["step"] if self.rows else 0
 
     def log(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
+        self.rows.append(finite(row))  # as they are in the file, where a run goes on from
         if self._writes:
             self._folder.append_metrics(row)
         if self._writes_events:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast.data import to_uint8
-from amgan_fast.drawing import new_figure, save_figure, save_sheet
+from amgan_fast.drawing import drawable, new_figure, save_figure, save_sheet
 from amgan_fast.evaluate import ScoringClassifier, class_sheet, sheet_names
 from amgan_fast.metrics import Scores
 from amgan_fast.nn import LatentSource
@@ -88,7 +88,7 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores)
 
 def _draw(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, label: str, marker: str = ".") -> None:
     """A line over the steps; without a marker one row alone would not be seen."""
-    axes.plot(_column(rows, "step"), _column(rows, name), label=label, marker=marker)
+    axes.plot(_column(rows, "step"), drawable(_column(rows, name)), label=label, marker=marker)
 
 
 def _stack(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
