@@ -302,6 +302,20 @@ def test_what_is_known_of_the_samples_before_a_bad_one_is_shown(files, tmp_path)
         (("--logits", "logits.npy", "--reference", "no.json"), "no.json holds no scores"),
         (("--npz", "digits.npz", "--classifier", "classifier.pt", "--data-dir", "x"), "--data-dir without --dataset"),
         (("--npz", "digits.npz", "--classifier", "classifier.pt", "--input-range", "unit"), "amgan"),
+        *(
+            (("--logits", "logits.npy", *option), f"found {option[0]} without {user}, wanted it with")
+            for user, options in {
+                "--run": ["--samples 9"],
+                "--classifier": ["--weights no.pth", "--no-last-bias", "--input-range unit", "--input-size 8"],
+                "--run or --classifier": ["--resize bilinear", "--dtype float64", "--dataset digits"],
+                "a folder of images": ["--workers 2", "--skip-unreadable", "--allow-empty"],
+            }.items()
+            for option in map(str.split, options)
+        ),
+        (("--probabilities", "p.npy", "--samples", "50000"), "found --samples without --run"),
+        (("--images", "digits", "--classifier", "classifier.pt", "--samples", "9"), "found --samples without --run"),
+        (("--npz", "digits.npz", "--classifier", "classifier.pt", "--workers", "2"), "found --workers without a folder"),
+        (("--run", ".", "--input-size", "9"), "found --input-size without --classifier, wanted it with"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is(files, tmp_path, monkeypatch, arguments, said):

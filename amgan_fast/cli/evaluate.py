@@ -46,8 +46,9 @@ def evaluate(
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=1, help="how many to generate, with --run", rich_help_panel=_SOURCE)
-    ] = 50_000,
+        int | None,
+        typer.Option(min=1, help="how many to generate, with --run [default: 50,000]", rich_help_panel=_SOURCE),
+    ] = None,
     skip_unreadable: Annotated[
         bool, typer.Option(help="leave out images that cannot be read, or are of another size", rich_help_panel=_SOURCE)
     ] = False,

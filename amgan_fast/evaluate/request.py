@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ _RANGES = {
     "workers": (0, MOST_PROCESSES),
     "input_size": (1, 16_384),
 }
+_SAMPLES = 50_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Request:
     logits: Path | None = None
     probabilities: Path | None = None
     labels: Path | None = None
-    samples: int = 50_000
+    samples: int | None = None
+    """With ``run``; None: 50,000."""
     skip_unreadable: bool = False
     allow_empty: bool = False
     classifier: str | None = None
@@ -129,6 +131,30 @@ def _check(request: Request) -> None:
         raise InputError(f"found --{given[0]} without --classifier, wanted a classifier to score images with")
     if request.data_dir is not None and request.dataset is None:
         raise InputError("found --data-dir without --dataset, wanted the name of the dataset that is there")
+    _refuse_what_does_nothing(request, outputs)
+
+
+def _refuse_what_does_nothing(request: Request, outputs: bool) -> None:
+    """
+    Args:
+        outputs: whether logits or probabilities are scored, not images.
+    """
+    folders = request.images is not None or any(
+        path is not None and path.is_dir() for path in (request.reference, request.held_out)
+    )
+    rules = (
+        (request.run is not None, "--run", ("samples",)),
+        (request.classifier is not None, "--classifier", ("weights", "last_bias", "input_range", "input_size")),
+        (not outputs, "--run or --classifier", ("resize", "dtype", "dataset")),
+        (folders or request.dataset == "image-folder", "a folder of images", ("skip_unreadable",)),
+        (folders, "a folder of images", ("workers", "allow_empty")),
+    )
+    defaults = {field.name: field.default for field in fields(request)}
+    for used, user, names in rules:
+        given = [name for name in names if getattr(request, name) != defaults[name]]
+        if given and not used:
+            option = "no-last-bias" if given[0] == "last_bias" else given[0].replace("_", "-")
+            raise InputError(f"found --{option} without {user}, wanted it with {user} alone: it would do nothing")
 
 
 def _classifier(request: Request, run: OpenRun | None, device: torch.device) -> ImageClassifier | None:
@@ -152,7 +178,7 @@ def _classifier(request: Request, run: OpenRun | None, device: torch.device) -> 
 
 def _source(request: Request, run: OpenRun | None, classifier: ImageClassifier | None, progress: Progress) -> Source:
     if run is not None:
-        return run.source(request.samples)
+        return run.source(_SAMPLES if request.samples is None else request.samples)
     if request.logits is not None:
         return LogitsSource(request.logits, labels=request.labels)
     if request.probabilities is not None:
