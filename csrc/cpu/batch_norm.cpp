@@ -134,6 +134,8 @@ class BatchNorm {
   // Rows whose mean is taken off before squares are summed, so that channels far from zero lose no digits. Several: a
   // single one may lie far off itself.
   static constexpr int64_t kFirstRows = 64;
+  // Numbers that are added up in the computing type before their sum goes on in float64.
+  static constexpr int64_t kAdditions = 128;
 
   void find_moments() const {
     const int64_t first_rows = std::min(kFirstRows, rows_);
@@ -179,8 +181,11 @@ class BatchNorm {
   // on the shape alone, so any number of threads gives the same bits.
   template <bool kBits, typename F>
   Sums sum_all(const scalar_t* other, const F& f) const {
-    // At least 16 rows: the totals of all chunks take no more memory than x.
-    const int64_t stretches = std::max<int64_t>(8, (16 * channels_ + kStretch - 1) / kStretch);
+    // At least 16 rows: the totals of all chunks take no more memory than x. Then no more than a float takes without
+    // losing digits: with few channels every vector is added to the same ones.
+    const int64_t wide = std::max<int64_t>(channels_, Vec<T>::size());
+    const int64_t stretches = std::max((16 * channels_ + kStretch - 1) / kStretch,
+                                       std::clamp<int64_t>(kAdditions * wide / kStretch, 1, 8));
     const int64_t chunk = stretches * kStretch, chunks = (size_ + chunk - 1) / chunk;
     std::vector<double> totals(2 * channels_ * chunks);
     at::parallel_for(0, chunks, std::max<int64_t>(1, kElementsPerThread / chunk), [&](int64_t begin, int64_t end) {
