@@ -314,7 +314,7 @@ def test_what_is_known_of_the_samples_before_a_bad_one_is_shown(files, tmp_path)
         ),
         (("--probabilities", "p.npy", "--samples", "50000"), "found --samples without --run"),
         (("--images", "digits", "--classifier", "classifier.pt", "--samples", "9"), "found --samples without --run"),
-        (("--npz", "digits.npz", "--classifier", "classifier.pt", "--workers", "2"), "found --workers without a folder"),
+        (("--npz", "digits.npz", "--classifier", "classifier.pt", "--workers", "2"), "found --workers without"),
         (("--run", ".", "--input-size", "9"), "found --input-size without --classifier, wanted it with"),
     ],
 )
