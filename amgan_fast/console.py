@@ -57,6 +57,12 @@ class _Bar:
         if not (self._shown is self._progress and self._progress.disable):  # which would print an empty line
             self._shown.stop()
 
+    def _come_to(self, task: TaskID, done: int, total: int) -> None:
+        """What begins again, as reading files after their headers, is not finished any more."""
+        if done < self._progress.tasks[task].completed:
+            self._progress.reset(task, total=total, completed=done)
+        self._progress.update(task, completed=done, total=total)
+
 
 class _Lines:
     """Prints what progress there is, now and then, from a thread of its own: a long step says nothing by itself."""
@@ -102,6 +108,7 @@ class ProgressBar(_Bar, Observer):
             TimeRemainingColumn(),
             shown=shown,
         )
+        self._files = self._progress.add_task("image files", visible=False, state="")
         self._classifier = self._progress.add_task("classifier", visible=False, state="")
         self._task = self._progress.add_task("step", visible=False, state="")
         self._evaluations: dict[str, TaskID] = {}
@@ -109,6 +116,10 @@ class ProgressBar(_Bar, Observer):
 
     def message(self, text: str) -> None:
         print_line(self._progress.console, text)
+
+    def loaded(self, done: int, total: int) -> None:
+        self._come_to(self._files, done, total)
+        self._progress.update(self._files, visible=done < total)
 
     def classifier_progress(self, step: int, steps: int) -> None:
         self._progress.update(self._classifier, completed=step, total=steps, visible=True)
@@ -120,7 +131,7 @@ class ProgressBar(_Bar, Observer):
     def evaluated(self, what: str, done: int, total: int) -> None:
         if what not in self._evaluations:
             self._evaluations[what] = self._progress.add_task("scoring", total=total, state=printable(what))
-        self._progress.update(self._evaluations[what], completed=done)
+        self._come_to(self._evaluations[what], done, total)
 
     def logged(self, row: dict[str, Any]) -> None:
         if "am_score" in row:
@@ -179,7 +190,7 @@ class SampleProgress(_Bar):
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(printable(what), total=total, state="")
         task = self._tasks[what]
-        self._progress.update(task, completed=done, total=total)
+        self._come_to(task, done, total)
         elapsed = self._progress.tasks[task].elapsed
         self._progress.update(task, state=f"{done / elapsed:,.0f}/s" if done and elapsed else "")
 

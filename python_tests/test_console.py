@@ -39,11 +39,24 @@ def scoring(bar: ProgressBar) -> None:
     bar.evaluated("generated", 20, 100)
 
 
+def reading(bar: ProgressBar) -> None:
+    """All headers, then the images."""
+    bar.loaded(2000, 2000)
+    bar.loaded(256, 2000)
+
+
+def reading_beside_scoring(bar: SampleProgress) -> None:
+    bar("image files", 2000, 2000)
+    bar("image files", 256, 2000)
+
+
 @pytest.mark.parametrize(
     ("make", "work", "line"),
     [
         (ProgressBar, training, r"step 3/2,000  D 1\.00  G 2\.00  AM Score -  1,000 images/s  after 0:00:0\d"),
         (ProgressBar, training_a_classifier, r"classifier 3/40    after 0:00:0\d"),
+        (ProgressBar, reading, r"image files 256/2,000    after 0:00:0\d"),
+        (SampleProgress, reading_beside_scoring, r"image files 256/2,000  ([\d,]+/s)?  after 0:00:0\d"),
         (ProgressBar, scoring, r"scoring 20/100  generated  after 0:00:0\d"),
         (lambda to: CellProgress(to, 12), lambda bar: bar("gan: done", 3, 12), r"runs 3/12  finished  after 0:00:0\d"),
         (SampleProgress, lambda bar: bar("[b].png", 5, 70), r"\[b\]\.png 5/70  [\d,]+/s  after 0:00:0\d"),
@@ -75,6 +88,33 @@ def test_of_several_processes_one_is_seen(make, monkeypatch):
         (training if make is ProgressBar else lambda bar: bar("x", 1, 2))(bar)
         time.sleep(0.05)
     assert to.file.getvalue() == ""
+
+
+def test_every_command_that_reads_a_folder_of_images_is_told_how_far_it_is(tmp_path, monkeypatch):
+    """Headers and images, to train on and held out."""
+    folder, digit = tmp_path / "digits", digits().train_images[0, 0].numpy()
+    for name, count in (("train/3", 3), ("train/7", 2), ("test/3", 2), ("test/7", 1)):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(digit).save(folder / name / f"{i}.png")
+    whole, told = [(5, 5), (3, 3), (5, 5), (3, 3)], []
+    monkeypatch.setattr(ProgressBar, "loaded", lambda bar, *far: told.append(far))
+    monkeypatch.setattr(SampleProgress, "__call__", lambda bar, *far: told.append(far))
+    options = ("--dataset", "image-folder", "--data-dir", folder)
+    command("train-classifier", *options, "--epochs", 1, "--out", tmp_path / "c.pt")
+    assert told == whole
+    told.clear()
+    few = ("steps=1", "score_samples=20", "final_samples=20", "batch_size=4")
+    sets = [word for setting in few for word in ("--set", setting)]
+    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda images, _: train_classifier(images, steps=2))
+    command("train", *options, *sets, "--out", tmp_path / "run")
+    assert told == whole
+    told.clear()
+    command("sample", "--run", tmp_path / "run")
+    assert told == [*(("image files", *far) for far in whole), *(("sheets", i, 3) for i in range(4))]
+    told.clear()
+    command("evaluate", "--run", tmp_path / "run", "--samples", 20)
+    assert told[:4] == [("image files", *far) for far in whole]
 
 
 def test_no_line_is_printed_of_short_work():

@@ -42,8 +42,15 @@ def train_classifier(
     with errors_in_one_line():
         if numbers and network != "densenet-bc":
             raise InputError(f"found --{next(iter(numbers))} with --network {network}, wanted --network densenet-bc")
-        images = load_dataset(dataset, data_dir, skip_unreadable=skip_unreadable).to(resolve_device(device))
+        torch_device = resolve_device(device)
         with ProgressBar(Console()) as progress, cpu_threads(threads):
+            images = load_dataset(dataset, data_dir, progress=progress.loaded, skip_unreadable=skip_unreadable)
             train_classifier_file(
-                images, out=out, network=network, epochs=epochs, seed=seed, observer=progress, **numbers
+                images.to(torch_device),
+                out=out,
+                network=network,
+                epochs=epochs,
+                seed=seed,
+                observer=progress,
+                **numbers,
             )

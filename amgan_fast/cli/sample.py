@@ -18,8 +18,13 @@ def sample(
     device: Device = "auto",
 ) -> None:
     """Draw a grid of samples, an interpolation sheet and a sheet with a row a class."""
+    from rich.console import Console
+
+    from amgan_fast.console import SampleProgress
     from amgan_fast.evaluate.sheets import save_sheets
 
     with errors_in_one_line():
-        for path in save_sheets(run, out or run / "sheets", seed=seed, device=device):
+        with SampleProgress(Console(stderr=True)) as progress:
+            sheets = save_sheets(run, out or run / "sheets", seed=seed, device=device, progress=progress)
+        for path in sheets:
             typer.echo(printable(str(path)))

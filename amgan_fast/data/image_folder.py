@@ -43,7 +43,7 @@ def load_image_folder(
     Args:
         image_size: crop images to the square in their middle and resize that to ``image_size`` pixels a side,
             antialiased (Lanczos); None: all have the size of most training images.
-        progress: called while the headers of the training images are read, and then while the images are.
+        progress: called while the headers of the images are read, and then while the images are, from 0 up each time.
         skip_unreadable: leave out images that cannot be read, or are of another size, and name them in
             :attr:`Dataset.left_out`, instead of refusing the folder. Images that stay in their files are all decoded
             once to know.
@@ -66,14 +66,14 @@ def load_image_folder(
             raise InputError(f"{held_out} and {root} differ in the classes {', '.join(differing)}, wanted the same")
         split = f"as in {held_out.name}"
         train, size = train.checked(image_size, skip_unreadable, progress)
-        test, _ = test.checked(image_size, skip_unreadable, like=size)
+        test, _ = test.checked(image_size, skip_unreadable, progress, like=size)
     else:
         train, size = train.checked(image_size, skip_unreadable, progress)
         train, test = train.hold_out()
         split = f"{100 // _HELD_OUT}% of each class, drawn with seed {_HELD_OUT_SEED}"
     read = _ReadImage((1 if train.grey and test.grey else 3, *size), image_size is not None)
     train_images, train = _read_or_leave(train, read, skip_unreadable, progress)
-    test_images, test = _read(test, read, skip_unreadable)
+    test_images, test = _read(test, read, skip_unreadable, progress)
     return Dataset(
         "image-folder",
         len(train.classes),
@@ -192,7 +192,7 @@ def _read_or_leave(
 
 
 def _read(
-    part: _Listing, read: _ReadImage, skip_unreadable: bool, progress: Progress | None = None
+    part: _Listing, read: _ReadImage, skip_unreadable: bool, progress: Progress | None
 ) -> tuple[Tensor, _Listing]:
     reader = replace(read, skip_unreadable=skip_unreadable)
     images, used = read_all(part.root, part.paths, reader, read.shape, progress)

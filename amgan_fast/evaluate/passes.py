@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, distributed
@@ -22,6 +23,11 @@ from amgan_fast.evaluate.sources import Batch, Source
 
 Progress = Callable[[str, int, int], None]
 """Told what is gone through, how many samples of it are done, and of how many."""
+
+
+def of_files(progress: Progress | None) -> Callable[[int, int], None] | None:
+    """Told of the files that a dataset is read from."""
+    return None if progress is None else partial(progress, "image files")
 
 
 _COPIES = 3  # of the sums: those so far, those of a batch, and what scores are computed from

@@ -15,7 +15,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.measurements import Settings
-from amgan_fast.evaluate.passes import Progress
+from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.reference import Reference, measure_reference, read_reference
 from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
 from amgan_fast.evaluate.share import Share
@@ -86,10 +86,10 @@ def evaluate_request(
     """
     share, progress = share or Share(), progress or (lambda *_: None)
     _check(request)
-    run = None if request.run is None else open_run(request.run, device)
+    run = None if request.run is None else open_run(request.run, device, progress)
     classifier = _classifier(request, run, device)
     source = _source(request, run, classifier, progress)
-    dataset = _dataset(request, run, classifier, device)
+    dataset = _dataset(request, run, classifier, device, progress)
     if classifier is not None and dataset is not None and _is_of(classifier, dataset):
         classifier = replace(classifier, class_names=dataset.class_names)  # files of earlier versions keep no names
     settings = Settings(
@@ -207,18 +207,25 @@ def _folder_options(request: Request, classifier: ImageClassifier | None, progre
 
 
 def _dataset(
-    request: Request, run: OpenRun | None, classifier: ImageClassifier | None, device: torch.device
+    request: Request,
+    run: OpenRun | None,
+    classifier: ImageClassifier | None,
+    device: torch.device,
+    progress: Progress,
 ) -> Dataset | None:
     """The real images: those asked for, of the run, or those the classifier knows, if they are here."""
     if request.dataset is not None:
         skip_unreadable = request.skip_unreadable and request.dataset == "image-folder"
-        return load_dataset(request.dataset, request.data_dir, skip_unreadable=skip_unreadable).to(device)
+        dataset = load_dataset(
+            request.dataset, request.data_dir, progress=of_files(progress), skip_unreadable=skip_unreadable
+        )
+        return dataset.to(device)
     if run is not None:
         return run.dataset
     if classifier is None or classifier.dataset not in DATASETS or request.held_out is not None:
         return None
     try:
-        dataset = load_dataset(classifier.dataset)
+        dataset = load_dataset(classifier.dataset, progress=of_files(progress))
     except InputError:  # its files may be elsewhere, and nobody asked for them
         return None
     return dataset.to(device) if dataset.fingerprint() == classifier.fingerprint else None

@@ -13,7 +13,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.measurements import Settings
-from amgan_fast.evaluate.passes import Progress
+from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.nn import LatentSource, build_generator
@@ -35,15 +35,18 @@ class OpenRun:
         return _generated(self.generator, self.latent, self.dataset, samples, self.config.seed)
 
 
-def open_run(path: Path, device: torch.device) -> OpenRun:
+def open_run(path: Path, device: torch.device, progress: Progress | None = None) -> OpenRun:
     """
+    Args:
+        progress: called while files of single images are read.
+
     Raises:
         InputError: ``path`` is no run, one of its files is damaged, or the dataset's files are not here.
     """
     run = RunFolder.open(path)
     run.require_trained()
     config = Config.load(run.config)
-    dataset = config.load_dataset().to(device)
+    dataset = config.load_dataset(of_files(progress)).to(device)
     generator, latent = load_generator(run, config, device)
     return OpenRun(config, generator, latent, load_classifier(run.classifier, dataset), dataset)
 

@@ -12,14 +12,18 @@ from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpolation
+from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.run import OpenRun, open_run
 from amgan_fast.evaluate.scoring import generate
 from amgan_fast.runs import cpu_threads, derive_seed, resolve_device
 
 _ROWS, _COLUMNS = 10, 12
+_SHEETS = ("grid.png", "interpolation.png", "classes.png")
 
 
-def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -> list[Path]:
+def save_sheets(
+    path: Path, out: Path, *, seed: int = 0, device: str = "auto", progress: Progress | None = None
+) -> list[Path]:
     """Draw three sheets of a run's averaged generator, and return where they are.
 
     - ``grid.png``: the first samples.
@@ -31,17 +35,22 @@ def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -
         path: the run.
         out: a folder; it is made.
         seed: of the samples.
+        progress: told of image files that are read, and of sheets that are drawn.
 
     Raises:
         InputError: ``path`` is no run, or ``out`` cannot be written to.
     """
-    run = open_run(path, resolve_device(device))
+    run = open_run(path, resolve_device(device), progress)
     random = torch.Generator(run.dataset.test_images.device).manual_seed(derive_seed(seed, "sheets"))
+    drawn = progress or (lambda *_: None)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with cpu_threads(run.config.threads), torch.no_grad():
+            drawn("sheets", 0, len(_SHEETS))
             save_sheet(out / "grid.png", _grid(run, random))
+            drawn("sheets", 1, len(_SHEETS))
             _interpolate(out / "interpolation.png", run, random)
+            drawn("sheets", 2, len(_SHEETS))
             rows = min(_ROWS, run.dataset.num_classes)
             classes, judge = run.dataset.num_classes, run.classifier.for_images()
             sheet = class_sheet(
@@ -54,9 +63,10 @@ def save_sheets(path: Path, out: Path, *, seed: int = 0, device: str = "auto") -
                 columns=_COLUMNS,
             )
             save_sheet(out / "classes.png", sheet, sheet_names(run.latent, run.dataset.class_names, rows))
+            drawn("sheets", 3, len(_SHEETS))
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}), wanted a folder for --out") from None
-    return [out / name for name in ("grid.png", "interpolation.png", "classes.png")]
+    return [out / name for name in _SHEETS]
 
 
 def _grid(run: OpenRun, random: torch.Generator) -> Tensor:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +171,7 @@ def _dataset(config: Config, observer: Observer, share: Share) -> Dataset:
         raise InputError(f"batch_size is {config.batch_size}, wanted a multiple of the {share.ranks} processes")
     if config.cuda_graph and device.type != "cuda":
         raise InputError(f"cuda_graph is true and the device {device}, wanted a CUDA device or false")
-    dataset = config.load_dataset(partial(observer.evaluated, "image files"))
+    dataset = config.load_dataset(observer.loaded)
     observer.message(dataset.describe())
     check_run(config, dataset, device, share.ranks)
     if config.batch_size > (count := len(dataset.train_images)):

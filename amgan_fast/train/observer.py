@@ -11,6 +11,9 @@ class Observer:
     def message(self, text: str) -> None:
         """A line of text for the user."""
 
+    def loaded(self, done: int, total: int) -> None:
+        """So many of the dataset's image files are looked at or read."""
+
     def classifier_progress(self, step: int, steps: int) -> None:
         """The classifier is being trained and has come this far."""
 
