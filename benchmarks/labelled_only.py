@@ -2,8 +2,8 @@
 
     python benchmarks/labelled_only.py
 
-Prints its accuracy on the held-out digits, mean and standard deviation (n - 1) over the labelled images that seeds 0 to 2
-of ``amgan-fast train --set labelled_per_class=N`` draw, in a few seconds. docs/results.md stands beside it.
+Prints its accuracy on the held-out digits in a few seconds: mean and standard deviation (n - 1) over the labelled images
+that seeds 0 to 2 of ``amgan-fast train --set labelled_per_class=N`` draw.
 """
 
 from __future__ import annotations
