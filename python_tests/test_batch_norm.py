@@ -310,6 +310,11 @@ EVERY_PATH = pytest.mark.parametrize(
 )
 
 
+def spread(tensor: Tensor) -> Tensor:
+    """The same values, with gaps between them."""
+    return torch.stack([tensor, tensor + 1], -1)[..., 0]
+
+
 def outcome(x: Tensor, weight: Tensor, bias: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, ...]:
     """Values and gradients, with the same elements dropped in every call."""
     torch.manual_seed(3)
@@ -328,6 +333,18 @@ def test_strided_weights_are_as_good_as_contiguous_ones(x):
         between[0, :, 0], between[1, :, 0] = weight, bias
         got = outcome(x, between[0, :, 0], between[1, :, 0])
         assert_same(got, want, f"stride {stride}")
+
+
+@EVERY_PATH
+def test_saved_tensors_may_come_back_in_another_layout(x):
+    """As those of torch.autograd.graph.save_on_cpu(pin_memory=True) do: they are contiguous."""
+    weight, bias = (torch.linspace(a, 2, x.size(1)) for a in (0.5, -1))
+    want = outcome(x, weight, bias)
+    # torch's own sums are in the order of memory, and its gradients of strided half precision rounded in between.
+    within = {"rtol": 0.02, "atol": 0.2} if x.dtype == torch.bfloat16 else {}
+    for pack in (torch.Tensor.contiguous, spread):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+            torch.testing.assert_close(outcome(x, weight, bias), want, **within)
 
 
 @EVERY_PATH

@@ -197,7 +197,8 @@ def test_p_of_1_gives_0(p, dtype, device):
 
 
 def sliced(x: Tensor) -> Tensor:
-    wide = torch.full((*x.shape[:-1], 2 * x.shape[-1] + 1), math.nan, dtype=x.dtype, device=x.device)
+    other = math.nan if x.is_floating_point() else -1
+    wide = torch.full((*x.shape[:-1], 2 * x.shape[-1] + 1), other, dtype=x.dtype, device=x.device)
     wide[..., 1::2] = x
     return wide[..., 1::2]
 
@@ -428,6 +429,30 @@ def test_no_mask_and_no_input_is_kept(dtype, device):
         y = leaky_dropout(x)
     assert sum(tensor.nbytes for tensor in saved) == x.nbytes + 16
     assert saved[0].data_ptr() == y.data_ptr()
+
+
+@dtypes
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_saved_tensors_may_come_back_in_another_layout(name, dtype, device):
+    """As those of torch.autograd.graph.save_on_cpu(pin_memory=True) do: they are contiguous."""
+    x = LAYOUTS[name](normal(4, 6, 5, 7, dtype=dtype, device=device)).requires_grad_()
+    upstream = normal(4, 6, 5, 7, dtype=dtype, seed=1, device=device)
+    for pack in (torch.Tensor.contiguous, sliced, channels_last):
+        results = []
+        for hook in (lambda saved: saved, lambda saved, pack=pack: pack(saved) if saved.dim() == 4 else sliced(saved)):
+            torch.manual_seed(5)
+            with torch.autograd.graph.saved_tensors_hooks(hook, lambda saved: saved):
+                y = leaky_dropout(x, 0.3).square()
+                (first,) = torch.autograd.grad(y, x, upstream, create_graph=True)
+                (second,) = torch.autograd.grad(first, x, upstream)
+            results.append((first, second))
+        assert_same(*results, name)
+
+
+def test_the_state_may_be_strided(device):
+    y, rng_state = native(normal(1000, device=device), 0.3, SLOPE)
+    backward = torch.ops.amgan_fast.native_leaky_dropout_backward
+    assert_same(*(backward(y, y, state, 0.3, SLOPE) for state in (sliced(rng_state), rng_state)))
 
 
 def test_an_output_changed_in_place_is_noticed(device):

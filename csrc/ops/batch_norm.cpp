@@ -18,6 +18,7 @@
 #include "ops/leaky_dropout.h"
 #include "ops/register.h"
 #include "ops/saved_gradient.h"
+#include "ops/saved_layout.h"
 
 namespace amgan::ops {
 namespace {
@@ -178,6 +179,12 @@ Gradients native_backward_autograd(const at::Tensor& grad_output, const at::Tens
   return call_backward(grad_output, x, weight, bias, mean, variance, rng_state, numbers);
 }
 
+// As our kernel wants weights, and because the gradients of torch's batch norm are wrong where they are strided. A zero
+// tensor has no memory before it is copied.
+at::Tensor contiguous(const at::Tensor& tensor) {
+  return tensor._is_zerotensor() ? tensor.clone() : tensor.contiguous();
+}
+
 // The outputs without derivatives are no outputs of the function: compiled autograd knows no marks of such.
 class BatchNormLeakyDropout : public TraceableFunction<BatchNormLeakyDropout> {
  public:
@@ -187,6 +194,7 @@ class BatchNormLeakyDropout : public TraceableFunction<BatchNormLeakyDropout> {
     *outputs = call_forward(x, weight, bias, numbers);
     const auto& [output, mean, variance, rng_state] = *outputs;
     ctx->save_for_backward({x, weight, bias, mean, variance, rng_state});
+    save_layout(ctx, x);
     ctx->saved_data["p"] = numbers.p;
     ctx->saved_data["slope"] = numbers.slope;
     ctx->saved_data["eps"] = numbers.eps;
@@ -196,8 +204,9 @@ class BatchNormLeakyDropout : public TraceableFunction<BatchNormLeakyDropout> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const auto number = [&](const char* name) { return ctx->saved_data[name].toDouble(); };
-    auto [grad_x, grad_weight, grad_bias] = call_backward(grads[0], saved[0], saved[1], saved[2], saved[3], saved[4],
-                                                          saved[5], {number("p"), number("slope"), number("eps")});
+    auto [grad_x, grad_weight, grad_bias] =
+        call_backward(grads[0], in_saved_layout(ctx, saved[0]), contiguous(saved[1]), contiguous(saved[2]), saved[3],
+                      saved[4], saved[5], {number("p"), number("slope"), number("eps")});
     return {grad_x, grad_weight, grad_bias, Variable(), Variable()};
   }
 };
@@ -215,12 +224,6 @@ NativeOutputs native_autograd(const at::Tensor& x, const at::Tensor& weight, con
 }
 
 using Outputs = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
-
-// As our kernel wants weights, and because the gradients of torch's batch norm are wrong where they are strided. A zero
-// tensor has no memory before it is copied.
-at::Tensor contiguous(const at::Tensor& tensor) {
-  return tensor._is_zerotensor() ? tensor.clone() : tensor.contiguous();
-}
 
 // torch's batch norm, and leaky_dropout.
 Outputs two_operations(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const Numbers& numbers) {

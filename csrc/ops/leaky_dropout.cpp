@@ -15,6 +15,7 @@
 #include "ops/device.h"
 #include "ops/register.h"
 #include "ops/saved_gradient.h"
+#include "ops/saved_layout.h"
 
 namespace amgan::ops {
 namespace {
@@ -63,8 +64,9 @@ at::Tensor native_leaky_dropout_backward(const at::Tensor& grad_output, const at
 
   at::Tensor signs = output.strides() == grad.strides() ? output : at::empty_like(output).copy_(output);
   LeakyDropoutArgs args = leaky_dropout_args(laid_out_as(grad, grad_output, grad), grad, p, slope);
+  const at::Tensor state = rng_state.contiguous();
   args.signs = signs.const_data_ptr();
-  args.philox.seed_at = rng_state.const_data_ptr<int64_t>();
+  args.philox.seed_at = state.const_data_ptr<int64_t>();
   args.philox.offset_at = args.philox.seed_at + 1;
   run_kernel(grad, args);
   return grad;
@@ -73,13 +75,14 @@ at::Tensor native_leaky_dropout_backward(const at::Tensor& grad_output, const at
 // What the derivatives of either operation need: the output, the state of the generator, p and slope.
 void save(AutogradContext* ctx, const at::Tensor& output, const at::Tensor& rng_state, double p, double slope) {
   ctx->save_for_backward({output, rng_state});
+  save_layout(ctx, output);
   ctx->saved_data["p"] = p;
   ctx->saved_data["slope"] = slope;
 }
 
 at::Tensor times_factors(AutogradContext* ctx, const at::Tensor& grad) {
   const auto saved = ctx->get_saved_variables();
-  return leaky_dropout_backward(grad, saved[0], saved[1], ctx->saved_data["p"].toDouble(),
+  return leaky_dropout_backward(grad, in_saved_layout(ctx, saved[0]), saved[1], ctx->saved_data["p"].toDouble(),
                                 ctx->saved_data["slope"].toDouble());
 }
 
