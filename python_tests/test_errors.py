@@ -3,10 +3,13 @@ and what is wanted. A refused call leaves its inputs and their gradients alone."
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sample_inputs import map_tensors
@@ -202,6 +205,57 @@ def test_what_is_no_tensor_is_told_with_all_that_would_do():
         ops.kplus1_cross_entropy(LOGITS, LABELS.tolist())
     with pytest.raises(TypeError, match=r"^am_generator_loss: labels is a list, wanted a tensor or None$"):
         ops.am_generator_loss(LOGITS, LABELS.tolist())
+
+
+GOOD_CALLS = {
+    **{op: call(LOGITS, LABELS) for op, (_, call) in CALLS.items()},
+    "kplus1_loss_and_grad": (LOGITS, LABELS, AM),
+    "class_entropy_and_grad": (LOGITS,),
+    "leaky_dropout": (LOGITS,),
+    "batch_norm_leaky_dropout": (CLASSES, torch.ones(K), torch.zeros(K)),
+}
+WRONG_TYPES = {
+    "str": (None, 1.5, [1, 2], object(), len),
+    "float": (None, "abc", b"x", [1, 2], {}, 1j, torch.ones(2), object()),
+    "int": (None, "abc", 1.5, math.nan, [1, 2], 2**63, 1j, torch.ones(2), object()),
+    "bool": ("abc", [1, 2], {}, torch.ones(2), object()),
+    "Sequence[float]": (None, 3, 1.5, "abcde", {}, (1, 0, "a", 0, 0), (1, None, 0, 0, 0), torch.ones(5), object()),
+}
+
+
+@pytest.mark.parametrize("op", GOOD_CALLS)
+def test_an_argument_of_a_wrong_type_is_named(op):
+    function = getattr(ops, op)
+    parameters = inspect.signature(function).parameters
+    given = dict(zip(parameters, GOOD_CALLS[op], strict=False))
+    function(**given)
+    for name, parameter in parameters.items():
+        for value in WRONG_TYPES.get(str(parameter.annotation), ()):
+            with pytest.raises(TypeError) as caught:
+                function(**{**given, name: value})
+            assert re.fullmatch(f"{op}: {name} is .+, wanted .+", str(caught.value)), caught.value
+
+
+def test_every_function_is_given_arguments_of_wrong_types():
+    assert set(GOOD_CALLS) == {name for name in ops.__all__ if name.islower()}
+
+
+@pytest.mark.parametrize("op", GOOD_CALLS)
+def test_missing_and_unknown_arguments_are_named(op):
+    first = next(iter(inspect.signature(getattr(ops, op)).parameters))
+    with pytest.raises(TypeError, match=f"^{op}: missing a required argument: '{first}', wanted {first}"):
+        getattr(ops, op)()
+    with pytest.raises(TypeError, match=f"^{op}: got an unexpected keyword argument 'reductoin', wanted {first}"):
+        getattr(ops, op)(*GOOD_CALLS[op], reductoin="mean")
+
+
+def test_numbers_of_other_libraries_are_numbers():
+    for half in (np.float32(0.5), torch.tensor(0.5)):
+        ops.leaky_dropout(LOGITS, half, training=np.bool_(True))
+        with pytest.raises(TypeError, match=r"^leaky_dropout: slope is 'steep', wanted a number$"):
+            ops.leaky_dropout(LOGITS, half, "steep")
+    with pytest.raises(TypeError, match=r"^kplus1_loss: fake is 0, wanted a string$"):
+        ops.kplus1_loss(LOGITS, LABELS, np.array(AM), fake=0)
 
 
 @pytest.mark.parametrize("op", WITH_LABELS)

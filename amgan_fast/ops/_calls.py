@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from numbers import Integral, Number, Real
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
+
+from amgan_fast.errors import shown
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -20,7 +25,7 @@ def calls(
 
     With no others: torch fills in the defaults of its own schema at no cost, and takes 0.15 us to convert each of the
     same defaults from Python, a fifth of the whole call for a small batch. For the same reason arguments are looked at
-    once the call has failed: what is no tensor is then a TypeError that says so.
+    once the call has failed: one that is missing, unknown or of a wrong type is then a TypeError that says so.
     """
 
     def implement(documented: _Function) -> _Function:
@@ -30,8 +35,8 @@ def calls(
         def call(*args: Any, **options: Any) -> Any:
             try:
                 results = operation(*args, **options)
-            except (TypeError, RuntimeError):
-                if message := _no_tensor(signature, args, options):
+            except (TypeError, RuntimeError, OverflowError):
+                if message := _wrong_argument(signature, args, options):
                     raise TypeError(f"{documented.__name__}: {message}") from None
                 raise
             return results if returns is None else returns(results)
@@ -41,20 +46,45 @@ def calls(
     return implement
 
 
-_ALTERNATIVES = {"None": "None", "str": "a string"}  # to a tensor, in the annotations of the documented functions
+# What torch takes for the types that annotations of the documented functions name, and how that is called.
+_WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "Tensor": (lambda value: isinstance(value, Tensor), "a tensor"),
+    "None": (lambda value: value is None, "None"),
+    "str": (lambda value: isinstance(value, str), "a string"),
+    "float": (lambda value: _is_number(value, Real), "a number"),
+    "int": (
+        lambda value: _is_number(value, Integral) and not (isinstance(value, int) and value.bit_length() > 63),
+        "an integer of 64 bits",
+    ),
+    "bool": (lambda value: value is None or _is_number(value, Number), "True or False"),
+    "Sequence[float]": (lambda value: _is_sequence_of_numbers(value), "a sequence of numbers and nothing else"),
+}
 
 
-def _no_tensor(signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
-    """What is wrong with the first argument that should be a tensor and is none; None where there is no such one."""
+def _is_number(value: Any, kind: type) -> bool:
+    """A scalar of Python, NumPy or torch; the symbolic ones of a traced program are numbers of any kind."""
+    if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
+        return True
+    return isinstance(value, kind) or (hasattr(value, "__array__") and math.prod(value.shape) == 1)
+
+
+def _is_sequence_of_numbers(value: Any) -> bool:
+    is_sequence = isinstance(value, Sequence) or (hasattr(value, "__array__") and not isinstance(value, Tensor))
+    return is_sequence and all(_is_number(x, Real) for x in value)
+
+
+def _wrong_argument(signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+    """What is wrong with the first argument of a wrong type, or with their number; None where all is right."""
     try:
         given = signature.bind(*args, **options).arguments
-    except TypeError:
-        return None
+    except TypeError as error:
+        return f"{error}, wanted {', '.join(signature.parameters)}"
     for name, value in given.items():
-        wanted, *others = str(signature.parameters[name].annotation).split(" | ")
-        allowed = isinstance(value, Tensor) or (value is None and "None" in others)
-        if wanted != "Tensor" or allowed or (isinstance(value, str) and "str" in others):
-            continue
-        found = "None" if value is None else f"a {type(value).__name__}"
-        return f"{name} is {found}, wanted {' or '.join(['a tensor', *(_ALTERNATIVES[x] for x in others)])}"
+        takes, wanted = zip(*(_WANTED[x] for x in str(signature.parameters[name].annotation).split(" | ")), strict=True)
+        if not any(takes_it(value) for takes_it in takes):
+            return f"{name} is {_found(value)}, wanted {' or '.join(wanted)}"
     return None
+
+
+def _found(value: Any) -> str:
+    return shown(value) if value is None or isinstance(value, Number | str | bytes) else f"a {type(value).__name__}"
