@@ -2,7 +2,7 @@
 
     python benchmarks/labelled_only.py
 
-Prints its accuracy on the held-out digits in a few seconds: mean and standard deviation (n - 1) over the labelled images
+Prints its accuracy on held-out digits in a few seconds: mean and standard deviation (n - 1) over the labelled images
 that seeds 0 to 2 of ``amgan-fast train --set labelled_per_class=N`` draw.
 """
 
