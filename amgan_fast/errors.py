@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Number
+
 _LONGEST = 240  # characters
 _LONGEST_VALUE = 80
 
@@ -28,6 +30,11 @@ def shown(value: object) -> str:
     except (RecursionError, ValueError):  # nested too deep, an integer of too many digits
         return f"a {type(value).__name__} too large to show"
     return shortened(text, _LONGEST_VALUE)
+
+
+def found(value: object) -> str:
+    """What an argument of a wrong type is: numbers and strings as they are written, others by their type."""
+    return shown(value) if value is None or isinstance(value, Number | str | bytes) else f"a {type(value).__name__}"
 
 
 def printable(text: str) -> str:

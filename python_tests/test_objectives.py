@@ -354,6 +354,53 @@ def test_options_are_checked_when_they_are_given(model, options, said):
         model(**options)
 
 
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_options_of_a_wrong_type_are_named(model):
+    for option in dataclasses.fields(model):
+        wrong = ["0.5", b"x", [0.1], {}, object(), torch.ones(2), ("a", 0.5)]
+        for value in wrong if isinstance(option.default, bool | str) or option.default is None else [*wrong, None, 1j]:
+            with pytest.raises(ValueError, match=f"^{option.name} is .*, wanted "):
+                model(**{option.name: value})
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_what_is_no_tensor_is_named(objective, generator, labels):
+    real, fake = batches(objective, generator)
+    pair = {"real_logits": real, "real_labels": labels, "fake_logits": fake, "fake_labels": None}
+    calls = [
+        (objective.discriminator_loss, pair),
+        (objective.discriminator_loss_and_grad, pair),
+        (objective.generator_loss, {"fake_logits": fake, "labels": None}),
+        (objective.generator_loss_and_grad, {"fake_logits": fake, "labels": None}),
+    ]
+    if objective.has_unlabelled_loss:
+        calls += [
+            (objective.unlabelled_loss, {"unlabelled_logits": fake}),
+            (objective.unlabelled_loss_and_grad, {"unlabelled_logits": fake}),
+        ]
+    for form, arguments in calls:
+        form(**arguments)
+        for name in arguments:
+            for value in ([0, 1], 3, "labels", object()):
+                with pytest.raises(TypeError, match=f"^{name} is .*, wanted a tensor( or None)?$"):
+                    form(**{**arguments, name: value})
+            if name.endswith("logits"):
+                with pytest.raises(TypeError, match=rf"^{name} has dtype torch.int64, wanted a floating dtype$"):
+                    form(**{**arguments, name: arguments[name].long()})
+    if objective.class_logits(real, K) is not None:
+        with pytest.raises(TypeError, match=r"^logits is None, wanted a tensor$"):
+            objective.class_logits(None, K)
+
+
+def test_row_losses_name_what_is_wrong():
+    loss = objectives.CLASS_CROSS_ENTROPY
+    for weight in ("2", None, float("nan")):
+        with pytest.raises(ValueError, match=r"^weight is .*, wanted a finite number$"):
+            loss.weighted(weight)
+    with pytest.raises(TypeError, match=r"^logits is None, wanted a tensor$"):
+        loss.and_grad(None)
+
+
 def test_a_class_prior_of_other_classes(generator):
     with pytest.raises(ValueError, match="class_prior has 2 numbers, wanted one for each of 5 classes"):
         AMGAN(class_prior=(0.5, 0.5)).unlabelled_loss(torch.randn(N, K + 1))

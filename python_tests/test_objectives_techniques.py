@@ -204,3 +204,34 @@ def test_what_averaging_refuses():
         ValueError, match=r"means of shapes \[\[2, 3\], \[2\]\], wanted those of the parameters, \[\[2\]\]"
     ):
         HistoricalAveraging([parameters[1]]).load_state_dict(HistoricalAveraging(parameters).state_dict())
+    for given in (parameters[0], "weights", 3, None):
+        with pytest.raises(TypeError, match=r"^parameters is .*, wanted several tensors"):
+            HistoricalAveraging(given)
+    with pytest.raises(TypeError, match=r"^parameters\[1\] is 3, wanted a tensor$"):
+        HistoricalAveraging([parameters[0], 3])
+    with pytest.raises(ValueError, match=r"^weight is 'heavy', wanted a finite number"):
+        HistoricalAveraging(parameters, weight="heavy")
+
+
+def test_averaging_takes_no_state_that_is_none():
+    averaging = HistoricalAveraging(parameters_of())
+    state = averaging.state_dict()
+    for damaged, said in (
+        (None, "^state is None, wanted that of state_dict"),
+        ({"steps": state["steps"]}, "^state is .*, wanted that of state_dict"),
+        ({**state, "steps": "three"}, "^steps is 'three', wanted a tensor"),
+        ({**state, "means": 3}, "^means is 3, wanted a list of tensors"),
+        ({**state, "means": [None, *state["means"][1:]]}, r"^means\[0\] is None, wanted a tensor"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            averaging.load_state_dict(damaged)
+
+
+@pytest.mark.parametrize("name", ["real_features", "fake_features"])
+def test_features_that_are_no_tensors_are_named(name):
+    features = {"real_features": torch.ones(3, 2), "fake_features": torch.ones(3, 2)}
+    for form in (feature_matching, feature_matching_and_grad):
+        with pytest.raises(TypeError, match=f"^{name} is a list, wanted a tensor$"):
+            form(**{**features, name: [1.0]})
+        with pytest.raises(TypeError, match=f"^{name} has dtype torch.int64, wanted a floating dtype$"):
+            form(**{**features, name: torch.ones(3, 2, dtype=torch.int64)})

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from amgan_fast.objectives.gradients import loss_and_grad
+from amgan_fast.objectives.options import check_floats, check_labels
 from amgan_fast.objectives.terms import Pair, Term
 
 
@@ -20,8 +21,8 @@ class Objective(ABC):
     float64 logits and float32 for all others. Each has a form that returns its gradients too, detached and in the dtype
     of the logits, to be fed to ``torch.autograd.backward``; by default that is autograd's.
 
-    Errors: ``ValueError`` for logits or labels of a wrong shape, ``TypeError`` for a wrong dtype, ``IndexError`` for a
-    label out of range (on CUDA a device-side assertion).
+    Errors: ``ValueError`` for logits or labels of a wrong shape, ``TypeError`` for what is no tensor and for a wrong
+    dtype, ``IndexError`` for a label out of range (on CUDA a device-side assertion).
     """
 
     name: ClassVar[str]
@@ -75,6 +76,8 @@ class Objective(ABC):
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``(loss, grad_real, grad_fake)``, detached."""
+        check_floats(real_logits=real_logits, fake_logits=fake_logits)
+        check_labels(real_labels=real_labels, fake_labels=fake_labels)
         loss, grad_real, grad_fake = loss_and_grad(
             lambda real, generated: self.discriminator_loss(real, real_labels, generated, fake_labels),
             real_logits,
@@ -84,11 +87,14 @@ class Objective(ABC):
 
     def generator_loss_and_grad(self, fake_logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``(loss, grad)``, detached."""
+        check_floats(fake_logits=fake_logits)
+        check_labels(labels=labels)
         loss, grad = loss_and_grad(lambda generated: self.generator_loss(generated, labels), fake_logits)
         return loss, grad
 
     def unlabelled_loss_and_grad(self, unlabelled_logits: Tensor) -> tuple[Tensor, Tensor]:
         """``(loss, grad)``, detached."""
+        check_floats(unlabelled_logits=unlabelled_logits)
         loss, grad = loss_and_grad(self.unlabelled_loss, unlabelled_logits)
         return loss, grad
 
@@ -130,6 +136,7 @@ class TermObjective(Objective):
         return self.generator_term is None
 
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
+        check_floats(logits=logits)
         outputs = self.outputs(num_classes)
         if logits.ndim != 2 or logits.size(1) != outputs:
             raise ValueError(
@@ -140,24 +147,34 @@ class TermObjective(Objective):
     def discriminator_loss(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor:
+        check_floats(real_logits=real_logits, fake_logits=fake_logits)
+        check_labels(real_labels=real_labels, fake_labels=fake_labels)
         return self.discriminator_term(real_logits, real_labels, fake_logits, fake_labels)
 
     def discriminator_loss_and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        check_floats(real_logits=real_logits, fake_logits=fake_logits)
+        check_labels(real_labels=real_labels, fake_labels=fake_labels)
         return self.discriminator_term.and_grad(real_logits, real_labels, fake_logits, fake_labels)
 
     def generator_loss(self, fake_logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        check_floats(fake_logits=fake_logits)
+        check_labels(labels=labels)
         return self._generator_of_logits()(fake_logits, labels)
 
     def generator_loss_and_grad(self, fake_logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        check_floats(fake_logits=fake_logits)
+        check_labels(labels=labels)
         return self._generator_of_logits().and_grad(fake_logits, labels)
 
     def unlabelled_loss(self, unlabelled_logits: Tensor) -> Tensor:
+        check_floats(unlabelled_logits=unlabelled_logits)
         term = self.unlabelled_term
         return super().unlabelled_loss(unlabelled_logits) if term is None else term(unlabelled_logits)
 
     def unlabelled_loss_and_grad(self, unlabelled_logits: Tensor) -> tuple[Tensor, Tensor]:
+        check_floats(unlabelled_logits=unlabelled_logits)
         term = self.unlabelled_term
         return super().unlabelled_loss_and_grad(unlabelled_logits) if term is None else term.and_grad(unlabelled_logits)
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from amgan_fast.objectives.base import TermObjective
-from amgan_fast.objectives.options import check_fraction, check_not_negative, check_temperature
+from amgan_fast.objectives.options import check_flag, check_fraction, check_not_negative, check_temperature
 from amgan_fast.objectives.rows import (
     CLASS_CROSS_ENTROPY,
     CLASS_CROSS_ENTROPY_TO_UNIFORM,
@@ -42,6 +42,7 @@ class _BinaryHead(TermObjective):
     def __post_init__(self) -> None:
         for name in ("real_smoothing", "fake_smoothing", "generator_smoothing"):
             check_fraction(name, getattr(self, name))
+        check_flag("saturating", self.saturating)
         super().__post_init__()
 
     def _on_real(self) -> Binary:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 from amgan_fast.errors import shown
 from amgan_fast.objectives.base import TermObjective
-from amgan_fast.objectives.options import check_fake, check_fraction, check_temperature
+from amgan_fast.objectives.options import check_fake, check_flag, check_fraction, check_temperature
 from amgan_fast.objectives.rows import (
     binary_cross_entropy,
     class_cross_entropy,
@@ -72,6 +73,7 @@ class LabelGAN(_KPlus1):
 
     def __post_init__(self) -> None:
         check_fraction("generator_smoothing", self.generator_smoothing)
+        check_flag("saturating", self.saturating)
         super().__post_init__()
 
     def _generator(self) -> Term | None:
@@ -132,6 +134,10 @@ class ImprovedGAN(LabelGAN):
     needs_unlabelled: ClassVar[bool] = True
     feature_matching: bool = True
 
+    def __post_init__(self) -> None:
+        check_flag("feature_matching", self.feature_matching)
+        super().__post_init__()
+
     def _discriminator(self) -> Pair:
         labelled = Rows(class_cross_entropy(self.class_smoothing), self.fake, given=True)
         return Separate(labelled, Rows(generated_row(self.fake_smoothing), self.fake))
@@ -146,8 +152,9 @@ class ImprovedGAN(LabelGAN):
 def _check_prior(prior: object) -> None:
     if prior is None or prior == "uniform":
         return
-    numbers = prior if isinstance(prior, tuple) else ()
-    if not numbers or not all(p >= 0 for p in numbers) or not math.isclose(sum(numbers), 1, abs_tol=1e-4):
+    given = prior if isinstance(prior, tuple) else ()
+    numbers = [float(p) for p in given if isinstance(p, Real) and float(p) >= 0]
+    if not numbers or len(numbers) < len(given) or not math.isclose(sum(numbers), 1, abs_tol=1e-4):
         raise ValueError(
             f"class_prior is {shown(prior)}, wanted None, 'uniform' or a tuple of probabilities, one a class"
         )

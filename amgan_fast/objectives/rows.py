@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from amgan_fast import ops
-from amgan_fast.objectives.options import check_fraction
+from amgan_fast.objectives.options import check_finite, check_floats, check_fraction
 
 
 class Coefficients(NamedTuple):
@@ -44,12 +44,14 @@ class RowLoss:
         self, logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
     ) -> tuple[Tensor, Tensor]:
         """``(loss, grad)``, detached: :func:`amgan_fast.ops.kplus1_loss_and_grad`."""
+        check_floats(logits=logits)
         return ops.kplus1_loss_and_grad(
             logits.detach(), labels, self.coefficients, fake=fake, reduction=reduction, fake_labels=False
         )
 
     def weighted(self, weight: float) -> RowLoss:
         """This loss times ``weight``: a member of the family too."""
+        check_finite("weight", weight)
         return RowLoss(f"{weight:g} {self.name}", Coefficients(*(weight * c for c in self.coefficients)))
 
 

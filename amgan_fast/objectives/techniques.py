@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amgan_fast.errors import found, shown
 from amgan_fast.objectives.gradients import loss_and_grad
-from amgan_fast.objectives.options import check_not_negative
+from amgan_fast.objectives.options import check_floats, check_not_negative
 
 
 def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
@@ -27,8 +28,10 @@ def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
         fake_features: [M, ...], of generated ones; M may differ from N.
 
     Raises:
+        TypeError: what is no tensor, or of no floating dtype.
         ValueError: features of different shapes behind the first dimension.
     """
+    check_floats(real_features=real_features, fake_features=fake_features)
     if real_features.ndim < 2 or real_features.shape[1:] != fake_features.shape[1:]:
         raise ValueError(
             f"real_features are {list(real_features.shape)} and fake_features {list(fake_features.shape)}, "
@@ -39,6 +42,7 @@ def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
 
 def feature_matching_and_grad(real_features: Tensor, fake_features: Tensor) -> tuple[Tensor, Tensor]:
     """:func:`feature_matching` and its gradient by ``fake_features``, ``(loss, grad)``, detached."""
+    check_floats(real_features=real_features, fake_features=fake_features)
     loss, grad = loss_and_grad(lambda generated: feature_matching(real_features.detach(), generated), fake_features)
     return loss, grad
 
@@ -61,7 +65,11 @@ class HistoricalAveraging:
 
     def __init__(self, parameters: Iterable[Tensor], weight: float = 1.0) -> None:
         check_not_negative("weight", weight)
+        if isinstance(parameters, Tensor | str) or not isinstance(parameters, Iterable):
+            raise TypeError(f"parameters is {found(parameters)}, wanted several tensors, as module.parameters()")
         self._parameters = list(parameters)
+        for i, parameter in enumerate(self._parameters):
+            check_floats(**{f"parameters[{i}]": parameter})
         if not self._parameters:
             raise ValueError("parameters is empty, wanted at least one tensor")
         self._weight = weight
@@ -96,11 +104,17 @@ class HistoricalAveraging:
         """Go on from :meth:`state_dict`.
 
         Raises:
+            TypeError: it is no such state.
             ValueError: it is that of other parameters.
         """
-        found, wanted = ([list(x.shape) for x in means] for means in (state["means"], self._means))
-        if found != wanted:
-            raise ValueError(f"state has means of shapes {found}, wanted those of the parameters, {wanted}")
+        if not (isinstance(state, Mapping) and state.keys() >= {"steps", "means"}):
+            raise TypeError(f"state is {shown(state)}, wanted that of state_dict(), with steps and means")
+        if not isinstance(state["means"], list | tuple):
+            raise TypeError(f"means is {found(state['means'])}, wanted a list of tensors")
+        check_floats(steps=state["steps"], **{f"means[{i}]": x for i, x in enumerate(state["means"])})
+        shapes, wanted = ([list(x.shape) for x in means] for means in (state["means"], self._means))
+        if shapes != wanted:
+            raise ValueError(f"state has means of shapes {shapes}, wanted those of the parameters, {wanted}")
         torch._foreach_copy_(self._means, list(state["means"]))
         self._steps.copy_(state["steps"])
         self._started = bool(self._steps > 0)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import shown
+from amgan_fast.errors import found
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -82,9 +82,5 @@ def _wrong_argument(signature: inspect.Signature, args: tuple[Any, ...], options
     for name, value in given.items():
         takes, wanted = zip(*(_WANTED[x] for x in str(signature.parameters[name].annotation).split(" | ")), strict=True)
         if not any(takes_it(value) for takes_it in takes):
-            return f"{name} is {_found(value)}, wanted {' or '.join(wanted)}"
+            return f"{name} is {found(value)}, wanted {' or '.join(wanted)}"
     return None
-
-
-def _found(value: Any) -> str:
-    return shown(value) if value is None or isinstance(value, Number | str | bytes) else f"a {type(value).__name__}"
