@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import pickle
+import warnings
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -19,6 +21,7 @@ from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
+from amgan_fast.metrics import ScoreWarning
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator, network_options, set_reference_batch
 from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
 from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, resolve_device, save_checkpoint
@@ -508,6 +511,16 @@ def test_a_run_leaves_the_callers_random_numbers_alone(tmp_path, cache):
     torch.manual_seed(1)
     tiny_run(tmp_path / "run")
     assert torch.equal(torch.rand(3), want)
+
+
+def test_few_samples_are_warned_of_beside_the_scores_alone(tmp_path, cache):
+    """Not in the middle of the progress, of a classifier's training images and of scores on the way."""
+    images, labels = digits().train_images[:20], torch.arange(20) % 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ScoreWarning)
+        train_classifier(replace(digits(), train_images=images, train_labels=labels), steps=1)
+        result = tiny_run(tmp_path / "run", score_samples=20, final_samples=20)
+    assert "below 5 samples a class" in " ".join(result.evaluation.generated.warnings)
 
 
 @pytest.mark.parametrize("model", ["amgan", "improved-gan"])

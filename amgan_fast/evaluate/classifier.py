@@ -17,6 +17,7 @@ from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.loading import weights_sha256
 from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram
+from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.runs import load_checkpoint, save_checkpoint
 
@@ -111,10 +112,12 @@ def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, 
     scores = ScoreAccumulator(dataset.num_classes, device=training.device)
     for logits in training.split(_BATCH_SIZE):
         scores.update(logits)
+    with without_score_warnings():  # the mean alone is kept
+        reference = scores.compute().class_distribution
     return ScoringClassifier(
         network,
         recipe,
-        torch.tensor(scores.compute().class_distribution, dtype=torch.float64),
+        torch.tensor(reference, dtype=torch.float64),
         _accuracy(held_out, dataset),
         entropy_histogram(training.split(_BATCH_SIZE)),
         entropy_histogram(held_out.split(_BATCH_SIZE)),

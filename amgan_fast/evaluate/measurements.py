@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +18,9 @@ from amgan_fast.metrics import (
     ModeDrop,
     ScoreAccumulator,
     Scores,
-    ScoreWarning,
     mode_drop,
 )
+from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.metrics.rows import as_logits, bad_rows
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
@@ -167,8 +166,7 @@ class Collector:
             ValueError: no samples, or a row of logits that gives no distribution was found late, on a GPU.
         """
         labelled, agreeing = self._labelled.tolist()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ScoreWarning)  # they are in the scores too
+        with without_score_warnings():  # they are in the scores too
             return Measurements(
                 scores=self._scores.compute(reference),
                 entropy=self._entropies.compute(),

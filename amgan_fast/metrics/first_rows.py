@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -18,6 +19,14 @@ PROBABILITIES_FOR_LOGITS = (
 
 class ScoreWarning(UserWarning):
     """A score that was computed as asked and does not mean what it seems to."""
+
+
+@contextmanager
+def without_score_warnings() -> Iterator[None]:
+    """Where doubts are shown beside the scores, or concern numbers that nobody is given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScoreWarning)
+        yield
 
 
 class FirstRows:

@@ -26,6 +26,7 @@ from amgan_fast.evaluate import (
     local_device,
     score_generator,
 )
+from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator, init_from_data, set_reference_batch
 from amgan_fast.runs import (
     Config,
@@ -373,14 +374,15 @@ class _Run:
 
     def _scores(self) -> dict[str, Any]:
         try:
-            scores = score_generator(
-                self.step.averaged,
-                self.latent,
-                self.classifier.network,
-                self.classifier.reference,
-                samples=self.config.score_samples,
-                random=self._random("scores on the way"),
-            )
+            with without_score_warnings():  # of corrected scores and intervals, which are not logged
+                scores = score_generator(
+                    self.step.averaged,
+                    self.latent,
+                    self.classifier.network,
+                    self.classifier.reference,
+                    samples=self.config.score_samples,
+                    random=self._random("scores on the way"),
+                )
         except ValueError as error:  # samples that are not finite, of weights that still are or no longer
             found = f"step {self.step.steps}: samples cannot be scored ({error})"
             raise FloatingPointError(f"{found}; {self._last_good()}") from error
