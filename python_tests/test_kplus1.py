@@ -372,6 +372,18 @@ def test_a_shift_of_the_row_changes_nothing(case: Case, dtype, device):
         )
 
 
+@fakes
+@pytest.mark.parametrize("scale", [1e-20, 1e-15, 1e20])
+def test_coefficients_of_any_size_give_their_multiple(scale, fake, device):
+    """Also where a + r - t - f - u is not 0, but as small as the rounding of other coefficients."""
+    logits = Sampler(33, 17, fake=fake, dtype=torch.float64, device=device).logits()
+    for coefficients in [*FAMILY.values(), (1, 0, 0, 0, 0), (0, 1, 0, 0, 0), (1, 0, 0.5, 0, 0)]:
+        want = ops.kplus1_loss(logits, None, coefficients, fake=fake, reduction="none")
+        scaled = [scale * c for c in coefficients]
+        got = ops.kplus1_loss(logits, None, scaled, fake=fake, reduction="none")
+        assert_within(got / scale, want, 1e-12 * want.abs() + 1e-13, str(coefficients))
+
+
 @dtypes
 @pytest.mark.parametrize("classes", [2, 17, 40])
 def test_infinitely_negative_logits(classes, dtype, device):
