@@ -184,8 +184,8 @@ class BatchNorm {
     // At least 16 rows: the totals of all chunks take no more memory than x. Then no more than a float takes without
     // losing digits: with few channels every vector is added to the same ones.
     const int64_t wide = std::max<int64_t>(channels_, Vec<T>::size());
-    const int64_t stretches = std::max((16 * channels_ + kStretch - 1) / kStretch,
-                                       std::clamp<int64_t>(kAdditions * wide / kStretch, 1, 8));
+    const int64_t stretches =
+        std::max((16 * channels_ + kStretch - 1) / kStretch, std::clamp<int64_t>(kAdditions * wide / kStretch, 1, 8));
     const int64_t chunk = stretches * kStretch, chunks = (size_ + chunk - 1) / chunk;
     std::vector<double> totals(2 * channels_ * chunks);
     at::parallel_for(0, chunks, std::max<int64_t>(1, kElementsPerThread / chunk), [&](int64_t begin, int64_t end) {
