@@ -115,6 +115,12 @@ def test_every_option_of_a_network(name, value, tmp_path):
         accepted(name, tmp_path, network=network, network_options={name: value})
 
 
+@pytest.mark.parametrize("value", [-1, "wide", [], True])
+def test_an_option_of_a_network_is_named_with_its_table(value):
+    with pytest.raises(InputError, match=r"^network_options\.width is .*, wanted "):
+        Config(network_options={"width": value})
+
+
 MODEL_OPTIONS = [(model, field.name) for model, kind in MODELS.items() for field in dataclasses.fields(kind)]
 
 

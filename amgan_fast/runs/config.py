@@ -163,7 +163,10 @@ class Config:
         changes |= self.network_options
         known = {one.name for one in dataclasses.fields(NetworkOptions)}
         _check_names("network_options", changes, known)
-        options = network_options(self.network, **changes)
+        try:
+            options = network_options(self.network, **changes)
+        except InputError as error:
+            raise InputError(f"network_options.{error}") from None
         if self._matches_features and options.normalization == "batch" and not options.running_statistics:
             raise InputError(f"network_options.running_statistics is false, wanted true: {_ONE_FUNCTION}")
         return options
