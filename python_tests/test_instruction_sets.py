@@ -75,18 +75,23 @@ def start(capability: str | None, *command: str) -> subprocess.Popen[str]:
         cwd=HERE,
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def run(capability: str | None, *command: str) -> subprocess.CompletedProcess[str]:
+    process = start(capability, *command)
+    output, errors = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 @pytest.fixture(scope="module")
 def best() -> str:
     """The set chosen when nothing overrides it."""
-    process = start(None, "-c", "import amgan_fast; print(amgan_fast.build_info()['cpu_capability'])")
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    return output.strip()
+    result = run(None, "-c", "import amgan_fast; print(amgan_fast.build_info()['cpu_capability'])")
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,7 @@ def processes(best: str) -> Iterator[dict[str, subprocess.Popen[str]]]:
         process.kill()
         process.wait()
         process.stdout.close()
+        process.stderr.close()
 
 
 @pytest.mark.parametrize("capability", ORDER)
@@ -109,6 +115,6 @@ def test_kernels_are_correct_with(capability, processes, best):
         pytest.skip(f"no kernels for {capability} on this architecture")
     if capability not in processes:
         pytest.skip(f"the CPU does not run {capability}, only {best}")
-    output, _ = processes[capability].communicate()
-    assert processes[capability].returncode == 0, output[-9000:]
+    output, errors = processes[capability].communicate()
+    assert processes[capability].returncode == 0, f"{output[-6000:]}\n{errors[-3000:]}"
     assert " passed" in output
