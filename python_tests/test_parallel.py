@@ -13,9 +13,9 @@ import torch
 from tiny_runs import assert_same_state, tiny_config, tiny_run, use_classifier_cache
 from torch import distributed, multiprocessing, nn
 
-from amgan_fast.evaluate import Share
 from amgan_fast.nn import Discriminator, LatentSource
 from amgan_fast.objectives import AMGAN
+from amgan_fast.processes import Share
 from amgan_fast.runs import RunFolder, load_checkpoint
 from amgan_fast.train import AdversarialStep, Observer, StepOptions, resume
 

@@ -138,10 +138,9 @@ def evaluate(
         Request,
         check_report,
         evaluate_request,
-        join_processes,
-        local_device,
         save_report,
     )
+    from amgan_fast.processes import join_processes, local_device
     from amgan_fast.runs import resolve_device
 
     with errors_in_one_line():

@@ -63,7 +63,7 @@ def train(
     from rich.console import Console
 
     from amgan_fast.console import ProgressBar, print_evaluation, print_line
-    from amgan_fast.evaluate import join_processes
+    from amgan_fast.processes import join_processes
     from amgan_fast.runs import Config, resolve_device
     from amgan_fast.train import TrainingStopped
     from amgan_fast.train import resume as go_on

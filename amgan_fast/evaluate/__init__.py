@@ -13,7 +13,6 @@ from amgan_fast.evaluate.request import Request, evaluate_request
 from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.evaluate.run import evaluate_generator, evaluate_run
 from amgan_fast.evaluate.scoring import generate, score_generator, score_images
-from amgan_fast.evaluate.share import Share, join_processes, local_device
 from amgan_fast.evaluate.table import facts, score_rows
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "ResolutionAccuracy",
     "ScoringClassifier",
     "Settings",
-    "Share",
     "check_report",
     "class_sheet",
     "evaluate",
@@ -39,9 +37,7 @@ __all__ = [
     "facts",
     "generate",
     "interpolate_latents",
-    "join_processes",
     "load_classifier",
-    "local_device",
     "measure_classifier",
     "measure_resolutions",
     "open_classifier",

@@ -12,9 +12,9 @@ from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements, Settings
 from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.reference import Reference
-from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.metrics.numbers import finite
+from amgan_fast.processes import Share
 
 
 @dataclass(frozen=True, eq=False)

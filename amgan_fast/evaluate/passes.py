@@ -18,8 +18,8 @@ from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements, Settings
 from amgan_fast.evaluate.scoring import DRAWN_AT_ONCE
-from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import Batch, Source
+from amgan_fast.processes import Share
 
 Progress = Callable[[str, int, int], None]
 """Told what is gone through, how many samples of it are done, and of how many."""

@@ -17,11 +17,11 @@ from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Pass, Progress
-from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_rows
 from amgan_fast.metrics.accumulator import distribution
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
+from amgan_fast.processes import Share
 
 _PRINTED = "what amgan-fast evaluate --json printed"
 

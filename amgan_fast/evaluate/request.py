@@ -18,7 +18,6 @@ from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.reference import Reference, measure_reference, read_reference
 from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
-from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import (
     ImageFolderSource,
     LogitsSource,
@@ -28,6 +27,7 @@ from amgan_fast.evaluate.sources import (
 )
 from amgan_fast.evaluate.sources.kinds import refuse_another_kind
 from amgan_fast.option_types import LARGEST_INT, MOST_PROCESSES, check_range
+from amgan_fast.processes import Share
 from amgan_fast.runs import cpu_threads
 
 _SOURCES = ("run", "images", "npz", "logits", "probabilities")

@@ -14,9 +14,9 @@ from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Progress, of_files
-from amgan_fast.evaluate.share import Share
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.nn import LatentSource, build_generator
+from amgan_fast.processes import Share
 from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, load_checkpoint, resolve_device
 
 

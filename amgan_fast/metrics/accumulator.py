@@ -17,9 +17,9 @@ from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.exact_sums import exact_score_sums
 from amgan_fast.metrics.first_rows import FirstRows, ScoreWarning
-from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.rows import add_batches, bad_rows, check_num_classes, class_rows, describe_bad_row, kind_of
+from amgan_fast.processes import sum_over_processes
 
 _SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "skip_non_finite")
 _COUNTS = ("samples", "non_finite_rows")

@@ -16,7 +16,6 @@ from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
 from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.first_rows import FirstRows
 from amgan_fast.metrics.numbers import Numbers
-from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.rows import (
     add_batches,
@@ -26,6 +25,7 @@ from amgan_fast.metrics.rows import (
     refuse_bad_logits,
     refuse_bad_sums,
 )
+from amgan_fast.processes import sum_over_processes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,9 @@ from amgan_fast import ops
 from amgan_fast.metrics.accumulator import ScoreAccumulator
 from amgan_fast.metrics.arrays import Array, as_labels
 from amgan_fast.metrics.first_rows import FirstRows
-from amgan_fast.metrics.reduction import sum_over_processes
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.rows import as_logits, check_num_classes, class_rows, refuse_bad_logits, refuse_bad_sums
+from amgan_fast.processes import sum_over_processes
 
 _VALUES_AT_ONCE = 2**17  # of logits: a few MB of sums, which stay in the cache
 

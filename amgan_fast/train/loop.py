@@ -20,14 +20,13 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate import (
     Evaluation,
     ScoringClassifier,
-    Share,
     evaluate_generator,
     load_classifier,
-    local_device,
     score_generator,
 )
 from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator, init_from_data, set_reference_batch
+from amgan_fast.processes import Share, copy_from_first, gather, local_device
 from amgan_fast.runs import (
     Config,
     RunFolder,
@@ -44,7 +43,6 @@ from amgan_fast.train.checks import check_run
 from amgan_fast.train.classifier import cached_classifier
 from amgan_fast.train.journal import Journal
 from amgan_fast.train.observer import Observer
-from amgan_fast.train.parallel import copy_from_first, gather
 from amgan_fast.train.pictures import save_curves, save_samples
 from amgan_fast.train.random_state import random_state, set_random_state
 from amgan_fast.train.step import AdversarialStep, StepOptions

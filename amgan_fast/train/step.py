@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amgan_fast.evaluate import Share
 from amgan_fast.nn import Discriminator, LatentSource
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
+from amgan_fast.processes import Share, data_parallel
 from amgan_fast.train.evaluation_mode import evaluation_mode
-from amgan_fast.train.parallel import several
 
 ADAM_BETAS = (0.5, 0.999)
 
@@ -84,7 +83,7 @@ class AdversarialStep:
         if options.channels_last:
             for network in (self.generator, self.discriminator, self.averaged):
                 network.to(memory_format=torch.channels_last)
-        self._generate, self._discriminate = (several(x, self._share) for x in (generator, discriminator))
+        self._generate, self._discriminate = (data_parallel(x, self._share) for x in (generator, discriminator))
         # In the generator's step the discriminator is frozen: nothing of it is averaged over processes.
         self._judge: Callable[[Tensor], Tensor] = discriminator
         if options.compile:

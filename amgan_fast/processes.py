@@ -1,0 +1,130 @@
+"""Several processes that do one piece of work together, as torchrun starts them: who does which part, what they add up,
+and what one tells the others."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from amgan_fast.errors import InputError, shown
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of ``ranks`` equal parts of a set of samples, in whole units.
+
+    >>> Share(rank=1, ranks=2).bounds(count=10, unit=3)
+    (6, 10)
+    """
+
+    rank: int = 0
+    ranks: int = 1
+
+    def bounds(self, count: int, unit: int) -> tuple[int, int]:
+        """[start, stop) of this process's samples out of ``count``: every sample in one share, every start a multiple
+        of ``unit``, and none larger than that of rank 0, which shows how far all have come."""
+        units = math.ceil(count / unit)
+        start, stop = (min(count, math.ceil(rank * units / self.ranks) * unit) for rank in (self.rank, self.rank + 1))
+        return start, stop
+
+
+@contextmanager
+def join_processes(device: torch.device) -> Iterator[Share]:
+    """The share of this process among those that torchrun has started, with its default process group; all there is
+    where it has not.
+
+    Raises:
+        InputError: torchrun's environment is there, and the processes cannot be reached.
+
+    >>> with join_processes(torch.device("cpu")) as share:
+    ...     print(share)
+    Share(rank=0, ranks=1)
+    """
+    ranks = _of_torchrun("WORLD_SIZE") or 1
+    if ranks == 1:
+        yield Share()
+        return
+    try:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"WORLD_SIZE is {ranks} and the processes cannot be joined ({error})") from error
+    try:
+        yield Share(distributed.get_rank(), ranks)
+    finally:
+        distributed.destroy_process_group()
+
+
+def local_device(device: torch.device) -> torch.device:
+    """``device``, or the GPU of this process where torchrun has started several on a machine."""
+    local_rank = _of_torchrun("LOCAL_RANK")
+    return device if device.type == "cpu" or local_rank is None else torch.device("cuda", local_rank)
+
+
+def data_parallel(network: nn.Module, share: Share) -> Callable[..., list[Any]]:
+    """``network`` as a function of any number of batches, each passed through by itself, whose gradients are averaged
+    over the processes. Statistics of batch normalisation stay each process's own."""
+    one_call = _OneCall(network)
+    if share.ranks == 1:
+        return one_call
+    known = inspect.signature(DistributedDataParallel).parameters
+    # Releases of torch that have the first name warn of the second.
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {name: False}
+    return DistributedDataParallel(one_call, **options)
+
+
+def copy_from_first(network: nn.Module, share: Share) -> None:
+    """Give every process the weights and statistics of process 0."""
+    if share.ranks > 1:
+        for tensor in (*network.parameters(), *network.buffers()):
+            distributed.broadcast(tensor.detach(), 0)
+
+
+def gather(value: Any, share: Share) -> list[Any]:
+    """The value of every process, in their order, on each."""
+    if share.ranks == 1:
+        return [value]
+    values: list[Any] = [None] * share.ranks
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def sum_over_processes(sums: Sequence[Tensor], group: distributed.ProcessGroup | None) -> None:
+    """Replace each tensor by its sum over the processes of ``group`` (None: all), in one message of float64.
+
+    Whole numbers are exact up to 2**53.
+    """
+    message = torch.cat([x.double().flatten() for x in sums])
+    distributed.all_reduce(message, group=group)
+    for x, part in zip(sums, message.split([x.numel() for x in sums]), strict=True):
+        x.copy_(part.view_as(x))
+
+
+class _OneCall(nn.Module):
+    """All batches of a step in one call of forward, which DistributedDataParallel wants before each backward."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *batches: Tensor) -> list[Tensor]:
+        return [self.network(batch) for batch in batches]
+
+
+def _of_torchrun(name: str) -> int | None:
+    """A number that torchrun sets in the environment; None where it has not."""
+    if (text := os.environ.get(name)) is None:
+        return None
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise InputError(f"{name} is {shown(text)} in the environment, wanted a number, as torchrun sets it")
+    return int(text)
