@@ -31,8 +31,8 @@ from amgan_fast.nn import CLASSIFIERS, build_classifier
 from amgan_fast.runs import load_checkpoint, save_checkpoint
 from amgan_fast.train.augmentation import Augmentation, crop
 from amgan_fast.train.classifier import train_classifier, train_classifier_file
+from amgan_fast.train.classifier_recipes import RECIPES, build_optimizer
 from amgan_fast.train.observer import Observer
-from amgan_fast.train.recipes import RECIPES, build_optimizer
 
 TINY = {"depth": 10, "growth": 4}
 

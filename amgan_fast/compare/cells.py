@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.option_types import check_range
+from amgan_fast.option_checks import check_range
 from amgan_fast.runs import LABELS, Config
 
 COMPARED = ("gan", "gan-star", "catgan", "acgan-star", "acgan", "acgan-star-plus", "labelgan", "amgan")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from amgan_fast.errors import InputError
 from amgan_fast.nn.classifier import Classifier
-from amgan_fast.option_types import check_range
+from amgan_fast.option_checks import check_range
 
 _BLOCKS = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amgan_fast.errors import InputError, shown
-from amgan_fast.option_types import check_types
+from amgan_fast.option_checks import check_types
 
 ImageShape = tuple[int, int, int]
 """(channels, height, width) of an image."""

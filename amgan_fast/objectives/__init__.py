@@ -35,7 +35,7 @@ from amgan_fast.objectives.base import Objective
 from amgan_fast.objectives.binary import ACGAN, GAN, ACGANStar, ACGANStarPlus, GANStar
 from amgan_fast.objectives.catgan import CatGAN
 from amgan_fast.objectives.kplus1 import AMGAN, ImprovedGAN, LabelGAN
-from amgan_fast.objectives.rows import (
+from amgan_fast.objectives.losses import (
     CLASS_CROSS_ENTROPY,
     CLASS_CROSS_ENTROPY_TO_UNIFORM,
     Coefficients,

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from amgan_fast.objectives.arguments import check_floats, check_labels
 from amgan_fast.objectives.gradients import loss_and_grad
-from amgan_fast.objectives.options import check_floats, check_labels
 from amgan_fast.objectives.terms import Pair, Term
 
 

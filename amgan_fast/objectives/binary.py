@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from amgan_fast.objectives.arguments import check_flag, check_fraction, check_not_negative, check_temperature
 from amgan_fast.objectives.base import TermObjective
-from amgan_fast.objectives.options import check_flag, check_fraction, check_not_negative, check_temperature
-from amgan_fast.objectives.rows import (
+from amgan_fast.objectives.losses import (
     CLASS_CROSS_ENTROPY,
     CLASS_CROSS_ENTROPY_TO_UNIFORM,
     binary_cross_entropy,

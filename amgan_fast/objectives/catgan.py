@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from amgan_fast.objectives.arguments import check_not_negative
 from amgan_fast.objectives.base import TermObjective
-from amgan_fast.objectives.options import check_not_negative
-from amgan_fast.objectives.rows import CLASS_CROSS_ENTROPY
+from amgan_fast.objectives.losses import CLASS_CROSS_ENTROPY
 from amgan_fast.objectives.terms import ClassEntropy, MarginalEntropy, Pair, Rows, Separate, Sum, Term
 
 

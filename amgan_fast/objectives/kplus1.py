@@ -8,9 +8,9 @@ from numbers import Real
 from typing import ClassVar
 
 from amgan_fast.errors import shown
+from amgan_fast.objectives.arguments import check_fake, check_flag, check_fraction, check_temperature
 from amgan_fast.objectives.base import TermObjective
-from amgan_fast.objectives.options import check_fake, check_flag, check_fraction, check_temperature
-from amgan_fast.objectives.rows import (
+from amgan_fast.objectives.losses import (
     binary_cross_entropy,
     class_cross_entropy,
     generated_row,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import found, shown
+from amgan_fast.objectives.arguments import check_floats, check_not_negative
 from amgan_fast.objectives.gradients import loss_and_grad
-from amgan_fast.objectives.options import check_floats, check_not_negative
 
 
 def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:

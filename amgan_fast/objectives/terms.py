@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from amgan_fast import ops
 from amgan_fast.objectives.gradients import loss_and_grad
-from amgan_fast.objectives.rows import RowLoss
+from amgan_fast.objectives.losses import RowLoss
 
 
 class Term(ABC):

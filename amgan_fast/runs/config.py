@@ -17,7 +17,7 @@ from amgan_fast.errors import InputError, shortened, shown
 from amgan_fast.files import write_text
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
-from amgan_fast.option_types import LARGEST_INT, check_range, check_types
+from amgan_fast.option_checks import LARGEST_INT, check_range, check_types
 from amgan_fast.runs.device import MOST_THREADS
 from amgan_fast.runs.recipes import RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.toml import parse_setting, read_toml

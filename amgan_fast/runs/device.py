@@ -9,7 +9,7 @@ import torch
 
 from amgan_fast import build_info
 from amgan_fast.errors import InputError
-from amgan_fast.option_types import check_range
+from amgan_fast.option_checks import check_range
 
 MOST_THREADS = 1024
 """Of a CPU that a run may ask for: PyTorch starts as many as it is told."""

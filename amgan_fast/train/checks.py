@@ -10,7 +10,7 @@ from amgan_fast.data.memory import memory_of
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.nn import build_classifier, build_discriminator, build_generator, set_reference_batch
 from amgan_fast.objectives import Objective
-from amgan_fast.option_types import LARGEST_INT, check_range
+from amgan_fast.option_checks import LARGEST_INT, check_range
 from amgan_fast.runs import Config
 
 _META = torch.device("meta")  # tensors have shapes there and no values: nothing is computed

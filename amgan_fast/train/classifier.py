@@ -23,8 +23,8 @@ from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.runs import derive_seed
 from amgan_fast.train.augmentation import Augmentation
 from amgan_fast.train.checks import check_classifier
+from amgan_fast.train.classifier_recipes import RECIPES, Recipe, build_optimizer
 from amgan_fast.train.observer import Observer
-from amgan_fast.train.recipes import RECIPES, Recipe, build_optimizer
 
 _CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 
@@ -89,7 +89,8 @@ def train_classifier(
 
     Args:
         steps: batches; None: as ``epochs`` says.
-        network: a name of :data:`amgan_fast.nn.CLASSIFIERS`, trained as :data:`amgan_fast.train.recipes.RECIPES` says.
+        network: a name of :data:`amgan_fast.nn.CLASSIFIERS`, trained as
+            :data:`amgan_fast.train.classifier_recipes.RECIPES` says.
         epochs: how often each image is seen; None: the recipe's number.
         seed: of the weights, the order of the images, and their augmentation.
         numbers: of the architecture, where they are not its defaults: :func:`amgan_fast.nn.build_classifier`.

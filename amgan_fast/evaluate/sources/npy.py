@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError, shortened
-from amgan_fast.option_types import LARGEST_INT
+from amgan_fast.option_checks import LARGEST_INT
 
 _CHUNK = 2**20  # bytes
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

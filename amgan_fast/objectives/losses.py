@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from amgan_fast import ops
-from amgan_fast.objectives.options import check_finite, check_floats, check_fraction
+from amgan_fast.objectives.arguments import check_finite, check_floats, check_fraction
 
 
 class Coefficients(NamedTuple):
