@@ -32,7 +32,8 @@ from amgan_fast.evaluate import ScoringClassifier, evaluate_run, read_classifier
 from amgan_fast.evaluate.sheets import save_sheets
 from amgan_fast.files import whole_file
 from amgan_fast.metrics import class_ms_ssim
-from amgan_fast.runs import RunFolder, load_checkpoint, load_last_checkpoint, previous_checkpoint
+from amgan_fast.runs import RunFolder, load_last_checkpoint, previous_checkpoint
+from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import Observer, cached_classifier, resume, train, train_classifier_file
 
 KILLED = 77
@@ -160,7 +161,7 @@ class FreshRun(Scenario):
         checkpoint = RunFolder(folder / "run").checkpoint
         for path in (checkpoint, previous_checkpoint(checkpoint)):
             with contextlib.suppress(InputError):
-                steps.append(load_checkpoint(path)["step"]["steps"])
+                steps.append(load_tensors(path)["step"]["steps"])
         if steps:
             assert load_last_checkpoint(checkpoint)[0]["step"]["steps"] == max(steps)
         else:

@@ -26,7 +26,7 @@ from amgan_fast.evaluate import ImageClassifier, Inputs, load_classifier, open_c
 from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.sources import ImageFolderSource, Source, TensorSource
 from amgan_fast.metrics import label_balance, save_label_balance
-from amgan_fast.runs import load_checkpoint, save_checkpoint
+from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import train
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -214,9 +214,9 @@ def test_names_that_nobody_knows_give_no_agreement_and_the_reason(tmp_path, twel
 
 
 def test_a_file_of_an_earlier_version_has_no_names_and_loads(tmp_path, words_classifier):
-    state = load_checkpoint(words_classifier)
+    state = load_tensors(words_classifier)
     del state["class_names"]
-    save_checkpoint(tmp_path / "earlier.pt", state)
+    save_tensors(tmp_path / "earlier.pt", state)
     assert read_classifier(tmp_path / "earlier.pt").class_names is None
     dataset = load_dataset("image-folder", words_classifier.parent / "data", skip_unreadable=True)
     assert load_classifier(tmp_path / "earlier.pt", dataset).class_names == dataset.class_names
@@ -224,7 +224,7 @@ def test_a_file_of_an_earlier_version_has_no_names_and_loads(tmp_path, words_cla
     got = evaluated("--images", whole, "--classifier", tmp_path / "earlier.pt")["generated"]
     assert got["label_accuracy"] is None
     assert "is of an earlier version, which kept no class names" in got["label_note"]
-    save_checkpoint(tmp_path / "damaged.pt", state | {"class_names": ["a"]})
+    save_tensors(tmp_path / "damaged.pt", state | {"class_names": ["a"]})
     with pytest.raises(InputError, match=r"damaged\.pt holds no classifier that fits \(ValueError: class_names are 1"):
         read_classifier(tmp_path / "damaged.pt")
 
@@ -243,8 +243,8 @@ def test_names_are_on_the_page_and_in_the_table(tmp_path, words_classifier):
 def test_a_run_keeps_names_and_shows_them(tmp_path, monkeypatch, words_classifier):
     dataset = load_dataset("image-folder", words_classifier.parent / "data", skip_unreadable=True)
     cache = use_classifier_cache(tmp_path / "cache", monkeypatch).parent
-    state = load_checkpoint(words_classifier)
-    save_checkpoint(cache / f"classifier-image-folder-{dataset.fingerprint()[:12]}.pt", state)
+    state = load_tensors(words_classifier)
+    save_tensors(cache / f"classifier-image-folder-{dataset.fingerprint()[:12]}.pt", state)
     options = {
         "dataset": "image-folder",
         "data_dir": str(words_classifier.parent / "data"),
@@ -255,7 +255,7 @@ def test_a_run_keeps_names_and_shows_them(tmp_path, monkeypatch, words_classifie
     }
     folder = train(replace(tiny_config(), **options), tmp_path / "run").folder
     names = ["eight", "one", "seven", "three"]
-    assert load_checkpoint(folder.classifier)["class_names"] == names
+    assert load_tensors(folder.classifier)["class_names"] == names
     assert json.loads(folder.summary.read_text())["classifier"]["class_names"] == names
     # Names stand before the rows: twelve samples a row are narrower.
     with Image.open(folder.samples) as picture:

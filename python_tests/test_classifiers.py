@@ -28,7 +28,7 @@ from amgan_fast.evaluate.classifiers import open_classifier
 from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.nn import CLASSIFIERS, build_classifier
-from amgan_fast.runs import load_checkpoint, save_checkpoint
+from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train.augmentation import Augmentation, crop
 from amgan_fast.train.classifier import train_classifier, train_classifier_file
 from amgan_fast.train.classifier_recipes import RECIPES, build_optimizer
@@ -417,7 +417,7 @@ class Malicious:
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, own_file):
     mark = tmp_path / "ran"
-    torch.save(load_checkpoint(own_file) | {"recipe": Malicious(mark)}, tmp_path / "bad.pt")
+    torch.save(load_tensors(own_file) | {"recipe": Malicious(mark)}, tmp_path / "bad.pt")
     with pytest.raises(InputError, match=r"bad\.pt is damaged or no checkpoint"):
         open_classifier(str(tmp_path / "bad.pt"))
     with pytest.raises(InputError, match=r"bad\.pt is damaged or no checkpoint"):
@@ -442,16 +442,16 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, own_file):
     ],
 )
 def test_files_that_hold_something_else(own_file, change, said):
-    save_checkpoint(own_file, load_checkpoint(own_file) | change)
+    save_tensors(own_file, load_tensors(own_file) | change)
     with pytest.raises(InputError, match=rf"digits\.pt holds no classifier that fits \(.*{said}.*, wanted") as caught:
         open_classifier(str(own_file))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_files_of_earlier_versions_are_refused(own_file):
-    state = load_checkpoint(own_file)
+    state = load_tensors(own_file)
     del state["architecture"]
-    save_checkpoint(own_file, state)
+    save_tensors(own_file, state)
     with pytest.raises(InputError, match="names no architecture, as files of earlier versions do not; wanted"):
         open_classifier(str(own_file))
 

@@ -18,7 +18,7 @@ from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import evaluate_run, generate, score_generator, score_images
 from amgan_fast.nn import LatentSource
-from amgan_fast.runs import load_checkpoint, save_checkpoint
+from amgan_fast.tensor_files import load_tensors, save_tensors
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_run_with_damaged_files(own_copy):
     with pytest.raises(InputError, match=r"checkpoint\.pt is damaged or no checkpoint"):
         evaluate_run(own_copy, samples=10, device="cpu")
     checkpoint.write_bytes(whole)
-    save_checkpoint(checkpoint, load_checkpoint(checkpoint) | {"class_frequencies": None})
+    save_tensors(checkpoint, load_tensors(checkpoint) | {"class_frequencies": None})
     with pytest.raises(InputError, match=r"checkpoint\.pt does not fit config\.toml"):
         evaluate_run(own_copy, samples=10, device="cpu")
     (own_copy / "classifier.pt").unlink()

@@ -16,7 +16,8 @@ from torch import distributed, multiprocessing, nn
 from amgan_fast.nn import Discriminator, LatentSource
 from amgan_fast.objectives import AMGAN
 from amgan_fast.processes import Share
-from amgan_fast.runs import RunFolder, load_checkpoint
+from amgan_fast.runs import RunFolder
+from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import AdversarialStep, Observer, StepOptions, resume
 
 BATCH, PIXELS, LATENT = 12, 5, 3
@@ -88,9 +89,9 @@ def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
     assert summary["generated"]["scores"]["n"] == 600
     rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4, 6]
-    state = load_checkpoint(run.checkpoint)
+    state = load_tensors(run.checkpoint)
     assert len(state["random"]) == 2
-    alone = load_checkpoint(tiny_run(tmp_path / "alone", labels=labels, checkpoint_every=2).folder.checkpoint)
+    alone = load_tensors(tiny_run(tmp_path / "alone", labels=labels, checkpoint_every=2).folder.checkpoint)
     assert state["batches"].keys() == alone["batches"].keys()  # the same images were seen
     for name, value in alone["batches"].items():
         same = (
@@ -121,8 +122,8 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "processes: 1 until now, 2 from here on" in result.stdout
-    of_two = load_checkpoint(run.checkpoint)
-    assert_same_state(of_two["batches"], load_checkpoint(whole.checkpoint)["batches"])
+    of_two = load_tensors(run.checkpoint)
+    assert_same_state(of_two["batches"], load_tensors(whole.checkpoint)["batches"])
     assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
     first, second = (random["cpu"] for random in of_two["random"])
     assert not torch.equal(first, second)  # each has noise of its own

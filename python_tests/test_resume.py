@@ -26,13 +26,8 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.errors import InputError
-from amgan_fast.runs import (
-    RunFolder,
-    load_checkpoint,
-    load_last_checkpoint,
-    previous_checkpoint,
-    save_checkpoint,
-)
+from amgan_fast.runs import RunFolder, load_last_checkpoint, previous_checkpoint
+from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import Observer, TrainingStopped, resume, train
 
 
@@ -150,7 +145,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(stopped, tmp_path):
 
 def test_every_bit_of_a_checkpoint_counts(tmp_path):
     state = {"weights": torch.randn(300), "steps": 5, "names": ["a", "b"]}
-    save_checkpoint(tmp_path / "a.pt", state)
+    save_tensors(tmp_path / "a.pt", state)
     whole = (tmp_path / "a.pt").read_bytes()
     random = torch.Generator().manual_seed(0)
     for place in torch.randint(len(whole), (300,), generator=random).tolist():
@@ -158,7 +153,7 @@ def test_every_bit_of_a_checkpoint_counts(tmp_path):
         data[place] ^= 1 << (place % 8)
         (tmp_path / "b.pt").write_bytes(data)
         with contextlib.suppress(InputError):  # else it was padding, or a date
-            assert_same_state(load_checkpoint(tmp_path / "b.pt"), state)
+            assert_same_state(load_tensors(tmp_path / "b.pt"), state)
 
 
 def test_when_both_are_damaged_nothing_is_guessed(stopped):
@@ -187,9 +182,9 @@ def test_options_beside_resume_are_refused(stopped):
 
 def test_a_finished_run_is_not_trained_again(tmp_path, cache):
     result = tiny_run(tmp_path / "run")
-    before = load_checkpoint(result.folder.checkpoint)
+    before = load_tensors(result.folder.checkpoint)
     again = resume(tmp_path / "run")
-    assert_same_state(load_checkpoint(result.folder.checkpoint), before)
+    assert_same_state(load_tensors(result.folder.checkpoint), before)
     assert again.evaluation.generated.scores == result.evaluation.generated.scores
 
 
@@ -342,7 +337,7 @@ def test_only_temporary_files_of_dead_processes_are_removed(tmp_path):
         removed = [f".a.{dead_process()}.tmp.pt", f".a.{os.getpid()}.tmp.pt", f".a.{10**30}.tmp.pt"]
         for name in kept + removed:
             (tmp_path / name).write_text("")
-        save_checkpoint(tmp_path / "a.pt", {"step": 1})
+        save_tensors(tmp_path / "a.pt", {"step": 1})
         assert {path.name for path in tmp_path.iterdir()} == {*kept, "a.pt"}
     finally:
         process.communicate(b"\n")
@@ -392,4 +387,4 @@ def test_nan_stops_with_the_last_good_checkpoint_named(tmp_path, cache, monkeypa
     monkeypatch.setattr(AdversarialStep, "_update", break_at_five)
     with pytest.raises(FloatingPointError, match=r"step 6: .*last good checkpoint is .*checkpoint\.pt of step 4"):
         train(tiny_config(steps=12, checkpoint_every=2, log_every=2), tmp_path / "run")
-    assert load_checkpoint(RunFolder(tmp_path / "run").checkpoint)["step"]["steps"] == 4
+    assert load_tensors(RunFolder(tmp_path / "run").checkpoint)["step"]["steps"] == 4

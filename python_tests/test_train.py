@@ -24,7 +24,8 @@ from amgan_fast.evaluate import load_classifier
 from amgan_fast.metrics import ScoreWarning
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator, network_options, set_reference_batch
 from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
-from amgan_fast.runs import Config, RunFolder, derive_seed, load_checkpoint, resolve_device, save_checkpoint
+from amgan_fast.runs import Config, RunFolder, derive_seed, resolve_device
+from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import AdversarialStep, Observer, StepOptions, cached_classifier, train_classifier
 
 LATENT = 6
@@ -274,20 +275,20 @@ def test_losses_are_means_since_they_were_last_read(one_step):
 
 
 def test_a_checkpoint_comes_back(tmp_path, one_step):
-    save_checkpoint(tmp_path / "c.pt", one_step.state_dict())
-    state = load_checkpoint(tmp_path / "c.pt")
+    save_tensors(tmp_path / "c.pt", one_step.state_dict())
+    state = load_tensors(tmp_path / "c.pt")
     one_step(*real_batch())
     one_step.load_state_dict(state)
-    save_checkpoint(tmp_path / "d.pt", one_step.state_dict())
+    save_tensors(tmp_path / "d.pt", one_step.state_dict())
     assert (tmp_path / "d.pt").stat().st_size == (tmp_path / "c.pt").stat().st_size
     for network in ("generator", "averaged", "discriminator"):
-        again = load_checkpoint(tmp_path / "d.pt")[network]
+        again = load_tensors(tmp_path / "d.pt")[network]
         assert all(torch.equal(again[name], value) for name, value in state[network].items())
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c.pt"
-    save_checkpoint(path, {"step": 1})
+    save_tensors(path, {"step": 1})
 
     def full_disk(state, file):
         file.write_bytes(b"half of it")
@@ -295,8 +296,8 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(InputError, match="No space left"):
-        save_checkpoint(path, {"step": 2})
-    assert load_checkpoint(path) == {"step": 1}
+        save_tensors(path, {"step": 2})
+    assert load_tensors(path) == {"step": 1}
     assert os.listdir(tmp_path) == ["c.pt"]
 
 
@@ -308,14 +309,14 @@ class Malicious:
 def test_loading_refuses_what_would_run_code(tmp_path):
     torch.save({"step": Malicious()}, tmp_path / "c.pt")
     with pytest.raises(InputError, match="damaged or no checkpoint"):
-        load_checkpoint(tmp_path / "c.pt")
+        load_tensors(tmp_path / "c.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", pickle.dumps([1])], ids=["empty", "text", "pickle"])
 def test_loading_refuses_damaged_files(tmp_path, content):
     (tmp_path / "c.pt").write_bytes(content)
     with pytest.raises(InputError, match=r"c\.pt (is damaged|holds)"):
-        load_checkpoint(tmp_path / "c.pt")
+        load_tensors(tmp_path / "c.pt")
 
 
 # Configuration
@@ -416,22 +417,22 @@ def test_a_loaded_classifier_computes_as_the_trained_one(tmp_path):
 
 
 def test_a_classifier_that_tests_otherwise_is_refused(cache):
-    state = load_checkpoint(cache)
-    save_checkpoint(cache, state | {"test_accuracy": 0.123})
+    state = load_tensors(cache)
+    save_tensors(cache, state | {"test_accuracy": 0.123})
     with pytest.raises(InputError, match=r"tests at 0\.\d{4}, wanted 0\.1230"):
         load_classifier(cache, digits())
-    save_checkpoint(cache, state | {"fingerprint": "other"})
+    save_tensors(cache, state | {"fingerprint": "other"})
     with pytest.raises(InputError, match="trained on other data"):
         load_classifier(cache, digits())
-    save_checkpoint(cache, {"architecture": {}})
+    save_tensors(cache, {"architecture": {}})
     with pytest.raises(InputError, match="holds no classifier that fits"):
         load_classifier(cache, digits())
 
 
 def of_an_earlier_version(file):
-    state = load_checkpoint(file)
+    state = load_tensors(file)
     del state["architecture"]
-    save_checkpoint(file, state)
+    save_tensors(file, state)
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b"damaged"), of_an_earlier_version])
@@ -498,7 +499,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path, cache):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         torch.manual_seed(ord(name))  # whatever was drawn before
         folder = tiny_run(tmp_path / name, seed=seed).folder
-        states.append(load_checkpoint(folder.checkpoint)["averaged"])
+        states.append(load_tensors(folder.checkpoint)["averaged"])
         rows = map(json.loads, folder.metrics.read_text().splitlines())
         metrics.append([(row["discriminator_loss"], row.get("am_score")) for row in rows])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -11,7 +11,8 @@ import torch
 
 from amgan_fast.data import Dataset, load_dataset
 from amgan_fast.evaluate import ScoringClassifier
-from amgan_fast.runs import Config, RunFolder, cpu_threads, load_checkpoint
+from amgan_fast.runs import Config, RunFolder, cpu_threads
+from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import Result, train, train_classifier
 
 
@@ -64,7 +65,7 @@ def assert_same_state(got, want, path=""):
 
 def assert_same_run(got: Path, want: Path):
     a, b = RunFolder(got), RunFolder(want)
-    assert_same_state(load_checkpoint(a.checkpoint), load_checkpoint(b.checkpoint))
+    assert_same_state(load_tensors(a.checkpoint), load_tensors(b.checkpoint))
     summaries = [json.loads(run.summary.read_text()) for run in (a, b)]
     assert summaries[0]["generated"] == summaries[1]["generated"]
     rows = [[json.loads(line) for line in run.metrics.read_text().splitlines()] for run in (a, b)]

@@ -19,7 +19,7 @@ from amgan_fast.evaluate.loading import weights_sha256
 from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram
 from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import Classifier, build_classifier
-from amgan_fast.runs import load_checkpoint, save_checkpoint
+from amgan_fast.tensor_files import load_tensors, save_tensors
 
 _BATCH_SIZE = 1000  # logits
 _ACCURACY_TOLERANCE = 0.002  # devices and versions of PyTorch differ in last digits, and so in borderline images
@@ -83,7 +83,7 @@ class ScoringClassifier:
         return self._facts() | {"reference": self.reference.tolist(), "sha256": self.sha256()}
 
     def save(self, path: Path) -> None:
-        save_checkpoint(path, self._facts() | {"reference": self.reference, "network": self.network.state_dict()})
+        save_tensors(path, self._facts() | {"reference": self.reference, "network": self.network.state_dict()})
 
     def _facts(self) -> dict[str, Any]:
         network = self.network
@@ -133,7 +133,7 @@ def read_classifier(path: Path, device: torch.device | str = "cpu") -> ScoringCl
     Raises:
         InputError: no such file, a damaged one, or one of something else.
     """
-    state = load_checkpoint(path)
+    state = load_tensors(path)
     if "network" in state and "architecture" not in state:
         raise InputError(f"{path} names no architecture, as files of earlier versions do not; {_WANTED} since")
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError, in_one_line
-from amgan_fast.runs import load_checkpoint
+from amgan_fast.tensor_files import load_tensors
 
 if TYPE_CHECKING:
     from torchvision.models import Inception3
@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}, {_WANTED}")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    state = load_checkpoint(path)
+    state = load_tensors(path)
     if other := [name for name, value in state.items() if not isinstance(name, str) or not isinstance(value, Tensor)]:
         raise InputError(f"{path} holds {other[0]!r}, which is no tensor; {_WANTED}")
     return state

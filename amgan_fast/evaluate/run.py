@@ -17,7 +17,8 @@ from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.nn import LatentSource, build_generator
 from amgan_fast.processes import Share
-from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, load_checkpoint, resolve_device
+from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, resolve_device
+from amgan_fast.tensor_files import load_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ def training_images(dataset: Dataset) -> TensorSource:
 
 def load_generator(run: RunFolder, config: Config, device: torch.device) -> tuple[nn.Module, LatentSource]:
     """The averaged generator of a run's last checkpoint, in evaluation mode, and what it is fed with."""
-    state = load_checkpoint(run.checkpoint)
+    state = load_tensors(run.checkpoint)
     try:
         latent = LatentSource(config.latent_size, state["class_frequencies"])
         generator = build_generator(

@@ -1,7 +1,6 @@
 """What a training run consists of on disk: its configuration, its checkpoint, its folder."""
 
 from amgan_fast.runs.checkpoint import (
-    load_checkpoint,
     load_last_checkpoint,
     previous_checkpoint,
     put_previous_in_place,
@@ -20,7 +19,6 @@ __all__ = [
     "RunFolder",
     "cpu_threads",
     "derive_seed",
-    "load_checkpoint",
     "load_last_checkpoint",
     "previous_checkpoint",
     "put_previous_in_place",

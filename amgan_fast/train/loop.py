@@ -411,7 +411,7 @@ class _Run:
                 "seconds": self.seconds,
             }
             self.journal.sync()
-            save_checkpoint(self.folder.checkpoint, state, keep_previous=True)
+            save_checkpoint(self.folder.checkpoint, state)
             self.last_good = self.step.steps
 
     def _last_good(self) -> str:
