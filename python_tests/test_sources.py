@@ -27,6 +27,7 @@ from amgan_fast.evaluate.sources import (
     open_source,
 )
 from amgan_fast.nn import LatentSource
+from amgan_fast.processes import Share
 
 RANGES = [(0, None), (0, 4), (4, 9), (7, 8), (9, 10), (10, 10)]
 
@@ -718,6 +719,16 @@ def test_latents_before_the_range_are_drawn_and_not_generated():
     assert network.made == [500, 500]
     assert torch.equal(torch.get_rng_state(), before)
     assert source.description == "5,000 samples of runs/digits"
+
+
+def test_a_source_says_how_many_of_its_samples_belong_together(pictures, labels):
+    """Shares of several processes begin at multiples of it, and no generator runs on part of a draw."""
+    network = Counting(4)
+    source = GeneratorSource(network, LatentSource(4), 1203, seed=0)
+    start, stop = Share(1, 3).bounds(source.count, source.unit)
+    list(source.batches(100, start, stop))
+    assert network.made == [500]
+    assert TensorSource(nchw(pictures), torch.from_numpy(labels), "").unit == 1
 
 
 def test_generators_that_will_not_do():

@@ -13,8 +13,8 @@ from amgan_fast.evaluate.classifier import read_classifier
 from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inception import load_inception_v3
 from amgan_fast.evaluate.inputs import Inputs
-from amgan_fast.evaluate.loading import file_sha256, weights_sha256
 from amgan_fast.evaluate.user_network import build_user_network, users_errors
+from amgan_fast.evaluate.weights_digest import file_sha256, weights_sha256
 
 __all__ = ["INCEPTION_V3", "ImageClassifier", "open_classifier"]
 

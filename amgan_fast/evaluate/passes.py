@@ -17,7 +17,6 @@ from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements, Settings
-from amgan_fast.evaluate.scoring import DRAWN_AT_ONCE
 from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.processes import Share
 
@@ -82,7 +81,7 @@ class Pass:
         self.batch_size = settings.batch_size or self._fitting_batch_size(probe)
         self.doubt = None if classifier is None else _doubt_of_size(classifier, probe.values)
         """What makes every score of the classifier doubtful; None: nothing."""
-        start, stop = share.bounds(source.count, math.lcm(settings.blocks, DRAWN_AT_ONCE))
+        start, stop = share.bounds(source.count, math.lcm(settings.blocks, source.unit))
         self._range = (start, stop)
         self._wanted = stop - start
         self._collector = Collector(

@@ -18,8 +18,8 @@ class GeneratorSource(Source):
     """Samples of a generator, always the same for a seed: whatever range is asked for, and in batches of any size.
 
     They are those of :func:`amgan_fast.evaluate.generate` from the same seed. Latents before ``start`` are drawn and
-    dropped. The generator runs on whole draws of 500 (``DRAWN_AT_ONCE`` in :mod:`amgan_fast.evaluate.scoring`), since
-    last digits may depend on how many samples it makes at once: ranges best begin and end at multiples of that.
+    dropped. The generator runs on whole draws of :attr:`unit` samples, 500, since last digits may depend on how many it
+    makes at once.
 
     Args:
         generator: [N, latent.width] -> float [N, C, H, W] in [-1, 1], in evaluation mode, on ``device``.
@@ -37,6 +37,7 @@ class GeneratorSource(Source):
     """
 
     kind = "images"
+    unit = DRAWN_AT_ONCE
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class GeneratorSource(Source):
         self._device = device
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        first = start - start % DRAWN_AT_ONCE
+        first = start - start % self.unit
         random = torch.Generator(self._device).manual_seed(self._seed)
         draws = generate(self._generator, self._latent, self.count, random, start=first)
         held: list[tuple[Tensor, Tensor | None]] = []  # samples first to last, generated and not yet given away

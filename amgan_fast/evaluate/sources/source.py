@@ -30,6 +30,8 @@ class Source(ABC):
     """One line for people: what there is and where it is from; less of it as samples turn out to be unreadable."""
     count: int
     """Samples in all, those included that turn out to be unreadable."""
+    unit: int = 1
+    """Samples that are read or made together: ranges best begin and end at multiples of it."""
     num_labels: int | None = None
     """How many different labels there may be; None: samples have none."""
     class_names: tuple[str, ...] = ()
