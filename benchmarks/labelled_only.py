@@ -13,7 +13,7 @@ import statistics
 from sklearn.svm import SVC
 
 from amgan_fast.data import Dataset, load_dataset
-from amgan_fast.runs import derive_seed
+from amgan_fast.seeds import Purpose, derive_seed
 
 SEEDS = 3
 
@@ -26,7 +26,9 @@ def accuracy(labelled: Dataset) -> float:
 def main() -> None:
     digits = load_dataset("digits")
     for per_class in (5, 10, 20, 50):
-        labelled = [digits.labelled_subset(per_class, seed=derive_seed(seed, "labelled")) for seed in range(SEEDS)]
+        labelled = [
+            digits.labelled_subset(per_class, seed=derive_seed(seed, Purpose.LABELLED)) for seed in range(SEEDS)
+        ]
         found = [100 * accuracy(one) for one in labelled]
         print(f"{per_class} labels a class: {statistics.mean(found):.1f} ± {statistics.stdev(found):.1f} %")
     print(f"all labels: {100 * accuracy(digits):.1f} %")

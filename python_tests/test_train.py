@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.data import to_float
+from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
 from amgan_fast.metrics import ScoreWarning
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator, network_options, set_reference_batch
 from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
-from amgan_fast.runs import Config, RunFolder, derive_seed, resolve_device
+from amgan_fast.runs import Config, RunFolder
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import AdversarialStep, Observer, StepOptions, cached_classifier, train_classifier
 
@@ -256,7 +257,7 @@ def test_drawing_predefined_labels_reads_nothing_back():
 def test_a_gpu_without_kernels_for_it_is_not_used(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     without = {"cuda": False, "cuda_reason": "no nvcc found"}
-    monkeypatch.setattr("amgan_fast.runs.device.build_info", lambda: without)
+    monkeypatch.setattr("amgan_fast.device.build_info", lambda: without)
     assert resolve_device("auto") == torch.device("cpu")
     with pytest.raises(InputError, match="no CUDA kernels were built \\(no nvcc found\\)"):
         resolve_device("cuda")
@@ -369,12 +370,6 @@ def test_bad_configuration_files(tmp_path):
     path.write_text("stepz = 3")
     with pytest.raises(InputError, match="unknown keys stepz, wanted some of"):
         Config.load(path)
-
-
-def test_seeds_differ_by_purpose():
-    seeds = {derive_seed(seed, purpose) for seed in (0, 1) for purpose in ("latent", "order")}
-    assert len(seeds) == 4
-    assert all(0 <= seed < 2**63 for seed in seeds)
 
 
 # Classifier

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from amgan_fast.data import Dataset, load_dataset
+from amgan_fast.device import cpu_threads
 from amgan_fast.evaluate import ScoringClassifier
-from amgan_fast.runs import Config, RunFolder, cpu_threads
+from amgan_fast.runs import Config, RunFolder
 from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import Result, train, train_classifier
 

@@ -34,8 +34,8 @@ def train_classifier(
 
     from amgan_fast.console import ProgressBar
     from amgan_fast.data import load_dataset
+    from amgan_fast.device import cpu_threads, resolve_device
     from amgan_fast.errors import InputError
-    from amgan_fast.runs import cpu_threads, resolve_device
     from amgan_fast.train import train_classifier_file
 
     numbers = {name: value for name, value in (("depth", depth), ("growth", growth)) if value is not None}

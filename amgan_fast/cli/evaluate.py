@@ -131,6 +131,7 @@ def evaluate(
     from rich.console import Console
 
     from amgan_fast.console import SampleProgress, print_evaluation
+    from amgan_fast.device import resolve_device
     from amgan_fast.evaluate import (
         Evaluation,
         EvaluationError,
@@ -141,7 +142,6 @@ def evaluate(
         save_report,
     )
     from amgan_fast.processes import join_processes, local_device
-    from amgan_fast.runs import resolve_device
 
     with errors_in_one_line():
         check_json(json)

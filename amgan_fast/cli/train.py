@@ -63,8 +63,9 @@ def train(
     from rich.console import Console
 
     from amgan_fast.console import ProgressBar, print_evaluation, print_line
+    from amgan_fast.device import resolve_device
     from amgan_fast.processes import join_processes
-    from amgan_fast.runs import Config, resolve_device
+    from amgan_fast.runs import Config
     from amgan_fast.train import TrainingStopped
     from amgan_fast.train import resume as go_on
     from amgan_fast.train import train as start

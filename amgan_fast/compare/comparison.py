@@ -14,11 +14,12 @@ from amgan_fast.compare.cells import Cell, folder_of, settings
 from amgan_fast.compare.figure import save_curves
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
+from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.files import read_json, to_json, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.option_checks import MOST_PROCESSES, check_range
-from amgan_fast.runs import RunFolder, resolve_device
+from amgan_fast.runs import RunFolder
 from amgan_fast.train import resume, train
 from amgan_fast.train.checks import check_run
 

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from amgan_fast.data import Dataset
+from amgan_fast.device import cpu_threads
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate import generate
 from amgan_fast.evaluate.run import open_run
 from amgan_fast.files import read_json, write_json
 from amgan_fast.metrics import class_ms_ssim
-from amgan_fast.runs import RunFolder, cpu_threads, derive_seed
+from amgan_fast.runs import RunFolder
+from amgan_fast.seeds import Purpose, random_stream
 
 _PAIRS = 100  # a class, as Odena et al.
 _IMAGES_A_CLASS = 2 * _PAIRS  # so that no two pairs share an image
@@ -114,7 +116,7 @@ def _ms_ssim(folder: Path) -> dict[str, Any]:
     """Of samples by the class they were asked for, or with dynamic labels by the class the classifier gives them."""
     run = open_run(folder, torch.device("cpu"))
     classes = run.dataset.num_classes
-    random = torch.Generator().manual_seed(derive_seed(run.config.seed, "ms-ssim"))
+    random = random_stream(run.config.seed, Purpose.MS_SSIM)
     judge = run.classifier.for_images()
     images, labels = [], []
     with cpu_threads(run.config.threads):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
+from amgan_fast.device import cpu_threads
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
@@ -28,7 +29,6 @@ from amgan_fast.evaluate.sources import (
 from amgan_fast.evaluate.sources.kinds import refuse_another_kind
 from amgan_fast.option_checks import LARGEST_INT, MOST_PROCESSES, check_range
 from amgan_fast.processes import Share
-from amgan_fast.runs import cpu_threads
 
 _SOURCES = ("run", "images", "npz", "logits", "probabilities")
 _RANGES = {

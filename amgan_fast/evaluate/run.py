@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from amgan_fast.data import Dataset
+from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
@@ -17,7 +18,8 @@ from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.nn import LatentSource, build_generator
 from amgan_fast.processes import Share
-from amgan_fast.runs import Config, RunFolder, cpu_threads, derive_seed, resolve_device
+from amgan_fast.runs import Config, RunFolder
+from amgan_fast.seeds import Purpose, derive_seed
 from amgan_fast.tensor_files import load_tensors
 
 
@@ -123,7 +125,7 @@ def _generated(
         generator,
         latent,
         samples,
-        seed=derive_seed(seed, "evaluation"),
+        seed=derive_seed(seed, Purpose.EVALUATION),
         device=dataset.test_images.device,
         name=f"a generator of {dataset.name}",
         class_names=dataset.names,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import to_uint8
+from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
@@ -15,7 +16,7 @@ from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpol
 from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.run import OpenRun, open_run
 from amgan_fast.evaluate.scoring import generate
-from amgan_fast.runs import cpu_threads, derive_seed, resolve_device
+from amgan_fast.seeds import Purpose, random_stream
 
 _ROWS, _COLUMNS = 10, 12
 _SHEETS = ("grid.png", "interpolation.png", "classes.png")
@@ -41,7 +42,7 @@ def save_sheets(
         InputError: ``path`` is no run, or ``out`` cannot be written to.
     """
     run = open_run(path, resolve_device(device), progress)
-    random = torch.Generator(run.dataset.test_images.device).manual_seed(derive_seed(seed, "sheets"))
+    random = random_stream(seed, Purpose.SHEETS, run.dataset.test_images.device)
     drawn = progress or (lambda *_: None)
     try:
         out.mkdir(parents=True, exist_ok=True)

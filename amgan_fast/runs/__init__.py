@@ -7,21 +7,16 @@ from amgan_fast.runs.checkpoint import (
     save_checkpoint,
 )
 from amgan_fast.runs.config import LABELS, Config
-from amgan_fast.runs.device import cpu_threads, resolve_device
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.recipes import RECIPES
-from amgan_fast.runs.seeds import derive_seed
 
 __all__ = [
     "LABELS",
     "RECIPES",
     "Config",
     "RunFolder",
-    "cpu_threads",
-    "derive_seed",
     "load_last_checkpoint",
     "previous_checkpoint",
     "put_previous_in_place",
-    "resolve_device",
     "save_checkpoint",
 ]

@@ -20,7 +20,7 @@ from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, m
 from amgan_fast.files import write_json
 from amgan_fast.lock import hold_file
 from amgan_fast.nn import Classifier, build_classifier
-from amgan_fast.runs import derive_seed
+from amgan_fast.seeds import Purpose, random_stream
 from amgan_fast.train.augmentation import Augmentation
 from amgan_fast.train.checks import check_classifier
 from amgan_fast.train.classifier_recipes import RECIPES, Recipe, build_optimizer
@@ -171,7 +171,7 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images as networks take them, and labels, for ever."""
     batches = training_batches(dataset, recipe.batch_size, seed=seed, device=dataset.test_images.device)
-    random = torch.Generator(dataset.test_images.device).manual_seed(derive_seed(seed, "augmentation"))
+    random = random_stream(seed, Purpose.AUGMENTATION, dataset.test_images.device)
     for images, labels in batches:
         yield to_float(images if augmentation is None else augmentation(images, random)), labels
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from amgan_fast import build_info
 from amgan_fast.data import Batches, Dataset, LoadedBatches, place, to_float, training_batches
+from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import (
     Evaluation,
@@ -27,16 +28,8 @@ from amgan_fast.evaluate import (
 from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator, init_from_data, set_reference_batch
 from amgan_fast.processes import Share, copy_from_first, gather, local_device
-from amgan_fast.runs import (
-    Config,
-    RunFolder,
-    cpu_threads,
-    derive_seed,
-    load_last_checkpoint,
-    put_previous_in_place,
-    resolve_device,
-    save_checkpoint,
-)
+from amgan_fast.runs import Config, RunFolder, load_last_checkpoint, put_previous_in_place, save_checkpoint
+from amgan_fast.seeds import Purpose, derive_seed, random_stream
 from amgan_fast.train.accuracy import DiscriminatorAccuracy, discriminator_accuracy
 from amgan_fast.train.capture import CapturedStep
 from amgan_fast.train.checks import check_run
@@ -190,7 +183,7 @@ def _run(
         torch.random.fork_rng([device] if device.type == "cuda" else []),
     ):
         classifier = _classifier(folder, dataset, state, observer, share)
-        torch.manual_seed(derive_seed(config.seed, "networks"))
+        torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
         run = _Run(config, dataset, classifier, folder, observer, share)
         if state is None:
             run.journal.go_back_to(0)
@@ -246,7 +239,7 @@ class _Run:
             if options.weight_norm:
                 init_from_data(generator, noise)
                 init_from_data(discriminator, real)
-        self.random = self._random("latent")
+        self.random = self._random(Purpose.LATENT)
         channels_last = any(isinstance(layer, nn.Conv2d) for layer in discriminator.modules())
         self.step = AdversarialStep(
             generator,
@@ -271,7 +264,7 @@ class _Run:
         self.seconds = 0.0
         self.last_good: int | None = None
         if share.rank:  # noise and dropout of its own; process 0 goes on as one alone would
-            torch.manual_seed(derive_seed(config.seed, f"layers of process {share.rank}"))
+            torch.manual_seed(derive_seed(config.seed, Purpose.LAYERS_OF_PROCESS, rank=share.rank))
 
     def train(self) -> Result:
         with stop_on_signal() as stop:
@@ -294,7 +287,7 @@ class _Run:
                 row |= {"seconds": self.seconds, "images_per_second": images_seen / elapsed}
                 if step.steps % config.score_every == 0 or last:
                     row |= self._scores()
-                    self.journal.grid(step.steps, step.averaged, self.latent, self._random("pictures"))
+                    self.journal.grid(step.steps, step.averaged, self.latent, self._random(Purpose.PICTURES))
                 self.journal.log(row)
                 timer.lap()  # scoring and writing are no training time
             if step.steps % config.checkpoint_every == 0 or last or stop.signal:
@@ -328,28 +321,29 @@ class _Run:
         )
         set_random_state(states[0], self.device, {"latent": self.random})
         if rank:
-            purpose = f"layers of process {rank} of {ranks} from step {self.step.steps}"
-            torch.manual_seed(derive_seed(self.config.seed, purpose))
+            numbers = {"rank": rank, "ranks": ranks, "step": self.step.steps}
+            torch.manual_seed(derive_seed(self.config.seed, Purpose.LAYERS_OF_RESUMED_PROCESS, **numbers))
 
     def _batches(self) -> tuple[Batches | LoadedBatches, Batches | LoadedBatches | None]:
         """Labelled images, and all images where only some are labelled."""
         config, share = self.config, self.share
 
-        def stream(dataset: Dataset, purpose: str) -> Batches | LoadedBatches:
+        def stream(dataset: Dataset, purpose: Purpose) -> Batches | LoadedBatches:
             seed = derive_seed(config.seed, purpose)
             return training_batches(
                 dataset, config.batch_size, seed=seed, device=self.device, rank=share.rank, ranks=share.ranks
             )
 
         if config.labelled_per_class is None:
-            return stream(self.dataset, "order"), None
-        labelled = self.dataset.labelled_subset(config.labelled_per_class, seed=derive_seed(config.seed, "labelled"))
-        return stream(labelled, "order"), stream(self.dataset, "unlabelled order")
+            return stream(self.dataset, Purpose.ORDER), None
+        chosen = derive_seed(config.seed, Purpose.LABELLED)
+        labelled = self.dataset.labelled_subset(config.labelled_per_class, seed=chosen)
+        return stream(labelled, Purpose.ORDER), stream(self.dataset, Purpose.UNLABELLED_ORDER)
 
     def _first_batch(self) -> tuple[Tensor, Tensor]:
         """Latent inputs and real images, the same for every process and always."""
         config, images = self.config, self.dataset.train_images
-        noise = self.latent.draw(config.batch_size, self._random("first batch"))[0]
+        noise = self.latent.draw(config.batch_size, self._random(Purpose.FIRST_BATCH))[0]
         indices = torch.arange(config.batch_size) % len(images)
         return noise, to_float(images[indices].to(self.device))
 
@@ -379,7 +373,7 @@ class _Run:
                     self.classifier.network,
                     self.classifier.reference,
                     samples=self.config.score_samples,
-                    random=self._random("scores on the way"),
+                    random=self._random(Purpose.SCORES_ON_THE_WAY),
                 )
         except ValueError as error:  # samples that are not finite, of weights that still are or no longer
             found = f"step {self.step.steps}: samples cannot be scored ({error})"
@@ -434,7 +428,7 @@ class _Run:
         )
         accuracy = self._discriminator_accuracy()
         if self.share.rank == 0:
-            save_samples(folder.samples, averaged, self.latent, self.classifier, self._random("pictures"))
+            save_samples(folder.samples, averaged, self.latent, self.classifier, self._random(Purpose.PICTURES))
             assert result.held_out is not None
             save_curves(folder.curves, self.journal.rows, result.held_out.scores)
             folder.write_summary(
@@ -455,8 +449,8 @@ class _Run:
         self.journal.close()
         return Result(folder, result, accuracy)
 
-    def _random(self, purpose: str) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(derive_seed(self.config.seed, purpose))
+    def _random(self, purpose: Purpose) -> torch.Generator:
+        return random_stream(self.config.seed, purpose, self.device)
 
 
 class _Timer:

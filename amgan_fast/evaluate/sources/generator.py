@@ -25,8 +25,8 @@ class GeneratorSource(Source):
         generator: [N, latent.width] -> float [N, C, H, W] in [-1, 1], in evaluation mode, on ``device``.
         latent: what it is fed with.
         count: how many samples, at least 1.
-        seed: of the latents. ``derive_seed(config.seed, "evaluation")`` of :mod:`amgan_fast.runs` gives the samples
-            that a run was scored with.
+        seed: of the latents. ``derive_seed(config.seed, Purpose.EVALUATION)`` of :mod:`amgan_fast.seeds` gives
+            the samples that a run was scored with.
         device: where latents are drawn and images stay.
         name: whose samples they are, for the description.
         class_names: what each label is called that the generator is asked for; empty: by its number.
