@@ -23,6 +23,7 @@ from amgan_fast.errors import InputError, shown
 class Share:
     """One of ``ranks`` equal parts of a set of samples, in whole units.
 
+    >>> from amgan_fast.processes import Share
     >>> Share(rank=1, ranks=2).bounds(count=10, unit=3)
     (6, 10)
     """
@@ -46,6 +47,8 @@ def join_processes(device: torch.device) -> Iterator[Share]:
     Raises:
         InputError: torchrun's environment is there, and the processes cannot be reached.
 
+    >>> import torch
+    >>> from amgan_fast.processes import join_processes
     >>> with join_processes(torch.device("cpu")) as share:
     ...     print(share)
     Share(rank=0, ranks=1)

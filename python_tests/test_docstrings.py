@@ -1,0 +1,47 @@
+"""Every ``>>>`` in a docstring of amgan_fast runs as a reader would run it: in a fresh interpreter's namespace."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "amgan_fast"
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def examples() -> Iterator[doctest.DocTest]:
+    """One test a docstring, those of attributes included; their names are not given beforehand: no import is missing
+    that a reader needs."""
+    parser = doctest.DocTestParser()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for owner, line, text in docstrings(ast.parse(path.read_text()), name):
+            test = parser.get_doctest(text, {"__name__": "__main__"}, owner, str(path), line)
+            if test.examples:
+                yield test
+
+
+def docstrings(node: ast.AST, owner: str) -> Iterator[tuple[str, int, str]]:
+    """(qualified name, line, text) of every string that stands alone."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield owner, child.lineno - 1, text
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield from docstrings(child, f"{owner}.{name}")
+            case _:
+                yield from docstrings(child, owner)
+
+
+@pytest.mark.parametrize("example", [pytest.param(test, id=test.name) for test in examples()])
+def test_the_examples_of_a_docstring_give_what_they_say(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    failed = doctest.DocTestRunner(verbose=False, optionflags=FLAGS).run(example, out=said.append).failed
+    assert not failed, "".join(said)
+    assert not list(tmp_path.iterdir()), "an example leaves files"

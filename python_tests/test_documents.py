@@ -1,0 +1,166 @@
+"""Every block of the documents is run, or checked where running takes long; a block says by its language which.
+
+python   runs, all blocks of a document in one namespace and one empty folder; ``>>>`` with what it gives.
+console  ``$ amgan-fast ...`` runs, for a moment (``FOR_A_MOMENT``), and prints what the document shows, line by line,
+         but for the digits of its numbers; ``...`` stands for lines left out.
+sh       is checked: every command is one of ``CHECKS``, and takes the options that it is given.
+toml     are settings of a run.
+text     is a picture.
+
+What only a test needs (networks, a run) is in comments of the document, ``<!-- invisible-code-block: python``.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from tiny_runs import use_classifier_cache
+from torch.distributed.run import get_args_parser
+from typer.testing import CliRunner
+
+from amgan_fast.cli import app
+from amgan_fast.runs import Config
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGES = ("python", "console", "sh", "toml", "text")
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+FOR_A_MOMENT = {
+    "train": "--device cpu --steps 6 --set log_every=2 --set score_every=4 --set score_samples=200 "
+    "--set final_samples=600",
+    "train-classifier": "--device cpu --steps 6",
+    "evaluate": "--device cpu",
+}
+
+
+def parse_command(arguments: list[str]) -> None:
+    """As the command line does: unknown options and values that an option does not take are errors."""
+    group = typer.main.get_command(app)
+    name, *options = arguments
+    command = group.get_command(typer.Context(group), name)
+    assert command is not None, f"amgan-fast has no command {name}"
+    command.make_context(f"amgan-fast {name}", options)
+
+
+def check_torchrun(arguments: list[str]) -> None:
+    given = get_args_parser().parse_args(arguments)
+    check([given.training_script, *given.training_script_args])
+
+
+def check_make(arguments: list[str]) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets.issuperset(arguments), f"the Makefile lacks {set(arguments) - targets}"
+
+
+def check_python(arguments: list[str]) -> None:
+    """A program of the repository whose source has every option."""
+    if arguments[:2] == ["-m", "venv"]:
+        return
+    path = arguments[1].replace(".", "/") + ".py" if arguments[0] == "-m" else arguments[0]
+    sources = [ROOT / path, ROOT / path / "__main__.py", *(ROOT / path).parent.glob("common.py")]
+    text = "".join(source.read_text() for source in sources if source.is_file())
+    assert text, f"there is no {path}"
+    for option in arguments:
+        assert not option.startswith("--") or f'"{option.split("=")[0]}"' in text, f"{path} has no {option}"
+
+
+def check_pytest(arguments: list[str]) -> None:
+    for argument in arguments:
+        path = argument.split("::")[0]
+        assert argument.startswith("-") or (ROOT / path).exists() or "/" not in path, f"there is no {path}"
+
+
+CHECKS: dict[str, Callable[[list[str]], None]] = {
+    "amgan-fast": parse_command,
+    "torchrun": check_torchrun,
+    "make": check_make,
+    "python": check_python,
+    "pytest": check_pytest,
+    "pip": lambda arguments: None,  # needs a network
+    "git": lambda arguments: None,
+    "cd": lambda arguments: None,
+}
+
+
+def check(words: list[str]) -> None:
+    while "=" in words[0]:  # a variable of the environment
+        words = words[1:]
+    assert words[0] in CHECKS, f"{words[0]} is none of {', '.join(CHECKS)}"
+    CHECKS[words[0]](words[1:])
+
+
+def check_block(example: Example) -> None:
+    for line in example.parsed.replace("\\\n", " ").splitlines():
+        if words := shlex.split(line, comments=True):
+            check(words)
+
+
+def run_block(example: Example) -> str | None:
+    """What differs, or nothing."""
+    for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
+        program, name, *options = shlex.split(command)
+        assert program == "amgan-fast", f"{program} is not run here"
+        ran = CliRunner().invoke(app, [name, *options, *FOR_A_MOMENT.get(name, "").split()])
+        assert ran.exit_code == 0, ran.output
+        want, got = without_digits(shown), without_digits(ran.output)
+        if not doctest.OutputChecker().check_output(want, got, FLAGS):
+            return doctest.OutputChecker().output_difference(doctest.Example(command, want), got, FLAGS)
+    return None
+
+
+def check_settings(example: Example) -> None:
+    path = Path("settings.toml")
+    path.write_text(example.parsed)
+    Config.compose(path, {}, [], None)
+
+
+def without_digits(text: str) -> str:
+    return re.sub(r"-?\d[\d,.]*(?:e-?\d+)?", "0", re.sub(r"─+|━+", "─", text))
+
+
+SYBIL = Sybil(
+    parsers=[
+        PythonCodeBlockParser(doctest_optionflags=FLAGS),
+        CodeBlockParser("console", run_block),
+        CodeBlockParser("sh", check_block),
+        CodeBlockParser("toml", check_settings),
+    ]
+)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_blocks_of_a_document_do_what_it_says(path, tmp_path, monkeypatch):
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "100")
+    for example in SYBIL.parse(path):
+        try:
+            example.evaluate()
+        except Exception as error:
+            if isinstance(error, AssertionError):
+                raise
+            raise AssertionError(f"{path.name}, line {example.line}: {error!r}") from error
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_block_of_a_document_says_in_which_language_it_is(path):
+    fences = re.findall(r"^ *```(.*)$", path.read_text(), re.MULTILINE)
+    assert set(fences[::2]) <= set(LANGUAGES)
+    assert not any(fences[1::2])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_no_command_hides_among_the_pictures_of_a_document(path):
+    for picture in re.findall(r"^```text\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+        assert not re.search(rf"^\$? ?({'|'.join(CHECKS)}) ", picture, re.MULTILINE)
