@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ from typer.testing import CliRunner
 from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import evaluate_run, generate, score_generator, score_images
-from amgan_fast.nn import LatentSource
+from amgan_fast.evaluate import evaluate_run, open_run, score_generator, score_images
+from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
 
@@ -63,7 +64,7 @@ def test_the_reference_is_the_classifiers_mean_on_the_training_set():
 @pytest.mark.parametrize("count", [1, 500, 1201])
 def test_generate_gives_exactly_what_was_asked_for(count):
     network = nn.Sequential(nn.Linear(4, 64), nn.Unflatten(1, (1, 8, 8)))
-    batches = list(generate(network, LatentSource(4), count, torch.Generator().manual_seed(0)))
+    batches = list(Sampler(network, LatentSource(4)).batches(count, torch.Generator().manual_seed(0)))
     assert sum(len(images) for images, _ in batches) == count
     assert not any(images.requires_grad for images, _ in batches)
 
@@ -76,7 +77,7 @@ def test_a_generator_of_one_image_has_inception_score_1():
     classifier = digits_classifier()
     random = torch.Generator().manual_seed(0)
     scores = score_generator(
-        Constant(), LatentSource(4), classifier.network, classifier.reference, samples=700, random=random
+        Sampler(Constant(), LatentSource(4)), classifier.network, classifier.reference, samples=700, random=random
     )
     assert scores.n == 700
     assert scores.inception_score == pytest.approx(1, abs=1e-5)
@@ -88,6 +89,28 @@ def test_scoring_a_run_again_gives_its_summary(finished):
     assert_same_scores(again.generated.scores, finished.evaluation.generated.scores)
     assert_same_scores(again.held_out.scores, finished.evaluation.held_out.scores)
     assert again.classifier.sha256 == finished.evaluation.classifier.sha256
+
+
+def test_samples_of_a_run_are_the_first_it_was_scored_with(finished):
+    run = open_run(finished.folder.path, "cpu")
+    images, labels = run.samples(1000)
+    (batch,) = run.source(1500).batches(1500)
+    assert torch.equal(images, batch.values[:1000])
+    assert torch.equal(labels, batch.labels[:1000])
+    with pytest.raises(InputError, match="count is 0, wanted at least 1"):
+        run.samples(0)
+
+
+def test_samples_with_dynamic_labels_are_of_the_class_that_the_classifier_sees(finished):
+    network = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    run = dataclasses.replace(open_run(str(finished.folder.path)), sampler=Sampler(network, LatentSource(4)))
+    images, labels = run.samples(600, torch.Generator().manual_seed(3))
+    random = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        want = torch.cat([network(torch.randn(count, 4, generator=random)) for count in (500, 100)])
+        likeliest = run.classifier.network(want).argmax(1)
+    assert torch.equal(images, want)
+    assert torch.equal(labels, likeliest)
 
 
 def test_evaluate_command(finished):

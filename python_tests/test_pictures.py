@@ -18,7 +18,7 @@ from amgan_fast.compare import figure as comparison_figure
 from amgan_fast.compare import plan
 from amgan_fast.compare.cells import folder_of
 from amgan_fast.metrics import Scores, scores
-from amgan_fast.nn import LatentSource
+from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.runs import RunFolder
 from amgan_fast.train import pictures
 from amgan_fast.train.journal import Journal
@@ -92,7 +92,7 @@ def test_samples_of_very_many_classes_are_a_sheet_of_some(tmp_path, frequencies,
     network.num_classes = 1000
     classifier = SimpleNamespace(network=network, class_names=None)
     path, random = tmp_path / "samples.png", torch.Generator().manual_seed(0)
-    pictures.save_samples(path, generator, LatentSource(4, frequencies), classifier, random)
+    pictures.save_samples(path, Sampler(generator, LatentSource(4, frequencies)), classifier, random)
     assert sum(made) == most
     with Image.open(path) as picture:
         assert picture.height == rows * (7 * 8 + 2) + 2

@@ -16,7 +16,6 @@ from PIL import Image
 from torch import nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import generate
 from amgan_fast.evaluate.sources import (
     GeneratorSource,
     ImageFolderSource,
@@ -26,7 +25,7 @@ from amgan_fast.evaluate.sources import (
     TensorSource,
     open_source,
 )
-from amgan_fast.nn import LatentSource
+from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.processes import Share
 
 RANGES = [(0, None), (0, 4), (4, 9), (7, 8), (9, 10), (10, 10)]
@@ -683,7 +682,7 @@ def test_a_generator_gives_the_same_samples_in_any_range(frequencies):
     want = torch.cat([network(inputs) for inputs, _ in draws])
     want_labels = None if frequencies is None else torch.cat([labels for _, labels in draws])
 
-    source = GeneratorSource(network, latent, 1203, seed=7)
+    source = GeneratorSource(Sampler(network, latent), 1203, seed=7)
     assert (source.count, source.num_labels) == (1203, None if frequencies is None else 3)
     assert source.description == "1,203 samples of a generator"
     for batch_size, start, stop in [(500, 0, None), (64, 0, 500), (64, 500, 1000), (700, 0, None), (1, 1000, 1005),
@@ -701,10 +700,11 @@ def test_a_generator_gives_the_same_samples_in_any_range(frequencies):
 
 
 def test_generate_is_unchanged_by_where_it_starts():
-    latent, network = LatentSource(4), Counting(4)
-    whole = list(generate(network, latent, 1203, torch.Generator().manual_seed(7)))
+    network = Counting(4)
+    sampler = Sampler(network, LatentSource(4))
+    whole = list(sampler.batches(1203, torch.Generator().manual_seed(7)))
     network.made.clear()
-    later = list(generate(network, latent, 1203, torch.Generator().manual_seed(7), start=1000))
+    later = list(sampler.batches(1203, torch.Generator().manual_seed(7), start=1000))
     assert network.made == [203]
     assert [len(images) for images, _ in whole] == [500, 500, 203]
     assert len(later) == 1
@@ -713,7 +713,7 @@ def test_generate_is_unchanged_by_where_it_starts():
 
 def test_latents_before_the_range_are_drawn_and_not_generated():
     network = Counting(4)
-    source = GeneratorSource(network, LatentSource(4), 5000, seed=0, name="runs/digits")
+    source = GeneratorSource(Sampler(network, LatentSource(4)), 5000, seed=0, name="runs/digits")
     before = torch.get_rng_state()
     assert sum(len(batch.values) for batch in source.batches(250, 2000, 3000)) == 1000
     assert network.made == [500, 500]
@@ -724,7 +724,7 @@ def test_latents_before_the_range_are_drawn_and_not_generated():
 def test_a_source_says_how_many_of_its_samples_belong_together(pictures, labels):
     """Shares of several processes begin at multiples of it, and no generator runs on part of a draw."""
     network = Counting(4)
-    source = GeneratorSource(network, LatentSource(4), 1203, seed=0)
+    source = GeneratorSource(Sampler(network, LatentSource(4)), 1203, seed=0)
     start, stop = Share(1, 3).bounds(source.count, source.unit)
     list(source.batches(100, start, stop))
     assert network.made == [500]
@@ -733,9 +733,9 @@ def test_a_source_says_how_many_of_its_samples_belong_together(pictures, labels)
 
 def test_generators_that_will_not_do():
     with pytest.raises(InputError, match="samples is 0, wanted at least 1"):
-        GeneratorSource(Counting(4), LatentSource(4), 0, seed=0)
+        GeneratorSource(Sampler(Counting(4), LatentSource(4)), 0, seed=0)
     with pytest.raises(ValueError, match="generator is in training mode, wanted evaluation mode"):
-        GeneratorSource(Counting(4).train(), LatentSource(4), 10, seed=0)
+        GeneratorSource(Sampler(Counting(4).train(), LatentSource(4)), 10, seed=0)
 
 
 # By what is at a path.

@@ -11,8 +11,7 @@ import torch
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads
 from amgan_fast.errors import InputError, in_one_line
-from amgan_fast.evaluate import generate
-from amgan_fast.evaluate.run import open_run
+from amgan_fast.evaluate import open_run
 from amgan_fast.files import read_json, write_json
 from amgan_fast.metrics import class_ms_ssim
 from amgan_fast.runs import RunFolder
@@ -114,17 +113,12 @@ def real_result(folder: Path, dataset: Dataset) -> RealResult:
 
 def _ms_ssim(folder: Path) -> dict[str, Any]:
     """Of samples by the class they were asked for, or with dynamic labels by the class the classifier gives them."""
-    run = open_run(folder, torch.device("cpu"))
-    classes = run.dataset.num_classes
-    random = random_stream(run.config.seed, Purpose.MS_SSIM)
-    judge = run.classifier.for_images()
-    images, labels = [], []
+    run = open_run(folder, "cpu")
+    count = 2 * _IMAGES_A_CLASS * run.dataset.num_classes
+    images, labels = run.samples(count, random_stream(run.config.seed, Purpose.MS_SSIM))
     with cpu_threads(run.config.threads):
-        for batch, asked in generate(run.generator, run.latent, 2 * _IMAGES_A_CLASS * classes, random):
-            images.append(batch)
-            labels.append(judge.logits(batch).argmax(1) if asked is None else asked)
         try:
-            measured = class_ms_ssim(torch.cat(images), torch.cat(labels), pairs=_PAIRS)
+            measured = class_ms_ssim(images, labels, pairs=_PAIRS)
         except ValueError:  # no class of two samples
             return {"maximum": None, "maximum_standard_error": None}
     return measured.to_dict()

@@ -11,8 +11,8 @@ from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.report import check_report, save_report
 from amgan_fast.evaluate.request import Request, evaluate_request
 from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
-from amgan_fast.evaluate.run import evaluate_generator, evaluate_run
-from amgan_fast.evaluate.scoring import generate, score_generator, score_images
+from amgan_fast.evaluate.run import OpenRun, evaluate_generator, evaluate_run, open_run
+from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.evaluate.table import facts, score_rows
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Inputs",
     "Interpolation",
     "Measurements",
+    "OpenRun",
     "Progress",
     "Request",
     "ResolutionAccuracy",
@@ -35,12 +36,12 @@ __all__ = [
     "evaluate_request",
     "evaluate_run",
     "facts",
-    "generate",
     "interpolate_latents",
     "load_classifier",
     "measure_classifier",
     "measure_resolutions",
     "open_classifier",
+    "open_run",
     "read_classifier",
     "save_interpolation",
     "save_report",

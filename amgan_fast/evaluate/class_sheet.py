@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from amgan_fast.data import to_uint8
 from amgan_fast.evaluate.gallery import GREY, Gallery, rows_are_classes
-from amgan_fast.evaluate.scoring import generate
-from amgan_fast.nn import LatentSource
+from amgan_fast.nn import Sampler
 
 _DRAWN = 100  # samples a class that dynamic labels are picked from, in the order they come
 
 
-def sheet_names(latent: LatentSource, class_names: tuple[str, ...] | None, rows: int) -> tuple[str, ...]:
+def sheet_names(sampler: Sampler, class_names: tuple[str, ...] | None, rows: int) -> tuple[str, ...]:
     """What the rows of :func:`class_sheet` are called; nothing where they are no classes, or classes have no names."""
-    by_class = latent.class_frequencies is not None or rows_are_classes(rows)
+    by_class = sampler.latent.num_labels is not None or rows_are_classes(rows)
     return class_names[:rows] if class_names and by_class else ()
 
 
 @torch.no_grad()
 def class_sheet(
-    generator: nn.Module,
-    latent: LatentSource,
+    sampler: Sampler,
     classify: Callable[[Tensor], Tensor],
     random: torch.Generator,
     *,
@@ -38,11 +36,11 @@ def class_sheet(
     the classifier, images -> logits [N, K], assigns to the class, and ends in grey where there are no more. Of more
     than 20 classes with dynamic labels the rows are the first samples in their order (:class:`Gallery`).
     """
-    if latent.class_frequencies is not None:
+    if sampler.latent.num_labels is not None:
         labels = torch.arange(rows, device=random.device).repeat_interleave(columns)
-        return to_uint8(generator(latent.with_labels(labels, random))).cpu().unflatten(0, (rows, columns))
+        return to_uint8(sampler.of_classes(labels, random)).cpu().unflatten(0, (rows, columns))
     gallery = Gallery(rows, columns=columns)
-    for images, _ in generate(generator, latent, _DRAWN * num_classes, random):
+    for images, _ in sampler.batches(_DRAWN * num_classes, random):
         likeliest = classify(images).argmax(1)
         shown = likeliest < rows
         gallery.update(images[shown], likeliest[shown])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads, resolve_device
@@ -16,10 +16,10 @@ from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
-from amgan_fast.nn import LatentSource, build_generator
+from amgan_fast.nn import LatentSource, Sampler, build_generator
 from amgan_fast.processes import Share
 from amgan_fast.runs import Config, RunFolder
-from amgan_fast.seeds import Purpose, derive_seed
+from amgan_fast.seeds import Purpose, derive_seed, random_stream
 from amgan_fast.tensor_files import load_tensors
 
 
@@ -28,35 +28,59 @@ class OpenRun:
     """A finished run: its averaged generator, and what it is judged by."""
 
     config: Config
-    generator: nn.Module
-    latent: LatentSource
+    sampler: Sampler
     classifier: ScoringClassifier
     dataset: Dataset
 
     def source(self, samples: int) -> GeneratorSource:
         """Samples that are always the same for the run's seed."""
-        return _generated(self.generator, self.latent, self.dataset, samples, self.config.seed)
+        return _generated(self.sampler, self.dataset, samples, self.config.seed)
+
+    def samples(self, count: int, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Images, float [N, C, H, W] in [-1, 1], and their classes, int64 [N]: those that the generator was asked for,
+        or with dynamic labels those that the run's classifier sees.
+
+        Args:
+            random: what latents are drawn from, on the run's device; None: as for the run's own scores, of which
+                these are the first samples where ``count`` is a multiple of 500.
+
+        Raises:
+            InputError: ``count`` below 1.
+        """
+        if count < 1:
+            raise InputError(f"count is {count}, wanted at least 1")
+        device = self.sampler.device
+        random = random_stream(self.config.seed, Purpose.EVALUATION, device) if random is None else random
+        judge = self.classifier.for_images()
+        with cpu_threads(self.config.threads):
+            parts = [
+                (images, judge.logits(images).argmax(1) if labels is None else labels)
+                for images, labels in self.sampler.batches(count, random)
+            ]
+        images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+        return images, labels
 
 
-def open_run(path: Path, device: torch.device, progress: Progress | None = None) -> OpenRun:
-    """
+def open_run(path: Path | str, device: torch.device | str = "auto", progress: Progress | None = None) -> OpenRun:
+    """A finished run, to make samples of and to score.
+
     Args:
+        device: as of :func:`amgan_fast.device.resolve_device`, or a device.
         progress: called while files of single images are read.
 
     Raises:
         InputError: ``path`` is no run, one of its files is damaged, or the dataset's files are not here.
     """
-    run = RunFolder.open(path)
+    run = RunFolder.open(Path(path))
+    device = resolve_device(device) if isinstance(device, str) else device
     run.require_trained()
     config = Config.load(run.config)
     dataset = config.load_dataset(of_files(progress)).to(device)
-    generator, latent = load_generator(run, config, device)
-    return OpenRun(config, generator, latent, load_classifier(run.classifier, dataset), dataset)
+    return OpenRun(config, load_sampler(run, config, device), load_classifier(run.classifier, dataset), dataset)
 
 
 def evaluate_generator(
-    generator: nn.Module,
-    latent: LatentSource,
+    sampler: Sampler,
     classifier: ScoringClassifier,
     dataset: Dataset,
     *,
@@ -67,7 +91,7 @@ def evaluate_generator(
 ) -> Evaluation:
     """Score ``samples`` samples, always the same for a seed, beside the held-out images, on the dataset's device."""
     return evaluate(
-        _generated(generator, latent, dataset, samples, seed),
+        _generated(sampler, dataset, samples, seed),
         classifier.for_images(),
         held_out=held_out_images(dataset),
         settings=_fitting(samples, dataset),
@@ -84,11 +108,9 @@ def evaluate_run(path: Path, *, samples: int = 50_000, device: str = "auto") -> 
     """
     if samples < 1:
         raise InputError(f"samples is {samples}, wanted at least 1")
-    run = open_run(path, resolve_device(device))
+    run = open_run(path, device)
     with cpu_threads(run.config.threads):
-        return evaluate_generator(
-            run.generator, run.latent, run.classifier, run.dataset, samples=samples, seed=run.config.seed
-        )
+        return evaluate_generator(run.sampler, run.classifier, run.dataset, samples=samples, seed=run.config.seed)
 
 
 def held_out_images(dataset: Dataset) -> TensorSource:
@@ -104,8 +126,8 @@ def training_images(dataset: Dataset) -> TensorSource:
     return TensorSource(dataset.train_images, dataset.train_labels, description, dataset.names)
 
 
-def load_generator(run: RunFolder, config: Config, device: torch.device) -> tuple[nn.Module, LatentSource]:
-    """The averaged generator of a run's last checkpoint, in evaluation mode, and what it is fed with."""
+def load_sampler(run: RunFolder, config: Config, device: torch.device) -> Sampler:
+    """The averaged generator of a run's last checkpoint, in evaluation mode, with what it is fed with."""
     state = load_tensors(run.checkpoint)
     try:
         latent = LatentSource(config.latent_size, state["class_frequencies"])
@@ -115,18 +137,14 @@ def load_generator(run: RunFolder, config: Config, device: torch.device) -> tupl
         generator.load_state_dict(state["averaged"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"{run.checkpoint} does not fit {run.config.name} ({error})") from None
-    return generator.to(device).eval().requires_grad_(False), latent
+    return Sampler(generator.to(device).eval().requires_grad_(False), latent)
 
 
-def _generated(
-    generator: nn.Module, latent: LatentSource, dataset: Dataset, samples: int, seed: int
-) -> GeneratorSource:
+def _generated(sampler: Sampler, dataset: Dataset, samples: int, seed: int) -> GeneratorSource:
     return GeneratorSource(
-        generator,
-        latent,
+        sampler,
         samples,
         seed=derive_seed(seed, Purpose.EVALUATION),
-        device=dataset.test_images.device,
         name=f"a generator of {dataset.name}",
         class_names=dataset.names,
     )

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from amgan_fast.metrics import ScoreAccumulator, Scores
 from amgan_fast.metrics.arrays import Array, batches_of
-from amgan_fast.nn import Classifier, LatentSource
-
-DRAWN_AT_ONCE = 500
-"""Samples of a batch that :func:`generate` makes: with another number a seed would give others."""
-
-
-@torch.no_grad()
-def generate(
-    generator: nn.Module, latent: LatentSource, count: int, random: torch.Generator, *, start: int = 0
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Batches of ``count`` samples in all: (images [N, C, H, W], the labels they were asked for or None).
-
-    ``start``, a multiple of :data:`DRAWN_AT_ONCE`: samples before it are drawn, so that those from it on stay the
-    same, and not generated.
-    """
-    for first in range(0, count, DRAWN_AT_ONCE):
-        inputs, labels = latent.draw(min(DRAWN_AT_ONCE, count - first), random)
-        if first >= start:
-            yield generator(inputs), labels
+from amgan_fast.nn import Classifier, Sampler
 
 
 @torch.no_grad()
@@ -41,8 +23,7 @@ def score_images(batches: Array | Iterable[Array], classifier: Classifier, refer
 
 
 def score_generator(
-    generator: nn.Module,
-    latent: LatentSource,
+    sampler: Sampler,
     classifier: Classifier,
     reference: Tensor,
     *,
@@ -50,5 +31,5 @@ def score_generator(
     random: torch.Generator,
 ) -> Scores:
     """Scores of ``samples`` samples of a generator in evaluation mode; all are on the device of ``random``."""
-    batches = (images for images, _ in generate(generator, latent, samples, random))
+    batches = (images for images, _ in sampler.batches(samples, random))
     return score_images(batches, classifier, reference)

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import to_uint8
-from amgan_fast.device import cpu_threads, resolve_device
+from amgan_fast.device import cpu_threads
 from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpolation
 from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.run import OpenRun, open_run
-from amgan_fast.evaluate.scoring import generate
 from amgan_fast.seeds import Purpose, random_stream
 
 _ROWS, _COLUMNS = 10, 12
@@ -41,7 +40,7 @@ def save_sheets(
     Raises:
         InputError: ``path`` is no run, or ``out`` cannot be written to.
     """
-    run = open_run(path, resolve_device(device), progress)
+    run = open_run(path, device, progress)
     random = random_stream(seed, Purpose.SHEETS, run.dataset.test_images.device)
     drawn = progress or (lambda *_: None)
     try:
@@ -55,15 +54,14 @@ def save_sheets(
             rows = min(_ROWS, run.dataset.num_classes)
             classes, judge = run.dataset.num_classes, run.classifier.for_images()
             sheet = class_sheet(
-                run.generator,
-                run.latent,
+                run.sampler,
                 judge.logits,
                 random,
                 num_classes=classes,
                 rows=rows,
                 columns=_COLUMNS,
             )
-            save_sheet(out / "classes.png", sheet, sheet_names(run.latent, run.dataset.class_names, rows))
+            save_sheet(out / "classes.png", sheet, sheet_names(run.sampler, run.dataset.class_names, rows))
             drawn("sheets", 3, len(_SHEETS))
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}), wanted a folder for --out") from None
@@ -71,14 +69,14 @@ def save_sheets(
 
 
 def _grid(run: OpenRun, random: torch.Generator) -> Tensor:
-    images = torch.cat([batch for batch, _ in generate(run.generator, run.latent, _ROWS * _COLUMNS, random)])
+    images = torch.cat([batch for batch, _ in run.sampler.batches(_ROWS * _COLUMNS, random)])
     return to_uint8(images).unflatten(0, (_ROWS, _COLUMNS))
 
 
 def _interpolate(path: Path, run: OpenRun, random: torch.Generator) -> None:
-    start, end = (run.latent.noise(_ROWS, random) for _ in range(2))
+    generator, latent = run.sampler.generator, run.sampler.latent
+    start, end = (latent.noise(_ROWS, random) for _ in range(2))
     condition = None
-    if run.latent.class_frequencies is not None:
-        classes = len(run.latent.class_frequencies)
+    if (classes := latent.num_labels) is not None:
         condition = torch.eye(classes, device=start.device)[torch.arange(_ROWS) % classes]
-    save_interpolation(path, interpolate_latents(run.generator, start, end, steps=_COLUMNS, condition=condition))
+    save_interpolation(path, interpolate_latents(generator, start, end, steps=_COLUMNS, condition=condition))

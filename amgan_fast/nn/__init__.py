@@ -15,6 +15,7 @@ from amgan_fast.nn.latent import LatentSource
 from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import NetworkOptions
+from amgan_fast.nn.sampler import Sampler
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm, set_reference_batch
 from amgan_fast.nn.weight_norm import apply_weight_norm, init_from_data
 
@@ -29,6 +30,7 @@ __all__ = [
     "MinibatchDiscrimination",
     "NetworkOptions",
     "ReferenceBatch",
+    "Sampler",
     "VirtualBatchNorm",
     "apply_weight_norm",
     "build_classifier",

@@ -19,9 +19,14 @@ class LatentSource:
         self.class_frequencies = class_frequencies
 
     @property
+    def num_labels(self) -> int | None:
+        """K with predefined labels; None with dynamic ones."""
+        return None if self.class_frequencies is None else len(self.class_frequencies)
+
+    @property
     def width(self) -> int:
         """The number of columns a generator takes."""
-        return self.size + (0 if self.class_frequencies is None else len(self.class_frequencies))
+        return self.size + (self.num_labels or 0)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """``(input [count, width], labels [count] or None)`` on the generator's device."""

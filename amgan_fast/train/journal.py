@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
 
 from amgan_fast.drawing import save_sheet
 from amgan_fast.metrics.numbers import finite
-from amgan_fast.nn import LatentSource
+from amgan_fast.nn import Sampler
 from amgan_fast.runs import RunFolder
 from amgan_fast.train.observer import Observer
 from amgan_fast.train.pictures import fixed_grid
@@ -53,10 +52,10 @@ class Journal:
                 self._tensorboard().add_scalar(name, value, row["step"])
         self._observer.logged(row)
 
-    def grid(self, step: int, generator: nn.Module, latent: LatentSource, random: torch.Generator) -> None:
+    def grid(self, step: int, sampler: Sampler, random: torch.Generator) -> None:
         """Samples of the same z at every step."""
         if self._writes:
-            images = fixed_grid(generator, latent, random)
+            images = fixed_grid(sampler, random)
             self._folder.grid(step).parent.mkdir(exist_ok=True)
             save_sheet(self._folder.grid(step), images)
         if self._writes_events:

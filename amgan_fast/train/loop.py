@@ -26,7 +26,14 @@ from amgan_fast.evaluate import (
     score_generator,
 )
 from amgan_fast.metrics.first_rows import without_score_warnings
-from amgan_fast.nn import LatentSource, build_discriminator, build_generator, init_from_data, set_reference_batch
+from amgan_fast.nn import (
+    LatentSource,
+    Sampler,
+    build_discriminator,
+    build_generator,
+    init_from_data,
+    set_reference_batch,
+)
 from amgan_fast.processes import Share, copy_from_first, gather, local_device
 from amgan_fast.runs import Config, RunFolder, load_last_checkpoint, put_previous_in_place, save_checkpoint
 from amgan_fast.seeds import Purpose, derive_seed, random_stream
@@ -260,6 +267,7 @@ class _Run:
             ),
             share,
         )
+        self.sampler = Sampler(self.step.averaged, latent)
         self.journal = Journal(folder, observer, writes=share.rank == 0)
         self.seconds = 0.0
         self.last_good: int | None = None
@@ -287,7 +295,7 @@ class _Run:
                 row |= {"seconds": self.seconds, "images_per_second": images_seen / elapsed}
                 if step.steps % config.score_every == 0 or last:
                     row |= self._scores()
-                    self.journal.grid(step.steps, step.averaged, self.latent, self._random(Purpose.PICTURES))
+                    self.journal.grid(step.steps, self.sampler, self._random(Purpose.PICTURES))
                 self.journal.log(row)
                 timer.lap()  # scoring and writing are no training time
             if step.steps % config.checkpoint_every == 0 or last or stop.signal:
@@ -368,8 +376,7 @@ class _Run:
         try:
             with without_score_warnings():  # of corrected scores and intervals, which are not logged
                 scores = score_generator(
-                    self.step.averaged,
-                    self.latent,
+                    self.sampler,
                     self.classifier.network,
                     self.classifier.reference,
                     samples=self.config.score_samples,
@@ -414,11 +421,10 @@ class _Run:
         return f"the last good checkpoint is {self.folder.checkpoint} of step {self.last_good}"
 
     def _finish(self) -> Result:
-        config, folder, averaged = self.config, self.folder, self.step.averaged
-        copy_from_first(averaged, self.share)  # statistics of batch normalisation are each process's own
+        config, folder = self.config, self.folder
+        copy_from_first(self.step.averaged, self.share)  # statistics of batch normalisation are each process's own
         result = evaluate_generator(
-            averaged,
-            self.latent,
+            self.sampler,
             self.classifier,
             self.dataset,
             samples=config.final_samples,
@@ -428,7 +434,7 @@ class _Run:
         )
         accuracy = self._discriminator_accuracy()
         if self.share.rank == 0:
-            save_samples(folder.samples, averaged, self.latent, self.classifier, self._random(Purpose.PICTURES))
+            save_samples(folder.samples, self.sampler, self.classifier, self._random(Purpose.PICTURES))
             assert result.held_out is not None
             save_curves(folder.curves, self.journal.rows, result.held_out.scores)
             folder.write_summary(

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import drawable, new_figure, save_figure, save_sheet
 from amgan_fast.evaluate import ScoringClassifier, class_sheet, sheet_names
 from amgan_fast.metrics import Scores
-from amgan_fast.nn import LatentSource
+from amgan_fast.nn import Sampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,31 +23,27 @@ _MOST_ROWS = 100
 _GRID_ROWS, _GRID_COLUMNS = 10, 10
 
 
-def save_samples(
-    path: Path, generator: nn.Module, latent: LatentSource, classifier: ScoringClassifier, random: torch.Generator
-) -> None:
+def save_samples(path: Path, sampler: Sampler, classifier: ScoringClassifier, random: torch.Generator) -> None:
     """A grid of samples, one row a class; rows that a class does not fill end in grey.
 
     With predefined labels a row is what the generator was asked for, of the first hundred classes; with dynamic ones it
     is the first samples that the classifier assigns to the class, or of more than 20 classes the first of all.
     """
     network, classes = classifier.network, classifier.network.num_classes
-    rows = classes if latent.class_frequencies is None else min(classes, _MOST_ROWS)
-    sheet = class_sheet(generator, latent, network, random, num_classes=classes, rows=rows, columns=_COLUMNS)
-    save_sheet(path, sheet, sheet_names(latent, classifier.class_names, rows))
+    rows = classes if sampler.latent.num_labels is None else min(classes, _MOST_ROWS)
+    sheet = class_sheet(sampler, network, random, num_classes=classes, rows=rows, columns=_COLUMNS)
+    save_sheet(path, sheet, sheet_names(sampler, classifier.class_names, rows))
 
 
-@torch.no_grad()
-def fixed_grid(generator: nn.Module, latent: LatentSource, random: torch.Generator) -> Tensor:
+def fixed_grid(sampler: Sampler, random: torch.Generator) -> Tensor:
     """uint8 [R, S, C, H, W], on the CPU: the first samples of ``random``; with predefined labels a row a class, of the
     first ten."""
-    count = _GRID_ROWS * _GRID_COLUMNS
-    if latent.class_frequencies is None:
-        inputs = latent.noise(count, random)
+    if sampler.latent.num_labels is None:
+        images, _ = next(sampler.batches(_GRID_ROWS * _GRID_COLUMNS, random))
     else:
-        classes = torch.arange(_GRID_ROWS, device=random.device) % len(latent.class_frequencies)
-        inputs = latent.with_labels(classes.repeat_interleave(_GRID_COLUMNS), random)
-    return to_uint8(generator(inputs)).cpu().unflatten(0, (_GRID_ROWS, _GRID_COLUMNS))
+        classes = torch.arange(_GRID_ROWS, device=random.device) % sampler.latent.num_labels
+        images = sampler.of_classes(classes.repeat_interleave(_GRID_COLUMNS), random)
+    return to_uint8(images).cpu().unflatten(0, (_GRID_ROWS, _GRID_COLUMNS))
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores) -> None:

@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.scoring import DRAWN_AT_ONCE, generate
 from amgan_fast.evaluate.sources.source import Batch, Source
-from amgan_fast.nn import LatentSource
+from amgan_fast.nn import Sampler
+from amgan_fast.nn.sampler import DRAWN_AT_ONCE
 
 
 class GeneratorSource(Source):
     """Samples of a generator, always the same for a seed: whatever range is asked for, and in batches of any size.
 
-    They are those of :func:`amgan_fast.evaluate.generate` from the same seed. Latents before ``start`` are drawn and
+    They are those of :meth:`amgan_fast.nn.Sampler.batches` from the same seed. Latents before ``start`` are drawn and
     dropped. The generator runs on whole draws of :attr:`unit` samples, 500, since last digits may depend on how many it
     makes at once.
 
     Args:
-        generator: [N, latent.width] -> float [N, C, H, W] in [-1, 1], in evaluation mode, on ``device``.
-        latent: what it is fed with.
+        sampler: its generator in evaluation mode; latents are drawn on its device, and images stay there.
         count: how many samples, at least 1.
         seed: of the latents. ``derive_seed(config.seed, Purpose.EVALUATION)`` of :mod:`amgan_fast.seeds` gives
             the samples that a run was scored with.
-        device: where latents are drawn and images stay.
         name: whose samples they are, for the description.
         class_names: what each label is called that the generator is asked for; empty: by its number.
 
@@ -41,35 +39,31 @@ class GeneratorSource(Source):
 
     def __init__(
         self,
-        generator: nn.Module,
-        latent: LatentSource,
+        sampler: Sampler,
         count: int,
         *,
         seed: int,
-        device: torch.device | str = "cpu",
         name: str = "a generator",
         class_names: tuple[str, ...] = (),
     ) -> None:
         if count < 1:
             raise InputError(f"samples is {count}, wanted at least 1")
-        if generator.training:
+        if sampler.generator.training:
             raise ValueError("generator is in training mode, wanted evaluation mode: generator.eval()")
         self.description = f"{count:,} samples of {name}"
         self.count = count
-        self.num_labels = None if latent.class_frequencies is None else len(latent.class_frequencies)
+        self.num_labels = sampler.latent.num_labels
         self.class_names = class_names
         self.has_all_classes = bool(class_names)
         self.label_origin = name
         self.skipped = []
-        self._generator = generator
-        self._latent = latent
+        self._sampler = sampler
         self._seed = seed
-        self._device = device
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         first = start - start % self.unit
-        random = torch.Generator(self._device).manual_seed(self._seed)
-        draws = generate(self._generator, self._latent, self.count, random, start=first)
+        random = torch.Generator(self._sampler.device).manual_seed(self._seed)
+        draws = self._sampler.batches(self.count, random, start=first)
         held: list[tuple[Tensor, Tensor | None]] = []  # samples first to last, generated and not yet given away
         last = first
         for samples in batch_ranges(self.count, batch_size, start, stop):
