@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.data import load_dataset
-from amgan_fast.data.class_names import in_class_order, is_number
 from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import ImageClassifier, Inputs, load_classifier, open_classifier, read_classifier
 from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.sources import ImageFolderSource, Source, TensorSource
+from amgan_fast.images.class_names import in_class_order, is_number
 from amgan_fast.metrics import label_balance, save_label_balance
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import train

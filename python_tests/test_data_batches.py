@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from amgan_fast.data import Batches, Dataset, ImageFiles, LoadedBatches, training_batches
+from amgan_fast.data import Batches, Dataset, LoadedBatches, training_batches
 from amgan_fast.errors import InputError
+from amgan_fast.images import ImageFiles
 
 SIZE = 10
 
@@ -27,7 +28,7 @@ class ReadNumber:
     def __call__(self, path: Path) -> np.ndarray:
         self.notes.append(path.name)
         if not (content := path.read_text()):
-            raise InputError(f"{path} is empty, wanted a number")
+            raise ValueError("no number in it")
         return np.full((1, 1, 1), int(content), np.uint8)
 
 
@@ -142,7 +143,7 @@ def test_nothing_is_read_to_be_skipped(tmp_path):
     first = LoadedBatches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
     drawn(first, 3)
     state = first.state_dict()
-    notes = files._files.read.notes
+    notes = files._files._read.notes
     notes.clear()
     resumed = LoadedBatches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
     resumed.load_state_dict(state)
@@ -191,7 +192,10 @@ def test_a_file_that_cannot_be_read_is_an_error_in_one_line(tmp_path, workers):
     files = number_files(tmp_path)
     (tmp_path / "3.txt").write_text("")
     stream = LoadedBatches(files, torch.arange(SIZE), 5, seed=0, workers=workers)
-    with pytest.raises(InputError, match=r"^[^\n]*3\.txt is empty, wanted a number$"):
+    with pytest.raises(
+        InputError,
+        match=r"^[^\n]*3\.txt: no number in it; wanted images that can be read \(skip_unreadable leaves others out\)$",
+    ):
         list(islice(stream, 2))
 
 

@@ -12,10 +12,10 @@ from PIL import EpsImagePlugin, Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import center_crop, pil_to_tensor
 
-from amgan_fast.data import Dataset, ImageFiles, image_folder, load_dataset
-from amgan_fast.data.decoding import IMAGE_SUFFIXES
+from amgan_fast.data import Dataset, image_folder, load_dataset
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources import ImageFolderSource
+from amgan_fast.images import IMAGE_SUFFIXES, ImageFiles
 
 
 def noise(seed: int, mode: str = "RGB", size: tuple[int, int] = (12, 10)) -> Image.Image:
@@ -232,7 +232,7 @@ def test_damaged_and_wrong_images_are_refused_in_one_line(tmp_path, name):
             load_dataset("image-folder", tmp_path)
     for content in (whole[:60], whole[:-200]):
         image.write_bytes(content)
-        with pytest.raises(InputError, match=rf"^[^\n]*{name} is damaged or no image \([^\n]*$"):
+        with pytest.raises(InputError, match=rf"^[^\n]*{name}: [^\n]+; wanted images that can be read \([^\n]*$"):
             load_dataset("image-folder", tmp_path)
     Image.fromarray(np.zeros((10, 12), np.float32)).save(image, "TIFF")
     with pytest.raises(InputError, match=rf"{below} \(pixels of mode F, wanted grey or RGB of 8 or 16 bits\)"):

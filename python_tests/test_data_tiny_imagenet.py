@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from amgan_fast.data import image_files, load_dataset
+from amgan_fast.data import load_dataset
 from amgan_fast.errors import InputError
+from amgan_fast.images import reading
 
 WNIDS = ["n02124075", "n01443537", "n04067472"]  # as published, not in alphabetical order
+WANTED = "64 x 64 pixels of mode RGB or L in a JPEG file"
 
 
 def save_image(path: Path, seed: int, mode: str = "RGB", size: tuple[int, int] = (64, 64)) -> None:
@@ -49,8 +51,8 @@ def two_by_two_means(path: Path) -> torch.Tensor:
 
 @pytest.mark.parametrize("workers_from", [0, 2000], ids=["workers", "no workers"])
 def test_the_published_folder(tmp_path, monkeypatch, workers_from):
-    monkeypatch.setattr(image_files, "_WORTH_WORKERS", workers_from)
-    monkeypatch.setattr(image_files, "_CHUNK", 5)
+    monkeypatch.setattr(reading, "_WORTH_WORKERS", workers_from)
+    monkeypatch.setattr(reading, "_AT_ONCE", 5)
     root = write_tiny_imagenet(tmp_path / "tiny-imagenet-200")
     loaded = load_dataset("tiny-imagenet", tmp_path)
 
@@ -80,14 +82,14 @@ def test_hidden_files_are_no_images(tmp_path):
 
 
 def test_progress_counts_up_to_the_number_of_training_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "_CHUNK", 5)
+    monkeypatch.setattr(reading, "_AT_ONCE", 5)
     seen = []
     load_dataset("tiny-imagenet", write_tiny_imagenet(tmp_path), progress=lambda *done: seen.append(done))
     assert seen == [(5, 12), (10, 12), (12, 12)]
 
 
 def test_a_chunk_of_greyscale_images_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "_CHUNK", 1)
+    monkeypatch.setattr(reading, "_AT_ONCE", 1)
     assert len(load_dataset("tiny-imagenet", write_tiny_imagenet(tmp_path)).train_images) == 9
 
 
@@ -108,7 +110,10 @@ def test_greyscale_images_only(tmp_path):
         (lambda root: (root / "wnids.txt").write_text("n00000000\n"), "train/n00000000/images has no files"),
         (lambda root: (root / "val/val_annotations.txt").unlink(), "val_annotations.txt does not exist"),
         (lambda root: (root / "val/val_annotations.txt").write_text("val_0.JPEG n01443537\n"), "has the line 'val_0"),
-        (lambda root: (root / "val/images/val_0.JPEG").unlink(), "val_0.JPEG is damaged or no image"),
+        (
+            lambda root: (root / "val/images/val_0.JPEG").unlink(),
+            r"val_0.JPEG: No such file or directory; wanted",
+        ),
         (lambda root: shutil.rmtree(root / "train"), "images has no files"),
     ],
 )
@@ -121,17 +126,17 @@ def test_a_folder_that_lacks_something_is_refused_in_one_line(tmp_path, damage, 
 
 @pytest.mark.parametrize("workers_from", [0, 2000], ids=["workers", "no workers"])
 def test_damaged_and_wrong_images_are_refused_in_one_line(tmp_path, monkeypatch, workers_from):
-    monkeypatch.setattr(image_files, "_WORTH_WORKERS", workers_from)
+    monkeypatch.setattr(reading, "_WORTH_WORKERS", workers_from)
     root = write_tiny_imagenet(tmp_path)
     image = root / f"train/{WNIDS[0]}/images/{WNIDS[0]}_2.JPEG"
     whole = image.read_bytes()
     for content in (b"", whole[:40], whole[: len(whole) // 2], b"nothing of the kind"):
         image.write_bytes(content)
-        with pytest.raises(InputError, match=rf"^[^\n]*{image.name} is damaged or no image \([^\n]*, wanted JPEG$"):
+        with pytest.raises(InputError, match=rf"^[^\n]*{image.name}: [^\n]+; wanted {WANTED}$"):
             load_dataset("tiny-imagenet", root)
     save_image(image, 0, size=(64, 63))
-    with pytest.raises(InputError, match=rf"{image.name} is 64 x 63 of mode RGB, wanted 64 x 64 of mode RGB or L$"):
+    with pytest.raises(InputError, match=rf"{image.name}: 64 x 63 pixels of mode RGB; wanted {WANTED}$"):
         load_dataset("tiny-imagenet", root)
     save_image(image, 0, "CMYK")
-    with pytest.raises(InputError, match=rf"{image.name} is 64 x 64 of mode CMYK, wanted"):
+    with pytest.raises(InputError, match=rf"{image.name}: 64 x 64 pixels of mode CMYK; wanted {WANTED}$"):
         load_dataset("tiny-imagenet", root)

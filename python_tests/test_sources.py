@@ -159,7 +159,7 @@ def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path, pictures):
 
 
 def test_headers_are_read_before_anything_else_with_progress(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr("amgan_fast.data.headers._AT_ONCE", 4)
+    monkeypatch.setattr("amgan_fast.images.reading._AT_ONCE", 4)
     told = []
     ImageFolderSource(save_images(tmp_path, pictures), progress=lambda *place: told.append(place))
     assert told == [(4, 10), (8, 10), (10, 10)]

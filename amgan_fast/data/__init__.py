@@ -2,7 +2,6 @@
 
 from amgan_fast.data.batches import Batches, LoadedBatches, training_batches
 from amgan_fast.data.dataset import Dataset, to_float, to_uint8
-from amgan_fast.data.image_files import ImageFiles
 from amgan_fast.data.memory import fits, place
 from amgan_fast.data.registry import DATASETS, load_dataset
 
@@ -10,7 +9,6 @@ __all__ = [
     "DATASETS",
     "Batches",
     "Dataset",
-    "ImageFiles",
     "LoadedBatches",
     "fits",
     "load_dataset",

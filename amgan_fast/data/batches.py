@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data.dataset import Dataset
-from amgan_fast.data.image_files import ImageFiles, most_workers
 from amgan_fast.data.order import ShuffledOrder
 from amgan_fast.errors import InputError
+from amgan_fast.images.image_files import ImageFiles
+from amgan_fast.images.reading import most_workers
 
 
 def training_batches(

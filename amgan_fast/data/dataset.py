@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from amgan_fast.data.image_files import ImageFiles
 from amgan_fast.data.strata import draw_per_class
 from amgan_fast.errors import InputError
+from amgan_fast.images.image_files import ImageFiles
 
 
 @dataclass(frozen=True)

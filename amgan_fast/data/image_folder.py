@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,14 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data.dataset import Dataset
-from amgan_fast.data.decoding import IMAGE_FORMATS, read_image, to_pixels, why_unreadable
-from amgan_fast.data.headers import read_headers
-from amgan_fast.data.image_files import ImageFiles, Progress, read_all, which_can_be_read, workers_for
-from amgan_fast.data.listing import counted, find_images, some_of
 from amgan_fast.data.memory import fits_in
 from amgan_fast.data.strata import draw_per_class
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, counted, some_of
+from amgan_fast.images.decoding import read_pixels
+from amgan_fast.images.headers import read_headers
+from amgan_fast.images.image_files import ImageFiles, collect_images
+from amgan_fast.images.listing import ImageListing, find_images
+from amgan_fast.images.reading import FileReader, Progress, Unreadable
 
 _HELD_OUT = 10
 _HELD_OUT_SEED = 0
@@ -36,7 +39,7 @@ def load_image_folder(
     ``data_dir/CLASS/*`` or ``data_dir/train/CLASS/*`` alone will do: then one image in ten of each class is held out,
     at least one, always the same ones. A label is the place of its class among all: by value where all are called by
     an integer, else by the alphabet. What is a class and what an image is for :func:`find_images` to say, as in
-    evaluation, and what becomes of pixels for :mod:`amgan_fast.data.decoding`. Images have one channel where all are
+    evaluation, and what becomes of pixels for :mod:`amgan_fast.images.decoding`. Images have one channel where all are
     grey, else three. Training images that would take more than half of the machine's memory stay in their files
     (:class:`ImageFiles`).
 
@@ -58,31 +61,34 @@ def load_image_folder(
         raise InputError("no folder of images: give --data-dir one that has a folder of images for each class")
     root = _training_folder(data_dir)
     held_out = next((data_dir / name for name in ("test", "val") if (data_dir / name).is_dir()), None)
-    train = _Listing.of(root)
+    listing = _class_folders(root)
+    usable = partial(_Part.of, image_size=image_size, skip_bad=skip_unreadable, progress=progress)
     if root != data_dir and held_out is not None:
-        test = _Listing.of(held_out)
-        if test.classes != train.classes:
-            differing = sorted(set(test.classes) ^ set(train.classes))
-            raise InputError(f"{held_out} and {root} differ in the classes {', '.join(differing)}, wanted the same")
+        test_listing = _class_folders(held_out)
+        if differing := set(test_listing.class_names) ^ set(listing.class_names):
+            found = f"{held_out} and {root} differ in the classes {', '.join(sorted(differing))}"
+            raise InputError(f"{found}, wanted the same")
+        train = usable(listing)
+        test = usable(test_listing, like=train.size)
         split = f"as in {held_out.name}"
-        train, size = train.checked(image_size, skip_unreadable, progress)
-        test, _ = test.checked(image_size, skip_unreadable, progress, like=size)
     else:
-        train, size = train.checked(image_size, skip_unreadable, progress)
-        train, test = train.hold_out()
+        train, test = usable(listing).hold_out()
         split = f"{100 // _HELD_OUT}% of each class, drawn with seed {_HELD_OUT_SEED}"
-    read = _ReadImage((1 if train.grey and test.grey else 3, *size), image_size is not None)
-    train_images, train = _read_or_leave(train, read, skip_unreadable, progress)
-    test_images, test = _read(test, read, skip_unreadable, progress)
+    channels = 1 if train.grey and test.grey else 3
+    size = train.size if image_size is None else (image_size, image_size)
+    read = partial(read_pixels, channels=channels, square=image_size)
+    reading = _Reading(read, (channels, *size), skip_unreadable, progress)
+    train_images, train = reading.of_any_number(train)
+    test_images, test = reading.in_memory(test)
     return Dataset(
         "image-folder",
-        len(train.classes),
+        len(listing.class_names),
         train_images,
         train.labels,
         test_images,
         test.labels,
         held_out=split,
-        class_names=train.classes,
+        class_names=listing.class_names,
         left_out=train.left_out + test.left_out,
     )
 
@@ -94,148 +100,126 @@ def image_folder_size(data_dir: Path) -> tuple[int, int] | None:
     Raises:
         InputError: it is no folder of images.
     """
-    root = _training_folder(data_dir)
-    names = find_images(root).names
-    return read_headers(root, names[:: max(1, len(names) // _LOOKED_AT)]).usual_size
+    listing = find_images(_training_folder(data_dir))
+    return read_headers(listing.take(range(0, len(listing), max(1, len(listing) // _LOOKED_AT)))).usual_size
 
 
 def _training_folder(data_dir: Path) -> Path:
     return data_dir / "train" if (data_dir / "train").is_dir() else data_dir
 
 
-@dataclass(frozen=True)
-class _Listing:
-    root: Path
-    classes: tuple[str, ...]
-    paths: list[str]
-    """Relative to ``root``, class by class."""
-    labels: Tensor
-    """int64, one for each path."""
-    grey: bool = True
-    """Whether all images are: known once they are checked."""
+def _class_folders(root: Path) -> ImageListing:
+    found = find_images(root)
+    if found.labels is None:
+        raise InputError(f"{root} has its images directly in it, wanted a folder of images for each class")
+    if len(found.class_names) < 2:
+        raise InputError(f"{root} has one folder, {found.class_names[0]}, wanted a folder of images for each class")
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Images to train on, or held out: those that can be used as far as is known."""
+
+    listing: ImageListing
+    size: tuple[int, int]
+    """(H, W) of most."""
+    grey: bool
+    """Whether all are."""
     left_out: tuple[str, ...] = ()
     """Images that cannot be used, each with the reason."""
 
     @staticmethod
-    def of(root: Path) -> _Listing:
-        found = find_images(root)
-        if found.labels is None:
-            raise InputError(f"{root} has its images directly in it, wanted a folder of images for each class")
-        if len(found.class_names) < 2:
-            raise InputError(f"{root} has one folder, {found.class_names[0]}, wanted a folder of images for each class")
-        return _Listing(root, found.class_names, found.names, torch.tensor(found.labels))
-
-    def checked(
-        self,
+    def of(
+        listing: ImageListing,
+        *,
         image_size: int | None,
         skip_bad: bool,
-        progress: Progress | None = None,
+        progress: Progress | None,
         like: tuple[int, int] | None = None,
-    ) -> tuple[_Listing, tuple[int, int]]:
-        """Those that can be used by their headers, and the (H, W) that they are to be read to: that asked for, or that
-        of ``like``, or that of most."""
-        workers = workers_for(len(self.paths) // 4)  # a header takes a quarter of the time of an image or less
-        headers = read_headers(self.root, self.paths, workers=workers, progress=progress)
+    ) -> _Part:
+        """By their headers; not to be resized, images have to be of the size of most, or of ``like``."""
+        headers = read_headers(listing, workers=None, progress=progress)
         size = like or headers.usual_size
         if image_size is None:
             headers = headers.of_size(size, "most to train on are" if like else "most are")
-        headers.check(self.root, skip_bad=skip_bad, remedy=_REMEDY)
+        usable = headers.usable(skip_bad=skip_bad, remedy=_REMEDY)
         assert size is not None  # as there are good ones
-        left = self.without({self.paths[i]: headers.bad[i] for i in sorted(headers.bad)})
-        return replace(left, grey=headers.grey), size if image_size is None else (image_size, image_size)
+        return _Part(usable, size, headers.grey)._naming(headers.left_out())
 
-    def hold_out(self) -> tuple[_Listing, _Listing]:
+    @property
+    def labels(self) -> Tensor:
+        assert self.listing.labels is not None  # as there are class folders
+        return self.listing.labels
+
+    def hold_out(self) -> tuple[_Part, _Part]:
         """What is left to train on, and what is held out."""
         sizes = self._class_sizes()
         if sizes.min() < 2:
-            single = self.classes[int(sizes.argmin())]
-            raise InputError(f"{self.root / single} has one image, wanted at least 2: one is held out")
+            single = self.listing.class_names[int(sizes.argmin())]
+            raise InputError(f"{self.listing.folder / single} has one image, wanted at least 2: one is held out")
         test = draw_per_class(self.labels, (sizes // _HELD_OUT).clamp(min=1), seed=_HELD_OUT_SEED)
-        train = torch.ones(len(self.paths), dtype=torch.bool).index_fill(0, test, False).nonzero().flatten()
-        return self._take(train), replace(self._take(test), left_out=())
+        train = torch.ones(len(self.listing), dtype=torch.bool).index_fill(0, test, False).nonzero().flatten()
+        return self._of_these(train), replace(self._of_these(test), left_out=())
 
-    def without(self, left_out: dict[str, str]) -> _Listing:
-        """All but these, which are named.
+    def without(self, unreadable: dict[int, Unreadable]) -> _Part:
+        """All but the images that turned out to be unreadable."""
+        kept = [i for i in range(len(self.listing)) if i not in unreadable]
+        return replace(self, listing=self.listing.take(kept))._naming(list(map(str, unreadable.values())))
 
-        Args:
-            left_out: paths, and why each cannot be used.
+    def _naming(self, left_out: list[str]) -> _Part:
+        """With what was left out named.
 
         Raises:
             InputError: a class has nothing left.
         """
-        kept = torch.tensor([i for i, path in enumerate(self.paths) if path not in left_out], dtype=torch.int64)
-        reasons = tuple(f"{self.root / path}: {reason}" for path, reason in left_out.items())
-        listing = replace(self._take(kept), left_out=self.left_out + reasons)
-        if emptied := [self.classes[i] for i in (listing._class_sizes() == 0).nonzero().flatten().tolist()]:
+        if emptied := [self.listing.class_names[i] for i in (self._class_sizes() == 0).nonzero().flatten().tolist()]:
             raise InputError(
-                f"{self.root} has no image left in {some_of(emptied)}, wanted some of each class; the first of "
-                f"{counted(len(left_out), 'image')} that cannot be used: {reasons[0]}"
+                f"{self.listing.folder} has no image left in {some_of(emptied)}, wanted some of each class; the first "
+                f"of {counted(len(left_out), 'image')} that cannot be used: {left_out[0]}"
             )
-        return listing
+        return replace(self, left_out=self.left_out + tuple(left_out))
 
     def _class_sizes(self) -> Tensor:
-        return self.labels.bincount(minlength=len(self.classes))
+        return self.labels.bincount(minlength=len(self.listing.class_names))
 
-    def _take(self, indices: Tensor) -> _Listing:
-        return replace(self, paths=[self.paths[i] for i in indices.tolist()], labels=self.labels[indices])
-
-
-def _read_or_leave(
-    train: _Listing, read: _ReadImage, skip_unreadable: bool, progress: Progress | None
-) -> tuple[Tensor | ImageFiles, _Listing]:
-    if fits_in(torch.device("cpu"), len(train.paths) * int(np.prod(read.shape))):
-        return _read(train, read, skip_unreadable, progress)
-    if skip_unreadable:
-        used = which_can_be_read(train.root, train.paths, replace(read, skip_unreadable=True), read.shape, progress)
-        train = _only(train, used, read)
-    return ImageFiles(train.root, train.paths, read, read.shape), train
-
-
-def _read(
-    part: _Listing, read: _ReadImage, skip_unreadable: bool, progress: Progress | None
-) -> tuple[Tensor, _Listing]:
-    reader = replace(read, skip_unreadable=skip_unreadable)
-    images, used = read_all(part.root, part.paths, reader, read.shape, progress)
-    return images, _only(part, used, read)
-
-
-def _only(part: _Listing, used: Tensor, read: _ReadImage) -> _Listing:
-    """Those that are used; why the others are not, ``read`` is asked again."""
-    return part.without({part.paths[i]: read.why_not(part.root / part.paths[i]) for i in (~used).nonzero().flatten()})
+    def _of_these(self, indices: Tensor) -> _Part:
+        return replace(self, listing=self.listing.take(indices.tolist()))
 
 
 @dataclass(frozen=True)
-class _ReadImage:
-    """How every image of a folder is read."""
+class _Reading:
+    """How the pixels of a folder are read."""
 
+    read: Callable[[Path], np.ndarray]
     shape: tuple[int, int, int]
-    """(C, H, W)."""
-    crop: bool
-    """Whether to crop and resize to that shape: otherwise it is what images have."""
-    skip_unreadable: bool = False
-    """Whether images that cannot be read are left out."""
+    """(C, H, W) of what is read."""
+    skip_unreadable: bool
+    progress: Progress | None
 
-    def __call__(self, path: Path) -> np.ndarray | None:
-        from PIL import Image
-        from torchvision.transforms.functional import center_crop
+    def of_any_number(self, part: _Part) -> tuple[Tensor | ImageFiles, _Part]:
+        """In memory, or where they would not fit there in their files."""
+        if fits_in(torch.device("cpu"), len(part.listing) * int(np.prod(self.shape))):
+            return self.in_memory(part)
+        if self.skip_unreadable:
+            unreadable: dict[int, Unreadable] = {}
+            for _ in self._good(part, unreadable):
+                pass
+            part = part.without(unreadable)
+        return ImageFiles(part.listing.folder, part.listing.names, self.read, self.shape), part
 
-        channels, height, width = self.shape
-        try:
-            image = read_image(path, channels)
-        except Exception as error:  # a damaged file fails in any way its decoder can
-            if self.skip_unreadable:
-                return None
-            found = f"{path} is damaged or no image ({why_unreadable(error)})"
-            raise InputError(f"{found}, wanted {' or '.join(IMAGE_FORMATS)}") from error
-        if self.crop:
-            # Cropped first: resized from a box of the whole, edges would be averaged with what lies outside of it.
-            image = center_crop(image, [min(image.size)]).resize((width, height), Image.Resampling.LANCZOS)
-        return to_pixels(image)
+    def in_memory(self, part: _Part) -> tuple[Tensor, _Part]:
+        unreadable: dict[int, Unreadable] = {}
+        images = collect_images(self._good(part, unreadable), len(part.listing), self.shape)
+        return images, part.without(unreadable)
 
-    def why_not(self, path: Path) -> str:
-        """Why an image cannot be read."""
-        try:
-            read_image(path, self.shape[0])
-        except Exception as error:
-            return why_unreadable(error)
-        return "it could not be read a moment ago"
+    def _good(self, part: _Part, unreadable: dict[int, Unreadable]) -> Iterator[np.ndarray]:
+        """The images that can be read; the others go to ``unreadable`` by their place, or are refused."""
+        files = FileReader(part.listing.folder, part.listing.names, self.read)
+        for i, pixels in enumerate(files.read_all(progress=self.progress)):
+            if not isinstance(pixels, Unreadable):
+                yield pixels
+            elif self.skip_unreadable:
+                unreadable[i] = pixels
+            else:
+                raise pixels.refused(_REMEDY)

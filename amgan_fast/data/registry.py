@@ -11,13 +11,13 @@ from amgan_fast.data.cifar10 import load_cifar10
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.digits import load_digits
 from amgan_fast.data.fashion_mnist import load_fashion_mnist
-from amgan_fast.data.image_files import Progress
 from amgan_fast.data.image_folder import image_folder_size, load_image_folder
 from amgan_fast.data.memory import fits_in
 from amgan_fast.data.mnist import load_mnist
 from amgan_fast.data.svhn import load_svhn, load_svhn_extra
 from amgan_fast.data.tiny_imagenet import load_tiny_imagenet
 from amgan_fast.errors import InputError
+from amgan_fast.images.reading import Progress
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": load_digits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.folders import find_folder
-from amgan_fast.data.image_files import Progress, open_image, read_all
 from amgan_fast.errors import InputError
+from amgan_fast.images.decoding import open_image, to_pixels
+from amgan_fast.images.image_files import collect_images
+from amgan_fast.images.reading import FileReader, Progress, Unreadable
 
 _SIDE = 64
 _SHAPE = (3, 32, 32)
@@ -72,21 +75,31 @@ def _list_val(folder: Path, wnids: list[str]) -> tuple[list[str], list[int]]:
     return paths, labels
 
 
-def _read(folder: Path, paths: list[str], labels: list[int], progress: Progress | None) -> tuple[Tensor, Tensor]:
-    images, used = read_all(folder, paths, _read_image, _SHAPE, progress)
-    if not len(images):
-        raise InputError(f"{folder} has {len(paths)} images in {paths[:1]} and so on, wanted some in colour")
+def _read(folder: Path, names: list[str], labels: list[int], progress: Progress | None) -> tuple[Tensor, Tensor]:
+    used: list[int] = []
+    files = FileReader(folder, names, _read_image)
+    images = collect_images(_in_colour(files.read_all(progress=progress), used), len(names), _SHAPE)
+    if not used:
+        raise InputError(f"{folder} has {len(names)} images in {names[:1]} and so on, wanted some in colour")
     return images, torch.tensor(labels)[used]
 
 
-def _read_image(path: Path) -> np.ndarray | None:
-    with open_image(path, ("JPEG",)) as image:
-        if image.mode == "L":
-            return None
-        if image.mode != "RGB" or image.size != (_SIDE, _SIDE):
-            size = " x ".join(map(str, image.size))
-            raise InputError(f"{path} is {size} of mode {image.mode}, wanted {_SIDE} x {_SIDE} of mode RGB or L")
-        return np.asarray(image.reduce(2)).transpose(2, 0, 1)
+def _in_colour(images: Iterable[np.ndarray | Unreadable], used: list[int]) -> Iterator[np.ndarray]:
+    """Those images, whose places go to ``used``."""
+    for i, image in enumerate(images):
+        if isinstance(image, Unreadable):
+            raise InputError(f"{image}; wanted {_SIDE} x {_SIDE} pixels of mode RGB or L in a JPEG file")
+        if len(image) == _SHAPE[0]:
+            used.append(i)
+            yield image
+
+
+def _read_image(path: Path) -> np.ndarray:
+    """uint8 [C, 32, 32], C 1 for a greyscale image."""
+    with open_image(path, ["JPEG"]) as image:
+        if image.mode not in ("L", "RGB") or image.size != (_SIDE, _SIDE):
+            raise ValueError(f"{image.width} x {image.height} pixels of mode {image.mode}")
+        return to_pixels(image.reduce(2))
 
 
 def _lines(path: Path) -> list[str]:

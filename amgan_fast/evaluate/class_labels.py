@@ -14,11 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from amgan_fast.data.class_names import is_number
-from amgan_fast.data.listing import some_of
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, some_of
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.sources import Source
+from amgan_fast.images.class_names import is_number
 
 _UNNAMED_BEFORE = "image-folder"  # its classifiers have carried names since they count numbers by value
 

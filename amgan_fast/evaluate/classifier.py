@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amgan_fast.data import Dataset, ImageFiles, to_float
+from amgan_fast.data import Dataset, to_float
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.batch_size import fitting_batch_size
 from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.weights_digest import weights_sha256
+from amgan_fast.images import ImageFiles
 from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram
 from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import Classifier, build_classifier

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.data.listing import counted
-from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.errors import InputError, counted, in_one_line
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Pass, Progress

@@ -26,7 +26,7 @@ from amgan_fast.evaluate.sources import (
     Source,
     open_source,
 )
-from amgan_fast.evaluate.sources.kinds import refuse_another_kind
+from amgan_fast.evaluate.sources.opening import refuse_another_kind
 from amgan_fast.option_checks import LARGEST_INT, MOST_PROCESSES, check_range
 from amgan_fast.processes import Share
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from amgan_fast.data.listing import counted, some_of
-from amgan_fast.errors import printable
+from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.measurements import Measurements
 

@@ -11,11 +11,11 @@ from typing import Any
 import tomli_w
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
-from amgan_fast.data.image_files import Progress
 from amgan_fast.data.registry import size_of_images
 from amgan_fast.device import MOST_THREADS
 from amgan_fast.errors import InputError, shortened, shown
 from amgan_fast.files import write_text
+from amgan_fast.images.reading import Progress
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_types

@@ -1,11 +1,12 @@
 """Samples to score: a folder of images, an npz file of them, a file of logits, a dataset, a generator."""
 
-from amgan_fast.evaluate.sources.arrays import LogitsSource, NpzSource
-from amgan_fast.evaluate.sources.folder import ImageFolderSource
-from amgan_fast.evaluate.sources.generator import GeneratorSource
-from amgan_fast.evaluate.sources.memory import TensorSource
+from amgan_fast.evaluate.sources.folder_source import ImageFolderSource
+from amgan_fast.evaluate.sources.generator_source import GeneratorSource
+from amgan_fast.evaluate.sources.logits_source import LogitsSource
+from amgan_fast.evaluate.sources.npz_source import NpzSource
 from amgan_fast.evaluate.sources.opening import open_source
 from amgan_fast.evaluate.sources.source import Batch, Source
+from amgan_fast.evaluate.sources.tensor_source import TensorSource
 
 __all__ = [
     "Batch",

@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from amgan_fast.data.class_names import in_class_order
-from amgan_fast.data.listing import some_of
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, some_of
 from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_labels
+from amgan_fast.images.class_names import in_class_order
 
 _DIGITS = re.compile(r"[0-9]+")
 

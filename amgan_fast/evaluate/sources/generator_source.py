@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from amgan_fast.data.ranges import batch_ranges
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.sources.source import Batch, Source
+from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 from amgan_fast.nn import Sampler
 from amgan_fast.nn.sampler import DRAWN_AT_ONCE
 

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from amgan_fast.data.class_names import in_class_order, is_number
-from amgan_fast.data.decoding import IMAGE_FORMATS, IMAGE_SUFFIXES
-from amgan_fast.errors import InputError
+import torch
+from torch import Tensor
+
+from amgan_fast.errors import InputError, counted, some_of
+from amgan_fast.images.class_names import in_class_order, is_number
+from amgan_fast.images.decoding import IMAGE_FORMATS, IMAGE_SUFFIXES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageListing:
     """The images of a folder, in a fixed order."""
 
+    folder: Path
     names: list[str]
     """Paths below the folder, class by class, sorted within: a folder's own files before those of its subfolders."""
-    labels: list[int] | None
-    """The class of each, as an index into ``class_names``; None where there are no class folders."""
+    labels: Tensor | None
+    """int64, the class of each, as an index into ``class_names``; None where there are no class folders."""
     class_names: tuple[str, ...]
     """Of the class folders, in the order of :func:`in_class_order`; none where there are none."""
     others: int
     """Files that are no images by their suffix."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, indices: Sequence[int]) -> ImageListing:
+        """These images alone, of the same classes."""
+        labels = None if self.labels is None else self.labels[list(indices)]
+        return replace(self, names=[self.names[i] for i in indices], labels=labels)
 
 
 def find_images(folder: Path, *, allow_empty: bool = False) -> ImageListing:
@@ -47,38 +59,36 @@ def find_images(folder: Path, *, allow_empty: bool = False) -> ImageListing:
     for class_name in in_class_order([name for name, is_folder in entries if is_folder]):
         by_class[class_name], more = _images(_files_below(folder, class_name))
         others += more
-    in_folders = sum(map(len, by_class.values()))
+    in_folders = [name for names in by_class.values() for name in names]
+    _refuse_none_and_both(folder, len(beside), len(in_folders), others)
+    if beside:
+        return ImageListing(folder, beside, None, (), others)
+    _refuse_an_empty_class(folder, by_class, allow_empty)
+    _refuse_the_same_number(folder, by_class)
+    labels = torch.arange(len(by_class)).repeat_interleave(torch.tensor([len(names) for names in by_class.values()]))
+    return ImageListing(folder, in_folders, labels, tuple(by_class), others)
+
+
+def _refuse_none_and_both(folder: Path, beside: int, in_folders: int, others: int) -> None:
     if not beside and not in_folders:
         raise InputError(
             f"{folder} holds no image ({counted(others, 'other file')}), wanted files of {', '.join(IMAGE_FORMATS)}"
         )
     if beside and in_folders:
         raise InputError(
-            f"{folder} holds {counted(len(beside), 'image')} beside its subfolders and {in_folders:,} in them, wanted "
+            f"{folder} holds {counted(beside, 'image')} beside its subfolders and {in_folders:,} in them, wanted "
             "all of them directly in it, or in one subfolder a class"
         )
-    if beside:
-        return ImageListing(beside, None, (), others)
-    if (empty := [class_name for class_name, names in by_class.items() if not names]) and not allow_empty:
+
+
+def _refuse_an_empty_class(folder: Path, by_class: dict[str, list[str]], allow_empty: bool) -> None:
+    empty = [class_name for class_name, names in by_class.items() if not names]
+    if empty and not allow_empty:
+        images = sum(map(len, by_class.values()))
         raise InputError(
             f"{folder} has {counted(len(by_class), 'subfolder')}, {len(empty)} without an image ({some_of(empty)}) and "
-            f"the others with {in_folders:,}; wanted images in each, one subfolder a class"
+            f"the others with {images:,}; wanted images in each, one subfolder a class"
         )
-    _refuse_the_same_number(folder, by_class)
-    names = [name for images in by_class.values() for name in images]
-    labels = [label for label, images in enumerate(by_class.values()) for _ in images]
-    return ImageListing(names, labels, tuple(by_class), others)
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def some_of(names: Sequence[str]) -> str:
-    """The first three, and how many more there are."""
-    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _refuse_the_same_number(folder: Path, class_names: Iterable[str]) -> None:

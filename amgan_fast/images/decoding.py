@@ -16,6 +16,7 @@ What becomes of pixels:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,45 +43,59 @@ class ImageHeader(NamedTuple):
     grey: bool
 
 
-def read_header(path: Path) -> ImageHeader:
-    """Without decoding the pixels.
+def open_image(path: Path, formats: Sequence[str] = IMAGE_FORMATS) -> Image.Image:
+    """A Pillow image, whose pixels are not decoded yet.
+
+    Args:
+        formats: by Pillow's names; files of others are no images.
 
     Raises:
         Exception: of any kind, when the file cannot be read: :func:`why_unreadable` says why.
     """
-    with Image.open(path, formats=IMAGE_FORMATS) as image:
+    return Image.open(path, formats=list(formats))
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Without decoding the pixels.
+
+    Raises:
+        Exception: as :func:`open_image`; ValueError: pixels that cannot become grey or RGB of 8 bits.
+    """
+    with open_image(path) as image:
         if image.mode not in (*_GREY, *_COLOURED):
             raise ValueError(f"pixels of mode {image.mode}, wanted grey or RGB of 8 or 16 bits")
         return ImageHeader((image.height, image.width), image.mode in _GREY)
 
 
-def read_image(path: Path, channels: int) -> Image.Image:
-    """Of mode ``L`` for 1 channel and ``RGB`` for 3.
+def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndarray:
+    """uint8 [C, H, W].
+
+    Args:
+        channels: 1 or 3.
+        square: crop to the square in the middle and resize that to so many pixels a side, antialiased (Lanczos);
+            None: the image as it is.
 
     Raises:
         Exception: as :func:`read_header`.
     """
-    with Image.open(path, formats=IMAGE_FORMATS) as file:
+    with open_image(path) as file:
         file.load()
         file.info.pop("transparency", None)  # Pillow warns when it drops that of a palette
         image: Image.Image = file
         if image.mode in _DEEP_GREY:  # which convert() clips at 255
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return image.convert("L" if channels == 1 else "RGB")
+        image = image.convert("L" if channels == 1 else "RGB")
+    if square is not None:
+        from torchvision.transforms.functional import center_crop
+
+        # Cropped first: resized from a box of the whole, edges would be averaged with what lies outside of it.
+        image = center_crop(image, [min(image.size)]).resize((square, square), Image.Resampling.LANCZOS)
+    return to_pixels(image)
 
 
 def to_pixels(image: Image.Image) -> np.ndarray:
     """uint8 [C, H, W] of an image of mode ``L`` or ``RGB``."""
     return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1).copy()  # those of Pillow are read-only
-
-
-def read_pixels(path: Path, channels: int) -> np.ndarray:
-    """uint8 [C, H, W] of 1 or 3 channels.
-
-    Raises:
-        Exception: as :func:`read_header`.
-    """
-    return to_pixels(read_image(path, channels))
 
 
 def why_unreadable(error: Exception) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from amgan_fast.data.decoding import read_pixels
-from amgan_fast.data.file_reading import Unreadable, read_files
-from amgan_fast.data.headers import read_headers
-from amgan_fast.data.listing import ImageListing, counted, find_images, some_of
-from amgan_fast.data.ranges import batch_ranges
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.evaluate.sources.label_file import read_file_labels
-from amgan_fast.evaluate.sources.source import Batch, Source
+from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
+from amgan_fast.images.decoding import read_pixels
+from amgan_fast.images.headers import read_headers
+from amgan_fast.images.listing import ImageListing, find_images
+from amgan_fast.images.reading import FileReader, Progress, Unreadable
 
 _REMEDY = "--skip-unreadable leaves others out"
 
@@ -25,8 +25,8 @@ class ImageFolderSource(Source):
     """Images of a folder, or of its class subfolders; which, the description says.
 
     The files' headers are all read when the source is made: what will not do shows before anything is scored. Formats
-    and what becomes of their pixels: :mod:`amgan_fast.data.decoding`; where files are looked for:
-    :func:`amgan_fast.data.listing.find_images`. In memory are the files' names, the batch asked for,
+    and what becomes of their pixels: :mod:`amgan_fast.images.decoding`; where files are looked for:
+    :func:`amgan_fast.images.listing.find_images`. In memory are the files' names, the batch asked for,
     and with ``workers`` two batches for each.
 
     Args:
@@ -63,83 +63,80 @@ class ImageFolderSource(Source):
         allow_empty: bool = False,
         labels: str | Path | None = None,
         workers: int = 0,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         if channels not in (None, 1, 3):
             raise InputError(f"channels is {channels}, wanted 1 or 3")
         if workers < 0:
             raise InputError(f"workers is {workers}, wanted at least 0")
-        self._path = Path(path)
         self._workers = workers
         self._skip_unreadable = skip_unreadable
-        files = find_images(self._path, allow_empty=allow_empty)
+        self._labels_path = labels
+        self._found = find_images(Path(path), allow_empty=allow_empty)
         if labels is not None:
-            files = _labelled(files, labels, self._path)
-        headers = read_headers(self._path, files.names, workers=workers, progress=progress)
+            self._found = _labelled(self._found, labels)
+        headers = read_headers(self._found, workers=workers, progress=progress)
         if not mixed_sizes:
             headers = headers.of_size(headers.usual_size)
-        headers.check(self._path, skip_bad=skip_unreadable, remedy=_REMEDY)
-        kept, bad = headers.kept(), headers.bad
-        self._names = [files.names[i] for i in kept]
-        self._labels = None if files.labels is None else torch.tensor(files.labels)[kept]
-        self._files = files
-        self.count = len(kept)
-        self.class_names = files.class_names
-        self.num_labels = len(files.class_names) or None
-        if self._labels is not None and not files.class_names:
+        usable = headers.usable(skip_bad=skip_unreadable, remedy=_REMEDY)
+        self._labels = usable.labels
+        self.count = len(usable)
+        self.class_names = usable.class_names
+        self.num_labels = len(usable.class_names) or None
+        if self._labels is not None and not usable.class_names:
             self.num_labels = int(self._labels.max()) + 1
         self.label_origin = str(path if labels is None else labels)
-        self._labels_path = labels
         self.channels = channels or (1 if headers.grey else 3)
-        self.skipped = [f"{self._path / files.names[i]}: {bad[i]}" for i in sorted(bad)]
+        self.skipped = headers.left_out()
         self.description = self._describe()
+        self._files = FileReader(usable.folder, usable.names, partial(read_pixels, channels=self.channels))
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         ranges = list(batch_ranges(self.count, batch_size, start, stop))
-        read = partial(read_pixels, channels=self.channels)
-        files = read_files(read, self._path, self._names, ranges, self._workers)
-        for samples, found in zip(ranges, files, strict=True):
-            images, numbers = [], []
-            for i, pixels in zip(samples, found, strict=True):
-                if isinstance(pixels, Unreadable):
-                    self._refuse_or_leave_out(i, pixels.reason)
-                else:
-                    images.append(torch.from_numpy(pixels))
-                    numbers.append(i)
-            if images:
+        read = self._files.read(ranges, workers=min(self._workers, len(ranges)))
+        for samples, found in zip(ranges, read, strict=True):
+            good = self._good(samples, found)
+            if good:
+                images = [torch.from_numpy(pixels) for pixels in good.values()]
                 same = all(image.shape == images[0].shape for image in images)
-                labels = None if self._labels is None else self._labels[numbers]
+                labels = None if self._labels is None else self._labels[list(good)]
                 yield Batch(torch.stack(images) if same else images, labels)
 
     def leave_out(self, sample: str) -> None:
         super().leave_out(sample)
         self.description = self._describe()
 
-    def _refuse_or_leave_out(self, number: int, reason: str) -> None:
-        text = f"{self._path / self._names[number]}: {reason}"
-        if not self._skip_unreadable:
-            raise InputError(f"{text}; wanted images that can be read ({_REMEDY})")
-        self.leave_out(text)
+    def _good(self, samples: range, found: list[np.ndarray | Unreadable]) -> dict[int, np.ndarray]:
+        """The images that can be read, by their places; others are left out or refused."""
+        good = {}
+        for i, pixels in zip(samples, found, strict=True):
+            if not isinstance(pixels, Unreadable):
+                good[i] = pixels
+            elif self._skip_unreadable:
+                self.leave_out(str(pixels))
+            else:
+                raise pixels.refused(_REMEDY)
+        return good
 
     def _describe(self) -> str:
-        files, left_out = self._files, len(self.skipped)
-        text = f"{counted(len(files.names) - left_out, 'image')} "
+        found, left_out = self._found, len(self.skipped)
+        text = f"{counted(len(found) - left_out, 'image')} "
         if self._labels_path is not None:
-            text += f"of {self._path}/, labels of {self._labels_path}"
-        elif files.class_names:
-            classes = counted(len(files.class_names), "class folder")
-            text += f"in {classes} of {self._path}/ ({some_of(files.class_names)})"
+            text += f"of {found.folder}/, labels of {self._labels_path}"
+        elif found.class_names:
+            classes = counted(len(found.class_names), "class folder")
+            text += f"in {classes} of {found.folder}/ ({some_of(found.class_names)})"
         else:
-            text += f"of {self._path}/, no class folders"
+            text += f"of {found.folder}/, no class folders"
         if left_out:
             text += f", {left_out:,} left out"
-        if files.others:
-            text += f", {counted(files.others, 'other file')} ignored"
+        if found.others:
+            text += f", {counted(found.others, 'other file')} ignored"
         return text
 
 
-def _labelled(files: ImageListing, labels: str | Path, folder: Path) -> ImageListing:
-    if files.labels is not None:
-        raise InputError(f"{folder} has class folders and --labels is {labels}, wanted one of them")
-    found, class_names = read_file_labels(labels, files.names)
-    return replace(files, labels=found.tolist(), class_names=class_names)
+def _labelled(found: ImageListing, labels: str | Path) -> ImageListing:
+    if found.labels is not None:
+        raise InputError(f"{found.folder} has class folders and --labels is {labels}, wanted one of them")
+    numbers, class_names = read_file_labels(labels, found.names)
+    return replace(found, labels=numbers, class_names=class_names)

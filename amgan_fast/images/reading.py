@@ -1,0 +1,136 @@
+"""Files read in order, by this process or by several."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from amgan_fast.errors import InputError
+from amgan_fast.images.decoding import why_unreadable
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files read so far and the number there are."""
+
+T = TypeVar("T")
+
+_AT_ONCE = 256
+_MOST_WORKERS = 8
+_WORTH_WORKERS = 2000  # starting processes takes as long as reading this many small images
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """In place of what a file holds."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+    def refused(self, remedy: str) -> InputError:
+        """
+        Args:
+            remedy: what the user can do about it.
+        """
+        return InputError(f"{self}; wanted images that can be read ({remedy})")
+
+
+class FileReader(Dataset, Generic[T]):
+    """Files, and how each is read; what goes to other processes where these read.
+
+    Args:
+        folder: where the names begin.
+        names: of all files.
+        read: a function of a module, or an object that can be pickled; whatever it raises becomes an
+            :class:`Unreadable`.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], read: Callable[[Path], T]) -> None:
+        self._folder = folder
+        # One block of bytes: workers would copy a list bit by bit, as they count references to its strings.
+        self._names = np.array([os.fsencode(name) for name in names])
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> T | Unreadable:
+        try:
+            return self._read(self.path(index))
+        except Exception as error:  # a damaged file fails in any way a decoder can
+            return Unreadable(self.path(index), why_unreadable(error))
+
+    def path(self, index: int) -> Path:
+        return self._folder / self.name(index)
+
+    def name(self, index: int) -> str:
+        """Its path below the folder."""
+        return os.fsdecode(self._names[index])
+
+    def take(self, indices: Sequence[int]) -> FileReader[T]:
+        """Of these files alone."""
+        part = copy.copy(self)
+        part._names = self._names[np.asarray(indices, np.int64)]
+        return part
+
+    def read(
+        self,
+        batches: Iterable[Sequence[int]],
+        *,
+        workers: int,
+        collate: Callable[[list[T | Unreadable]], Any] = list,
+        pin_memory: bool = False,
+    ) -> Iterator[Any]:
+        """What is in the files, one batch of indices after the other, in lists.
+
+        Args:
+            batches: may be endless.
+            workers: processes, each up to two batches ahead; 0: this one, when asked.
+            collate: makes something else of the list, where it is read. NumPy's arrays travel as bytes, tensors in
+                shared memory and with a file descriptor each.
+            pin_memory: have tensors in memory that CUDA copies from without waiting.
+        """
+        return iter(
+            DataLoader(
+                self,
+                batch_sampler=map(list, batches),
+                num_workers=workers,
+                collate_fn=collate,
+                pin_memory=pin_memory,
+                generator=torch.Generator(),  # it draws a seed for its workers: not from the one that numbers are of
+            )
+        )
+
+    def read_all(self, *, workers: int | None = None, progress: Progress | None = None) -> Iterator[T | Unreadable]:
+        """What is in each file, once.
+
+        Args:
+            workers: None: as many as are worth starting.
+        """
+        if workers is None:
+            workers = workers_for(len(self))
+        starts = range(0, len(self), _AT_ONCE)
+        batches = (range(first, min(first + _AT_ONCE, len(self))) for first in starts)
+        for first, found in zip(starts, self.read(batches, workers=min(workers, len(starts))), strict=True):
+            yield from found
+            if progress is not None:
+                progress(first + len(found), len(self))
+
+
+def workers_for(files: int) -> int:
+    """How many processes are worth starting to read so many files once; 0: none beside this one."""
+    return most_workers() if files >= _WORTH_WORKERS else 0
+
+
+def most_workers(processes: int = 1) -> int:
+    """How many workers each of these processes may have: the CPUs shared out, at least 1 and at most 8."""
+    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes))
