@@ -24,9 +24,9 @@ dev: $(VENV)/torch
 
 bench: $(VENV)/built
 	$(PIP_INSTALL) --group bench
-	$(BIN)/python benchmarks/bench_ops.py
-	$(BIN)/python benchmarks/bench_peers.py
-	$(BIN)/python benchmarks/compare.py build/bench_ops.previous.json build/bench_ops.json
+	$(BIN)/python -m benchmarks.bench_ops
+	$(BIN)/python -m benchmarks.bench_peers
+	$(BIN)/python -m benchmarks.ratio_changes build/bench_ops.previous.json build/bench_ops.json
 
 lint: $(VENV)/built
 	$(PIP_INSTALL) --group lint
@@ -37,12 +37,12 @@ lint: $(VENV)/built
 # Every kernel for every architecture, warnings as errors: registers, spills, occupancy and what the loops consist of.
 cuda-check: $(VENV)/torch
 	$(PIP_INSTALL) --group cuda-check
-	$(BIN)/python benchmarks/cuda_check.py
+	$(BIN)/python -m tools.cuda_check
 
 # All that takes a GPU: tests, CUDA graphs, compute-sanitizer and the benchmarks, in one report, build/gpu_check.md.
 gpu-check: $(VENV)/built
 	$(PIP_INSTALL) --group bench
-	$(BIN)/python benchmarks/gpu_check.py
+	$(BIN)/python -m tools.gpu_check
 
 # The source distribution, and a wheel of it to show that it builds.
 sdist: $(VENV)/built

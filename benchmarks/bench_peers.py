@@ -1,6 +1,6 @@
 """Inception Score of 50,000 x 1,000 logits: ours, torchmetrics, ignite and torch-fidelity.
 
-    python benchmarks/bench_peers.py [--device cpu|cuda] [--threads 2] [--json build/bench_peers.json]
+    python -m benchmarks.bench_peers [--device cpu|cuda] [--threads 2] [--json build/bench_peers.json]
 
 Each tool runs in a process of its own, on the same logits, as one split, fed the way its users feed it. "peak" is what
 it holds at most beyond the imported libraries and the logits (torchmetrics and torch-fidelity need all the logits at
@@ -25,12 +25,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine, write_json
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -38,85 +36,11 @@ from rich.table import Table
 from torch import Tensor
 
 import amgan_fast
+from benchmarks.machine import describe_machine, peak_since, start_peak
+from benchmarks.peers import TOOLS, Tool
+from benchmarks.reports import write_json
 
 SPREAD = 3.0  # standard deviation of the logits
-MIB = 2**20
-FLOAT32 = 1e-6  # relative error of the score where single numbers are rounded to this type
-FLOAT64 = 1e-13
-
-
-@dataclass(frozen=True)
-class Tool:
-    """``score(library, logits, batch)`` is the Inception Score that ``library``, the imported module, gives."""
-
-    name: str
-    package: str  # as pip has it
-    module: str
-    score: Callable[[Any, Tensor, int], float]
-    allowed: float  # relative error
-    fed: str
-
-
-def ours(library: Any, logits: Tensor, batch: int) -> float:
-    scores = library.ScoreAccumulator(logits.size(1), device=logits.device)
-    for part in logits.split(batch):
-        scores.update(part)
-    return scores.compute().inception_score
-
-
-def torchmetrics(library: Any, logits: Tensor, batch: int) -> float:
-    # normalize=False, the default: images, here the logits themselves, reach the feature extractor as they are.
-    metric = library.InceptionScore(feature=torch.nn.Identity(), splits=1, normalize=False).to(logits.device)
-    for part in logits.split(batch):
-        metric.update(part)
-    return float(metric.compute()[0])
-
-
-def ignite(library: Any, logits: Tensor, batch: int) -> float:
-    # It wants probabilities; its own Inception network ends in the same Softmax.
-    softmax = torch.nn.Softmax(dim=1)
-    metric = library.InceptionScore(logits.size(1), feature_extractor=softmax, device=logits.device)
-    for part in logits.split(batch):
-        metric.update(part)
-    return float(metric.compute())
-
-
-def torch_fidelity(library: Any, logits: Tensor, batch: int) -> float:
-    # With one split the order is all the same, and the shuffle, its default, would cost a copy.
-    result = library.isc_features_to_metric(logits, splits=1, shuffle=False)
-    return float(result[library.KEY_METRIC_ISC_MEAN])
-
-
-TOOLS = {
-    tool.name: tool
-    for tool in (
-        Tool("ours", "amgan-fast", "amgan_fast.metrics", ours, FLOAT32, "batches of logits; keeps float64 sums"),
-        Tool(
-            "torchmetrics",
-            "torchmetrics",
-            "torchmetrics.image.inception",
-            torchmetrics,
-            FLOAT32,
-            "batches of logits through nn.Identity; keeps all",
-        ),
-        Tool(
-            "ignite",
-            "pytorch-ignite",
-            "ignite.metrics",
-            ignite,
-            FLOAT32,
-            "batches of logits through nn.Softmax; keeps float64 sums",
-        ),
-        Tool(
-            "torch-fidelity",
-            "torch-fidelity",
-            "torch_fidelity.metric_isc",
-            torch_fidelity,
-            FLOAT64,
-            "the whole matrix of logits, made float64",
-        ),
-    )
-}
 
 
 def make_logits(rows: int, classes: int) -> Tensor:
@@ -135,34 +59,6 @@ def exact_score(logits: Tensor, batch: int) -> float:
         entropy -= float((p * log_p).sum())
     entropy_of_mean = float(torch.special.entr(prob / len(logits)).sum())
     return math.exp(entropy_of_mean - entropy / len(logits))
-
-
-def resident_mib(field: str) -> float | None:
-    """Of this process: "VmRSS" now, "VmHWM" at most; None where the system does not tell.
-
-    ru_maxrss will not do: a process starts with that of the one that started it.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines[field].split()[0]) / 1024
-
-
-def start_peak(device: str) -> float | None:
-    """MiB in use; the peak counts from here."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated() / MIB
-    if Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM = VmRSS
-    return resident_mib("VmRSS")
-
-
-def peak_since(start: float | None, device: str) -> float | None:
-    peak = torch.cuda.max_memory_allocated() / MIB if device == "cuda" else resident_mib("VmHWM")
-    return None if start is None or peak is None else peak - start
 
 
 def timed(work: Callable[[], float], device: str) -> tuple[float, float]:
@@ -226,7 +122,10 @@ def measure_apart(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
     numbers = ("rows", "classes", "batch", "rounds", "threads", "device")
     arguments = [f"--{name}={getattr(options, name)}" for name in numbers]
     done = subprocess.run(
-        [sys.executable, __file__, f"--tool={tool.name}", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks.bench_peers", f"--tool={tool.name}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     result["version"] = version(tool)
     if done.returncode:
@@ -235,7 +134,7 @@ def measure_apart(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
     return {**result, **json.loads(done.stdout.strip().splitlines()[-1])}
 
 
-def compare(results: list[dict[str, Any]], exact: float) -> None:
+def judge(results: list[dict[str, Any]], exact: float) -> None:
     """Add to each measured result the worst of its scores, its relative error, and whether that is allowed.
 
     torchmetrics shuffles: its float32 sums, and so its scores, vary from round to round.
@@ -300,10 +199,10 @@ def main() -> None:
         measure_apart(tool, options) for tool in track(TOOLS.values(), "measuring", console=Console(stderr=True))
     ]
     exact = exact_score(make_logits(options.rows, options.classes), options.batch)
-    compare(results, exact)
+    judge(results, exact)
     show(results, exact, options, console)
     report = {
-        "machine": machine(options.device, options.threads),
+        "machine": describe_machine(options.device, options.threads),
         "logits": {"rows": options.rows, "classes": options.classes, "batch": options.batch, "dtype": "float32"},
         "exact": exact,
         "results": results,

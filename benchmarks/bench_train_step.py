@@ -1,6 +1,6 @@
 """A training step of AM-GAN against the plain eager loop that people write, on the same networks.
 
-    python benchmarks/bench_train_step.py [--network conv|paper --batch-size 100 --rounds 7]
+    python -m benchmarks.bench_train_step [--network conv|paper --batch-size 100 --rounds 7]
 
 The plain loop: layers of torch.nn, float32, a graph through the generator in the discriminator's step, the
 discriminator's parameters with gradients in the generator's, F.cross_entropy, one Adam step and one EMA line a
@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from common import interleaved, machine, write_json
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -36,6 +35,9 @@ from amgan_fast.nn import (
 from amgan_fast.nn.layers import FlattenChannelsLast, InputNoise, UnflattenChannelsLast
 from amgan_fast.objectives import AMGAN
 from amgan_fast.train import AdversarialStep, StepOptions
+from benchmarks.machine import describe_machine
+from benchmarks.reports import write_json
+from benchmarks.timing import interleaved
 
 FOLDER = Path("build")
 CLASSES, LATENT, SHAPE = 10, 100, (3, 32, 32)
@@ -167,7 +169,7 @@ def main() -> None:
     write_json(
         FOLDER / "bench_train_step.json",
         {
-            "machine": machine("cpu", options.threads),
+            "machine": describe_machine("cpu", options.threads),
             "network": options.network,
             "batch_size": options.batch_size,
             "microseconds": times,

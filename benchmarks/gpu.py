@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from common import interleaved
 
+from benchmarks.timing import interleaved
+
+SHARES = ("share of copy", "share of peak")  # of bandwidths(), among the ratios of bench_ops
 COPIED_BYTES = 512 * 2**20  # several times the second-level cache of any GPU
 
 

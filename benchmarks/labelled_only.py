@@ -1,6 +1,6 @@
 """What the labelled digits of a semi-supervised run give alone: scikit-learn's SVC() on their pixels.
 
-    python benchmarks/labelled_only.py
+    python -m benchmarks.labelled_only
 
 Prints its accuracy on held-out digits in a few seconds: mean and standard deviation (n - 1) over the labelled images
 that seeds 0 to 2 of ``amgan-fast train --set labelled_per_class=N`` draw.

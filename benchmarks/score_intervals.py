@@ -1,6 +1,6 @@
 """Coverage of the 95% intervals, and bias, of Inception Score and AM Score: simulated classifiers with known truth.
 
-    python benchmarks/score_intervals.py [--repetitions 1000]
+    python -m benchmarks.score_intervals [--repetitions 1000]
 
 A sample's class y is drawn with unequal frequencies (the most frequent three times as often as the rarest). Its class
 distribution is Dirichlet over five cells: y (parameter 4), the next three classes (0.5 each), and all other classes
@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import machine, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,6 +27,8 @@ from scipy.special import digamma, entr, rel_entr
 from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics import ScoreAccumulator
+from benchmarks.machine import describe_machine
+from benchmarks.reports import write_json
 
 FOLDER = Path("build")
 CELLS = np.array([4, 0.5, 0.5, 0.5, 0.5])
@@ -185,7 +186,7 @@ def main() -> None:
     console = Console(stderr=True)
     studies = [study(classes, n, repetitions, console) for classes, n in SIZES]
     report = {
-        "machine": machine("cpu", torch.get_num_threads()),
+        "machine": describe_machine("cpu", torch.get_num_threads()),
         "cells": CELLS.tolist(),
         "studies": [asdict(one) for one in studies],
     }

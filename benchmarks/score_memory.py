@@ -1,6 +1,6 @@
 """Memory and rate of ScoreAccumulator over a stream of N x 1,000 float32 logits.
 
-    python benchmarks/score_memory.py [--rows 1000000]
+    python -m benchmarks.score_memory [--rows 1000000]
 
 Batches are windows into one random buffer, so that neither making nor keeping logits counts. Memory is what the
 process holds (VmRSS, Linux only), and at the end its peak (VmHWM), beyond what it held after the first batch.
@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 import torch
-from bench_peers import peak_since, resident_mib, start_peak
-from common import machine, write_json
 from rich.console import Console
 from rich.progress import track
 
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics import ScoreAccumulator, Scores
+from benchmarks.machine import describe_machine, peak_since, resident_mib, start_peak
+from benchmarks.reports import write_json
 
 FOLDER = Path("build")
 CLASSES, BATCH, BATCHES_BUFFERED, SPREAD = 1000, 1000, 20, 3.0
@@ -65,7 +65,7 @@ def main() -> None:
         parser.error(f"--rows {rows}: wanted a multiple of {BATCH}, at least {2 * BATCH}")
     along_the_way, peak, scores = stream(rows)
     report = {
-        "machine": machine("cpu", torch.get_num_threads()),
+        "machine": describe_machine("cpu", torch.get_num_threads()),
         "rows": rows,
         "classes": CLASSES,
         "batch": BATCH,

@@ -1,6 +1,6 @@
 """Time both ways through short rows, and so where one should give way to the other (kLaneColumns in csrc/cpu/lanes.h).
 
-    python benchmarks/switch_point.py [--threads 2]
+    python -m benchmarks.switch_point [--threads 2]
 
 Builds the module twice, with every row across its columns and with a row a lane up to WIDEST classes, and times both in
 turn, each in a process of its own. Prints nanoseconds per logit, the lowest of all rounds, for docs/design.md. Builds
@@ -64,7 +64,15 @@ def main() -> None:
     best: dict[tuple[str, str], list[float]] = {}
     for _ in range(ROUNDS):
         for way, module in modules.items():
-            command = [sys.executable, __file__, "--measure", str(module), "--threads", str(options.threads)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.switch_point",
+                "--measure",
+                str(module),
+                "--threads",
+                str(options.threads),
+            ]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             for name, times in json.loads(output).items():
                 best[name, way] = [min(pair) for pair in zip(times, best.get((name, way), times), strict=True)]

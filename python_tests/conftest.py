@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 import amgan_fast
+
+# benchmarks and tools; last, so that an installed amgan_fast is tested where there is one.
+sys.path.append(str(Path(__file__).parent.parent))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark scripts run, and their comparison sees what it should; no time is asserted."""
+"""The benchmarks run, and what changed between two runs is seen; no time is asserted."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bench_ops
-import common
 import pytest
 import torch
 
-import amgan_fast
+from benchmarks.bench_ops import shares
+from benchmarks.op_cases import dropout_cases, loss_cases, norm_cases, score_cases
+from benchmarks.timing import interleaved
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+ROOT = Path(__file__).parent.parent
 
 
-def run(script: str, *arguments: object, folder: Path) -> str:
-    package = str(Path(amgan_fast.__file__).parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+def run(module: str, *arguments: object, folder: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -46,48 +45,48 @@ def report(**ratios: float) -> dict:
 def test_comparison_reports_changed_ratios(ratios, verdict, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(report()))
     (tmp_path / "b.json").write_text(json.dumps(report(**ratios)))
-    assert verdict in run("compare.py", "a.json", "b.json", folder=tmp_path)
+    assert verdict in run("ratio_changes", "a.json", "b.json", folder=tmp_path)
 
 
 def test_comparison_without_an_earlier_run(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps(report()))
-    assert "nothing to compare with" in run("compare.py", "a.json", "b.json", folder=tmp_path)
+    assert "nothing to compare with" in run("ratio_changes", "a.json", "b.json", folder=tmp_path)
 
 
 def test_shares_are_of_the_logits_read_and_the_gradients_written():
-    (scores,) = bench_ops.score_cases(100, 10, torch.bfloat16, "meta")
+    (scores,) = score_cases(100, 10, torch.bfloat16, "meta")
     assert scores.least_bytes == 100 * 10 * 2
-    least = {case.name: case.least_bytes for case in bench_ops.loss_cases(100, 11, "meta")}
+    least = {case.name: case.least_bytes for case in loss_cases(100, 11, "meta")}
     read = 100 * 11 * 4
     assert least["am_generator_loss fwd"] == read
     assert least["am_generator_loss fwd+bwd"] == least["am_generator_loss_and_grad"] == 2 * read
     assert least["am_discriminator_loss_and_grad"] == 4 * read
-    least = {case.name: case.least_bytes for case in bench_ops.dropout_cases(100, 11, torch.float32, "meta")}
+    least = {case.name: case.least_bytes for case in dropout_cases(100, 11, torch.float32, "meta")}
     assert least == {"leaky_dropout fwd": 2 * read, "leaky_dropout fwd+bwd": 5 * read}
-    cases = bench_ops.norm_cases((100, 11, 1, 1), 0.3, torch.float32, "meta")
+    cases = norm_cases((100, 11, 1, 1), 0.3, torch.float32, "meta")
     assert [case.least_bytes for case in cases] == [2 * read, 5 * read]
     # 2,000 bytes in 4 us are 0.5 GB/s.
-    assert bench_ops.shares(scores, 4.0, {"copy": 1e9, "peak": 2e9}) == {"share of copy": 0.5, "share of peak": 0.25}
-    assert bench_ops.shares(scores, 4.0, {}) == {}
+    assert shares(scores, 4.0, {"copy": 1e9, "peak": 2e9}) == {"share of copy": 0.5, "share of peak": 0.25}
+    assert shares(scores, 4.0, {}) == {}
 
 
 def test_one_round_alone_has_its_own_time_for_quartiles():
-    (one,) = common.interleaved({"nothing": lambda: None}, 1, 1, "cpu").values()
+    (one,) = interleaved({"nothing": lambda: None}, 1, 1, "cpu").values()
     assert one["quartiles"] == [one["median"]] * 2
-    (five,) = common.interleaved({"nothing": lambda: None}, 5, 1, "cpu").values()
+    (five,) = interleaved({"nothing": lambda: None}, 5, 1, "cpu").values()
     assert five["quartiles"][0] <= five["median"] <= five["quartiles"][1]
 
 
 def test_operations_and_peers_are_measured(tmp_path):
     arguments = ("--rounds", 2, "--threads", 1)
-    printed = run("bench_ops.py", *arguments, "--only", "kplus1_terms 128x201", "--json", "ops.json", folder=tmp_path)
+    printed = run("bench_ops", *arguments, "--only", "kplus1_terms 128x201", "--json", "ops.json", folder=tmp_path)
     assert "kplus1_terms" in printed
-    run("bench_peers.py", *arguments, "--rows", 500, "--classes", 10, "--json", "peers.json", folder=tmp_path)
+    run("bench_peers", *arguments, "--rows", 500, "--classes", 10, "--json", "peers.json", folder=tmp_path)
     (measured,) = json.loads((tmp_path / "ops.json").read_text())["results"]
     assert set(measured["ratios"]) == {"eager/ours", "compile/ours", "exp/ours", "ours/limit"}
     peers = {result["tool"]: result for result in json.loads((tmp_path / "peers.json").read_text())["results"]}
     assert peers["ours"]["same"]
     assert peers["torchmetrics"]["same"]
-    tables = run("tables.py", "ops.json", "peers.json", folder=tmp_path)
+    tables = run("markdown_tables", "ops.json", "peers.json", folder=tmp_path)
     assert "| kplus1_terms | 128 x 201 |" in tables
     assert "| torchmetrics" in tables

@@ -1,18 +1,18 @@
-"""What cuda_check.py reads out of the compiler's output, and its verdicts; without nvcc and without a GPU."""
+"""What tools.cuda_check reads out of the compiler's output, and its verdicts; without nvcc and without a GPU."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "cuda_check.py"
-specification = importlib.util.spec_from_file_location("cuda_check", SCRIPT)
-cuda_check = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(cuda_check)
+from tools.cuda_check import gate
+from tools.cuda_check.compiler import parse_ptxas, parse_threads, readable
+from tools.cuda_check.kernels import per_logit, summarize
+from tools.cuda_check.loops import natural_loops, per_exponential, straight_way
+from tools.cuda_check.occupancy import blocks_per_sm
+from tools.cuda_check.sass import Instruction, parse_sass
 
 PTXAS = """\
 ptxas info    : 0 bytes gmem
@@ -86,18 +86,18 @@ SASS = """\
 
 
 def test_ptxas_output():
-    kernels = cuda_check.parse_ptxas(PTXAS)
+    kernels = parse_ptxas(PTXAS)
     assert kernels["_Z5firstv"] == {"registers": 30, "shared": 128, "spilled": 16}
     assert kernels["_Z6secondv"] == {"registers": 255, "shared": 0, "spilled": 0}
 
 
 def test_launch_bounds_or_the_most_that_any_launch_may_have():
-    assert cuda_check.parse_threads(ELF) == {"_Z5firstv": 256, "_Z6secondv": 1024}
+    assert parse_threads(ELF) == {"_Z5firstv": 256, "_Z6secondv": 1024}
 
 
 def test_accesses_and_counts_of_sass():
-    code = cuda_check.parse_sass(SASS)
-    looping, unrolled = (cuda_check.summarize(code[name]) for name in ("_Z4loopv", "_Z8unrolledv"))
+    code = parse_sass(SASS)
+    looping, unrolled = (summarize(code[name]) for name in ("_Z4loopv", "_Z8unrolledv"))
     assert looping["loads"] == {128: 1, 32: 1, 16: 1}
     assert looping["stores"] == {64: 1}
     assert looping["widest_load"] == 128
@@ -107,25 +107,25 @@ def test_accesses_and_counts_of_sass():
 
 @pytest.mark.parametrize(("name", "expected"), [("_Z4loopv", 2.5), ("_Z8unrolledv", None), ("_Z4copyv", None)])
 def test_instructions_per_exponential_of_a_loop(name, expected):
-    assert cuda_check.per_exponential(cuda_check.parse_sass(SASS)[name]) == expected
+    assert per_exponential(parse_sass(SASS)[name]) == expected
 
 
-def sass_of(*code: str) -> list[cuda_check.Instruction]:
+def sass_of(*code: str) -> list[Instruction]:
     lines = (f"        /*{16 * i:04x}*/  {instruction} ;\n" for i, instruction in enumerate(code))
-    return cuda_check.parse_sass("\t\tFunction : f\n" + "".join(lines))["f"]
+    return parse_sass("\t\tFunction : f\n" + "".join(lines))["f"]
 
 
 def test_a_detour_counts_neither_in_a_loop():
     """Over the exponential at 0x20, or first through the three instructions that begin at 0x50."""
     code = sass_of("FMNMX R0, R0", "@P0 BRA 0x50", "MUFU.EX2 R1, R1", "@P1 BRA 0x0", "EXIT", *["FMUL R2, R2"] * 3)
-    code += [cuda_check.Instruction(0x80, False, "BRA", "0x20")]
-    assert cuda_check.per_exponential(code) == 4.0
+    code += [Instruction(0x80, False, "BRA", "0x20")]
+    assert per_exponential(code) == 4.0
 
 
 def test_nor_in_unrolled_code():
     """What reads and writes 128 bits and the exponentials is gone through, the rest where there is no way around."""
     code = sass_of("@P0 BRA 0x30", "LDG.E.128 R0, R2", "BRA 0x30", "@P1 BRA 0x60", "FADD R1, R1", "FADD R1, R1")
-    assert cuda_check.straight_way([*code, cuda_check.Instruction(0x60, False, "EXIT", "")]) == 5
+    assert straight_way([*code, Instruction(0x60, False, "EXIT", "")]) == 5
 
 
 def test_instructions_per_logit_of_rows_in_registers_are_what_more_of_them_add():
@@ -139,12 +139,12 @@ def test_instructions_per_logit_of_rows_in_registers_are_what_more_of_them_add()
             "float, Layout<256, 0>": 70,
         }.items()
     ]
-    assert [cuda_check.per_logit(kernel, kernels) for kernel in kernels] == [None, 10.0, 10.0, 3.0, 3.0]
+    assert [per_logit(kernel, kernels) for kernel in kernels] == [None, 10.0, 10.0, 3.0, 3.0]
 
 
 def test_loops_without_the_path_of_diverged_warps():
-    code = cuda_check.parse_sass(SASS)["_Z4loopv"]
-    loops = [[code[i].address for i in sorted(loop)] for loop in cuda_check.natural_loops(code)]
+    code = parse_sass(SASS)["_Z4loopv"]
+    loops = [[code[i].address for i in sorted(loop)] for loop in natural_loops(code)]
     assert sorted(loops) == [list(range(0x10, 0xC0, 0x10)), list(range(0x30, 0x80, 0x10))]
 
 
@@ -164,7 +164,7 @@ def test_loops_without_the_path_of_diverged_warps():
     ],
 )
 def test_occupancy(architecture, threads, registers, shared, blocks):
-    assert cuda_check.blocks_per_sm(architecture, threads, registers, shared) == blocks
+    assert blocks_per_sm(architecture, threads, registers, shared) == blocks
 
 
 def kernel(**changes: object) -> dict:
@@ -174,9 +174,9 @@ def kernel(**changes: object) -> dict:
 
 @pytest.fixture
 def expected_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(cuda_check, "EXPECTED", tmp_path / "cuda_check.json")
-    cuda_check.accept(cuda_check.compared_values([kernel()]), "13.0")
-    return tmp_path / "cuda_check.json"
+    monkeypatch.setattr(gate, "EXPECTED", tmp_path / "expected.json")
+    gate.accept(gate.compared_values([kernel()]), "13.0")
+    return tmp_path / "expected.json"
 
 
 @pytest.mark.parametrize(
@@ -193,24 +193,24 @@ def expected_file(tmp_path, monkeypatch):
     ],
 )
 def test_verdicts(changes, verdict, expected_file):
-    problems = cuda_check.verdicts([kernel(**changes)], "13.0")
+    problems = gate.verdicts([kernel(**changes)], "13.0")
     assert bool(problems) == (verdict is not None)
     assert verdict is None or verdict in problems[0]
 
 
 def test_added_and_removed_kernels_ask_for_accept(expected_file):
-    problems = cuda_check.verdicts([kernel(kernel="file: g<float>")], "13.0")
-    assert problems[:2] == ["file: f<float>: no longer exists", "file: g<float>: not in cuda_check.json"]
+    problems = gate.verdicts([kernel(kernel="file: g<float>")], "13.0")
+    assert problems[:2] == ["file: f<float>: no longer exists", "file: g<float>: not in expected.json"]
     assert "--accept" in problems[-1]
 
 
 def test_another_compiler_is_named(expected_file):
-    assert any("nvcc 13.0, this is 12.8" in line for line in cuda_check.verdicts([kernel(registers=80)], "12.8"))
+    assert any("nvcc 13.0, this is 12.8" in line for line in gate.verdicts([kernel(registers=80)], "12.8"))
 
 
 def test_other_architectures_are_checked_for_local_memory_alone(expected_file):
-    assert cuda_check.verdicts([kernel(architecture=75, registers=80)], "13.0") == []
-    assert "sm_75" in cuda_check.verdicts([kernel(architecture=75, spilled=4)], "13.0")[0]
+    assert gate.verdicts([kernel(architecture=75, registers=80)], "13.0") == []
+    assert "sm_75" in gate.verdicts([kernel(architecture=75, spilled=4)], "13.0")[0]
 
 
 def test_accepted_values_stand_one_a_line(expected_file):
@@ -223,4 +223,4 @@ def test_accepted_values_stand_one_a_line(expected_file):
 @pytest.mark.skipif(shutil.which("c++filt") is None, reason="c++filt not found")
 def test_names():
     in_namespaces = "_ZN5amgan4cuda12_GLOBAL__N_14loopI13__nv_bfloat16NS0_6LayoutILi8ELi2EEELb0EEEvNS1_6ParamsIT_EE"
-    assert cuda_check.readable([in_namespaces, "_Z4copyPf"]) == ["loop<bfloat16, Layout<8, 2>, false>", "copy"]
+    assert readable([in_namespaces, "_Z4copyPf"]) == ["loop<bfloat16, Layout<8, 2>, false>", "copy"]

@@ -1,20 +1,25 @@
-"""gpu_check.py: what it reads out of the steps' results, its report and its exit status; without a GPU."""
+"""tools.gpu_check: what it reads out of the steps' results, its report and its exit status; without a GPU."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import gpu
-import gpu_check
 import pytest
 import torch
-from gpu_check import Findings, Step
 
 import amgan_fast
+from benchmarks import gpu
+from tools.gpu_check.__main__ import main, why_not
+from tools.gpu_check.findings import Findings, read_operations, read_peers, read_sanitizer, read_tests
+from tools.gpu_check.report import without_folders
+from tools.gpu_check.steps import Step, all_steps, file_of, find_sanitizer
+
+ROOT = Path(__file__).parent.parent
 
 JUNIT = """<?xml version="1.0" encoding="utf-8"?><testsuites><testsuite name="pytest" hostname="somebody">
 <testcase classname="python_tests.test_a" name="test_passes[cuda]"/>
@@ -76,7 +81,7 @@ PEERS = {
 def test_tests_are_counted_and_failed_ones_named(tmp_path):
     junit = tmp_path / "tests.xml"
     junit.write_text(JUNIT)
-    found = gpu_check.read_tests(junit)
+    found = read_tests(junit)
     assert found.figures == "1 passed, 2 failed, 1 skipped"
     assert found.problems == ["python_tests.test_a::test_fails[cuda-3]", "python_tests.test_a::test_breaks"]
 
@@ -88,8 +93,8 @@ def junit_of_one(folder: Path, outcome: str = "") -> Path:
 
 
 def test_skipped_tests_prove_nothing(tmp_path):
-    assert gpu_check.read_tests(junit_of_one(tmp_path)).problems == []
-    assert gpu_check.read_tests(junit_of_one(tmp_path, "<skipped/>")).problems == ["no test passed"]
+    assert read_tests(junit_of_one(tmp_path)).problems == []
+    assert read_tests(junit_of_one(tmp_path, "<skipped/>")).problems == ["no test passed"]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +113,10 @@ def test_skipped_tests_prove_nothing(tmp_path):
 def test_summaries_of_the_sanitizer(printed, problems, tmp_path):
     log = tmp_path / "log"
     log.write_text(f"========= COMPUTE-SANITIZER\n{printed}")
-    found = gpu_check.read_sanitizer(log, junit_of_one(tmp_path))
+    found = read_sanitizer(log, junit_of_one(tmp_path))
     assert found.problems == problems
     assert "tests: 1 passed" in found.figures
-    assert gpu_check.read_sanitizer(log, junit_of_one(tmp_path, "<skipped/>")).problems[-1] == "no test passed"
+    assert read_sanitizer(log, junit_of_one(tmp_path, "<skipped/>")).problems[-1] == "no test passed"
 
 
 def written(folder: Path, report: dict) -> Path:
@@ -121,7 +126,7 @@ def written(folder: Path, report: dict) -> Path:
 
 
 def test_operations_give_both_bandwidths_and_the_best_share(tmp_path):
-    found = gpu_check.read_operations(written(tmp_path, OPERATIONS))
+    found = read_operations(written(tmp_path, OPERATIONS))
     assert found.problems == []
     assert found.figures == (
         "2 cases; copy 2,900 GB/s; peak 3,350 GB/s; score_sums 200000x10 float32 reaches 80% of the copy"
@@ -138,7 +143,7 @@ def test_operations_give_both_bandwidths_and_the_best_share(tmp_path):
 )
 def test_peers_may_fail_and_ours_may_not(ours, problems, tmp_path):
     first, other = PEERS["results"]
-    found = gpu_check.read_peers(written(tmp_path, {"results": [first | ours, other]}))
+    found = read_peers(written(tmp_path, {"results": [first | ours, other]}))
     assert found.problems == problems
 
 
@@ -148,18 +153,18 @@ def test_peers_may_fail_and_ours_may_not(ours, problems, tmp_path):
 def test_the_sanitizer_is_found_on_path_or_in_the_toolkit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "toolkit"))
-    assert gpu_check.find_sanitizer() is None
+    assert find_sanitizer() is None
     for folder in (tmp_path / "toolkit" / "bin", tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         tool = folder / "compute-sanitizer"
         tool.touch(mode=0o755)
-        assert gpu_check.find_sanitizer() == str(tool)
+        assert find_sanitizer() == str(tool)
 
 
 def test_steps_with_and_without_the_sanitizer(monkeypatch):
     for found, missing in (("tools/compute-sanitizer", ""), (None, "compute-sanitizer not found")):
-        monkeypatch.setattr(gpu_check, "find_sanitizer", lambda found=found: found)
-        steps = {step.name: step for step in gpu_check.all_steps()}
+        monkeypatch.setattr("tools.gpu_check.steps.find_sanitizer", lambda found=found: found)
+        steps = {step.name: step for step in all_steps()}
         sanitized = [step for name, step in steps.items() if name.startswith("compute-sanitizer")]
         assert [step.missing for step in sanitized] == [missing] * 4
         assert [name for name, step in steps.items() if not step.missing and step not in sanitized] == [
@@ -168,10 +173,13 @@ def test_steps_with_and_without_the_sanitizer(monkeypatch):
             "bench_ops",
             "bench_peers",
         ]
-    # Each file that a step names is there.
-    files = {word for step in steps.values() for word in step.command if word.endswith(".py")}
-    assert len(files) == 5
-    assert all(Path(word.removeprefix("--ignore=")).is_file() for word in files)
+    # Each file and module that a step names is there.
+    words = [word for step in steps.values() for word in step.command]
+    files = {word.removeprefix("--ignore=") for word in words if word.endswith(".py")}
+    modules = {word for word in words if word.startswith("benchmarks.")}
+    assert (len(files), len(modules)) == (2, 2)
+    assert all(Path(word).is_file() for word in files)
+    assert all(importlib.util.find_spec(module) for module in modules)
 
 
 # --- From the steps to the report
@@ -186,15 +194,15 @@ def printing(name: str, code: str = "", findings: Findings | None = None, **more
 def check(tmp_path, monkeypatch):
     """Runs main with other steps, on a GPU that is made up, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gpu_check, "why_not", lambda: None)
+    monkeypatch.setattr("tools.gpu_check.__main__.why_not", lambda: None)
     monkeypatch.setattr(gpu, "describe", lambda: GPU)
 
     def run(*steps: Step) -> tuple[str | None, str, dict]:
         """The message of a failure, and the report for people and for programs."""
-        monkeypatch.setattr(gpu_check, "all_steps", lambda: list(steps))
+        monkeypatch.setattr("tools.gpu_check.__main__.all_steps", lambda: list(steps))
         message = None
         try:
-            gpu_check.main()
+            main()
         except SystemExit as end:
             message = str(end.code)
         report = tmp_path / "build" / "gpu_check.md"
@@ -224,7 +232,7 @@ def test_a_failing_step_keeps_no_other_from_running(check, capfd):
 
 
 def test_a_step_that_hangs_is_stopped_with_what_it_started(check, monkeypatch):
-    monkeypatch.setattr(gpu_check, "LIMIT", 1)
+    monkeypatch.setattr("tools.gpu_check.running.LIMIT", 1)
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
     message, text, report = check(printing("hangs", code), printing("last"))
     assert message == "gpu-check failed: hangs"
@@ -247,7 +255,7 @@ def test_what_passes_or_cannot_run_is_no_failure(check):
 
 def leave(name: str, report: dict) -> Step:
     """A step that leaves a benchmark's report."""
-    path = gpu_check.file_of(name, ".json")
+    path = file_of(name, ".json")
     return printing(name, f"from pathlib import Path; Path({str(path)!r}).write_text({json.dumps(report)!r})")
 
 
@@ -282,14 +290,13 @@ def test_nothing_of_an_earlier_run_is_reported(check):
     ],
 )
 def test_folders_are_taken_out(text, kept):
-    assert gpu_check.without_folders({"a": [text, 1]}) == {"a": [kept, 1]}
+    assert without_folders({"a": [text, 1]}) == {"a": [kept, 1]}
 
 
 def test_without_a_gpu_nothing_is_run_or_written(tmp_path):
-    package = str(Path(amgan_fast.__file__).parent.parent)
-    path = os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, gpu_check.__file__],
+        [sys.executable, "-m", "tools.gpu_check"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -305,7 +312,7 @@ def test_without_a_gpu_nothing_is_run_or_written(tmp_path):
 def test_a_build_without_cuda_kernels_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(amgan_fast, "build_info", lambda: {"cuda": False, "cuda_reason": "no nvcc found"})
-    assert gpu_check.why_not() == "amgan_fast was built without CUDA kernels (no nvcc found)"
+    assert why_not() == "amgan_fast was built without CUDA kernels (no nvcc found)"
 
 
 # --- Bandwidth

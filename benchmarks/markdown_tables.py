@@ -1,6 +1,6 @@
 """Print the results of both benchmarks as the Markdown tables of docs/benchmarks.md.
 
-python benchmarks/tables.py [build/bench_ops.json] [build/bench_peers.json]
+python -m benchmarks.markdown_tables [build/bench_ops.json] [build/bench_peers.json]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import SHARES
+from benchmarks.gpu import SHARES
 
 
 def row(cells: list[str]) -> str:

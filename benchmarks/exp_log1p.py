@@ -1,6 +1,6 @@
 """Errors and times of the CPU kernels' exp and log1p beside those of at::vec, for every instruction set.
 
-    python benchmarks/functions.py
+    python -m benchmarks.exp_log1p
 
 Errors are against float64: of exp over every float32 in [-86, -1e-6], of log1p over every one in [1e-6, 1000]. "mean"
 is the mean signed error at uniformly spread x: what no number of rows averages away. Times are nanoseconds per 16
@@ -30,13 +30,13 @@ def compile_for(build: str) -> Callable[..., Tensor]:
     """The functions compiled with the flags that CMakeLists.txt has for this build."""
     listed = re.search(rf'set\(flags_{build} "?([^")]*)"?\)', (ROOT / "CMakeLists.txt").read_text())
     assert listed, build
-    library = f"amgan_functions_{build.lower()}"
+    library = f"amgan_exp_log1p_{build.lower()}"
     defines = [f"-DCPU_CAPABILITY={build}", f"-DCPU_CAPABILITY_{build}", f"-DAMGAN_LIBRARY={library}"]
-    folder = Path(f"build/functions/{build}").resolve()
+    folder = Path(f"build/exp_log1p/{build}").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     load(
         library,
-        [str(Path(__file__).with_name("functions.cpp"))],
+        [str(Path(__file__).with_suffix(".cpp"))],
         extra_include_paths=[str(ROOT / "csrc")],
         extra_cflags=["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=c++20", "-w", *defines, *listed[1].split()],
         build_directory=str(folder),

@@ -1,6 +1,6 @@
 """Mode dropping: the paper's synthetic study, and held-out digits.
 
-    python benchmarks/mode_drop.py
+    python -m benchmarks.mode_drop_study
 
 Leaves build/mode_drop.json and the pictures build/mode_drop.png and build/mode_drop_digits.png, in half a minute on one
 core: most of it trains the classifier of the digits.
@@ -11,11 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from common import write_json
 
 from amgan_fast.data import load_dataset, to_float
 from amgan_fast.metrics import ClassSums, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.train import train_classifier
+from benchmarks.reports import write_json
 
 FOLDER = Path("build")
 

@@ -1,6 +1,6 @@
-"""Compare the ratios of two runs of bench_ops.py and report what changed; never fails.
+"""Compare the ratios of two runs of bench_ops and report what changed; never fails.
 
-    python benchmarks/compare.py build/bench_ops.previous.json build/bench_ops.json
+    python -m benchmarks.ratio_changes build/bench_ops.previous.json build/bench_ops.json
 
 Times differ from machine to machine and from hour to hour; the ratios to plain PyTorch and to the limit, measured in
 turn with ours, differ less. A change is worth a look where it exceeds a quarter.
@@ -13,9 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common import SHARES
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.gpu import SHARES
 
 NOTABLE = 1.25
 # Whether more is better.

@@ -1,4 +1,4 @@
-// exp and log1p of csrc/cpu beside those of at::vec, for functions.py, which compiles this once per instruction set.
+// exp and log1p of csrc/cpu beside those of at::vec, for exp_log1p.py, which compiles this once per instruction set.
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 

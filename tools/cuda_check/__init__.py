@@ -1,0 +1,1 @@
+"""What the compiler makes of the CUDA kernels, for every architecture: ``python -m tools.cuda_check``."""

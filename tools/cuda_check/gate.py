@@ -1,0 +1,59 @@
+"""What is a failure: local memory anywhere, and a kernel of sm_90 that is worse than ``expected.json`` says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tools.cuda_check.kernels import Kernel
+
+EXPECTED = Path(__file__).with_name("expected.json")
+GATED = 90  # the architecture of the expected file
+GROWTH = 1.1  # more than this is a failure
+COMPARED = ("registers", "per_logit", "widest_load")
+
+
+def local_memory(kernels: list[Kernel]) -> list[str]:
+    return [
+        f"sm_{kernel['architecture']} {kernel['kernel']}: {kernel['spilled']} bytes spilled, {kernel['local']} LDL/STL"
+        for kernel in kernels
+        if kernel["spilled"] or kernel["local"]
+    ]
+
+
+def compared_values(kernels: list[Kernel]) -> dict[str, Kernel]:
+    shown = [kernel for kernel in kernels if kernel["architecture"] == GATED]
+    return {kernel["kernel"]: {name: kernel[name] for name in COMPARED} for kernel in shown}
+
+
+def regressions(found: dict[str, Kernel], expected: dict[str, Kernel]) -> list[str]:
+    problems = [f"{key}: not in {EXPECTED.name}" for key in found.keys() - expected.keys()]
+    problems += [f"{key}: no longer exists" for key in expected.keys() - found.keys()]
+    for key in found.keys() & expected.keys():
+        new, old = found[key], expected[key]
+        for field, name in (("registers", "registers"), ("per_logit", "instructions per logit")):
+            if new[field] and old[field] and new[field] > GROWTH * old[field]:
+                problems.append(f"{key}: {old[field]} -> {new[field]} {name}")
+        if new["widest_load"] < old["widest_load"]:
+            problems.append(f"{key}: widest load {old['widest_load']} -> {new['widest_load']} bits")
+    return sorted(problems)
+
+
+def verdicts(kernels: list[Kernel], nvcc: str) -> list[str]:
+    problems, found = local_memory(kernels), compared_values(kernels)
+    expected: dict[str, Any] = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {"nvcc": nvcc, "kernels": {}}
+    worse = regressions(found, expected["kernels"]) if found else []
+    if worse and expected["nvcc"] != nvcc:
+        worse.append(f"{EXPECTED.name} was written with nvcc {expected['nvcc']}, this is {nvcc}")
+    if worse:
+        worse.append("if this is as it should be: python -m tools.cuda_check --accept")
+    return problems + worse
+
+
+def accept(found: dict[str, Kernel], nvcc: str) -> None:
+    """One line a kernel, so that a change of the file reads like the table."""
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(values)}" for key, values in found.items())
+    temporary = EXPECTED.with_suffix(".tmp")
+    temporary.write_text(f'{{\n "nvcc": {json.dumps(nvcc)},\n "kernels": {{\n{lines}\n }}\n}}\n')
+    temporary.replace(EXPECTED)

@@ -1,0 +1,54 @@
+"""What the steps leave, and what is read out of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+
+@dataclass
+class Findings:
+    figures: str
+    problems: list[str] = field(default_factory=list)
+
+
+def read_tests(junit: Path) -> Findings:
+    """Tests that were all skipped prove nothing."""
+    counts: Counter[str] = Counter()
+    failed = []
+    for case in ElementTree.parse(junit).iter("testcase"):
+        tags = {child.tag for child in case}
+        outcome = "failed" if tags & {"failure", "error"} else "skipped" if "skipped" in tags else "passed"
+        counts[outcome] += 1
+        if outcome == "failed":
+            failed.append(f"{case.get('classname')}::{case.get('name')}")
+    figures = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in ("passed", "failed", "skipped"))
+    return Findings(figures, failed if counts["passed"] else [*failed, "no test passed"])
+
+
+def read_sanitizer(log: Path, junit: Path) -> Findings:
+    """The tool's own summary, and the tests that it watched."""
+    summaries = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.*)", log.read_text())
+    tests = read_tests(junit)
+    unclean = [text for text in summaries or ["no summary"] if not re.match(r"0 (?:errors|hazards)", text)]
+    return Findings("; ".join([*summaries, f"tests: {tests.figures}"]), unclean + tests.problems)
+
+
+def read_operations(path: Path) -> Findings:
+    report = json.loads(path.read_text())
+    measured = [f"{name} {rate / 1e9:,.0f} GB/s" for name, rate in report["bandwidths"].items()]
+    best = max(report["results"], key=lambda result: result["ratios"]["share of copy"])
+    share = f"{best['key']} reaches {best['ratios']['share of copy']:.0%} of the copy"
+    return Findings("; ".join([f"{len(report['results'])} cases", *measured, share]))
+
+
+def read_peers(path: Path) -> Findings:
+    results = json.loads(path.read_text())["results"]
+    times = [f"{result['tool']} {result['seconds']:.3f} s" for result in results if "error" not in result]
+    (ours,) = (result for result in results if result["tool"] == "ours")
+    problem = ours.get("error") or ("" if ours["same"] else f"relative error {ours['relative_error']:.1e}")
+    return Findings("; ".join(times), [f"ours: {problem}"] if problem else [])
