@@ -48,6 +48,7 @@ def derive_seed(seed: int, purpose: Purpose, **numbers: int) -> int:
     Args:
         numbers: those that stand in braces in the purpose's text.
 
+    >>> from amgan_fast.seeds import Purpose, derive_seed
     >>> derive_seed(0, Purpose.ORDER) == derive_seed(0, Purpose.LATENT)
     False
     """
@@ -58,6 +59,8 @@ def derive_seed(seed: int, purpose: Purpose, **numbers: int) -> int:
 def random_stream(seed: int, purpose: Purpose, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator of random numbers on ``device``, seeded for its purpose.
 
+    >>> import torch
+    >>> from amgan_fast.seeds import Purpose, random_stream
     >>> torch.randint(10, (3,), generator=random_stream(0, Purpose.LATENT)).shape
     torch.Size([3])
     """

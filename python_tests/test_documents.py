@@ -2,7 +2,8 @@
 
 python   runs, all blocks of a document in one namespace and one empty folder; ``>>>`` with what it gives.
 console  ``$ amgan-fast ...`` runs, for a moment (``FOR_A_MOMENT``), and prints what the document shows, line by line,
-         but for the digits of its numbers; ``...`` stands for lines left out.
+         but for the digits of its numbers; ``...`` stands for what is left out. Where it shows a line
+         ``amgan-fast: ...``, the command is refused.
 sh       is checked: every command is one of ``CHECKS``, and takes the options that it is given.
 toml     are settings of a run.
 text     is a picture.
@@ -110,7 +111,8 @@ def run_block(example: Example) -> str | None:
         program, name, *options = shlex.split(command)
         assert program == "amgan-fast", f"{program} is not run here"
         ran = CliRunner().invoke(app, [name, *options, *FOR_A_MOMENT.get(name, "").split()])
-        assert ran.exit_code == 0, ran.output
+        refused = re.search("^amgan-fast: ", shown, re.MULTILINE) is not None
+        assert (ran.exit_code != 0) == refused, ran.output
         want, got = without_digits(shown), without_digits(ran.output)
         if not doctest.OutputChecker().check_output(want, got, FLAGS):
             return doctest.OutputChecker().output_difference(doctest.Example(command, want), got, FLAGS)
@@ -164,3 +166,29 @@ def test_every_block_of_a_document_says_in_which_language_it_is(path):
 def test_no_command_hides_among_the_pictures_of_a_document(path):
     for picture in re.findall(r"^```text\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
         assert not re.search(rf"^\$? ?({'|'.join(CHECKS)}) ", picture, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_links_and_pictures_of_a_document_are_there(path):
+    targets = re.findall(r"\]\((?!https?:)([^)#]*)", without_blocks(path.read_text()))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def without_blocks(markdown: str) -> str:
+    return re.sub(r"^```.*?^```|<!--.*?-->", "", markdown, flags=re.MULTILINE | re.DOTALL)
+
+
+def words_of_sentences(markdown: str) -> list[int]:
+    """Of running text alone: without blocks, tables, headings and pictures; a link counts as its text, and an item of a
+    list ends a sentence."""
+    text = re.sub(r"^(?:\||#|!).*$", "", without_blocks(markdown), flags=re.MULTILINE)
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
+    sentences = re.split(r"(?<=[.?!])[*_)]*\s+(?=[A-Z`*\[])|\n\s*\n|\n- ", text)
+    return [len(sentence.split()) for sentence in sentences if sentence.strip()]
+
+
+def test_a_newcomer_reads_the_readme_in_two_minutes():
+    text = (ROOT / "README.md").read_text()
+    words = words_of_sentences(text)
+    assert len(text.splitlines()) <= 110
+    assert sum(words) / len(words) < 20

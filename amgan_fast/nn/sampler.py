@@ -19,6 +19,9 @@ DRAWN_AT_ONCE = 500
 class Sampler:
     """Makes samples from random numbers.
 
+    >>> from torch import nn
+    >>> import torch
+    >>> from amgan_fast.nn import LatentSource, Sampler
     >>> sampler = Sampler(nn.Linear(4, 2), LatentSource(4))
     >>> [tuple(images.shape) for images, labels in sampler.batches(700, torch.Generator().manual_seed(0))]
     [(500, 2), (200, 2)]
