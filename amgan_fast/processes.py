@@ -23,6 +23,9 @@ from amgan_fast.errors import InputError, shown
 class Share:
     """One of ``ranks`` equal parts of a set of samples, in whole units.
 
+    Raises:
+        ValueError: ``rank`` is not in [0, ``ranks``).
+
     >>> from amgan_fast.processes import Share
     >>> Share(rank=1, ranks=2).bounds(count=10, unit=3)
     (6, 10)
@@ -30,6 +33,10 @@ class Share:
 
     rank: int = 0
     ranks: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.ranks:
+            raise ValueError(f"rank is {self.rank} of {self.ranks} ranks, wanted 0 to ranks - 1")
 
     def bounds(self, count: int, unit: int) -> tuple[int, int]:
         """[start, stop) of this process's samples out of ``count``: every sample in one share, every start a multiple

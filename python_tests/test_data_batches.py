@@ -12,9 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+<<<<<<< HEAD
 from amgan_fast.data import Batches, Dataset, LoadedBatches, training_batches
 from amgan_fast.errors import InputError
 from amgan_fast.images import ImageFiles
+=======
+from amgan_fast.data import Batches, ImageFiles
+from amgan_fast.errors import InputError
+from amgan_fast.processes import Share
+>>>>>>> c5bd3d1 (One stream of batches, of images in memory or in files, that takes a share)
 
 SIZE = 10
 
@@ -46,17 +52,17 @@ def numbers() -> torch.Tensor:
 def make_stream(request, tmp_path):
     """Streams of the images 0 to 9 with the labels 100 to 109."""
 
-    def make(batch_size: int, seed: int = 1, **options) -> Batches | LoadedBatches:
+    def make(batch_size: int, seed: int = 1, **options) -> Batches:
         labels = torch.arange(SIZE) + 100
         if request.param == "in memory":
             return Batches(numbers(), labels, batch_size, seed=seed, **options)
         workers = 2 if "2" in request.param else 0
-        return LoadedBatches(number_files(tmp_path), labels, batch_size, seed=seed, workers=workers, **options)
+        return Batches(number_files(tmp_path), labels, batch_size, seed=seed, workers=workers, **options)
 
     return make
 
 
-def drawn(stream: Batches | LoadedBatches, count: int) -> list[list[int]]:
+def drawn(stream: Batches, count: int) -> list[list[int]]:
     """The next batches, as the numbers of their images; labels must be those of the images."""
     batches = []
     for _ in range(count):
@@ -123,7 +129,7 @@ def test_a_state_does_not_move_with_its_stream_and_is_small():
 
 def test_a_stream_in_memory_and_one_in_files_go_on_from_each_other(tmp_path):
     in_memory = Batches(numbers(), torch.arange(SIZE) + 100, 3, seed=1)
-    in_files = LoadedBatches(number_files(tmp_path), torch.arange(SIZE) + 100, 3, seed=2, workers=0)
+    in_files = Batches(number_files(tmp_path), torch.arange(SIZE) + 100, 3, seed=2, workers=0)
     drawn(in_memory, 5)
     in_files.load_state_dict(in_memory.state_dict())
     following = drawn(in_files, 5)
@@ -140,12 +146,12 @@ def test_the_batch_size_may_change_on_the_way(make_stream):
 
 def test_nothing_is_read_to_be_skipped(tmp_path):
     files = number_files(tmp_path)
-    first = LoadedBatches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
+    first = Batches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
     drawn(first, 3)
     state = first.state_dict()
     notes = files._files._read.notes
     notes.clear()
-    resumed = LoadedBatches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
+    resumed = Batches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
     resumed.load_state_dict(state)
     (batch,) = drawn(resumed, 1)
     assert notes == [f"{i}.txt" for i in batch]
@@ -154,12 +160,12 @@ def test_nothing_is_read_to_be_skipped(tmp_path):
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_share_the_batches_of_one_process(make_stream, ranks):
     whole = drawn(make_stream(6), 7)
-    parts = [drawn(make_stream(6, rank=rank, ranks=ranks), 7) for rank in range(ranks)]
+    parts = [drawn(make_stream(6, share=Share(rank, ranks)), 7) for rank in range(ranks)]
     assert [joined(shares) for shares in zip(*parts, strict=True)] == whole
 
 
 def test_ranks_have_one_state(make_stream):
-    streams = [make_stream(4, rank=rank, ranks=2) for rank in range(2)]
+    streams = [make_stream(4, share=Share(rank, 2)) for rank in range(2)]
     for stream in streams:
         drawn(stream, 7)
     state = streams[0].state_dict()
@@ -177,31 +183,33 @@ def test_batches_go_to_the_device_that_is_wanted(device):
     assert torch.equal(next(there)[0], images)
 
 
-def test_what_kind_of_stream_a_dataset_gives(tmp_path):
+def test_images_in_files_come_as_those_in_memory_do(tmp_path):
     labels = torch.arange(SIZE) + 100
-    in_memory = Dataset("numbers", 200, numbers(), labels, numbers(), labels)
-    in_files = Dataset("numbers", 200, number_files(tmp_path), labels, numbers(), labels)
-    streams = [training_batches(dataset, 6, seed=3, rank=1, ranks=2) for dataset in (in_memory, in_files)]
-    assert [type(stream) for stream in streams] == [Batches, LoadedBatches]
-    first, second = (drawn(stream, 5) for stream in streams)
-    assert first == second
+    in_memory = Batches(numbers(), labels, 6, seed=3, share=Share(1, 2))
+    in_files = Batches(number_files(tmp_path), labels, 6, seed=3, share=Share(1, 2))
+    assert drawn(in_memory, 5) == drawn(in_files, 5)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_file_that_cannot_be_read_is_an_error_in_one_line(tmp_path, workers):
     files = number_files(tmp_path)
     (tmp_path / "3.txt").write_text("")
+<<<<<<< HEAD
     stream = LoadedBatches(files, torch.arange(SIZE), 5, seed=0, workers=workers)
     with pytest.raises(
         InputError,
         match=r"^[^\n]*3\.txt: no number in it; wanted images that can be read \(skip_unreadable leaves others out\)$",
     ):
+=======
+    stream = Batches(files, torch.arange(SIZE), 5, seed=0, workers=workers)
+    with pytest.raises(InputError, match=r"^[^\n]*3\.txt is empty, wanted a number$"):
+>>>>>>> c5bd3d1 (One stream of batches, of images in memory or in files, that takes a share)
         list(islice(stream, 2))
 
 
 def test_workers_end_with_their_stream(tmp_path):
     before = set(multiprocessing.active_children())
-    stream = LoadedBatches(number_files(tmp_path), torch.arange(SIZE) + 100, 4, seed=1, workers=2)
+    stream = Batches(number_files(tmp_path), torch.arange(SIZE) + 100, 4, seed=1, workers=2)
     drawn(stream, 3)
     workers = set(multiprocessing.active_children()) - before
     assert len(workers) == 2
@@ -218,9 +226,9 @@ def test_bad_streams():
     with pytest.raises(ValueError, match="batch_size is 0"):
         Batches(images, labels, 0, seed=0)
     with pytest.raises(ValueError, match="rank is 2 of 2 ranks, wanted 0 to"):
-        Batches(images, labels, 4, seed=0, rank=2, ranks=2)
+        Share(2, 2)
     with pytest.raises(InputError, match="batch_size is 100, wanted a multiple of the 3 processes"):
-        Batches(images, labels, 100, seed=0, ranks=3)
+        Batches(images, labels, 100, seed=0, share=Share(0, 3))
 
 
 @pytest.mark.parametrize(

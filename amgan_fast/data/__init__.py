@@ -1,19 +1,17 @@
 """Labelled image sets as uint8, in memory where they fit, and endless batches from them."""
 
-from amgan_fast.data.batches import Batches, LoadedBatches, training_batches
+from amgan_fast.data.batches import Batches
 from amgan_fast.data.dataset import Dataset, to_float, to_uint8
-from amgan_fast.data.memory import fits, place
+from amgan_fast.data.memory import fits, to_device
 from amgan_fast.data.registry import DATASETS, load_dataset
 
 __all__ = [
     "DATASETS",
     "Batches",
     "Dataset",
-    "LoadedBatches",
     "fits",
     "load_dataset",
-    "place",
+    "to_device",
     "to_float",
     "to_uint8",
-    "training_batches",
 ]

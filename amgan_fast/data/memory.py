@@ -23,7 +23,7 @@ def fits(dataset: Dataset, device: torch.device | str) -> bool:
     return not moving or fits_in(device, sum(moving))
 
 
-def place(dataset: Dataset, device: torch.device | str) -> Dataset:
+def to_device(dataset: Dataset, device: torch.device | str) -> Dataset:
     """The dataset on a device; training images that do not fit there stay where they are, and batches of them move."""
     if fits(dataset, device):
         return dataset.to(device)

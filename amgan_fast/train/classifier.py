@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from amgan_fast import build_info
-from amgan_fast.data import Dataset, to_float, training_batches
+from amgan_fast.data import Batches, Dataset, to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier, read_classifier
 from amgan_fast.files import write_json
@@ -170,8 +170,9 @@ def _batches(
     dataset: Dataset, recipe: Recipe, augmentation: Augmentation | None, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images as networks take them, and labels, for ever."""
-    batches = training_batches(dataset, recipe.batch_size, seed=seed, device=dataset.test_images.device)
-    random = random_stream(seed, Purpose.AUGMENTATION, dataset.test_images.device)
+    device = dataset.test_images.device
+    batches = Batches(dataset.train_images, dataset.train_labels, recipe.batch_size, seed=seed, device=device)
+    random = random_stream(seed, Purpose.AUGMENTATION, device)
     for images, labels in batches:
         yield to_float(images if augmentation is None else augmentation(images, random)), labels
 

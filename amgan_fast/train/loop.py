@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast import build_info
-from amgan_fast.data import Batches, Dataset, LoadedBatches, place, to_float, training_batches
+from amgan_fast.data import Batches, Dataset, to_device, to_float
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import (
@@ -175,7 +175,7 @@ def _dataset(config: Config, observer: Observer, share: Share) -> Dataset:
     check_run(config, dataset, device, share.ranks)
     if config.batch_size > (count := len(dataset.train_images)):
         observer.message(f"batch_size is {config.batch_size}: a batch has some of the {count} images more than once")
-    return place(dataset, device)
+    return to_device(dataset, device)
 
 
 def _run(
@@ -332,15 +332,14 @@ class _Run:
             numbers = {"rank": rank, "ranks": ranks, "step": self.step.steps}
             torch.manual_seed(derive_seed(self.config.seed, Purpose.LAYERS_OF_RESUMED_PROCESS, **numbers))
 
-    def _batches(self) -> tuple[Batches | LoadedBatches, Batches | LoadedBatches | None]:
+    def _batches(self) -> tuple[Batches, Batches | None]:
         """Labelled images, and all images where only some are labelled."""
         config, share = self.config, self.share
 
-        def stream(dataset: Dataset, purpose: Purpose) -> Batches | LoadedBatches:
+        def stream(dataset: Dataset, purpose: Purpose) -> Batches:
             seed = derive_seed(config.seed, purpose)
-            return training_batches(
-                dataset, config.batch_size, seed=seed, device=self.device, rank=share.rank, ranks=share.ranks
-            )
+            images, labels = dataset.train_images, dataset.train_labels
+            return Batches(images, labels, config.batch_size, seed=seed, device=self.device, share=share)
 
         if config.labelled_per_class is None:
             return stream(self.dataset, Purpose.ORDER), None
