@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from amgan_fast import build_info
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.option_checks import check_range
 
 MOST_THREADS = 1024
@@ -33,7 +33,8 @@ def cpu_threads(count: int) -> Iterator[None]:
     Raises:
         InputError: more than :data:`MOST_THREADS`.
     """
-    check_range("threads", count, 0, MOST_THREADS)
+    with as_input_error():
+        check_range("threads", count, 0, MOST_THREADS)
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,8 +1,15 @@
-"""The error that the application reports to its user in one line, and others made to fit in it."""
+"""Which error is whose, and messages that fit in one line.
+
+An argument of a public function or class that cannot be used is a ``ValueError`` or a ``TypeError``: in ``ops``,
+``objectives``, ``nn`` and ``metrics``. What the user gave, an option, a file, a folder or a configuration, is an
+:class:`InputError`, which the command line reports in one line; where it becomes an argument,
+:func:`as_input_error` makes the one of the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Number
 
 _LONGEST = 240  # characters
@@ -11,6 +18,20 @@ _LONGEST_VALUE = 80
 
 class InputError(ValueError):
     """Something the user gave (an option, a file, a folder) cannot be used; says what was found and wanted."""
+
+
+@contextmanager
+def as_input_error(where: str = "") -> Iterator[None]:
+    """What is called here has the user's values as arguments: their ``ValueError`` is an :class:`InputError`. Also a
+    decorator.
+
+    Args:
+        where: what the message begins with.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{where}{error}") from None
 
 
 def in_one_line(error: BaseException) -> str:

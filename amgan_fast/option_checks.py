@@ -1,12 +1,14 @@
-"""Whether values have the types that the fields of a dataclass of options say, and numbers fit where they go."""
+"""Checks of options and other arguments: their types and ranges. What does not hold is a ValueError that names it."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
-from amgan_fast.errors import InputError, shown
+from amgan_fast.errors import shown
 
 LARGEST_INT = 2**63 - 1
 """TOML's and torch's."""
@@ -16,6 +18,15 @@ MOST_PROCESSES = 256
 _LARGEST_FLOAT = 3.4028234663852886e38  # of float32, which weights and losses are
 
 
+def check_that(holds: bool, name: str, value: object, wanted: str) -> None:
+    """
+    Raises:
+        ValueError: it does not hold.
+    """
+    if not holds:
+        raise ValueError(f"{name} is {shown(value)}, wanted {wanted}")
+
+
 def check_types(kind: type, values: Mapping[str, Any]) -> None:
     """
     Args:
@@ -23,26 +34,36 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
         values: by the names of its fields.
 
     Raises:
-        InputError: a value of another type, an integer beyond 64 bits (TOML's and torch's), a float that is not finite
+        ValueError: a value of another type, an integer beyond 64 bits (TOML's and torch's), a float that is not finite
             in float32.
     """
     for field in dataclasses.fields(kind):
         if field.name in values:
-            _check(field.name, values[field.name], str(field.type).split(" | "))
+            value, types = values[field.name], [_TYPES[name] for name in str(field.type).split(" | ")]
+            fits = any(is_of_type(value) for _, is_of_type in types)
+            check_that(fits, field.name, value, " or ".join(wanted for wanted, _ in types))
 
 
 def check_range(name: str, value: int, lowest: int, highest: int) -> None:
-    """
-    Raises:
-        InputError: ``value`` is not within the two, both included.
-    """
-    if not lowest <= value <= highest:
-        raise InputError(f"{name} is {shown(value)}, wanted at least {lowest} and at most {highest:,}")
+    """Both are included."""
+    check_that(lowest <= value <= highest, name, value, f"at least {lowest} and at most {highest:,}")
 
 
-def _check(name: str, value: object, kinds: list[str]) -> None:
-    if not any(_TYPES[kind][1](value) for kind in kinds):
-        raise InputError(f"{name} is {shown(value)}, wanted {' or '.join(_TYPES[kind][0] for kind in kinds)}")
+def check_fraction(name: str, value: float) -> None:
+    check_that(isinstance(value, Real) and 0 <= value <= 1, name, value, "a number in [0, 1]")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    holds = isinstance(value, Real) and 0 <= value < math.inf
+    check_that(holds, name, value, "a finite number that is not negative")
+
+
+def check_finite(name: str, value: float) -> None:
+    check_that(isinstance(value, Real) and math.isfinite(value), name, value, "a finite number")
+
+
+def check_flag(name: str, value: bool) -> None:
+    check_that(isinstance(value, bool), name, value, "True or False")
 
 
 def _is_int(value: object) -> bool:
@@ -62,3 +83,4 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "tuple[float, ...]": ("numbers", lambda value: isinstance(value, tuple) and all(map(_is_float, value))),
     "dict[str, Any]": ("a table", lambda value: isinstance(value, dict) and all(isinstance(x, str) for x in value)),
 }
+"""How an annotation is called, and what it allows."""

@@ -106,7 +106,7 @@ def test_every_classifier_has_a_recipe():
     ],
 )
 def test_classifiers_that_cannot_be_built(architecture, image_shape, numbers, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(ValueError, match=said):
         build_classifier(architecture, image_shape, 10, **numbers)
 
 

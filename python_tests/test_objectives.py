@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -308,10 +309,20 @@ def test_two_heads_refuse_other_logits(shape, labels):
 @each_objective
 def test_logits_of_a_wrong_shape(objective, generator, labels):
     real, fake = batches(objective, generator)
-    with pytest.raises(ValueError, match="logits"):
-        objective.discriminator_loss(real[0], labels, fake)
-    with pytest.raises(ValueError, match="logits"):
-        objective.generator_loss_and_grad(fake[0])
+    for wrong in (real[0], real[:, :0], real[None]):
+        shape = re.escape(str(list(wrong.shape)))
+        for form in (objective.discriminator_loss, objective.discriminator_loss_and_grad):
+            with pytest.raises(ValueError, match=rf"^real_logits are {shape}, wanted \[N, .*\] of {objective.name}$"):
+                form(wrong, labels, fake)
+            with pytest.raises(ValueError, match=rf"^fake_logits are {shape}, wanted \[N, .*\] of {objective.name}$"):
+                form(real, labels, wrong)
+        for form in (objective.generator_loss, objective.generator_loss_and_grad):
+            with pytest.raises(ValueError, match=rf"^fake_logits are {shape}, wanted \[N, .*\] of {objective.name}$"):
+                form(wrong)
+        if objective.has_unlabelled_loss:
+            for form in (objective.unlabelled_loss, objective.unlabelled_loss_and_grad):
+                with pytest.raises(ValueError, match=rf"^unlabelled_logits are {shape}, wanted \[N, "):
+                    form(wrong)
 
 
 @pytest.mark.parametrize("name", ["gan-star", "acgan", "amgan", "labelgan", "catgan, labels", "improved-gan"])
@@ -408,7 +419,7 @@ def test_a_class_prior_of_other_classes(generator):
 
 @pytest.mark.parametrize("objective", [GAN(), LabelGAN(), ACGAN()], ids=["gan", "labelgan", "acgan"])
 def test_models_without_a_loss_of_unlabelled_samples(objective):
-    said = f"{objective.name} has no loss of unlabelled samples, wanted one of catgan, amgan, improved-gan"
+    said = f"{objective.name} has no loss of unlabelled samples, wanted a model with has_unlabelled_loss"
     for form in (objective.unlabelled_loss, objective.unlabelled_loss_and_grad):
         with pytest.raises(ValueError, match=said):
             form(torch.randn(N, K + 1))
@@ -475,6 +486,20 @@ def test_the_models_and_their_outputs():
         "improved-gan": K + 1,
     }
     assert {name for name, model in MODELS.items() if model.needs_unlabelled} == {"improved-gan"}
+    assert {name for name, model in MODELS.items() if model().has_unlabelled_loss} == {
+        "catgan",
+        "amgan",
+        "improved-gan",
+    }
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_a_number_of_classes_that_is_none(model):
+    for value in ("abc", None, 2.5, [3]):
+        with pytest.raises(TypeError, match=r"^num_classes is .*, wanted an integer$"):
+            model().outputs(value)
+    with pytest.raises(ValueError, match=r"^num_classes is 0, wanted at least 1$"):
+        model().outputs(0)
 
 
 def test_objectives_are_values():

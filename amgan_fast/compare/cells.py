@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from amgan_fast.errors import as_input_error
 from amgan_fast.option_checks import check_range
 from amgan_fast.runs import LABELS, Config
 
@@ -37,7 +38,8 @@ def plan(
     Raises:
         InputError: an unknown model, or ``seeds`` out of its range.
     """
-    check_range("seeds", seeds, 1, _MOST_SEEDS)
+    with as_input_error():
+        check_range("seeds", seeds, 1, _MOST_SEEDS)
     return [
         Cell(replace(base, model=model, labels=labelling, seed=base.seed + seed))
         for seed in range(seeds)

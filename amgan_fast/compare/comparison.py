@@ -15,7 +15,7 @@ from amgan_fast.compare.figure import save_curves
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.device import resolve_device
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.files import read_json, to_json, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.option_checks import MOST_PROCESSES, check_range
@@ -43,7 +43,8 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | No
         InputError: ``root`` holds a comparison with other settings, or a cell cannot be trained.
     """
     told = told or (lambda *_: None)
-    check_range("jobs", jobs, 1, MOST_PROCESSES)
+    with as_input_error():
+        check_range("jobs", jobs, 1, MOST_PROCESSES)
     _check_cells(cells)
     _check(root, cells)
     with ExitStack() as stack:

@@ -12,7 +12,7 @@ import torch
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.device import cpu_threads
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.measurements import Settings
@@ -114,7 +114,8 @@ def evaluate_request(
 def _check(request: Request) -> None:
     for name, (lowest, highest) in _RANGES.items():
         if (value := getattr(request, name)) is not None:
-            check_range(name, value, lowest, highest)
+            with as_input_error():
+                check_range(name, value, lowest, highest)
     given = [name for name in _SOURCES if getattr(request, name) is not None]
     if len(given) != 1:
         found = " and ".join(f"--{name}" for name in given) or "nothing to score"

@@ -135,7 +135,7 @@ def load_sampler(run: RunFolder, config: Config, device: torch.device) -> Sample
             config.network, latent.width, tuple(state["image_shape"]), config.build_network_options()
         )
         generator.load_state_dict(state["averaged"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{run.checkpoint} does not fit {run.config.name} ({error})") from None
     return Sampler(generator.to(device).eval().requires_grad_(False), latent)
 

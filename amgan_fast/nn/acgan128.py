@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from amgan_fast.errors import InputError
-from amgan_fast.nn.layers import FlattenChannelsLast, UnflattenChannelsLast, activation, hidden, input_noise
+from amgan_fast.nn.layers import (
+    FlattenChannelsLast,
+    UnflattenChannelsLast,
+    activation,
+    input_noise,
+    norm_and_activation,
+)
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 
 OPTIONS = NetworkOptions(input_noise=0.0, dropout=0.5)
@@ -28,7 +33,7 @@ def acgan128_generator(inputs: int, image_shape: ImageShape, options: NetworkOpt
     for width in widths:
         layers += [
             nn.ConvTranspose2d(before, width, 5, stride=2, padding=2, output_padding=1, bias=options.biases),
-            *hidden(width, options, slope=0.0),
+            *norm_and_activation(width, options, slope=0.0),
         ]
         before = width
     last = nn.ConvTranspose2d(before, image_shape[0], 5, stride=2, padding=2, output_padding=1)
@@ -50,7 +55,7 @@ def acgan128_discriminator(image_shape: ImageShape, options: NetworkOptions) -> 
     for stride, before, width in zip((1, 2, 1, 2, 1), widths, widths[1:], strict=False):
         layers += [
             nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=options.biases),
-            *hidden(width, options, options.dropout),
+            *norm_and_activation(width, options, options.dropout),
         ]
     return nn.Sequential(*layers, FlattenChannelsLast()), widths[-1] * 16 * 16
 
@@ -66,4 +71,4 @@ def initialize(module: nn.Module) -> None:
 def _check(image_shape: ImageShape) -> None:
     _, height, breadth = image_shape
     if (height, breadth) != (128, 128):
-        raise InputError(f"images for network 'acgan128' are {height} x {breadth}, wanted 128 x 128")
+        raise ValueError(f"images for network 'acgan128' are {height} x {breadth}, wanted 128 x 128")

@@ -37,7 +37,7 @@ class BatchNormLeakyReLUDropout(nn.Module):
         dropped = self.p if self.training else 0.0
         output, mean, variance = batch_norm_leaky_dropout(x, norm.weight, norm.bias, dropped, self.slope, norm.eps)
         if norm.running_mean is not None:
-            _average(norm, mean, variance, x.numel() // x.size(1))
+            _update_running_statistics(norm, mean, variance, x.numel() // x.size(1))
         return output
 
     def extra_repr(self) -> str:
@@ -62,7 +62,7 @@ def _has_kernel(x: Tensor) -> bool:
 
 
 @torch.no_grad()
-def _average(norm: Any, mean: Tensor, variance: Tensor, count: int) -> None:
+def _update_running_statistics(norm: Any, mean: Tensor, variance: Tensor, count: int) -> None:
     """As batch norm does with the statistics of ``count`` values a channel."""
     norm.num_batches_tracked.add_(1)
     norm.running_mean.lerp_(mean, norm.momentum)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from amgan_fast.errors import InputError
 from amgan_fast.nn import acgan128, conv, mlp, paper
 from amgan_fast.nn.classifier import Classifier, SmallCNN
 from amgan_fast.nn.densenet import DenseNetBC
@@ -18,6 +17,8 @@ from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch
 from amgan_fast.nn.weight_norm import apply_weight_norm
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,10 @@ def network_options(network: str, **changes: Any) -> NetworkOptions:
     """The options of a network's source, with changes; a change to None is none.
 
     Raises:
-        InputError: no such network, or a value out of its range.
+        ValueError: no such network, or a value out of its range.
     """
-    return dataclasses.replace(
-        _find(network).options, **{name: value for name, value in changes.items() if value is not None}
-    )
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(_source(network).options, **given)
 
 
 def build_generator(
@@ -71,16 +71,12 @@ def build_generator(
         options: None: those of the network's source.
 
     Raises:
-        InputError: no such network, or it does not make images of this shape.
+        ValueError: no such network, or it does not make images of this shape.
     """
-    found = _find(network)
-    options = options or found.options
-    layers = found.generator(inputs, image_shape, options)
-    layers.apply(found.initialize)
-    generator = _with_reference(layers, (inputs,), options)
-    if options.weight_norm:
-        apply_weight_norm(generator)
-    return generator
+    source = _source(network)
+    options = options or source.options
+    layers = source.generator(inputs, image_shape, options).apply(source.initialize)
+    return _with_weight_norm(_with_reference(layers, (inputs,), options), options)
 
 
 def build_discriminator(
@@ -93,21 +89,19 @@ def build_discriminator(
         options: None: those of the network's source.
 
     Raises:
-        InputError: no such network, or it does not take images of this shape.
+        ValueError: no such network, or it does not take images of this shape.
     """
-    found = _find(network)
-    options = options or found.options
-    layers, features = found.discriminator(image_shape, options)
-    body = _with_reference(layers.apply(found.initialize), image_shape, options)
+    source = _source(network)
+    options = options or source.options
+    layers, features = source.discriminator(image_shape, options)
+    body = _with_reference(layers.apply(source.initialize), image_shape, options)
     if options.minibatch_discrimination:
         # After the reference batch has left: samples are compared with each other only.
         discrimination = MinibatchDiscrimination(features)
         body = nn.Sequential(body, discrimination)
         features += discrimination.kernels
-    discriminator = Discriminator(body, nn.Linear(features, outputs).apply(found.initialize))
-    if options.weight_norm:
-        apply_weight_norm(discriminator)
-    return discriminator
+    head = nn.Linear(features, outputs).apply(source.initialize)
+    return _with_weight_norm(Discriminator(body, head), options)
 
 
 def build_classifier(
@@ -121,21 +115,27 @@ def build_classifier(
             of ``"densenet-bc"``.
 
     Raises:
-        InputError: an unknown name, images too small, or numbers that the architecture cannot be made from.
+        ValueError: an unknown name, images too small, or numbers that the architecture cannot be made from.
         TypeError: a number that the architecture does not have.
     """
     if architecture not in CLASSIFIERS:
-        raise InputError(f"architecture is {architecture!r}, wanted one of {', '.join(CLASSIFIERS)}")
+        raise ValueError(f"architecture is {architecture!r}, wanted one of {', '.join(CLASSIFIERS)}")
     if min(image_shape[1:]) < 4:
-        raise InputError(f"images are {image_shape[1]} x {image_shape[2]}, wanted at least 4 x 4")
+        raise ValueError(f"images are {image_shape[1]} x {image_shape[2]}, wanted at least 4 x 4")
     return CLASSIFIERS[architecture](image_shape, num_classes, **numbers)
 
 
-def _find(network: str) -> Network:
+def _source(network: str) -> Network:
     if network not in NETWORKS:
-        raise InputError(f"network is {network!r}, wanted one of {', '.join(NETWORKS)}")
+        raise ValueError(f"network is {network!r}, wanted one of {', '.join(NETWORKS)}")
     return NETWORKS[network]
 
 
 def _with_reference(layers: nn.Module, row_shape: tuple[int, ...], options: NetworkOptions) -> nn.Module:
     return ReferenceBatch(layers, row_shape) if options.normalization == "virtual" else layers
+
+
+def _with_weight_norm(network: _Network, options: NetworkOptions) -> _Network:
+    if options.weight_norm:
+        apply_weight_norm(network)
+    return network

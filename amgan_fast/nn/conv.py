@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from amgan_fast.errors import InputError
-from amgan_fast.nn.layers import FlattenChannelsLast, UnflattenChannelsLast, activation, hidden, input_noise
+from amgan_fast.nn.layers import (
+    FlattenChannelsLast,
+    UnflattenChannelsLast,
+    activation,
+    input_noise,
+    norm_and_activation,
+)
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 
 OPTIONS = NetworkOptions()
@@ -20,11 +25,11 @@ def conv_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions
     return nn.Sequential(
         nn.Linear(inputs, four * height * breadth, bias=options.biases),
         UnflattenChannelsLast(four, height, breadth),
-        *hidden(four, options),
+        *norm_and_activation(four, options),
         nn.ConvTranspose2d(four, twice, 4, stride=2, padding=1, bias=options.biases),
-        *hidden(twice, options),
+        *norm_and_activation(twice, options),
         nn.ConvTranspose2d(twice, width, 4, stride=2, padding=1, bias=options.biases),
-        *hidden(width, options),
+        *norm_and_activation(width, options),
         nn.Conv2d(width, channels, 3, padding=1),
         nn.Tanh(),
     )
@@ -40,9 +45,9 @@ def conv_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tupl
         nn.Conv2d(channels, width, 4, stride=2, padding=1),
         activation(options.dropout),
         nn.Conv2d(width, twice, 4, stride=2, padding=1, bias=options.biases),
-        *hidden(twice, options, options.dropout),
+        *norm_and_activation(twice, options, options.dropout),
         nn.Conv2d(twice, four, 3, padding=1, bias=options.biases),
-        *hidden(four, options, options.dropout),
+        *norm_and_activation(four, options, options.dropout),
         FlattenChannelsLast(),
     )
     return layers, four * height * breadth
@@ -51,5 +56,5 @@ def conv_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tupl
 def _quarter(image_shape: ImageShape) -> tuple[int, int]:
     _, height, breadth = image_shape
     if min(height, breadth) < 4 or height % 4 or breadth % 4:
-        raise InputError(f"images for network 'conv' are {height} x {breadth}, wanted sides that are multiples of 4")
+        raise ValueError(f"images for network 'conv' are {height} x {breadth}, wanted sides that are multiples of 4")
     return height // 4, breadth // 4

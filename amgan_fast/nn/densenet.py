@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from amgan_fast.errors import InputError
 from amgan_fast.nn.classifier import Classifier
 from amgan_fast.option_checks import check_range
 
@@ -23,7 +22,7 @@ class DenseNetBC(Classifier):
         growth: k, the channels that a layer adds.
 
     Raises:
-        InputError: another depth or growth.
+        ValueError: another depth or growth.
     """
 
     architecture = "densenet-bc"
@@ -36,7 +35,7 @@ class DenseNetBC(Classifier):
         check_range("growth", growth, 1, 10_000)
         layers, rest = divmod(depth - 4, 2 * _BLOCKS)
         if rest:
-            raise InputError(f"depth is {depth}, wanted 6 n + 4, n at least 1: 40, say")
+            raise ValueError(f"depth is {depth}, wanted 6 n + 4, n at least 1: 40, say")
         self.layers = DenseNet(growth, (layers,) * _BLOCKS, num_init_features=2 * growth, num_classes=num_classes)
         # torchvision's first layers are those for ImageNet: they shrink images to a quarter.
         features = self.layers.features

@@ -63,7 +63,7 @@ def input_noise(options: NetworkOptions) -> list[nn.Module]:
     return [InputNoise(options.input_noise)] if options.input_noise else []
 
 
-def hidden(
+def norm_and_activation(
     channels: int,
     options: NetworkOptions,
     dropout: float = 0.0,

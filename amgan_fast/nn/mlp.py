@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from amgan_fast.nn.layers import activation, hidden, input_noise
+from amgan_fast.nn.layers import activation, input_noise, norm_and_activation
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 
 OPTIONS = NetworkOptions()
@@ -18,9 +18,9 @@ def mlp_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions)
     width = options.channels(_WIDTH)
     return nn.Sequential(
         nn.Linear(inputs, width, bias=options.biases),
-        *hidden(width, options, of_images=False),
+        *norm_and_activation(width, options, of_images=False),
         nn.Linear(width, width, bias=options.biases),
-        *hidden(width, options, of_images=False),
+        *norm_and_activation(width, options, of_images=False),
         nn.Linear(width, math.prod(image_shape)),
         nn.Tanh(),
         nn.Unflatten(1, image_shape),
@@ -36,8 +36,8 @@ def mlp_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tuple
         nn.Linear(math.prod(image_shape), width),
         activation(options.dropout),
         nn.Linear(width, width, bias=options.biases),
-        *hidden(width, options, options.dropout, of_images=False),
+        *norm_and_activation(width, options, options.dropout, of_images=False),
         nn.Linear(width, width, bias=options.biases),
-        *hidden(width, options, options.dropout, of_images=False),
+        *norm_and_activation(width, options, options.dropout, of_images=False),
     )
     return layers, width

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amgan_fast.errors import InputError, shown
-from amgan_fast.option_checks import check_types
+from amgan_fast.option_checks import check_that, check_types
 
 ImageShape = tuple[int, int, int]
 """(channels, height, width) of an image."""
@@ -18,7 +17,7 @@ class NetworkOptions:
     """What every network can be built with; those of a network's source: :func:`amgan_fast.nn.network_options`.
 
     Raises:
-        InputError: a value of another type or out of its range.
+        ValueError: a value of another type or out of its range.
     """
 
     width: float = 1.0
@@ -43,11 +42,11 @@ class NetworkOptions:
 
     def __post_init__(self) -> None:
         check_types(NetworkOptions, vars(self))
-        if self.normalization not in NORMALIZATIONS:
-            raise InputError(f"normalization is {shown(self.normalization)}, wanted one of {', '.join(NORMALIZATIONS)}")
-        self._require("width", self.width > 0, "a positive number")
-        self._require("input_noise", self.input_noise >= 0, "at least 0")
-        self._require("dropout", 0 <= self.dropout < 1, "a number in [0, 1)")
+        known = self.normalization in NORMALIZATIONS
+        check_that(known, "normalization", self.normalization, f"one of {', '.join(NORMALIZATIONS)}")
+        check_that(self.width > 0, "width", self.width, "a positive number")
+        check_that(self.input_noise >= 0, "input_noise", self.input_noise, "at least 0")
+        check_that(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1)")
 
     @property
     def biases(self) -> bool:
@@ -57,7 +56,3 @@ class NetworkOptions:
     def channels(self, count: int) -> int:
         """``count`` of a network's source, with the width applied."""
         return max(1, round(count * self.width))
-
-    def _require(self, name: str, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise InputError(f"{name} is {getattr(self, name)}, wanted {wanted}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from amgan_fast.errors import InputError
-from amgan_fast.nn.layers import UnflattenChannelsLast, hidden, input_noise
+from amgan_fast.nn.layers import UnflattenChannelsLast, input_noise, norm_and_activation
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 
 # "Batch norm always uses batch statistics" in the authors' code: see NetworkOptions.running_statistics for what that
@@ -23,13 +22,13 @@ def paper_generator(inputs: int, image_shape: ImageShape, options: NetworkOption
     layers: list[nn.Module] = [
         nn.Linear(inputs, seed * 4 * 4, bias=options.biases),
         UnflattenChannelsLast(seed, 4, 4),
-        *hidden(seed, options),
+        *norm_and_activation(seed, options),
     ]
     before = seed
     for width in widths:
         layers += [
             nn.ConvTranspose2d(before, width, 3, stride=2, padding=1, output_padding=1, bias=options.biases),
-            *hidden(width, options),
+            *norm_and_activation(width, options),
         ]
         before = width
     return nn.Sequential(*layers, nn.Conv2d(before, image_shape[0], 3, padding=1), nn.Tanh())
@@ -51,7 +50,7 @@ def paper_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tup
         width = options.channels(count)
         layers += [
             nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=options.biases),
-            *hidden(width, options, options.dropout),
+            *norm_and_activation(width, options, options.dropout),
         ]
         before = width
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -63,4 +62,4 @@ def paper_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tup
 def _check(image_shape: ImageShape) -> None:
     _, height, breadth = image_shape
     if (height, breadth) != (32, 32):
-        raise InputError(f"images for network 'paper' are {height} x {breadth}, wanted 32 x 32")
+        raise ValueError(f"images for network 'paper' are {height} x {breadth}, wanted 32 x 32")

@@ -1,45 +1,31 @@
-"""Checks of the options that objectives are made with, when they are made, and of the tensors they are called with."""
+"""Checks of what objectives are made with, beside those of :mod:`amgan_fast.option_checks`, and called with."""
 
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 from torch import Tensor
 
-from amgan_fast.errors import found, shown
+from amgan_fast.errors import found
+from amgan_fast.option_checks import check_that
 
 _LOWEST_TEMPERATURE = 1e-30  # log-probabilities over it are finite in float32
 
 
-def check_fraction(name: str, value: float) -> None:
-    if not (isinstance(value, Real) and 0 <= value <= 1):
-        raise ValueError(f"{name} is {shown(value)}, wanted a number in [0, 1]")
-
-
-def check_not_negative(name: str, value: float) -> None:
-    if not (isinstance(value, Real) and 0 <= value < math.inf):
-        raise ValueError(f"{name} is {shown(value)}, wanted a finite number that is not negative")
-
-
 def check_temperature(name: str, value: float) -> None:
-    if not (isinstance(value, Real) and (value == 0 or _LOWEST_TEMPERATURE <= value < math.inf)):
-        raise ValueError(f"{name} is {shown(value)}, wanted 0 or a finite number of at least {_LOWEST_TEMPERATURE}")
-
-
-def check_finite(name: str, value: float) -> None:
-    if not (isinstance(value, Real) and math.isfinite(value)):
-        raise ValueError(f"{name} is {shown(value)}, wanted a finite number")
-
-
-def check_flag(name: str, value: bool) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {shown(value)}, wanted True or False")
+    holds = isinstance(value, Real) and (value == 0 or _LOWEST_TEMPERATURE <= value < math.inf)
+    check_that(holds, name, value, f"0 or a finite number of at least {_LOWEST_TEMPERATURE}")
 
 
 def check_fake(value: str) -> None:
-    if value not in ("column", "zero"):
-        raise ValueError(f"fake is {shown(value)}, wanted 'column' or 'zero'")
+    check_that(value in ("column", "zero"), "fake", value, "'column' or 'zero'")
+
+
+def check_num_classes(value: int) -> None:
+    if not isinstance(value, Integral):
+        raise TypeError(f"num_classes is {found(value)}, wanted an integer")
+    check_that(value >= 1, "num_classes", value, "at least 1")
 
 
 def check_floats(**tensors: Tensor) -> None:

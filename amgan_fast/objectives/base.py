@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from amgan_fast.objectives.arguments import check_floats, check_labels
+from amgan_fast.objectives.arguments import check_floats, check_labels, check_num_classes
 from amgan_fast.objectives.gradients import loss_and_grad
 from amgan_fast.objectives.terms import Pair, Term
 
@@ -45,7 +45,7 @@ class Objective(ABC):
 
     @abstractmethod
     def outputs(self, num_classes: int) -> int:
-        """The number of columns that the discriminator's logits have."""
+        """The number of columns that the discriminator's logits have, of ``num_classes`` at least 1."""
 
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
         """The logits of the K real classes, [N, K], a view; None where the model has none."""
@@ -65,12 +65,9 @@ class Objective(ABC):
         """What a batch of real rows without labels adds to the discriminator's loss.
 
         Raises:
-            ValueError: the model has no such loss; says which ones have.
+            ValueError: the model has no such loss.
         """
-        from amgan_fast.objectives import MODELS  # not before the models are defined
-
-        having = ", ".join(name for name, model in MODELS.items() if model().has_unlabelled_loss)
-        raise ValueError(f"{self.name} has no loss of unlabelled samples, wanted one of {having}")
+        raise ValueError(f"{self.name} has no loss of unlabelled samples, wanted a model with has_unlabelled_loss")
 
     def discriminator_loss_and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
@@ -106,6 +103,7 @@ class TermObjective(Objective):
     generator_term: Term | None
     """None: the generator is trained on features."""
     unlabelled_term: Term | None
+    _has_class_columns: ClassVar[bool] = True
     _first_class_column: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
@@ -127,6 +125,15 @@ class TermObjective(Objective):
     def _unlabelled(self) -> Term | None:
         return None
 
+    def outputs(self, num_classes: int) -> int:
+        check_num_classes(num_classes)
+        return self._other_columns + num_classes * self._has_class_columns
+
+    @property
+    def _other_columns(self) -> int:
+        """How many columns of the logits are not those of the real classes."""
+        return 1
+
     @property
     def has_unlabelled_loss(self) -> bool:
         return self.unlabelled_term is not None
@@ -136,6 +143,8 @@ class TermObjective(Objective):
         return self.generator_term is None
 
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
+        if not self._has_class_columns:
+            return None
         check_floats(logits=logits)
         outputs = self.outputs(num_classes)
         if logits.ndim != 2 or logits.size(1) != outputs:
@@ -147,36 +156,46 @@ class TermObjective(Objective):
     def discriminator_loss(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor:
-        check_floats(real_logits=real_logits, fake_logits=fake_logits)
+        self._check_logits(real_logits=real_logits, fake_logits=fake_logits)
         check_labels(real_labels=real_labels, fake_labels=fake_labels)
         return self.discriminator_term(real_logits, real_labels, fake_logits, fake_labels)
 
     def discriminator_loss_and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        check_floats(real_logits=real_logits, fake_logits=fake_logits)
+        self._check_logits(real_logits=real_logits, fake_logits=fake_logits)
         check_labels(real_labels=real_labels, fake_labels=fake_labels)
         return self.discriminator_term.and_grad(real_logits, real_labels, fake_logits, fake_labels)
 
     def generator_loss(self, fake_logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        check_floats(fake_logits=fake_logits)
+        self._check_logits(fake_logits=fake_logits)
         check_labels(labels=labels)
         return self._generator_of_logits()(fake_logits, labels)
 
     def generator_loss_and_grad(self, fake_logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        check_floats(fake_logits=fake_logits)
+        self._check_logits(fake_logits=fake_logits)
         check_labels(labels=labels)
         return self._generator_of_logits().and_grad(fake_logits, labels)
 
     def unlabelled_loss(self, unlabelled_logits: Tensor) -> Tensor:
-        check_floats(unlabelled_logits=unlabelled_logits)
-        term = self.unlabelled_term
-        return super().unlabelled_loss(unlabelled_logits) if term is None else term(unlabelled_logits)
+        if self.unlabelled_term is None:
+            return super().unlabelled_loss(unlabelled_logits)
+        self._check_logits(unlabelled_logits=unlabelled_logits)
+        return self.unlabelled_term(unlabelled_logits)
 
     def unlabelled_loss_and_grad(self, unlabelled_logits: Tensor) -> tuple[Tensor, Tensor]:
-        check_floats(unlabelled_logits=unlabelled_logits)
-        term = self.unlabelled_term
-        return super().unlabelled_loss_and_grad(unlabelled_logits) if term is None else term.and_grad(unlabelled_logits)
+        if self.unlabelled_term is None:
+            return super().unlabelled_loss_and_grad(unlabelled_logits)
+        self._check_logits(unlabelled_logits=unlabelled_logits)
+        return self.unlabelled_term.and_grad(unlabelled_logits)
+
+    def _check_logits(self, **logits: Tensor) -> None:
+        check_floats(**logits)
+        for name, x in logits.items():
+            of_classes = x.size(1) - self._other_columns if x.ndim == 2 else -1
+            if not (of_classes >= 1 if self._has_class_columns else of_classes == 0):
+                columns = f"{self._other_columns} + num_classes" if self._has_class_columns else self._other_columns
+                raise ValueError(f"{name} are {list(x.shape)}, wanted [N, {columns}] of {self.name}")
 
     def _generator_of_logits(self) -> Term:
         if self.generator_term is None:

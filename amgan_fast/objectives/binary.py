@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from amgan_fast.objectives.arguments import check_flag, check_fraction, check_not_negative, check_temperature
+from amgan_fast.objectives.arguments import check_temperature
 from amgan_fast.objectives.base import TermObjective
 from amgan_fast.objectives.losses import (
     CLASS_CROSS_ENTROPY,
@@ -20,7 +18,8 @@ from amgan_fast.objectives.losses import (
     non_saturating_generator,
     saturating_generator,
 )
-from amgan_fast.objectives.terms import Binary, Heads, Pair, Rows, Separate, SharpenedCrossEntropy, Term
+from amgan_fast.objectives.terms import Heads, MeanRowLoss, Pair, Separate, SharpenedCrossEntropy, Term
+from amgan_fast.option_checks import check_flag, check_fraction, check_not_negative
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,15 @@ class _BinaryHead(TermObjective):
         check_flag("saturating", self.saturating)
         super().__post_init__()
 
-    def _on_real(self) -> Binary:
-        return Binary(binary_cross_entropy(1 - self.real_smoothing))
+    def _on_real(self) -> Term:
+        return MeanRowLoss(binary_cross_entropy(1 - self.real_smoothing))
 
-    def _on_generated(self) -> Binary:
-        return Binary(binary_cross_entropy(self.fake_smoothing))
+    def _on_generated(self) -> Term:
+        return MeanRowLoss(binary_cross_entropy(self.fake_smoothing))
 
-    def _of_generator(self) -> Binary:
+    def _of_generator(self) -> Term:
         loss = saturating_generator if self.saturating else non_saturating_generator
-        return Binary(loss(self.generator_smoothing))
+        return MeanRowLoss(loss(self.generator_smoothing))
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,7 @@ class GAN(_BinaryHead):
     """
 
     name: ClassVar[str] = "gan"
-
-    def outputs(self, num_classes: int) -> int:
-        return 1
-
-    def class_logits(self, logits: Tensor, num_classes: int) -> None:
-        return None
+    _has_class_columns: ClassVar[bool] = False
 
     def _discriminator(self) -> Pair:
         return Separate(self._on_real(), self._on_generated())
@@ -89,11 +83,8 @@ class _WithClassifier(_BinaryHead):
         check_fraction("class_smoothing", self.class_smoothing)
         super().__post_init__()
 
-    def outputs(self, num_classes: int) -> int:
-        return 1 + num_classes
-
     def _real_classes(self, weight: float = 1.0) -> Term:
-        return Rows(class_cross_entropy(self.class_smoothing).weighted(weight), given=True)
+        return MeanRowLoss(class_cross_entropy(self.class_smoothing).weighted(weight), given=True)
 
 
 @dataclass(frozen=True)
@@ -155,7 +146,7 @@ class ACGANStar(_WithClassifier):
         """Cross-entropy of generated rows to their target class."""
         if self.target_temperature:
             return SharpenedCrossEntropy(self.target_temperature, weight)
-        return Rows(CLASS_CROSS_ENTROPY.weighted(weight))
+        return MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(weight))
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,7 @@ class ACGANStarPlus(ACGANStar):
     name: ClassVar[str] = "acgan-star-plus"
 
     def _generated_classes(self) -> Term:
-        return Rows(CLASS_CROSS_ENTROPY_TO_UNIFORM)
+        return MeanRowLoss(CLASS_CROSS_ENTROPY_TO_UNIFORM)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from amgan_fast.objectives.arguments import check_not_negative
 from amgan_fast.objectives.base import TermObjective
 from amgan_fast.objectives.losses import CLASS_CROSS_ENTROPY
-from amgan_fast.objectives.terms import ClassEntropy, MarginalEntropy, Pair, Rows, Separate, Sum, Term
+from amgan_fast.objectives.terms import ClassEntropy, MarginalEntropy, MeanRowLoss, Pair, Separate, Sum, Term
+from amgan_fast.option_checks import check_not_negative
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,14 @@ class CatGAN(TermObjective):
         check_not_negative("label_weight", self.label_weight)
         super().__post_init__()
 
-    def outputs(self, num_classes: int) -> int:
-        return num_classes
+    @property
+    def _other_columns(self) -> int:
+        return 0
 
     def _discriminator(self) -> Pair:
-        labels = (Rows(CLASS_CROSS_ENTROPY.weighted(self.label_weight), given=True),) if self.label_weight else ()
-        return Separate(Sum((*_CERTAIN_AND_EVEN, *labels)), ClassEntropy(-1))
+        of_labels = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.label_weight), given=True)
+        real = (*_CERTAIN_AND_EVEN, of_labels) if self.label_weight else _CERTAIN_AND_EVEN
+        return Separate(Sum(real), ClassEntropy(-1))
 
     def _generator(self) -> Term:
         return Sum(_CERTAIN_AND_EVEN)

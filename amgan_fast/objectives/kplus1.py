@@ -8,7 +8,7 @@ from numbers import Real
 from typing import ClassVar
 
 from amgan_fast.errors import shown
-from amgan_fast.objectives.arguments import check_fake, check_flag, check_fraction, check_temperature
+from amgan_fast.objectives.arguments import check_fake, check_temperature
 from amgan_fast.objectives.base import TermObjective
 from amgan_fast.objectives.losses import (
     binary_cross_entropy,
@@ -22,13 +22,14 @@ from amgan_fast.objectives.terms import (
     Classes,
     KPlus1Pair,
     MarginalCrossEntropy,
+    MeanRowLoss,
     Pair,
-    Rows,
     Separate,
     SharpenedCrossEntropy,
     Sum,
     Term,
 )
+from amgan_fast.option_checks import check_flag, check_fraction
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class _KPlus1(TermObjective):
             check_fraction(name, getattr(self, name))
         super().__post_init__()
 
-    def outputs(self, num_classes: int) -> int:
-        return num_classes + 1 if self.fake == "column" else num_classes
+    @property
+    def _other_columns(self) -> int:
+        return int(self.fake == "column")
 
     def _discriminator(self) -> Pair:
         return KPlus1Pair(self.fake, self.real_smoothing, self.fake_smoothing, self.class_smoothing)
@@ -78,7 +80,7 @@ class LabelGAN(_KPlus1):
 
     def _generator(self) -> Term | None:
         loss = saturating_generator if self.saturating else non_saturating_generator
-        return Rows(loss(self.generator_smoothing), self.fake)
+        return MeanRowLoss(loss(self.generator_smoothing), self.fake)
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,12 @@ class AMGAN(_KPlus1):
 
     def _generator(self) -> Term:
         if not self.target_temperature:
-            return Rows(real_row(), self.fake)
+            return MeanRowLoss(real_row(), self.fake)
         sharpened = Classes(SharpenedCrossEntropy(self.target_temperature), self.fake)
-        return Sum((Rows(non_saturating_generator(), self.fake), sharpened))
+        return Sum((MeanRowLoss(non_saturating_generator(), self.fake), sharpened))
 
     def _unlabelled(self) -> Term:
-        dynamic = Rows(real_row(self.real_smoothing, self.class_smoothing), self.fake)
+        dynamic = MeanRowLoss(real_row(self.real_smoothing, self.class_smoothing), self.fake)
         if self.class_prior is None:
             return dynamic
         prior = None if isinstance(self.class_prior, str) else self.class_prior
@@ -139,14 +141,14 @@ class ImprovedGAN(LabelGAN):
         super().__post_init__()
 
     def _discriminator(self) -> Pair:
-        labelled = Rows(class_cross_entropy(self.class_smoothing), self.fake, given=True)
-        return Separate(labelled, Rows(generated_row(self.fake_smoothing), self.fake))
+        labelled = MeanRowLoss(class_cross_entropy(self.class_smoothing), self.fake, given=True)
+        return Separate(labelled, MeanRowLoss(generated_row(self.fake_smoothing), self.fake))
 
     def _generator(self) -> Term | None:
         return None if self.feature_matching else super()._generator()
 
     def _unlabelled(self) -> Term:
-        return Rows(binary_cross_entropy(1 - self.real_smoothing), self.fake)
+        return MeanRowLoss(binary_cross_entropy(1 - self.real_smoothing), self.fake)
 
 
 def _check_prior(prior: object) -> None:

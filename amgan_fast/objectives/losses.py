@@ -12,7 +12,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from amgan_fast import ops
-from amgan_fast.objectives.arguments import check_finite, check_floats, check_fraction
+from amgan_fast.objectives.arguments import check_floats
+from amgan_fast.option_checks import check_finite, check_fraction
 
 
 class Coefficients(NamedTuple):

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import found, shown
-from amgan_fast.objectives.arguments import check_floats, check_not_negative
+from amgan_fast.objectives.arguments import check_floats
 from amgan_fast.objectives.gradients import loss_and_grad
+from amgan_fast.option_checks import check_not_negative
 
 
 def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ class HistoricalAveraging:
         if not self._parameters:
             raise ValueError("parameters is empty, wanted at least one tensor")
         self._weight = weight
-        self._means = [torch.zeros_like(p, dtype=_at_least_float32(p.dtype)) for p in self._parameters]
+        self._means = [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in self._parameters]
         self._steps = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         self._started = False
 
@@ -131,8 +132,4 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def _batch_mean(features: Tensor) -> Tensor:
-    return features.mean(0, dtype=_at_least_float32(features.dtype))
-
-
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+    return features.mean(0, dtype=torch.promote_types(features.dtype, torch.float32))

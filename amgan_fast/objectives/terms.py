@@ -80,18 +80,34 @@ class KPlus1Pair(Pair):
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor:
         _check_given(real_labels)
-        return ops.am_discriminator_loss(real_logits, real_labels, fake_logits, **vars(self))
+        return ops.am_discriminator_loss(
+            real_logits,
+            real_labels,
+            fake_logits,
+            fake=self.fake,
+            real_smoothing=self.real_smoothing,
+            fake_smoothing=self.fake_smoothing,
+            class_smoothing=self.class_smoothing,
+        )
 
     def and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         _check_given(real_labels)
-        return ops.am_discriminator_loss_and_grad(real_logits.detach(), real_labels, fake_logits.detach(), **vars(self))
+        return ops.am_discriminator_loss_and_grad(
+            real_logits.detach(),
+            real_labels,
+            fake_logits.detach(),
+            fake=self.fake,
+            real_smoothing=self.real_smoothing,
+            fake_smoothing=self.fake_smoothing,
+            class_smoothing=self.class_smoothing,
+        )
 
 
 @dataclass(frozen=True)
-class Rows(Term):
-    """A row loss. ``given``: its rows are real, so that their labels have to be given."""
+class MeanRowLoss(Term):
+    """A row loss, its mean over the batch. ``given``: its rows are real, so that their labels have to be given."""
 
     loss: RowLoss
     fake: str = "zero"
@@ -110,32 +126,19 @@ class Rows(Term):
 
 
 @dataclass(frozen=True)
-class Binary(Term):
-    """A row loss of the single real/generated logit b, [N, 1]; without labels."""
-
-    loss: RowLoss
-
-    def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.loss(_one_column(logits), fake="zero")
-
-    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.loss.and_grad(_one_column(logits), fake="zero")
-
-
-@dataclass(frozen=True)
 class Heads(Term):
     """A term of column 0, the real/generated logit b, and one of the K class logits behind it; logits [N, 1+K]."""
 
-    binary: Binary
+    binary: Term
     classes: Term | None = None
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        b, class_logits = _split_heads(logits)
+        b, class_logits = logits[:, :1], logits[:, 1:]
         loss = self.binary(b)
         return loss if self.classes is None else loss + self.classes(class_logits, labels)
 
     def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        b, class_logits = _split_heads(logits)
+        b, class_logits = logits[:, :1], logits[:, 1:]
         loss, grad = self.binary.and_grad(b)
         if self.classes is None:
             return loss, pad(grad, (0, class_logits.size(1)))
@@ -239,28 +242,12 @@ def _check_given(real_labels: Tensor | None) -> None:
         raise TypeError("real_labels is None, wanted the labels of the real rows, [N] int64")
 
 
-def _one_column(logits: Tensor) -> Tensor:
-    if logits.ndim != 2 or logits.size(1) != 1:
-        raise ValueError(f"logits are {list(logits.shape)}, wanted [N, 1]: this model's discriminator has one output")
-    return logits
-
-
-def _split_heads(logits: Tensor) -> tuple[Tensor, Tensor]:
-    if logits.ndim != 2 or logits.size(1) < 2:
-        raise ValueError(
-            f"logits are {list(logits.shape)}, wanted [N, 1 + num_classes]: the real/generated logit, then the classes"
-        )
-    return logits[:, :1], logits[:, 1:]
-
-
 def _at_least_float32(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _log_class(class_logits: Tensor) -> Tensor:
     """log C, [N, K]; half precision in float32. Never -inf, so that a class of probability 0 gives no 0 * inf."""
-    if class_logits.ndim != 2:
-        raise ValueError(f"class logits are {list(class_logits.shape)}, wanted [N, num_classes]")
     class_logits = _at_least_float32(class_logits)
     return class_logits.log_softmax(1).clamp_min(torch.finfo(class_logits.dtype).min)
 

@@ -13,12 +13,12 @@ import tomli_w
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.registry import size_of_images
 from amgan_fast.device import MOST_THREADS
-from amgan_fast.errors import InputError, shortened, shown
+from amgan_fast.errors import InputError, as_input_error, shortened, shown
 from amgan_fast.files import write_text
 from amgan_fast.images.reading import Progress
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
-from amgan_fast.option_checks import LARGEST_INT, check_range, check_types
+from amgan_fast.option_checks import LARGEST_INT, check_range, check_that, check_types
 from amgan_fast.runs.recipes import RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.toml import parse_setting, read_toml
 
@@ -100,6 +100,7 @@ class Config:
     network_options: dict[str, Any] = field(default_factory=dict)
     """Changes to the network's own options, by the names of :class:`amgan_fast.nn.NetworkOptions`."""
 
+    @as_input_error()
     def __post_init__(self) -> None:
         check_types(Config, vars(self))
         for name, known in (
@@ -110,8 +111,7 @@ class Config:
             ("precision", PRECISIONS),
             ("device", DEVICES),
         ):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} is {shown(getattr(self, name))}, wanted one of {', '.join(known)}")
+            self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
         for name in (
             "latent_size",
             "steps",
@@ -163,10 +163,8 @@ class Config:
         changes |= self.network_options
         known = {one.name for one in dataclasses.fields(NetworkOptions)}
         _check_names("network_options", changes, known)
-        try:
+        with as_input_error("network_options."):
             options = network_options(self.network, **changes)
-        except InputError as error:
-            raise InputError(f"network_options.{error}") from None
         if self._matches_features and options.normalization == "batch" and not options.running_statistics:
             raise InputError(f"network_options.running_statistics is false, wanted true: {_ONE_FUNCTION}")
         return options
@@ -206,7 +204,8 @@ class Config:
         Args:
             told: called with a line for the user, where there are settings that no one asked for.
         """
-        check_types(Config, {"dataset": dataset, **overrides})
+        with as_input_error():
+            check_types(Config, {"dataset": dataset, **overrides})
         recipe = read_recipe(dataset) if dataset in RECIPES else _recipe_by_size(dataset, overrides, told)
         return Config(**{"dataset": dataset, **recipe, **overrides})
 
@@ -267,8 +266,7 @@ class Config:
         ]
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise InputError(f"{name} is {shown(getattr(self, name))}, wanted {wanted}")
+        check_that(holds, name, getattr(self, name), wanted)
 
 
 def _names() -> set[str]:
@@ -305,10 +303,8 @@ def _check_names(where: str, values: Mapping[str, Any], known: set[str]) -> None
 
 def _build(where: str, kind: type, values: Mapping[str, Any]) -> Any:
     _check_names(where, values, {one.name for one in dataclasses.fields(kind)})
-    try:
-        # TOML has lists where options are tuples.
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    # TOML has lists where options are tuples.
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    with as_input_error(f"{where}: "):
         check_types(kind, given)
         return kind(**given)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: {error}") from None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from amgan_fast.data import Dataset
 from amgan_fast.data.memory import memory_of
-from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.errors import InputError, as_input_error, in_one_line
 from amgan_fast.nn import build_classifier, build_discriminator, build_generator, set_reference_batch
 from amgan_fast.objectives import Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range
@@ -37,7 +37,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
         )
     if config.labelled_per_class is not None:
         dataset.check_labelled(config.labelled_per_class)
-    with _META:
+    with _META, as_input_error():
         build_classifier("cnn", dataset.image_shape, dataset.num_classes)
     objective = config.build_objective()
     inputs = config.latent_size + (dataset.num_classes if config.labels == "predefined" else 0)
@@ -65,11 +65,11 @@ def check_classifier(
     Raises:
         InputError: it cannot, or the memory of the dataset's device does not hold the network.
     """
-    for name, count in (("steps", steps), ("epochs", epochs)):
-        if count is not None:
-            check_range(name, count, 1, _MOST_STEPS)
-    check_range("seed", seed, 0, LARGEST_INT)
-    with _META:
+    with _META, as_input_error():
+        for name, count in (("steps", steps), ("epochs", epochs)):
+            if count is not None:
+                check_range(name, count, 1, _MOST_STEPS)
+        check_range("seed", seed, 0, LARGEST_INT)
         classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **numbers)
     given = ", ".join(f"{name} {number}" for name, number in classifier.numbers.items())
     size = 3 * _NUMBER_BYTES * _weights(classifier)  # weights, gradients, an average of these at least
@@ -79,7 +79,7 @@ def check_classifier(
 def _build(config: Config, dataset: Dataset, inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
     shape, options = dataset.image_shape, config.build_network_options()
     try:
-        with _META:
+        with _META, as_input_error():
             generator = build_generator(config.network, inputs, shape, options)
             return generator, build_discriminator(config.network, outputs, shape, options)
     except InputError:
@@ -122,14 +122,12 @@ def check_losses(config: Config, objective: Objective, logits: Tensor) -> None:
     """
     labels = torch.empty(len(logits), dtype=torch.int64, device=_META)
     given = labels if config.labels == "predefined" else None
-    try:
+    with as_input_error("objective: "):
         objective.discriminator_loss_and_grad(logits, labels, logits, given)
         if objective.needs_unlabelled or config.labelled_per_class is not None:
             objective.unlabelled_loss_and_grad(logits)
         if not objective.needs_features:
             objective.generator_loss_and_grad(logits, given)
-    except ValueError as error:
-        raise InputError(f"objective: {error}") from None
 
 
 def _sizes(config: Config) -> str:
