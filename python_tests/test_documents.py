@@ -170,8 +170,16 @@ def test_no_command_hides_among_the_pictures_of_a_document(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_the_links_and_pictures_of_a_document_are_there(path):
-    targets = re.findall(r"\]\((?!https?:)([^)#]*)", without_blocks(path.read_text()))
-    assert [target for target in targets if not (path.parent / target).exists()] == []
+    for name, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", without_blocks(path.read_text())):
+        target = path.parent / name if name else path
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target.read_text()), f"{name}#{anchor}"
+
+
+def anchors(markdown: str) -> list[str]:
+    """Of its headings, as GitHub has them."""
+    headings = re.findall(r"^#+ (.*)$", markdown, re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def without_blocks(markdown: str) -> str:
