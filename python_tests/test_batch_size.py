@@ -108,7 +108,7 @@ def test_a_network_of_which_no_size_is_known_is_doubted_where_images_are_small()
 
 
 def test_more_classes_than_memory_holds_are_refused_before_the_work(monkeypatch):
-    monkeypatch.setattr(passes, "fits_in", lambda device, size: size < 2**20)
+    monkeypatch.setattr(passes, "fits_in_half_of", lambda device, size: size < 2**20)
     one = classifier(lambda pixels: torch.randn(len(pixels), 1).expand(-1, 1000))
     with pytest.raises(InputError, match=r"^net has 1,000 classes, whose sums in 20 blocks take \d+ GiB, wanted"):
         scored(one, source())

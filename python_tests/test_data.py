@@ -10,7 +10,8 @@ import pytest
 import torch
 from torchvision import datasets as oracle
 
-from amgan_fast.data import Dataset, fits, load_dataset, memory, to_float, to_uint8
+from amgan_fast import memory
+from amgan_fast.data import Dataset, load_dataset, to_float, to_uint8
 from amgan_fast.data.fashion_mnist import DEBIAN_DIR
 from amgan_fast.errors import InputError
 
@@ -64,18 +65,18 @@ def ten_images() -> Dataset:
 
 def test_what_takes_at_most_half_of_a_gpus_free_memory_fits(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2160, 10**9))
-    assert fits(ten_images(), "cuda")
+    assert ten_images().fits_on("cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2158, 10**9))
-    assert not fits(ten_images(), "cuda")
-    assert fits(ten_images(), "cpu")
+    assert not ten_images().fits_on("cuda")
+    assert ten_images().fits_on("cpu")
 
 
 def test_what_takes_at_most_half_of_the_machines_memory_fits():
     machine = memory.os.sysconf("SC_PHYS_PAGES") * memory.os.sysconf("SC_PAGE_SIZE")
     kilobytes = int(Path("/proc/meminfo").read_text().split()[1])
     assert machine == pytest.approx(kilobytes * 1024, rel=0.01)
-    assert memory.fits_in(torch.device("cpu"), machine // 2)
-    assert not memory.fits_in(torch.device("cpu"), machine // 2 + 1)
+    assert memory.fits_in_half_of(torch.device("cpu"), machine // 2)
+    assert not memory.fits_in_half_of(torch.device("cpu"), machine // 2 + 1)
 
 
 def test_an_unknown_dataset():
@@ -93,7 +94,9 @@ def test_a_dataset_without_a_folder_asks_for_one(name, tmp_path):
 
 
 def test_digits_have_a_size_of_their_own():
-    with pytest.raises(InputError, match="image_size is 32 for digits, wanted none"):
+    with pytest.raises(
+        InputError, match="image_size is 32 for digits, wanted none: it is for fashion-mnist, mnist, image-folder"
+    ):
         load_dataset("digits", image_size=32)
 
 

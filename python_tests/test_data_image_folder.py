@@ -146,7 +146,7 @@ def test_resizing_changes_nothing_at_the_same_size(tmp_path):
 def test_images_that_would_not_fit_stay_in_their_files(tmp_path, monkeypatch, image_size):
     write_split(tmp_path)
     in_memory = load_dataset("image-folder", tmp_path, image_size=image_size)
-    monkeypatch.setattr(image_folder, "fits_in", lambda device, size: size < in_memory.train_images.nbytes)
+    monkeypatch.setattr(image_folder, "fits_in_half_of", lambda device, size: size < in_memory.train_images.nbytes)
     loaded = load_dataset("image-folder", tmp_path, image_size=image_size)
     assert isinstance(loaded.train_images, ImageFiles)
     assert isinstance(loaded.test_images, torch.Tensor)
@@ -159,7 +159,7 @@ def test_images_that_would_not_fit_stay_in_their_files(tmp_path, monkeypatch, im
 
 
 def test_the_fingerprint_of_files_tells_sets_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folder, "fits_in", lambda device, size: False)
+    monkeypatch.setattr(image_folder, "fits_in_half_of", lambda device, size: False)
     write_split(tmp_path / "a")
     write_split(tmp_path / "b")
     first = load_dataset("image-folder", tmp_path / "a").fingerprint()
@@ -339,7 +339,7 @@ def damaged_split(folder: Path) -> Path:
 def test_images_that_cannot_be_used_are_left_out_on_request(tmp_path, monkeypatch, in_memory):
     damaged_split(tmp_path)
     if not in_memory:
-        monkeypatch.setattr(image_folder, "fits_in", lambda device, size: False)
+        monkeypatch.setattr(image_folder, "fits_in_half_of", lambda device, size: False)
     loaded = load_dataset("image-folder", tmp_path, skip_unreadable=True)
     for name in ("train/cat/000.png", "train/ant/001.png", "train/ant/003.png", "test/cat/001.png"):
         (tmp_path / name).unlink()
@@ -380,7 +380,7 @@ def test_a_class_of_which_nothing_is_left_is_refused(tmp_path):
 
 
 def test_datasets_of_whole_files_have_nothing_to_leave_out():
-    with pytest.raises(InputError, match="skip_unreadable is true for digits, wanted false: only image-folder"):
+    with pytest.raises(InputError, match="skip_unreadable is true for digits, wanted false: it is for image-folder"):
         load_dataset("digits", skip_unreadable=True)
 
 

@@ -2,16 +2,13 @@
 
 from amgan_fast.data.batches import Batches
 from amgan_fast.data.dataset import Dataset, to_float, to_uint8
-from amgan_fast.data.memory import fits, to_device
 from amgan_fast.data.registry import DATASETS, load_dataset
 
 __all__ = [
     "DATASETS",
     "Batches",
     "Dataset",
-    "fits",
     "load_dataset",
-    "to_device",
     "to_float",
     "to_uint8",
 ]

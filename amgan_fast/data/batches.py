@@ -42,6 +42,8 @@ class Batches:
         ValueError: images and labels that differ in number, or a number out of its range.
         InputError: ``batch_size`` cannot be shared out evenly; or, from ``next``, a file that cannot be read.
 
+    >>> import torch
+    >>> from amgan_fast.data import Batches
     >>> batches = Batches(torch.zeros(5, 1, 8, 8), torch.arange(5), 3, seed=0)
     >>> images, labels = next(batches)
     >>> images.shape

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.data.class_labels import class_labels
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.folders import find_folder
+from amgan_fast.data.label_arrays import integer_labels
+from amgan_fast.data.loader import Loader
 from amgan_fast.data.plain_pickle import PlainArray, load_plain_pickle
 from amgan_fast.errors import InputError, in_one_line
 
@@ -44,6 +45,9 @@ def load_cifar10(data_dir: Path | None = None) -> Dataset:
     return Dataset("cifar10", 10, *train, *test, mirror_symmetric=True, class_names=_NAMES)
 
 
+CIFAR10 = Loader(load_cifar10, size=(32, 32))
+
+
 def _read_batches(folder: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     batches = [_read_batch(folder, name) for name in names]
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
@@ -69,7 +73,7 @@ def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with path.open("rb") as file:
         # Python 2 wrote the published files; keys are text where Python 3 wrote them again.
         batch = {key if isinstance(key, str) else key.decode(): value for key, value in load_plain_pickle(file).items()}
-    data, labels = _array(batch["data"]), class_labels(_array(batch["labels"]))
+    data, labels = _array(batch["data"]), integer_labels(_array(batch["labels"]))
     if data.dtype != np.uint8 or data.shape != (len(labels), _PIXELS):
         raise ValueError(f"data is {data.dtype} {list(data.shape)}, wanted uint8 [{len(labels)}, {_PIXELS}] as labels")
     return data, labels

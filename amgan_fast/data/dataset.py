@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from amgan_fast.data.strata import draw_per_class
 from amgan_fast.errors import InputError
 from amgan_fast.images.image_files import ImageFiles
+from amgan_fast.memory import fits_in_half_of
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,20 @@ class Dataset:
                 "smallest class"
             )
 
-    def padded(self, size: int) -> Dataset:
-        """The same images in the middle of black ones of ``size`` x ``size`` pixels.
+    def padded(self, size: int | None) -> Dataset:
+        """The same images in the middle of black ones of ``size`` x ``size`` pixels; None: as they are.
 
         Raises:
-            InputError: ``size`` is smaller than the images.
+            InputError: ``size`` is smaller than the images, or so large that they would fill the memory.
         """
+        if size is None:
+            return self
         _, height, width = self.image_shape
         if size < max(height, width):
             raise InputError(f"image_size is {size} for {self.name}, wanted at least the {max(height, width)} it has")
+        images = len(self.train_images) + len(self.test_images)
+        if not fits_in_half_of(torch.device("cpu"), images * size**2):
+            raise InputError(f"image_size is {size}, wanted a smaller one: {images:,} such images fill the memory")
         top, left = (size - height) // 2, (size - width) // 2
         border = (left, size - width - left, top, size - height - top)
         train_images = self.train_images
@@ -116,7 +122,25 @@ class Dataset:
             digest.update(part.listing() if isinstance(part, ImageFiles) else part.cpu().numpy().tobytes())
         return digest.hexdigest()
 
+    def fits_on(self, device: torch.device | str) -> bool:
+        """Whether :meth:`to` leaves at least half of the device's memory to the networks.
+
+        On CUDA that is half of what is free now, on a CPU half of what the machine has. What is there already fits, and
+        images in files take no room.
+        """
+        device = torch.device(device)
+        parts = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        moving = [part.nbytes for part in parts if isinstance(part, Tensor) and part.device != device]
+        return not moving or fits_in_half_of(device, sum(moving))
+
+    def to_if_it_fits(self, device: torch.device | str) -> Dataset:
+        """On a device; training images that do not fit there stay where they are, and batches of them move."""
+        if self.fits_on(device):
+            return self.to(device)
+        return replace(self, test_images=self.test_images.to(device), test_labels=self.test_labels.to(device))
+
     def to(self, device: torch.device | str) -> Dataset:
+        """On a device, all of it."""
         return replace(
             self,
             train_images=self.train_images.to(device),

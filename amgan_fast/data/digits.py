@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from amgan_fast.data.dataset import Dataset
+from amgan_fast.data.loader import Loader
 
 
 def load_digits(data_dir: Path | None = None) -> Dataset:
@@ -23,3 +24,6 @@ def load_digits(data_dir: Path | None = None) -> Dataset:
         torch.arange(len(labels)).numpy(), test_size=360, stratify=source.target, random_state=0
     )
     return Dataset("digits", 10, images[train], labels[train], images[test], labels[test], held_out="stratified")
+
+
+DIGITS = Loader(load_digits, size=(8, 8))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data.dataset import Dataset
-from amgan_fast.data.memory import fits_in
+from amgan_fast.data.loader import Loader
 from amgan_fast.data.strata import draw_per_class
 from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.images.decoding import read_pixels
@@ -20,6 +20,7 @@ from amgan_fast.images.headers import read_headers
 from amgan_fast.images.image_files import ImageFiles, collect_images
 from amgan_fast.images.listing import ImageListing, find_images
 from amgan_fast.images.reading import FileReader, Progress, Unreadable
+from amgan_fast.memory import fits_in_half_of
 
 _HELD_OUT = 10
 _HELD_OUT_SEED = 0
@@ -29,9 +30,9 @@ _REMEDY = "image_size brings all to one, skip_unreadable leaves others out"
 
 def load_image_folder(
     data_dir: Path | None = None,
+    *,
     image_size: int | None = None,
     progress: Progress | None = None,
-    *,
     skip_unreadable: bool = False,
 ) -> Dataset:
     """``data_dir/train/CLASS/*`` and ``data_dir/test/CLASS/*`` or ``.../val/CLASS/*``.
@@ -102,6 +103,9 @@ def image_folder_size(data_dir: Path) -> tuple[int, int] | None:
     """
     listing = find_images(_training_folder(data_dir))
     return read_headers(listing.take(range(0, len(listing), max(1, len(listing) // _LOOKED_AT)))).usual_size
+
+
+IMAGE_FOLDER = Loader(load_image_folder, size_in=image_folder_size)
 
 
 def _training_folder(data_dir: Path) -> Path:
@@ -199,7 +203,7 @@ class _Reading:
 
     def of_any_number(self, part: _Part) -> tuple[Tensor | ImageFiles, _Part]:
         """In memory, or where they would not fit there in their files."""
-        if fits_in(torch.device("cpu"), len(part.listing) * int(np.prod(self.shape))):
+        if fits_in_half_of(torch.device("cpu"), len(part.listing) * int(np.prod(self.shape))):
             return self.in_memory(part)
         if self.skip_unreadable:
             unreadable: dict[int, Unreadable] = {}

@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from amgan_fast.data.cifar10 import load_cifar10
+from amgan_fast.data.cifar10 import CIFAR10
 from amgan_fast.data.dataset import Dataset
-from amgan_fast.data.digits import load_digits
-from amgan_fast.data.fashion_mnist import load_fashion_mnist
-from amgan_fast.data.image_folder import image_folder_size, load_image_folder
-from amgan_fast.data.memory import fits_in
-from amgan_fast.data.mnist import load_mnist
-from amgan_fast.data.svhn import load_svhn, load_svhn_extra
-from amgan_fast.data.tiny_imagenet import load_tiny_imagenet
+from amgan_fast.data.digits import DIGITS
+from amgan_fast.data.fashion_mnist import FASHION_MNIST
+from amgan_fast.data.image_folder import IMAGE_FOLDER
+from amgan_fast.data.loader import Loader
+from amgan_fast.data.mnist import MNIST
+from amgan_fast.data.svhn import SVHN, SVHN_EXTRA
+from amgan_fast.data.tiny_imagenet import TINY_IMAGENET
 from amgan_fast.errors import InputError
 from amgan_fast.images.reading import Progress
 
-DATASETS: dict[str, Callable[..., Dataset]] = {
-    "digits": load_digits,
-    "fashion-mnist": load_fashion_mnist,
-    "mnist": load_mnist,
-    "cifar10": load_cifar10,
-    "svhn": load_svhn,
-    "svhn-extra": load_svhn_extra,
-    "tiny-imagenet": load_tiny_imagenet,
-    "image-folder": load_image_folder,
+DATASETS: dict[str, Loader] = {
+    "digits": DIGITS,
+    "fashion-mnist": FASHION_MNIST,
+    "mnist": MNIST,
+    "cifar10": CIFAR10,
+    "svhn": SVHN,
+    "svhn-extra": SVHN_EXTRA,
+    "tiny-imagenet": TINY_IMAGENET,
+    "image-folder": IMAGE_FOLDER,
 }
-"""Loaders by the name that ``amgan-fast train --dataset`` takes; each takes the folder of --data-dir, or None."""
-
-_PADDED = ("mnist", "fashion-mnist")
-_SIDES = {
-    "digits": 8,
-    "fashion-mnist": 28,
-    "mnist": 28,
-    "cifar10": 32,
-    "svhn": 32,
-    "svhn-extra": 32,
-    "tiny-imagenet": 32,
-}
+"""By the name that ``amgan-fast train --dataset`` takes."""
 
 
 def load_dataset(
@@ -53,7 +40,13 @@ def load_dataset(
 ) -> Dataset:
     """Load a dataset into CPU memory. Nothing in its files is executed, and nothing is downloaded.
 
+    >>> from amgan_fast.data import load_dataset
+    >>> print(load_dataset("digits").describe())
+    digits: 1,437 training and 360 held-out images (stratified) of 1 x 8 x 8, 10 classes
+
     Args:
+        name: of :data:`DATASETS`.
+        data_dir: where its files are; None: their usual place.
         image_size: the side in pixels to which the images of ``image-folder`` are cropped and resized, and those of
             ``mnist`` and ``fashion-mnist`` padded with black; None: they stay as they are. The other datasets have a
             size of their own.
@@ -66,25 +59,16 @@ def load_dataset(
     """
     if name not in DATASETS:
         raise InputError(f"dataset is {name!r}, wanted one of {', '.join(DATASETS)}")
-    folder = None if data_dir is None else Path(data_dir).expanduser()
-    if name == "image-folder":
-        return load_image_folder(folder, image_size, progress, skip_unreadable=skip_unreadable)
+    options: dict[str, Any] = {}
+    if image_size is not None:
+        _refuse_if_unused(name, "image_size", f"{image_size} for {name}, wanted none")
+        options["image_size"] = image_size
     if skip_unreadable:
-        raise InputError(f"skip_unreadable is true for {name}, wanted false: only image-folder has files to leave out")
-    if image_size is not None and name not in _PADDED:
-        raise InputError(
-            f"image_size is {image_size} for {name}, wanted none: only image-folder is resized, and only "
-            f"{' and '.join(_PADDED)} are padded"
-        )
-    if name == "tiny-imagenet":
-        return load_tiny_imagenet(folder, progress)
-    dataset = DATASETS[name](folder)
-    if image_size is None:
-        return dataset
-    images = len(dataset.train_images) + len(dataset.test_images)
-    if not fits_in(torch.device("cpu"), images * image_size**2):
-        raise InputError(f"image_size is {image_size}, wanted a smaller one: {images:,} such images fill the memory")
-    return dataset.padded(image_size)
+        _refuse_if_unused(name, "skip_unreadable", f"true for {name}, wanted false")
+        options["skip_unreadable"] = True
+    if DATASETS[name].takes("progress"):
+        options["progress"] = progress
+    return DATASETS[name].load(_folder(data_dir), **options)
 
 
 def size_of_images(
@@ -94,9 +78,20 @@ def size_of_images(
     and loading will say why."""
     if image_size is not None:
         return image_size, image_size
-    if name in _SIDES:
-        return _SIDES[name], _SIDES[name]
+    loader, folder = DATASETS[name], _folder(data_dir)
+    if loader.size_in is None or folder is None:
+        return loader.size
     try:
-        return None if data_dir is None else image_folder_size(Path(data_dir).expanduser())
+        return loader.size_in(folder)
     except (InputError, OSError):
         return None
+
+
+def _folder(data_dir: str | Path | None) -> Path | None:
+    return None if data_dir is None else Path(data_dir).expanduser()
+
+
+def _refuse_if_unused(name: str, option: str, found: str) -> None:
+    if not DATASETS[name].takes(option):
+        users = [user for user, loader in DATASETS.items() if loader.takes(option)]
+        raise InputError(f"{option} is {found}: it is for {', '.join(users)} alone")

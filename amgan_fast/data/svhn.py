@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.data.class_labels import class_labels
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.folders import find_folder
+from amgan_fast.data.label_arrays import integer_labels
+from amgan_fast.data.loader import Loader
 from amgan_fast.errors import InputError, in_one_line
 
 
@@ -36,6 +37,10 @@ def load_svhn_extra(data_dir: Path | None = None) -> Dataset:
     return _load("svhn-extra", ("train", "extra"), data_dir)
 
 
+SVHN = Loader(load_svhn, size=(32, 32))
+SVHN_EXTRA = Loader(load_svhn_extra, size=(32, 32))
+
+
 def _load(name: str, training: Sequence[str], data_dir: Path | None) -> Dataset:
     files = [f"{split}_32x32.mat" for split in (*training, "test")]
     advice = f"give --data-dir the folder with {', '.join(files[:-1])} and {files[-1]}"
@@ -52,7 +57,7 @@ def _read(path: Path) -> tuple[Tensor, Tensor]:
 
     try:
         variables = loadmat(path, variable_names=("X", "y"))
-        images, labels = variables["X"], class_labels(variables["y"].reshape(-1))
+        images, labels = variables["X"], integer_labels(variables["y"].reshape(-1))
         if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
             raise ValueError(f"X is {images.dtype} {list(images.shape)} with {len(labels)} labels in y")
         if labels.min() < 1 or labels.max() > 10:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.folders import find_folder
+from amgan_fast.data.loader import Loader
 from amgan_fast.errors import InputError
 from amgan_fast.images.decoding import open_image, to_pixels
 from amgan_fast.images.image_files import collect_images
@@ -44,6 +45,9 @@ def load_tiny_imagenet(data_dir: Path | None = None, progress: Progress | None =
     train = _read(folder, *_list_train(folder, wnids), progress)
     test = _read(folder, *_list_val(folder, wnids), None)
     return Dataset("tiny-imagenet", len(wnids), *train, *test, mirror_symmetric=True, class_names=tuple(wnids))
+
+
+TINY_IMAGENET = Loader(load_tiny_imagenet, size=_SHAPE[1:])
 
 
 def _list_train(folder: Path, wnids: list[str]) -> tuple[list[str], list[int]]:

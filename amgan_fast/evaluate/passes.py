@@ -11,13 +11,13 @@ from functools import partial
 import torch
 from torch import Tensor, distributed
 
-from amgan_fast.data.memory import fits_in
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.classifiers import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements, Settings
 from amgan_fast.evaluate.sources import Batch, Source
+from amgan_fast.memory import fits_in_half_of
 from amgan_fast.processes import Share
 
 Progress = Callable[[str, int, int], None]
@@ -142,7 +142,7 @@ class Pass:
     def _check_memory(self) -> None:
         blocks = self._settings.blocks
         size = _COPIES * 3 * blocks * self.num_classes * torch.float64.itemsize
-        if not fits_in(self._device, size):
+        if not fits_in_half_of(self._device, size):
             of = self._source.description if self._classifier is None else self._classifier.name
             raise InputError(
                 f"{of} has {self.num_classes:,} classes, whose sums in {blocks:,} blocks take {size / 2**30:,.0f} GiB, "

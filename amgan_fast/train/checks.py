@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast.data import Dataset
-from amgan_fast.data.memory import memory_of
 from amgan_fast.errors import InputError, as_input_error, in_one_line
+from amgan_fast.memory import memory_of
 from amgan_fast.nn import build_classifier, build_discriminator, build_generator, set_reference_batch
 from amgan_fast.objectives import Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast import build_info
-from amgan_fast.data import Batches, Dataset, to_device, to_float
+from amgan_fast.data import Batches, Dataset, to_float
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import (
@@ -175,7 +175,7 @@ def _dataset(config: Config, observer: Observer, share: Share) -> Dataset:
     check_run(config, dataset, device, share.ranks)
     if config.batch_size > (count := len(dataset.train_images)):
         observer.message(f"batch_size is {config.batch_size}: a batch has some of the {count} images more than once")
-    return to_device(dataset, device)
+    return dataset.to_if_it_fits(device)
 
 
 def _run(

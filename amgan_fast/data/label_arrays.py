@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def class_labels(values: np.ndarray) -> np.ndarray:
+def integer_labels(values: np.ndarray) -> np.ndarray:
     """The same [N], as int64.
 
     Raises:
