@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def measure(classes: int, threads: int, device: str) -> dict[str, Any]:
     arrays = 4 * last_level_cache() // size + 1 if device == "cpu" else 1
     logits = [torch.randn(shape, device=device) for _ in range(arrays)]
     outs = [torch.empty_like(x) for x in logits]
-    work = {
+    work: dict[str, list[Callable[[], object]]] = {
         "score_sums": [partial(ops.score_sums, x) for x in logits],
         "sum": [x.sum for x in logits],
         "am_generator_loss_and_grad": [partial(ops.am_generator_loss_and_grad, x) for x in logits],

@@ -27,10 +27,10 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks import bandwidth, gpu
 from benchmarks.machine import describe_machine, keep_freed_memory, last_level_cache
+from benchmarks.markdown_tables import machine, operations
 from benchmarks.op_cases import MAKERS, Case, Maker, plain
 from benchmarks.reports import write_json
 from benchmarks.timing import interleaved, taking_turns
@@ -76,7 +76,7 @@ def measure(
     case: Case, copies: list[Case], options: argparse.Namespace, bandwidths: dict[str, float]
 ) -> dict[str, Any]:
     eager, compiled_eager = plain(case.op), compiled(case)
-    work = {
+    work: dict[str, Callable[[], object]] = {
         "ours": case.ours(),
         "eager": partial(case.run, eager),
         "compile": partial(case.run, compiled_eager),
@@ -104,30 +104,6 @@ def measure(
     }
 
 
-def show(results: list[dict[str, Any]], console: Console) -> None:
-    table = Table(title="microseconds, median (quartiles); ratios of medians")
-    table.add_column("operation")
-    ratio_names = ("eager/ours", "compile/ours", "exp/ours", "ours/limit", "ours/limit from memory")
-    share_names = [name for name in gpu.SHARES if any(name in result["ratios"] for result in results)]
-    columns = ("shape", "ours", "eager", "compile", "limit", *ratio_names, *share_names)
-    for column in columns:
-        table.add_column(column, justify="right")
-    for result in results:
-        times, ratios = result["microseconds"], result["ratios"]
-        low, high = times["ours"]["quartiles"]
-        half = "" if result["dtype"] == "float32" else f" {result['dtype']}"
-        table.add_row(
-            result["op"] + half,
-            "x".join(map(str, result["shape"])),
-            f"{times['ours']['median']:.1f} ({low:.1f}-{high:.1f})",
-            *(f"{times[name]['median']:.1f}" for name in ("eager", "compile")),
-            f"{times['limit']['median']:.1f} {result['limit']}",
-            *(f"{ratios[name]:.1f}" if name in ratios else "" for name in ratio_names),
-            *(f"{ratios[name]:.0%}" for name in share_names),
-        )
-    console.print(table)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -140,28 +116,28 @@ def main() -> None:
     keep_freed_memory()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    console, progress = Console(width=210), Console(stderr=True)
+    progress = Console(stderr=True)
     bandwidths = gpu.bandwidths() if options.device == "cuda" else {}
     total = sum(len(chosen(make, "meta", options)) for make in MAKERS)
+    if not total:
+        parser.error(f"--only {options.only}: no case has that in its name, shape and dtype")
     cases = track(cases_with_copies(options), "operations", total=total, console=progress)
     results = [measure(case, copies, options, bandwidths) for case, copies in cases]
-    show(results, console)
     classes = [] if options.only else track(bandwidth.CLASSES, "bandwidth", console=progress)
     points = [bandwidth.measure(columns, options.threads, options.device) for columns in classes]
-    write_json(
-        options.json,
-        {
-            "machine": describe_machine(options.device, options.threads),
-            "bandwidths": bandwidths,
-            "results": results,
-            "bandwidth": points,
-        },
-    )
-    console.print(f"written: {options.json}")
+    report = {
+        "machine": describe_machine(options.device, options.threads),
+        "bandwidths": bandwidths,
+        "results": results,
+        "bandwidth": points,
+    }
+    print(machine(report), "", *operations(report), "", sep="\n")
+    write_json(options.json, report)
+    print(f"written: {options.json}")
     if points:
         picture = options.json.with_suffix(".png")
         bandwidth.draw(points, picture)
-        console.print(f"written: {picture}")
+        print(f"written: {picture}")
 
 
 if __name__ == "__main__":

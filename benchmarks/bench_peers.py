@@ -30,13 +30,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor
 
 import amgan_fast
 from benchmarks.machine import describe_machine, peak_since, start_peak
+from benchmarks.markdown_tables import machine, peers
 from benchmarks.peers import TOOLS, Tool
 from benchmarks.reports import write_json
 
@@ -146,32 +145,6 @@ def judge(results: list[dict[str, Any]], exact: float) -> None:
             result["same"] = result["relative_error"] <= TOOLS[result["tool"]].allowed
 
 
-def show(results: list[dict[str, Any]], exact: float, options: argparse.Namespace, console: Console) -> None:
-    size = f"{options.rows:,} x {options.classes:,} logits, batches of {options.batch:,}"
-    table = Table(title=f"Inception Score of {size}, {options.device}; exact: {exact:.14g}")
-    table.add_column("tool")
-    for column in ("seconds", "times ours", "peak MiB", "Inception Score", "relative error"):
-        table.add_column(column, justify="right")
-    table.add_column("fed")
-    own = next((result["seconds"] for result in results if result["tool"] == "ours" and "error" not in result), None)
-    for result in results:
-        name = f"{result['tool']} {result.get('version', '')}"
-        if "error" in result:
-            table.add_row(name, *["-"] * 5, escape(result["error"]))
-            continue
-        error = f"{result['relative_error']:.1e} (allowed {TOOLS[result['tool']].allowed:.0e})"
-        table.add_row(
-            name,
-            f"{result['seconds']:.3f}",
-            "-" if own is None else f"{result['seconds'] / own:.1f}",
-            "-" if result["peak_mib"] is None else f"{result['peak_mib']:,.0f}",
-            f"{result['inception_score']:.14g}",
-            error if result["same"] else f"[red]{error}[/red]",
-            result["fed"],
-        )
-    console.print(table)
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -194,21 +167,20 @@ def main() -> None:
         run_tool(TOOLS[options.tool], options)
         return
     torch.set_num_threads(options.threads)
-    console = Console(width=150)
     results = [
         measure_apart(tool, options) for tool in track(TOOLS.values(), "measuring", console=Console(stderr=True))
     ]
     exact = exact_score(make_logits(options.rows, options.classes), options.batch)
     judge(results, exact)
-    show(results, exact, options, console)
     report = {
         "machine": describe_machine(options.device, options.threads),
         "logits": {"rows": options.rows, "classes": options.classes, "batch": options.batch, "dtype": "float32"},
         "exact": exact,
         "results": results,
     }
+    print(machine(report), "", *peers(report), "", sep="\n")
     write_json(options.json, report)
-    console.print(f"written: {options.json}")
+    print(f"written: {options.json}")
 
 
 if __name__ == "__main__":

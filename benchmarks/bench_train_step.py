@@ -27,6 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.nn import (
     BatchNormLeakyReLUDropout,
+    Discriminator,
     LatentSource,
     LeakyReLUDropout,
     build_discriminator,
@@ -81,7 +82,7 @@ class PlainLoop:
                 average.mul_(0.999).add_(value, alpha=0.001)
 
 
-def networks(network: str) -> tuple[nn.Module, nn.Module]:
+def networks(network: str) -> tuple[nn.Module, Discriminator]:
     torch.manual_seed(0)
     return build_generator(network, LATENT, SHAPE), build_discriminator(network, CLASSES + 1, SHAPE)
 

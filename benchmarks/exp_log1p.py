@@ -47,7 +47,7 @@ def compile_for(build: str) -> Callable[..., Tensor]:
 
 def every_float(low: float, high: float) -> Iterator[Tensor]:
     """All float32 between two of the same sign, in chunks of whole vectors; up to 15 at the end are left out."""
-    first, last = (torch.tensor(x).view(torch.int32).item() for x in sorted((low, high), key=abs))
+    first, last = (int(torch.tensor(x).view(torch.int32)) for x in sorted((low, high), key=abs))
     for begin in range(first, last - 15, CHUNK):
         count = min(CHUNK, last - begin) // 16 * 16
         yield torch.arange(begin, begin + count, dtype=torch.int32).view(torch.float32)

@@ -11,7 +11,6 @@ import torch
 
 from benchmarks.timing import interleaved
 
-SHARES = ("share of copy", "share of peak")  # of bandwidths(), among the ratios of bench_ops
 COPIED_BYTES = 512 * 2**20  # several times the second-level cache of any GPU
 
 

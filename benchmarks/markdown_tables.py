@@ -1,17 +1,9 @@
-"""Print the results of both benchmarks as the Markdown tables of docs/benchmarks.md.
-
-python -m benchmarks.markdown_tables [build/bench_ops.json] [build/bench_peers.json]
-"""
+"""The results of the benchmarks as the Markdown tables that they print, of docs/benchmarks.md and of gpu_check."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-from benchmarks.gpu import SHARES
 
 
 def row(cells: list[str]) -> str:
@@ -32,7 +24,7 @@ def machine(report: dict[str, Any]) -> str:
 
 def operations(report: dict[str, Any]) -> Iterator[str]:
     ratio_columns = ["eager / ours", "compile / ours", "exp / ours", "ours / limit", "from memory"]
-    shares = [name for name in SHARES if any(name in result["ratios"] for result in report["results"])]
+    shares = [name for name in report["results"][0]["ratios"] if name.startswith("share of ")]
     yield from header(["operation", "shape", "ours, µs", "quartiles", *ratio_columns, "limit", *shares])
     for result in report["results"]:
         times, ratios = result["microseconds"], result["ratios"]
@@ -69,18 +61,8 @@ def peers(report: dict[str, Any]) -> Iterator[str]:
                 name,
                 f"{result['seconds']:.3f}",
                 f"{result['seconds'] / own:.1f}" if own else "-",
-                f"{result['peak_mib']:,.0f}",
+                "-" if result["peak_mib"] is None else f"{result['peak_mib']:,.0f}",
                 f"{result['inception_score']:.14g}",
-                f"{result['relative_error']:.1e}",
+                f"{result['relative_error']:.1e}" + ("" if result["same"] else ", too much"),
             ]
         )
-
-
-def main() -> None:
-    operations_path, peers_path = map(Path, sys.argv[1:] or ["build/bench_ops.json", "build/bench_peers.json"])
-    report = json.loads(operations_path.read_text())
-    print(machine(report), "", *operations(report), "", *peers(json.loads(peers_path.read_text())), sep="\n")
-
-
-if __name__ == "__main__":
-    main()

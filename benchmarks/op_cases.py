@@ -83,7 +83,7 @@ def plain_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> tuple
     return (reference.leaky_dropout(z, p),)
 
 
-PLAIN = {"score_sums": plain_score_sums, "batch_norm_leaky_dropout": plain_batch_norm}
+PLAIN: dict[str, Callable[..., Any]] = {"score_sums": plain_score_sums, "batch_norm_leaky_dropout": plain_batch_norm}
 
 
 def plain(op: str) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ Leaves build/score_memory.json and build/score_memory.png.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def stream(rows: int) -> tuple[list[dict[str, float]], float | None, Scores]:
         at = 37 * i % ((BATCHES_BUFFERED - 1) * BATCH)
         accumulator.update(buffer[at : at + BATCH])
         if i % max(1, batches // SAMPLES) == 0:
-            mib = resident_mib("VmRSS")
+            mib = resident_mib("VmRSS") or math.nan
             seconds = time.perf_counter() - start
             along_the_way.append({"rows": accumulator.samples, "seconds": seconds, "mib": mib})
     return along_the_way, peak_since(start_mib, "cpu"), accumulator.compute()

@@ -33,7 +33,10 @@ def build(lane_columns: int) -> Path:
     environment = os.environ | {"AMGAN_CUDA": "0"}
     options = [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
     options += ["-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_CXX_FLAGS=-DAMGAN_LANE_COLUMNS={lane_columns}"]
-    for command in (["cmake", "-G", "Ninja", "-S", ROOT, "-B", folder, *options], ["cmake", "--build", folder]):
+    for command in (
+        ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(folder), *options],
+        ["cmake", "--build", str(folder)],
+    ):
         subprocess.run(command, env=environment, check=True, stdout=sys.stderr)
     return next(folder.glob("_C.*"))
 

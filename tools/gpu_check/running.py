@@ -33,16 +33,20 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 def execute(step: Step) -> int:
     """The exit status. What the step prints goes to its log and, as it comes, to the screen."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | step.environment
-    with (
-        file_of(step.name, ".log").open("w") as log,
-        subprocess.Popen(step.command, env=environment, start_new_session=True, **options) as process,
-    ):
+    started = subprocess.Popen(
+        step.command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PYTHONUNBUFFERED": "1"} | step.environment,
+        start_new_session=True,
+    )
+    with file_of(step.name, ".log").open("w") as log, started as process:
         limit = Timer(LIMIT, stop, [process])
         limit.start()
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 log.write(line)
                 print(line, end="", flush=True)
             return process.wait()
