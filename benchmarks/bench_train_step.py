@@ -13,7 +13,6 @@ Leaves build/bench_train_step.json and build/bench_train_step.png; some minutes 
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,22 +20,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.nn import (
-    BatchNormLeakyReLUDropout,
     Discriminator,
     LatentSource,
-    LeakyReLUDropout,
     build_discriminator,
     build_generator,
 )
-from amgan_fast.nn.layers import FlattenChannelsLast, InputNoise, UnflattenChannelsLast
 from amgan_fast.objectives import AMGAN
 from amgan_fast.train import AdversarialStep, StepOptions
 from benchmarks.machine import describe_machine
+from benchmarks.plain_loop import PlainLoop, of_torch
 from benchmarks.reports import write_json
 from benchmarks.timing import interleaved
 
@@ -55,63 +51,9 @@ KINDS = {
 }
 
 
-class PlainLoop:
-    """Written for no speed at all."""
-
-    def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
-        self.generator, self.discriminator = generator.train(), discriminator.train()
-        self.averaged = copy.deepcopy(generator)
-        self.optimizers = [
-            torch.optim.Adam(network.parameters(), 4e-4, (0.5, 0.999)) for network in (generator, discriminator)
-        ]
-
-    def __call__(self, images: Tensor, labels: Tensor) -> None:
-        fake = torch.full_like(labels, CLASSES)
-        for_generator, for_discriminator = self.optimizers
-        for_discriminator.zero_grad()
-        generated = self.generator(torch.randn(len(images), LATENT))
-        loss = cross_entropy(self.discriminator(images), labels) + cross_entropy(self.discriminator(generated), fake)
-        loss.backward()
-        for_discriminator.step()
-        for_generator.zero_grad()
-        logits = self.discriminator(self.generator(torch.randn(len(images), LATENT)))
-        cross_entropy(logits, logits[:, :CLASSES].argmax(1)).backward()
-        for_generator.step()
-        with torch.no_grad():
-            for average, value in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
-                average.mul_(0.999).add_(value, alpha=0.001)
-
-
 def networks(network: str) -> tuple[nn.Module, Discriminator]:
     torch.manual_seed(0)
     return build_generator(network, LATENT, SHAPE), build_discriminator(network, CLASSES + 1, SHAPE)
-
-
-def of_torch(module: nn.Module) -> nn.Module:
-    """The same layers as torch.nn has them; images are flattened in its order."""
-    for name, child in module.named_children():
-        setattr(module, name, of_torch(child))
-    match module:
-        case BatchNormLeakyReLUDropout(norm=norm, p=p, slope=slope):
-            return nn.Sequential(norm, nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
-        case LeakyReLUDropout(p=p, slope=slope):
-            return nn.Sequential(nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
-        case FlattenChannelsLast():
-            return nn.Flatten()
-        case UnflattenChannelsLast(shape=(height, width, channels)):
-            return nn.Unflatten(1, (channels, height, width))
-        case InputNoise(sigma=sigma):
-            return PlainNoise(sigma)
-    return module
-
-
-class PlainNoise(nn.Module):
-    def __init__(self, sigma: float) -> None:
-        super().__init__()
-        self.sigma = sigma
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images + self.sigma * torch.randn_like(images)
 
 
 def ours(network: str, **options: bool) -> AdversarialStep:
@@ -157,7 +99,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     images, labels = torch.randn(options.batch_size, *SHAPE).clamp(-1, 1), torch.randint(CLASSES, (options.batch_size,))
     steps: dict[str, Callable[[Tensor, Tensor], None]] = {
-        "plain eager": PlainLoop(*map(of_torch, networks(options.network))),
+        "plain eager": PlainLoop(*map(of_torch, networks(options.network)), classes=CLASSES, latent_size=LATENT),
         "ours, float32": ours(options.network),
         "ours, bfloat16": ours(options.network, bfloat16=True),
     }

@@ -1,0 +1,67 @@
+"""The training step that people write: layers of torch.nn, an eager loop, no attention to speed."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from amgan_fast.nn import BatchNormLeakyReLUDropout, LeakyReLUDropout
+from amgan_fast.nn.layers import FlattenChannelsLast, InputNoise, UnflattenChannelsLast
+
+
+class PlainLoop:
+    """Written for no speed at all."""
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, *, classes: int, latent_size: int) -> None:
+        self.classes, self.latent_size = classes, latent_size
+        self.generator, self.discriminator = generator.train(), discriminator.train()
+        self.averaged = copy.deepcopy(generator)
+        self.optimizers = [
+            torch.optim.Adam(network.parameters(), 4e-4, (0.5, 0.999)) for network in (generator, discriminator)
+        ]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        fake = torch.full_like(labels, self.classes)
+        for_generator, for_discriminator = self.optimizers
+        for_discriminator.zero_grad()
+        generated = self.generator(torch.randn(len(images), self.latent_size))
+        loss = cross_entropy(self.discriminator(images), labels) + cross_entropy(self.discriminator(generated), fake)
+        loss.backward()
+        for_discriminator.step()
+        for_generator.zero_grad()
+        logits = self.discriminator(self.generator(torch.randn(len(images), self.latent_size)))
+        cross_entropy(logits, logits[:, : self.classes].argmax(1)).backward()
+        for_generator.step()
+        with torch.no_grad():
+            for average, value in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+                average.mul_(0.999).add_(value, alpha=0.001)
+
+
+def of_torch(module: nn.Module) -> nn.Module:
+    """The same layers as torch.nn has them; images are flattened in its order."""
+    for name, child in module.named_children():
+        setattr(module, name, of_torch(child))
+    match module:
+        case BatchNormLeakyReLUDropout(norm=norm, p=p, slope=slope):
+            return nn.Sequential(norm, nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
+        case LeakyReLUDropout(p=p, slope=slope):
+            return nn.Sequential(nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
+        case FlattenChannelsLast():
+            return nn.Flatten()
+        case UnflattenChannelsLast(shape=(height, width, channels)):
+            return nn.Unflatten(1, (channels, height, width))
+        case InputNoise(sigma=sigma):
+            return PlainNoise(sigma)
+    return module
+
+
+class PlainNoise(nn.Module):
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.sigma * torch.randn_like(images)
