@@ -28,7 +28,7 @@ from torch.utils import tensorboard  # noqa: F401  imported before the fork
 
 from amgan_fast.compare import compare, plan, results
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import ScoringClassifier, evaluate_run, read_classifier, save_report
+from amgan_fast.evaluate import Request, ScoringClassifier, evaluate_request, read_classifier, save_report
 from amgan_fast.evaluate.sheets import save_sheets
 from amgan_fast.files import whole_file
 from amgan_fast.metrics import class_ms_ssim
@@ -270,7 +270,7 @@ class Pictures(Scenario):
         train(CONFIG, folder / "run")
 
     def work(self, folder: Path) -> None:
-        save_report(folder / "report.html", evaluate_run(folder / "run", samples=20))
+        save_report(folder / "report.html", evaluate_request(Request(run=folder / "run", samples=20)))
         save_sheets(folder / "run", folder / "sheets")
 
     def check_killed(self, folder: Path) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import evaluate_run, open_run, score_generator, score_images
+from amgan_fast.evaluate import Request, evaluate_request, open_run, score_generator, score_images
 from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
@@ -85,7 +85,7 @@ def test_a_generator_of_one_image_has_inception_score_1():
 
 
 def test_scoring_a_run_again_gives_its_summary(finished):
-    again = evaluate_run(finished.folder.path, samples=600, device="cpu")
+    again = evaluate_request(Request(run=finished.folder.path, samples=600, device="cpu"))
     assert_same_scores(again.generated.scores, finished.evaluation.generated.scores)
     assert_same_scores(again.held_out.scores, finished.evaluation.held_out.scores)
     assert again.classifier.sha256 == finished.evaluation.classifier.sha256
@@ -137,19 +137,19 @@ def test_a_run_with_damaged_files(own_copy):
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"checkpoint\.pt is damaged or no checkpoint"):
-        evaluate_run(own_copy, samples=10, device="cpu")
+        evaluate_request(Request(run=own_copy, samples=10, device="cpu"))
     checkpoint.write_bytes(whole)
     save_tensors(checkpoint, load_tensors(checkpoint) | {"class_frequencies": None})
     with pytest.raises(InputError, match=r"checkpoint\.pt does not fit config\.toml"):
-        evaluate_run(own_copy, samples=10, device="cpu")
+        evaluate_request(Request(run=own_copy, samples=10, device="cpu"))
     (own_copy / "classifier.pt").unlink()
     with pytest.raises(InputError, match=r"has no classifier\.pt"):
-        evaluate_run(own_copy, samples=10, device="cpu")
+        evaluate_request(Request(run=own_copy, samples=10, device="cpu"))
 
 
 def test_no_samples(finished):
     with pytest.raises(InputError, match="samples is 0, wanted at least 1"):
-        evaluate_run(finished.folder.path, samples=0)
+        evaluate_request(Request(run=finished.folder.path, samples=0))
 
 
 def test_the_operations_do_not_import_the_application():

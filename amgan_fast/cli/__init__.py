@@ -7,13 +7,13 @@ from io import TextIOWrapper
 
 import typer
 
-from amgan_fast.cli.classifier import train_classifier
 from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
 from amgan_fast.cli.info import info
 from amgan_fast.cli.output import JsonCommand
 from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
+from amgan_fast.cli.train_classifier import train_classifier
 
 app = typer.Typer(
     help="Train AM-GAN and its relatives, and score generative models.",

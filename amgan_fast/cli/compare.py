@@ -8,27 +8,26 @@ from typing import Annotated
 
 import typer
 
-from amgan_fast.cli.common import DataDir, DatasetName, Device, complain, errors_in_one_line
+from amgan_fast.cli.command import command, complain
+from amgan_fast.cli.dataset_option import DatasetName
 from amgan_fast.objectives import MODELS
+from amgan_fast.options import DataDir, Device, Option
 
 
+@command
 def compare(
     dataset: DatasetName = "digits",
     data_dir: DataDir = None,
-    config: Annotated[Path | None, typer.Option(help="a .toml of settings that all runs share")] = None,
+    config: Annotated[Path | None, Option("a .toml of settings that all runs share")] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="any other setting, as in config.toml: --set steps=1000")
+        list[str] | None, Option("any other setting, as in config.toml: --set steps=1000", flag="--set")
     ] = None,
-    models: Annotated[
-        str | None, typer.Option(help=f"some of {','.join(MODELS)}; default: those of the paper's tables")
-    ] = None,
-    labels: Annotated[
-        str, typer.Option(help="dynamic, predefined, or both with a comma between")
-    ] = "dynamic,predefined",
-    seeds: Annotated[int, typer.Option(min=1, help="runs of each, from --seed on")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="the first")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="runs at the same time, in processes of their own")] = 1,
-    out: Annotated[Path | None, typer.Option(help="folder, new or to go on with; default: compare/DATASET")] = None,
+    models: Annotated[str | None, Option(f"some of {','.join(MODELS)}; default: those of the paper's tables")] = None,
+    labels: Annotated[str, Option("dynamic, predefined, or both with a comma between")] = "dynamic,predefined",
+    seeds: Annotated[int, Option("runs of each, from --seed on", lowest=1)] = 3,
+    seed: Annotated[int, Option("the first", lowest=0)] = 0,
+    jobs: Annotated[int, Option("runs at the same time, in processes of their own", lowest=1)] = 1,
+    out: Annotated[Path | None, Option("folder, new or to go on with; default: compare/DATASET")] = None,
     device: Device = "auto",
 ) -> None:
     """Train every model with both labellings and several seeds, and write the paper's tables 1 and 3 and its curves.
@@ -48,14 +47,13 @@ def compare(
     options = {"dataset": dataset, "seed": seed, "device": device}
     if data_dir is not None:
         options["data_dir"] = str(data_dir.absolute())
-    with errors_in_one_line():
-        base = Config.compose(config, options, setting or [], partial(print_line, console))
-        cells = plan(base, models=models.split(",") if models else COMPARED, labels=labels.split(","), seeds=seeds)
-        with CellProgress(console, len(cells)) as progress:
-            try:
-                run_all(root, cells, jobs=jobs, told=progress)
-            except (TrainingStopped, KeyboardInterrupt):
-                complain("stopped; the same command goes on")
-                raise typer.Exit(130) from None
+    base = Config.compose(config, options, setting or [], partial(print_line, console))
+    cells = plan(base, models=models.split(",") if models else COMPARED, labels=labels.split(","), seeds=seeds)
+    with CellProgress(console, len(cells)) as progress:
+        try:
+            run_all(root, cells, jobs=jobs, told=progress)
+        except (TrainingStopped, KeyboardInterrupt):
+            complain("stopped; the same command goes on")
+            raise typer.Exit(130) from None
     console.print((root / "comparison.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     print_line(console, f"tables and curves: {root}")

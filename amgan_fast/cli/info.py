@@ -5,19 +5,19 @@ from __future__ import annotations
 import typer
 
 from amgan_fast import build_info
-from amgan_fast.cli.common import errors_in_one_line
+from amgan_fast.cli.command import command
 from amgan_fast.cli.output import PRINTED, Json, check_json, put_json
 
 
+@command
 def info(json: Json = None) -> None:
     """Print what this build can do: versions, CPU instruction set, CUDA and why not."""
-    facts = build_info()
+    build = build_info()
     if json is not None:
-        with errors_in_one_line():
-            check_json(json)
-            put_json(json, facts)
+        check_json(json)
+        put_json(json, build)
     if json == PRINTED:
         return
-    for name, value in facts.items():
+    for name, value in build.items():
         shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         typer.echo(f"{name}: {shown}")

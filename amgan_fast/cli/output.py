@@ -13,15 +13,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, printable
 from amgan_fast.files import check_place, to_json, write_json
+from amgan_fast.options import Option
 
 PRINTED = "-"
 """What ``--json`` means without a file."""
 
 Json = Annotated[
-    str | None,
-    typer.Option("--json", metavar="[FILE]", help="print JSON instead of the table; with a file, write it there"),
+    str | None, Option("print JSON instead of the table; with a file, write it there", placeholder="[FILE]")
 ]
 
 
@@ -51,7 +51,7 @@ def check_json(json: str | None) -> None:
 
 
 def put_json(json: str, value: Any) -> None:
-    """Print it, or write the file: whole, or an old one of its name is as it was.
+    """Print it, or write the file and say so: whole, or an old one of its name is as it was.
 
     Raises:
         InputError: the file cannot be written.
@@ -63,6 +63,12 @@ def put_json(json: str, value: Any) -> None:
         write_json(Path(json), value)
     except OSError as error:
         raise InputError(f"{json} cannot be written ({error.strerror}), wanted a place for --json") from None
+    say_written("json", Path(json))
+
+
+def say_written(what: str, path: Path) -> None:
+    """In a line of the standard error: the standard output is for results."""
+    typer.echo(printable(f"{what}: {path}"), err=True)
 
 
 @contextmanager

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from amgan_fast.cli.common import Device, errors_in_one_line
+from amgan_fast.cli.command import command
 from amgan_fast.errors import printable
+from amgan_fast.options import Device, Option
 
 
+@command
 def sample(
-    run: Annotated[Path, typer.Option(help="the folder of a training run")],
-    out: Annotated[Path | None, typer.Option(help="folder for the sheets; default: RUN/sheets")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
+    run: Annotated[Path, Option("the folder of a training run")],
+    out: Annotated[Path | None, Option("folder for the sheets; default: RUN/sheets")] = None,
+    seed: Annotated[int, Option("of the samples", lowest=0)] = 0,
     device: Device = "auto",
 ) -> None:
     """Draw a grid of samples, an interpolation sheet and a sheet with a row a class."""
@@ -23,8 +25,7 @@ def sample(
     from amgan_fast.console import SampleProgress
     from amgan_fast.evaluate.sheets import save_sheets
 
-    with errors_in_one_line():
-        with SampleProgress(Console(stderr=True)) as progress:
-            sheets = save_sheets(run, out or run / "sheets", seed=seed, device=device, progress=progress)
-        for path in sheets:
-            typer.echo(printable(str(path)))
+    with SampleProgress(Console(stderr=True)) as progress:
+        sheets = save_sheets(run, out or run / "sheets", seed=seed, device=device, progress=progress)
+    for path in sheets:
+        typer.echo(printable(str(path)))

@@ -1,19 +1,21 @@
 """From a generator or images through a classifier to scores."""
 
 from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
-from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier, measure_classifier, read_classifier
-from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
+from amgan_fast.evaluate.classifiers import open_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, EvaluationInterrupted, evaluate
+from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
-from amgan_fast.evaluate.measurements import Measurements, Settings
+from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.report import check_report, save_report
-from amgan_fast.evaluate.request import Request, evaluate_request
+from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
-from amgan_fast.evaluate.run import OpenRun, evaluate_generator, evaluate_run, open_run
+from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
 from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.evaluate.table import facts, score_rows
+from amgan_fast.evaluate.trained import ScoringClassifier, load_classifier, measure_classifier, read_classifier
+from amgan_fast.evaluation_request import Request, Settings
 
 __all__ = [
     "Evaluation",
@@ -34,7 +36,6 @@ __all__ = [
     "evaluate",
     "evaluate_generator",
     "evaluate_request",
-    "evaluate_run",
     "facts",
     "interpolate_latents",
     "load_classifier",

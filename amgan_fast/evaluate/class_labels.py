@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError, some_of
-from amgan_fast.evaluate.classifiers import ImageClassifier
+from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.images.class_names import is_number
 
@@ -39,14 +39,13 @@ def classes_of_labels(
     """
     if source.num_labels is None:
         return None, None
-    if not source.class_names:
+    if classifier is None or not source.class_names:  # logits have no names beside them
         if source.num_labels > num_classes:
             raise InputError(
                 f"{source.label_origin} has a label of {source.num_labels - 1}, wanted 0 to {num_classes - 1}: the "
                 f"classes of the {'classifier' if classifier else source.kind}, counted from 0"
             )
         return torch.arange(source.num_labels), None
-    assert classifier is not None  # logits have no names beside them
     if source.has_all_classes:
         return _of_a_whole_set(source.class_names, classifier, num_classes)
     return _of_folders(source, classifier, num_classes)

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifier import read_classifier
 from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.inception import load_inception_v3
 from amgan_fast.evaluate.inputs import Inputs
+from amgan_fast.evaluate.trained import read_classifier
 from amgan_fast.evaluate.user_network import build_user_network, users_errors
 from amgan_fast.evaluate.weights_digest import file_sha256, weights_sha256
-
-__all__ = ["INCEPTION_V3", "ImageClassifier", "open_classifier"]
+from amgan_fast.options import Resize, ValueRange
 
 INCEPTION_V3 = "inception-v3"
 
@@ -31,8 +30,8 @@ def open_classifier(
     spec: str,
     *,
     device: torch.device | str = "cpu",
-    resize: str | None = None,
-    value_range: str | None = None,
+    resize: Resize | None = None,
+    value_range: ValueRange | None = None,
     size: tuple[int, int] | None = None,
     dtype: torch.dtype = torch.float32,
     weights: Path | None = None,
@@ -112,8 +111,8 @@ def _inception(inputs: Inputs, device: torch.device, weights: Path | None, last_
 def _users(
     spec: str,
     device: torch.device,
-    resize: str,
-    value_range: str | None,
+    resize: Resize,
+    value_range: ValueRange | None,
     size: tuple[int, int] | None,
     dtype: torch.dtype,
 ) -> ImageClassifier:
@@ -139,7 +138,7 @@ def _users(
         return replace(classifier, network=users.network.to(device, dtype), sha256=sha256)
 
 
-def _refuse_another_range(spec: str, value_range: str | None, fixed: str | None) -> None:
+def _refuse_another_range(spec: str, value_range: ValueRange | None, fixed: str | None) -> None:
     if fixed is not None and value_range not in (None, fixed):
         raise InputError(
             f"value_range is {value_range!r} (--input-range), wanted none for {spec}: its own is {fixed!r}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifiers import ImageClassifier
-from amgan_fast.evaluate.measurements import Measurements, Settings
+from amgan_fast.evaluate.class_distribution import ClassDistribution
+from amgan_fast.evaluate.image_classifier import ImageClassifier
+from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Progress
-from amgan_fast.evaluate.reference import Reference
 from amgan_fast.evaluate.sources import Source
+from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics.numbers import finite
 from amgan_fast.processes import Share
 
@@ -90,7 +92,7 @@ def evaluate(
     source: Source,
     classifier: ImageClassifier | None,
     *,
-    reference: Tensor | Reference | None = None,
+    reference: Tensor | ClassDistribution | None = None,
     held_out: Source | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -117,41 +119,52 @@ def evaluate(
     settings, share = settings or Settings(), share or Share()
     if reference is None and classifier is not None:
         reference = classifier.reference
-    doubts = reference.warnings if isinstance(reference, Reference) else ()
-    reference = reference.distribution if isinstance(reference, Reference) else reference
+    known = ClassDistribution(reference) if isinstance(reference, Tensor) else reference
+    vector = None if known is None else known.probabilities
     sources = [source] if held_out is None else [source, held_out]
-    passes = [Pass(one, classifier, reference, settings, share, progress) for one in sources]
+    passes = [Pass(one, classifier, vector, settings, share, progress) for one in sources]
     if len({one.num_classes for one in passes}) > 1:
         found = " and ".join(str(one.num_classes) for one in passes)
         raise InputError(f"held_out and source have logits of {found} classes, wanted as many")
     done: list[Measurements] = []
-
-    def evaluation(partial: str | None = None) -> Evaluation | None:
-        if not done:
-            return None
-        return Evaluation(
-            source=source.description,
-            generated=done[0],
-            held_out=done[1] if len(done) > 1 else None,
-            held_out_source=None if held_out is None else held_out.description,
-            classifier=classifier,
-            settings=replace(settings, batch_size=passes[0].batch_size),
-            chosen_batch_size=settings.batch_size is None,
-            classifier_warnings=tuple(dict.fromkeys(one.doubt for one in passes if one.doubt is not None)),
-            partial=partial,
-            skipped=tuple(source.skipped),
-            held_out_skipped=() if held_out is None else tuple(held_out.skipped),
-            reference_warnings=doubts,
-        )
-
     for one in passes:
         try:
             done.append(one.run())
         except (InputError, KeyboardInterrupt) as error:
             done += one.so_far()
-            if isinstance(error, InputError):
-                raise EvaluationError(str(error), evaluation(f"{one}: {error}")) from error
-            raise EvaluationInterrupted(evaluation(f"{one}: interrupted")) from error
-    result = evaluation()
-    assert result is not None
-    return result
+            interrupted = isinstance(error, KeyboardInterrupt)
+            reason = f"{one}: {'interrupted' if interrupted else error}"
+            partial = _evaluation(passes, done, known, reason) if done else None
+            if interrupted:
+                raise EvaluationInterrupted(partial) from error
+            raise EvaluationError(str(error), partial) from error
+    return _evaluation(passes, done, known)
+
+
+def _evaluation(
+    passes: Sequence[Pass],
+    done: Sequence[Measurements],
+    reference: ClassDistribution | None,
+    partial: str | None = None,
+) -> Evaluation:
+    """
+    Args:
+        passes: over the samples, and over held-out ones if there are any.
+        done: what was measured, of the first at least.
+        partial: why some are missing.
+    """
+    first, held_out = passes[0], passes[1] if len(passes) > 1 else None
+    return Evaluation(
+        source=first.source.description,
+        generated=done[0],
+        held_out=done[1] if len(done) > 1 else None,
+        held_out_source=None if held_out is None else held_out.source.description,
+        classifier=first.classifier,
+        settings=replace(first.settings, batch_size=first.batch_size),
+        chosen_batch_size=first.settings.batch_size is None,
+        classifier_warnings=tuple(dict.fromkeys(one.doubt for one in passes if one.doubt is not None)),
+        partial=partial,
+        skipped=tuple(first.source.skipped),
+        held_out_skipped=() if held_out is None else tuple(held_out.source.skipped),
+        reference_warnings=() if reference is None else reference.warnings,
+    )

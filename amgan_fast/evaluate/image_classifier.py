@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amgan_fast.data import Dataset
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.inputs import Inputs
 from amgan_fast.evaluate.user_network import users_errors
@@ -48,6 +49,10 @@ class ImageClassifier:
     """Whether it is the user's code: its logits are looked at more closely, which on a GPU waits for them."""
     takes_any_size: bool = False
     """Of a network whose :attr:`inputs` have no size: whether that was said, or nothing was."""
+
+    def is_of(self, dataset: Dataset) -> bool:
+        """Whether it was trained on that dataset."""
+        return self.fingerprint == dataset.fingerprint()
 
     @torch.no_grad()
     def logits(self, images: Tensor | Sequence[Tensor]) -> Tensor:

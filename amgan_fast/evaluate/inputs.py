@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from amgan_fast.errors import InputError
+from amgan_fast.options import DtypeName, Resize, ValueRange
 
-RESIZES = ("none", "bilinear", "bicubic", "nearest")
+RESIZES = get_args(Resize)
 """Ways to bring images to the classifier's size: refuse others, or scale as Pillow does in floating point, with
 antialiasing but for ``nearest``."""
 
-RANGES = {
+RANGES: dict[ValueRange, str] = {
     "amgan": "(u - 127.5) / 128",
     "signed": "u / 127.5 - 1",
     "unit": "u / 255",
@@ -25,12 +26,7 @@ RANGES = {
 }
 """What becomes of a pixel u in 0..255: ``amgan`` is the scaling of the authors and of this package's classifiers."""
 
-DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(DtypeName)}
 """What classifiers compute in, by name."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,9 +46,9 @@ class Inputs:
     """(H, W) in pixels; None: any, images are left as they are."""
     channels: int | None = None
     """1 or 3, say; None: as they come."""
-    resize: str = "none"
+    resize: Resize = "none"
     """One of :data:`RESIZES`, for images of another size. Proportions are not kept."""
-    value_range: str = "amgan"
+    value_range: ValueRange = "amgan"
     """One of :data:`RANGES`."""
     dtype: torch.dtype = torch.float32
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributed
 
 from amgan_fast.evaluate.gallery import Gallery
+from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import (
     ClassSums,
     EntropyCounts,
@@ -25,26 +26,6 @@ from amgan_fast.metrics.rows import as_logits, bad_rows
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
 _MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How samples are gone through and scored."""
-
-    batch_size: int | None = None
-    """Images or logits at a time; None: as memory suggests (``batch_size.py``)."""
-    splits: int = 10
-    """Of the Inception Score; there are ten times as many blocks for the intervals."""
-    contiguous: bool = False
-    """Splits are consecutive samples, as in the original code of the Inception Score, instead of filled in turn."""
-    skip_non_finite: bool = False
-    """Leave rows of logits that give no distribution out, instead of stopping at them."""
-    modes: bool = True
-    """Take the sums of each class apart too, for the mode-drop curve."""
-
-    @property
-    def blocks(self) -> int:
-        return 10 * self.splits
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,16 +9,17 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import classes_of_labels
-from amgan_fast.evaluate.classifiers import ImageClassifier
-from amgan_fast.evaluate.measurements import Collector, Measurements, Settings
+from amgan_fast.evaluate.image_classifier import ImageClassifier
+from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sources import Batch, Source
+from amgan_fast.evaluation_request import Settings
 from amgan_fast.memory import fits_in_half_of
-from amgan_fast.processes import Share
+from amgan_fast.processes import Share, gather
 
 Progress = Callable[[str, int, int], None]
 """Told what is gone through, how many samples of it are done, and of how many."""
@@ -59,10 +60,10 @@ class Pass:
         if (classifier is None) != (source.kind != "images"):
             wanted = f"no classifier for {source.kind}" if classifier else "a classifier for images (--classifier)"
             raise InputError(f"{source.description}: {source.kind}, wanted {wanted}")
-        self._source = source
-        self._classifier = classifier
+        self.source = source
+        self.classifier = classifier
         self._reference = reference
-        self._settings = settings
+        self.settings = settings
         self._share = share
         self._progress = progress or (lambda *_: None)
         self._device = torch.device("cpu") if classifier is None else classifier.device
@@ -89,17 +90,17 @@ class Pass:
         )
 
     def __str__(self) -> str:
-        return f"{self._collector.samples:,} of {self._wanted:,} samples of {self._source.description}"
+        return f"{self._collector.samples:,} of {self._wanted:,} samples of {self.source.description}"
 
     def run(self) -> Measurements:
         """
         Raises:
             InputError: a sample that cannot be read or scored.
         """
-        description, done = self._source.description, 0
+        description, done = self.source.description, 0
         self._progress(description, 0, self._wanted)
         try:
-            for batch in self._source.batches(self.batch_size, *self._range):
+            for batch in self.source.batches(self.batch_size, *self._range):
                 logits = self._logits(batch)
                 shown = self._shown(batch) if self._collector.wants_images else None
                 self._collector.update(logits, self._labels(batch), shown)
@@ -107,17 +108,11 @@ class Pass:
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
                 self._collector.all_reduce()
-                self._gather_left_out()
+                for sample in itertools.chain(*gather(self.source.skipped, self._share)):
+                    self.source.leave_out(sample)
             return self._collector.compute(self._reference, self._label_note)
         except ValueError as error:
             raise error if isinstance(error, InputError) else InputError(f"{description}: {error}") from error
-
-    def _gather_left_out(self) -> None:
-        """Make the samples that any process has left out known to each."""
-        everyones: list[list[str]] = [[] for _ in range(self._share.ranks)]
-        distributed.all_gather_object(everyones, self._source.skipped)
-        for sample in itertools.chain(*everyones):
-            self._source.leave_out(sample)
 
     def so_far(self) -> list[Measurements]:
         """Of the samples so far, of this process alone; empty where there are none."""
@@ -134,33 +129,32 @@ class Pass:
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
-        if self._classifier is not None:
-            return self._classifier.logits(batch.values)
-        assert isinstance(batch.values, Tensor)
-        return batch.values
+        if self.classifier is not None:
+            return self.classifier.logits(batch.values)
+        return torch.as_tensor(batch.values)  # they are logits
 
     def _check_memory(self) -> None:
-        blocks = self._settings.blocks
+        blocks = self.settings.blocks
         size = _COPIES * 3 * blocks * self.num_classes * torch.float64.itemsize
         if not fits_in_half_of(self._device, size):
-            of = self._source.description if self._classifier is None else self._classifier.name
+            of = self.source.description if self.classifier is None else self.classifier.name
             raise InputError(
                 f"{of} has {self.num_classes:,} classes, whose sums in {blocks:,} blocks take {size / 2**30:,.0f} GiB, "
                 "wanted at most half of the memory: fewer classes or --splits"
             )
 
     def _fitting_batch_size(self, probe: Batch) -> int:
-        if self._classifier is None:
+        if self.classifier is None:
             return batch_size_of(self.num_classes * torch.float64.itemsize, self._device)
-        return fitting_batch_size(self._classifier.logits, probe.values, self._device)
+        return fitting_batch_size(self.classifier.logits, probe.values, self._device)
 
     def _shown(self, batch: Batch) -> Tensor | None:
         """The images of a batch as they come, or as the classifier sees them where it has them resized."""
-        if self._classifier is None:
+        if self.classifier is None:
             return None
-        if isinstance(batch.values, Tensor) and self._classifier.inputs.resize == "none":
+        if isinstance(batch.values, Tensor) and self.classifier.inputs.resize == "none":
             return batch.values
-        pixels = replace(self._classifier.inputs, value_range="byte", dtype=torch.float32)
+        pixels = replace(self.classifier.inputs, value_range="byte", dtype=torch.float32)
         return pixels(batch.values, self._device).round().to(torch.uint8)
 
 

@@ -1,269 +1,182 @@
-"""What a user asks for, as paths and names, made into sources, a classifier and a reference."""
+"""What a request names, opened and scored."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
-from amgan_fast.device import cpu_threads
-from amgan_fast.errors import InputError, as_input_error
-from amgan_fast.evaluate.classifiers import ImageClassifier, open_classifier
-from amgan_fast.evaluate.evaluation import Evaluation, evaluate
-from amgan_fast.evaluate.measurements import Settings
-from amgan_fast.evaluate.passes import Progress, of_files
-from amgan_fast.evaluate.reference import Reference, measure_reference, read_reference
-from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
-from amgan_fast.evaluate.sources import (
-    ImageFolderSource,
-    LogitsSource,
-    NpzSource,
-    Source,
-    open_source,
+from amgan_fast.device import cpu_threads, resolve_device
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate.class_distribution import (
+    ClassDistribution,
+    measure_class_distribution,
+    read_class_distribution,
 )
+from amgan_fast.evaluate.classifiers import open_classifier
+from amgan_fast.evaluate.evaluation import Evaluation, evaluate
+from amgan_fast.evaluate.image_classifier import ImageClassifier
+from amgan_fast.evaluate.passes import Progress, of_files
+from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
+from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, open_source
 from amgan_fast.evaluate.sources.opening import refuse_another_kind
-from amgan_fast.option_checks import LARGEST_INT, MOST_PROCESSES, check_range
-from amgan_fast.processes import Share
+from amgan_fast.evaluation_request import Request
+from amgan_fast.processes import Share, local_device
 
-_SOURCES = ("run", "images", "npz", "logits", "probabilities")
-_RANGES = {
-    "samples": (1, LARGEST_INT),
-    "splits": (1, 100_000),
-    "batch_size": (1, LARGEST_INT),
-    "workers": (0, MOST_PROCESSES),
-    "input_size": (1, 16_384),
-}
 _SAMPLES = 50_000
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options of ``amgan-fast evaluate``; exactly one of ``run``, ``images``, ``npz``, ``logits`` and
-    ``probabilities`` is given. With the last, a ``.npy`` [N, K] as ``reference`` or ``held_out`` holds them too."""
+def evaluate_request(request: Request, progress: Progress | None = None, share: Share | None = None) -> Evaluation:
+    """What ``amgan-fast evaluate`` does: open everything that is named, then score it.
 
-    run: Path | None = None
-    images: Path | None = None
-    npz: Path | None = None
-    logits: Path | None = None
-    probabilities: Path | None = None
-    labels: Path | None = None
-    samples: int | None = None
-    """With ``run``; None: 50,000."""
-    skip_unreadable: bool = False
-    allow_empty: bool = False
-    classifier: str | None = None
-    weights: Path | None = None
-    last_bias: bool = True
-    resize: str | None = None
-    input_range: str | None = None
-    input_size: int | None = None
-    dtype: str = "float32"
-    dataset: str | None = None
-    data_dir: Path | None = None
-    reference: Path | None = None
-    held_out: Path | None = None
-    splits: int = 10
-    contiguous: bool = False
-    skip_non_finite: bool = False
-    batch_size: int | None = None
-    workers: int = 0
-    report: Path | None = None
-
-
-def evaluate_request(
-    request: Request, device: torch.device, progress: Progress | None = None, share: Share | None = None
-) -> Evaluation:
-    """Open everything, then evaluate.
+    Args:
+        request: what to score, and how.
+        progress: told of what is gone through.
+        share: as of :func:`amgan_fast.evaluate.evaluate`.
 
     Raises:
         InputError: options that do not go together, or a file that cannot be used; nothing was scored.
         EvaluationError, EvaluationInterrupted: as :func:`amgan_fast.evaluate.evaluate`.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from amgan_fast.evaluate import Request, evaluate_request
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "logits.npy"
+    ...     np.save(file, 9 * np.eye(4, dtype=np.float32).repeat(25, axis=0))
+    ...     evaluation = evaluate_request(Request(logits=file))
+    >>> round(evaluation.generated.scores.inception_score, 3)
+    3.985
     """
-    share, progress = share or Share(), progress or (lambda *_: None)
-    _check(request)
-    run = None if request.run is None else open_run(request.run, device, progress)
-    classifier = _classifier(request, run, device)
-    source = _source(request, run, classifier, progress)
-    dataset = _dataset(request, run, classifier, device, progress)
-    if classifier is not None and dataset is not None and _is_of(classifier, dataset):
-        classifier = replace(classifier, class_names=dataset.class_names)  # files of earlier versions keep no names
-    settings = Settings(
-        batch_size=request.batch_size,
-        splits=request.splits,
-        contiguous=request.contiguous,
-        skip_non_finite=request.skip_non_finite,
-        modes=request.report is not None,
-    )
-    with nullcontext() if run is None else cpu_threads(run.config.threads):
-        return evaluate(
-            source,
-            classifier,
-            reference=_reference(request, classifier, dataset, settings, share, progress),
-            held_out=_held_out(request, classifier, dataset, progress),
-            settings=settings,
-            progress=progress,
-            share=share,
-        )
+    request.check()
+    return _Opened(request, progress or (lambda *_: None), share or Share()).evaluate()
 
 
-def _check(request: Request) -> None:
-    for name, (lowest, highest) in _RANGES.items():
-        if (value := getattr(request, name)) is not None:
-            with as_input_error():
-                check_range(name, value, lowest, highest)
-    given = [name for name in _SOURCES if getattr(request, name) is not None]
-    if len(given) != 1:
-        found = " and ".join(f"--{name}" for name in given) or "nothing to score"
-        raise InputError(f"found {found}, wanted one of --run, --images, --npz, --logits and --probabilities")
-    refuse_another_kind(f"--{given[0]}", getattr(request, given[0]))
-    outputs = given[0] in ("logits", "probabilities")
-    if request.labels is not None and request.run is not None:
-        raise InputError("found --labels with --run, wanted one of them: a generator knows what it was asked for")
-    if outputs and request.classifier is not None:
-        raise InputError(
-            f"found --classifier with --{given[0]}, wanted one of them: {given[0]} are a classifier's output"
-        )
-    if request.run is None and not outputs and request.classifier is None:
-        raise InputError(f"found --{given[0]} without --classifier, wanted a classifier to score images with")
-    if request.data_dir is not None and request.dataset is None:
-        raise InputError("found --data-dir without --dataset, wanted the name of the dataset that is there")
-    _refuse_what_does_nothing(request, outputs)
+class _Opened:
+    """Each thing that a request names, opened once, when something first needs it."""
 
+    def __init__(self, request: Request, progress: Progress, share: Share) -> None:
+        self._request = request
+        self._kind, self._path = request.scored
+        self._settings = request.settings
+        self._progress = progress
+        self._share = share
+        self._device = local_device(resolve_device(request.device))
 
-def _refuse_what_does_nothing(request: Request, outputs: bool) -> None:
-    """
-    Args:
-        outputs: whether logits or probabilities are scored, not images.
-    """
-    folders = request.images is not None or any(
-        path is not None and path.is_dir() for path in (request.reference, request.held_out)
-    )
-    rules = (
-        (request.run is not None, "--run", ("samples",)),
-        (request.classifier is not None, "--classifier", ("weights", "last_bias", "input_range", "input_size")),
-        (not outputs, "--run or --classifier", ("resize", "dtype", "dataset")),
-        (folders or request.dataset == "image-folder", "a folder of images", ("skip_unreadable",)),
-        (folders, "a folder of images", ("workers", "allow_empty")),
-    )
-    defaults = {field.name: field.default for field in fields(request)}
-    for used, user, names in rules:
-        given = [name for name in names if getattr(request, name) != defaults[name]]
-        if given and not used:
-            option = "no-last-bias" if given[0] == "last_bias" else given[0].replace("_", "-")
-            raise InputError(f"found --{option} without {user}, wanted it with {user} alone: it would do nothing")
+    def evaluate(self) -> Evaluation:
+        refuse_another_kind(f"--{self._kind}", self._path)
+        with nullcontext() if self.run is None else cpu_threads(self.run.config.threads):
+            return evaluate(
+                self.source,
+                self.classifier,
+                reference=self.reference,
+                held_out=self.held_out,
+                settings=self._settings,
+                progress=self._progress,
+                share=self._share,
+            )
 
+    @cached_property
+    def run(self) -> OpenRun | None:
+        return open_run(self._path, self._device, self._progress) if self._kind == "run" else None
 
-def _classifier(request: Request, run: OpenRun | None, device: torch.device) -> ImageClassifier | None:
-    if request.logits is not None or request.probabilities is not None:
-        return None
-    dtype = getattr(torch, request.dtype)
-    if request.classifier is not None:
-        return open_classifier(
-            request.classifier,
-            device=device,
-            resize=request.resize,
-            value_range=request.input_range,
-            size=None if request.input_size is None else (request.input_size, request.input_size),
-            dtype=dtype,
-            weights=request.weights,
-            last_bias=request.last_bias,
-        )
-    assert run is not None
-    return run.classifier.for_images(resize=request.resize or "none", dtype=dtype)
+    @cached_property
+    def source(self) -> Source:
+        kind, path, labels = self._kind, self._path, self._request.labels
+        if self.run is not None:
+            return self.run.source(self._request.samples or _SAMPLES)
+        if kind == "images":
+            return ImageFolderSource(path, labels=labels, **self._folder_options)
+        if kind == "npz":
+            return NpzSource(path, labels=labels)
+        return LogitsSource(path, labels=labels, probabilities=kind == "probabilities")
 
+    @cached_property
+    def classifier(self) -> ImageClassifier | None:
+        """None for logits and probabilities."""
+        judge, dataset = self._judge, self.dataset
+        if judge is None or dataset is None or not judge.is_of(dataset):
+            return judge
+        return replace(judge, class_names=dataset.class_names)  # files of earlier versions keep no names
 
-def _source(request: Request, run: OpenRun | None, classifier: ImageClassifier | None, progress: Progress) -> Source:
-    if run is not None:
-        return run.source(_SAMPLES if request.samples is None else request.samples)
-    if request.logits is not None:
-        return LogitsSource(request.logits, labels=request.labels)
-    if request.probabilities is not None:
-        return LogitsSource(request.probabilities, labels=request.labels, probabilities=True)
-    if request.npz is not None:
-        return NpzSource(request.npz, labels=request.labels)
-    assert request.images is not None
-    return ImageFolderSource(request.images, labels=request.labels, **_folder_options(request, classifier, progress))
+    @cached_property
+    def dataset(self) -> Dataset | None:
+        """The real images: those asked for, of the run, or those the classifier knows, if they are here."""
+        request, told = self._request, of_files(self._progress)
+        if request.dataset is not None:
+            skip = request.skip_unreadable and request.dataset == "image-folder"
+            found = load_dataset(request.dataset, request.data_dir, progress=told, skip_unreadable=skip)
+            return found.to(self._device)
+        if self.run is not None:
+            return self.run.dataset
+        judge = self._judge
+        if judge is None or judge.dataset not in DATASETS or request.held_out is not None:
+            return None
+        try:
+            found = load_dataset(judge.dataset, progress=told)
+        except InputError:  # its files may be elsewhere, and nobody asked for them
+            return None
+        return found.to(self._device) if judge.is_of(found) else None
 
+    @cached_property
+    def reference(self) -> ClassDistribution | None:
+        """Of the training set."""
+        path, classifier, dataset = self._request.reference, self.classifier, self.dataset
+        if path is not None:
+            return read_class_distribution(path) or self._measured(self._real(path))
+        if classifier is None:
+            return None
+        asked_for_another = self._request.dataset is not None and not (dataset and classifier.is_of(dataset))
+        if classifier.reference is not None and not asked_for_another:
+            return ClassDistribution(classifier.reference)
+        return None if dataset is None else self._measured(training_images(dataset))
 
-def _open(path: Path, request: Request, classifier: ImageClassifier | None, progress: Progress) -> Source:
-    """Real samples."""
-    probabilities = request.probabilities is not None
-    return open_source(path, probabilities=probabilities, **_folder_options(request, classifier, progress))
+    @cached_property
+    def held_out(self) -> Source | None:
+        if self._request.held_out is not None:
+            return self._real(self._request.held_out)
+        return None if self.dataset is None or self.classifier is None else held_out_images(self.dataset)
 
+    @cached_property
+    def _judge(self) -> ImageClassifier | None:
+        """The classifier, with the class names that it carries itself."""
+        request = self._request
+        if request.classifier is not None:
+            return open_classifier(
+                request.classifier,
+                device=self._device,
+                resize=request.resize,
+                value_range=request.input_range,
+                size=None if request.input_size is None else (request.input_size, request.input_size),
+                dtype=getattr(torch, request.dtype),
+                weights=request.weights,
+                last_bias=request.last_bias,
+            )
+        if self.run is None:
+            return None
+        return self.run.classifier.for_images(resize=request.resize or "none", dtype=getattr(torch, request.dtype))
 
-def _folder_options(request: Request, classifier: ImageClassifier | None, progress: Progress) -> dict[str, Any]:
-    return {
-        "channels": None if classifier is None else classifier.inputs.channels,
-        "mixed_sizes": classifier is not None and classifier.inputs.resize != "none",
-        "skip_unreadable": request.skip_unreadable,
-        "allow_empty": request.allow_empty,
-        "workers": request.workers,
-        "progress": partial(progress, "headers of image files"),
-    }
+    @cached_property
+    def _folder_options(self) -> dict[str, Any]:
+        request, judge = self._request, self._judge
+        return {
+            "channels": None if judge is None else judge.inputs.channels,
+            "mixed_sizes": judge is not None and judge.inputs.resize != "none",
+            "skip_unreadable": request.skip_unreadable,
+            "allow_empty": request.allow_empty,
+            "workers": request.workers,
+            "progress": partial(self._progress, "headers of image files"),
+        }
 
+    def _real(self, path: Path) -> Source:
+        """Real samples."""
+        return open_source(path, probabilities=self._kind == "probabilities", **self._folder_options)
 
-def _dataset(
-    request: Request,
-    run: OpenRun | None,
-    classifier: ImageClassifier | None,
-    device: torch.device,
-    progress: Progress,
-) -> Dataset | None:
-    """The real images: those asked for, of the run, or those the classifier knows, if they are here."""
-    if request.dataset is not None:
-        skip_unreadable = request.skip_unreadable and request.dataset == "image-folder"
-        dataset = load_dataset(
-            request.dataset, request.data_dir, progress=of_files(progress), skip_unreadable=skip_unreadable
-        )
-        return dataset.to(device)
-    if run is not None:
-        return run.dataset
-    if classifier is None or classifier.dataset not in DATASETS or request.held_out is not None:
-        return None
-    try:
-        dataset = load_dataset(classifier.dataset, progress=of_files(progress))
-    except InputError:  # its files may be elsewhere, and nobody asked for them
-        return None
-    return dataset.to(device) if dataset.fingerprint() == classifier.fingerprint else None
-
-
-def _reference(
-    request: Request,
-    classifier: ImageClassifier | None,
-    dataset: Dataset | None,
-    settings: Settings,
-    share: Share,
-    progress: Progress,
-) -> Reference | None:
-    if request.reference is not None:
-        known = read_reference(request.reference)
-        if known is not None:
-            return known
-        source = _open(request.reference, request, classifier, progress)
-        return measure_reference(source, classifier, settings, share, progress)
-    if classifier is None:
-        return None
-    if classifier.reference is not None and (request.dataset is None or _is_of(classifier, dataset)):
-        return Reference(classifier.reference)
-    if dataset is None:
-        return None
-    return measure_reference(training_images(dataset), classifier, settings, share, progress)
-
-
-def _is_of(classifier: ImageClassifier, dataset: Dataset | None) -> bool:
-    return dataset is not None and dataset.fingerprint() == classifier.fingerprint
-
-
-def _held_out(
-    request: Request, classifier: ImageClassifier | None, dataset: Dataset | None, progress: Progress
-) -> Source | None:
-    if request.held_out is not None:
-        return _open(request.held_out, request, classifier, progress)
-    if dataset is None or classifier is None:
-        return None
-    return held_out_images(dataset)
+    def _measured(self, source: Source) -> ClassDistribution:
+        return measure_class_distribution(source, self.classifier, self._settings, self._share, self._progress)

@@ -11,11 +11,11 @@ from torch import Tensor
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifier import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
-from amgan_fast.evaluate.measurements import Settings
 from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
+from amgan_fast.evaluate.trained import ScoringClassifier, load_classifier
+from amgan_fast.evaluation_request import Settings
 from amgan_fast.nn import LatentSource, Sampler, build_generator
 from amgan_fast.processes import Share
 from amgan_fast.runs import Config, RunFolder
@@ -98,19 +98,6 @@ def evaluate_generator(
         progress=progress,
         share=share,
     )
-
-
-def evaluate_run(path: Path, *, samples: int = 50_000, device: str = "auto") -> Evaluation:
-    """Score the averaged generator of a run again, with the run's own classifier and seed.
-
-    Raises:
-        InputError: as :func:`open_run`, or ``samples`` below 1.
-    """
-    if samples < 1:
-        raise InputError(f"samples is {samples}, wanted at least 1")
-    run = open_run(path, device)
-    with cpu_threads(run.config.threads):
-        return evaluate_generator(run.sampler, run.classifier, run.dataset, samples=samples, seed=run.config.seed)
 
 
 def held_out_images(dataset: Dataset) -> TensorSource:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.inputs import RANGES
+from amgan_fast.options import ValueRange
 
 _KEYS = ("network", "input_size", "input_range", "classes")
 
@@ -29,7 +30,7 @@ class UserNetwork:
     """(H, W); None: not said, or any."""
     takes_any_size: bool = False
     """Whether it was said that any size will do."""
-    input_range: str | None = None
+    input_range: ValueRange | None = None
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
 
@@ -126,7 +127,7 @@ def _size(value: Any) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def _range(value: Any) -> str | None:
+def _range(value: Any) -> ValueRange | None:
     if value is not None and not (isinstance(value, str) and value in RANGES):
         raise ValueError(f"input_range {value!r}, wanted one of {', '.join(RANGES)}")
     return value

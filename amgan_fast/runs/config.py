@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 
@@ -19,11 +19,12 @@ from amgan_fast.images.reading import Progress
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_that, check_types
+from amgan_fast.options import DeviceName, Labels
 from amgan_fast.runs.recipes import RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.toml import parse_setting, read_toml
 
-LABELS = ("dynamic", "predefined")
-DEVICES = ("auto", "cpu", "cuda")
+LABELS = get_args(Labels)
+DEVICES = get_args(DeviceName)
 PRECISIONS = ("float32", "bfloat16")
 LARGEST_IMAGE = 16_384
 """Side in pixels."""

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError, counted, in_one_line
-from amgan_fast.evaluate.classifiers import ImageClassifier
-from amgan_fast.evaluate.measurements import Settings
+from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_rows
+from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics.accumulator import distribution
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
 from amgan_fast.processes import Share
@@ -26,21 +26,21 @@ _PRINTED = "what amgan-fast evaluate --json printed"
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class ClassDistribution:
     """The class distribution of a training set."""
 
-    distribution: Tensor
+    probabilities: Tensor
     """float64 [K], on the CPU."""
     warnings: tuple[str, ...] = ()
     """What makes it doubtful."""
 
     @classmethod
-    def of(cls, distribution: Tensor, *, probability_like: bool = False) -> Reference:
+    def of(cls, distribution: Tensor, *, probability_like: bool = False) -> ClassDistribution:
         """``probability_like``: of the scores that it is from."""
         return cls(distribution, (PROBABILITIES_FOR_LOGITS,) if probability_like else ())  # no order matters here
 
 
-def read_reference(path: Path) -> Reference | None:
+def read_class_distribution(path: Path) -> ClassDistribution | None:
     """K probabilities from a .json that ``amgan-fast evaluate --json`` printed for the training set, or a
     .npy of them; None for anything else: samples of the training set, to be scored themselves.
 
@@ -56,13 +56,13 @@ def read_reference(path: Path) -> Reference | None:
     return None
 
 
-def measure_reference(
+def measure_class_distribution(
     source: Source,
     classifier: ImageClassifier | None,
     settings: Settings,
     share: Share,
     progress: Progress | None = None,
-) -> Reference:
+) -> ClassDistribution:
     """The mean class distribution of a training set: one pass over it.
 
     Raises:
@@ -71,8 +71,8 @@ def measure_reference(
     settings = replace(settings, splits=1, contiguous=False, modes=False)
     scores = Pass(source, classifier, None, settings, share, progress).run().scores
     vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
-    reference = Reference.of(vector, probability_like=scores.probability_like)
-    return replace(reference, warnings=reference.warnings + _left_out(source))
+    found = ClassDistribution.of(vector, probability_like=scores.probability_like)
+    return replace(found, warnings=found.warnings + _left_out(source))
 
 
 def _left_out(source: Source) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def _left_out(source: Source) -> tuple[str, ...]:
     return (f"{counted(len(source.skipped), 'image')} that cannot be used, the first: {source.skipped[0]}",)
 
 
-def _from_json(path: Path) -> Reference:
+def _from_json(path: Path) -> ClassDistribution:
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))["generated"]["scores"]
         numbers = [float(number) for number in scores["class_distribution"]]
@@ -91,10 +91,10 @@ def _from_json(path: Path) -> Reference:
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else in_one_line(error)
         raise InputError(f"{path} holds no scores ({reason}), wanted {_PRINTED}") from None
-    return Reference.of(_checked(path, numbers), probability_like=probability_like)
+    return ClassDistribution.of(_checked(path, numbers), probability_like=probability_like)
 
 
-def _from_vector(path: Path) -> Reference | None:
+def _from_vector(path: Path) -> ClassDistribution | None:
     with damage_named(str(path)), path.open("rb") as file:
         header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
         if len(header.shape) != 1:
@@ -102,7 +102,7 @@ def _from_vector(path: Path) -> Reference | None:
         if header.dtype.kind not in "fiu":
             raise InputError(f"{path} is {header}, wanted K probabilities or logits [N, K]")
         values = read_rows(file, header, header.shape[0])
-    return Reference(_checked(path, values.astype(np.float64)))
+    return ClassDistribution(_checked(path, values.astype(np.float64)))
 
 
 def _checked(path: Path, vector: Sequence[float] | np.ndarray) -> Tensor:

@@ -20,6 +20,7 @@ from amgan_fast.images import ImageFiles
 from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram
 from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import Classifier, build_classifier
+from amgan_fast.options import Resize
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
 _BATCH_SIZE = 1000  # logits
@@ -53,7 +54,7 @@ class ScoringClassifier:
         return weights_sha256(self.network)
 
     def for_images(
-        self, name: str | None = None, *, resize: str = "none", dtype: torch.dtype = torch.float32
+        self, name: str | None = None, *, resize: Resize = "none", dtype: torch.dtype = torch.float32
     ) -> ImageClassifier:
         """It takes images of one size, in range ``amgan``.
 

@@ -1,0 +1,198 @@
+"""What a user asks to have scored and how: the options of ``amgan-fast evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+from amgan_fast.errors import InputError, as_input_error
+from amgan_fast.option_checks import MOST_PROCESSES
+from amgan_fast.options import (
+    DataDir,
+    Device,
+    DtypeName,
+    Option,
+    Resize,
+    UserRange,
+    check_options,
+    declarations,
+    flag_of,
+)
+
+_SOURCE, _CLASSIFIER, _REAL = "What to score", "The classifier", "Real data"
+_ANY_CLASSIFIER, _FOLDER = "--run or --classifier", "a folder of images"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How samples are gone through and scored."""
+
+    batch_size: Annotated[
+        int | None, Option("images or logits at a time; default: as memory suggests, at most 500", lowest=1)
+    ] = None
+    splits: Annotated[
+        int,
+        Option("of the Inception Score; its intervals rest on ten times as many blocks", lowest=1, highest=100_000),
+    ] = 10
+    contiguous: Annotated[
+        bool, Option("splits of consecutive samples, as in the original code, not filled in turn")
+    ] = False
+    skip_non_finite: Annotated[bool, Option("leave out rows of logits with NaN or infinity, and count them")] = False
+    modes: bool = True
+    """Take the sums of each class apart too, for the mode-drop curve that a report draws."""
+
+    @property
+    def blocks(self) -> int:
+        """Of samples, which the intervals rest on."""
+        return 10 * self.splits
+
+
+@dataclass(frozen=True)
+class Request(Settings):
+    """What to score, with which classifier, beside which real samples; exactly one of ``run``, ``images``, ``npz``,
+    ``logits`` and ``probabilities`` is given. The options of ``amgan-fast evaluate`` have these names and meanings.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.evaluate import Request
+    >>> Request(npz=Path("samples.npz"), classifier="cifar10.pt", splits=1).scored
+    ('npz', PosixPath('samples.npz'))
+    """
+
+    run: Annotated[Path | None, Option("the folder of a training run: its generator", _SOURCE)] = None
+    images: Annotated[Path | None, Option("a folder of images, flat or one subfolder a class", _SOURCE)] = None
+    npz: Annotated[
+        Path | None, Option("uint8 [N, H, W, C] as arr_0, images or x, labels as arr_1, labels or y", _SOURCE)
+    ] = None
+    logits: Annotated[Path | None, Option("a .npy [N, K], read as it is needed", _SOURCE)] = None
+    probabilities: Annotated[
+        Path | None,
+        Option(
+            "a .npy [N, K] of rows that sum to 1 (to 0.01), instead of logits; in --reference and --held-out too",
+            _SOURCE,
+        ),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        Option(
+            "classes: a .npy [N] in the order of --logits, --probabilities, --npz or the sorted names of a flat "
+            "--images, or for these a .csv of lines file,label",
+            _SOURCE,
+        ),
+    ] = None
+    samples: Annotated[
+        int | None, Option("how many to generate, with --run; default: 50,000", _SOURCE, lowest=1, needs="--run")
+    ] = None
+    skip_unreadable: Annotated[
+        bool, Option("leave out images that cannot be read, or are of another size", _SOURCE, needs=_FOLDER)
+    ] = False
+    allow_empty: Annotated[
+        bool, Option("take a class folder without images for a class of none", _SOURCE, needs=_FOLDER)
+    ] = False
+    classifier: Annotated[
+        str | None,
+        Option(
+            "a file of train-classifier, module:function, or inception-v3; default: the run's own",
+            _CLASSIFIER,
+        ),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        Option("torchvision's weights of inception-v3, .pth or .safetensors", _CLASSIFIER, needs="--classifier"),
+    ] = None
+    last_bias: Annotated[
+        bool,
+        Option(
+            "the bias of inception-v3's last layer; the original Inception Score leaves it out",
+            _CLASSIFIER,
+            needs="--classifier",
+        ),
+    ] = True
+    resize: Annotated[
+        Resize | None,
+        Option("how images of another size are brought to the classifier's", _CLASSIFIER, needs=_ANY_CLASSIFIER),
+    ] = None
+    input_range: Annotated[
+        UserRange | None,
+        Option("what module:function takes: [-1, 1], [0, 1], [0, 255], ...", _CLASSIFIER, needs="--classifier"),
+    ] = None
+    input_size: Annotated[
+        int | None,
+        Option(
+            "height and width that module:function takes", _CLASSIFIER, lowest=1, highest=16_384, needs="--classifier"
+        ),
+    ] = None
+    dtype: Annotated[DtypeName, Option("what the classifier computes in", _CLASSIFIER, needs=_ANY_CLASSIFIER)] = (
+        "float32"
+    )
+    dataset: Annotated[
+        str | None,
+        Option("reference and held-out images; default: the run's or classifier's", _REAL, needs=_ANY_CLASSIFIER),
+    ] = None
+    data_dir: DataDir = None
+    reference: Annotated[
+        Path | None,
+        Option(
+            "training set: images (folder, .npz), logits or class distribution (.npy), or the .json of its scores",
+            _REAL,
+        ),
+    ] = None
+    held_out: Annotated[Path | None, Option("real samples to show beside: a folder, .npz or .npy of logits", _REAL)] = (
+        None
+    )
+    workers: Annotated[int, Option("processes that read images", lowest=0, highest=MOST_PROCESSES, needs=_FOLDER)] = 0
+    device: Device = "auto"
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(**{field.name: getattr(self, field.name) for field in fields(Settings)})
+
+    @property
+    def scored(self) -> tuple[str, Path]:
+        """The name of the field that says what to score, and what it is.
+
+        Raises:
+            InputError: there are several, or none.
+        """
+        paths = [(name, getattr(self, name)) for name in ("run", "images", "npz", "logits", "probabilities")]
+        given = [(name, path) for name, path in paths if path is not None]
+        if len(given) != 1:
+            found = " and ".join(f"--{name}" for name, _ in given) or "nothing to score"
+            raise InputError(f"found {found}, wanted one of --run, --images, --npz, --logits and --probabilities")
+        return given[0]
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: a value that its option does not take, or options that do not go together.
+        """
+        with as_input_error():
+            check_options(self)
+        name, _ = self.scored
+        outputs = name in ("logits", "probabilities")
+        if self.labels is not None and self.run is not None:
+            raise InputError("found --labels with --run, wanted one of them: a generator knows what it was asked for")
+        if outputs and self.classifier is not None:
+            raise InputError(f"found --classifier with --{name}, wanted one of them: {name} are a classifier's output")
+        if not outputs and self.run is None and self.classifier is None:
+            raise InputError(f"found --{name} without --classifier, wanted a classifier to score images with")
+        if self.data_dir is not None and self.dataset is None:
+            raise InputError("found --data-dir without --dataset, wanted the name of the dataset that is there")
+        self._refuse_what_does_nothing()
+
+    def _refuse_what_does_nothing(self) -> None:
+        folders = [path for path in (self.reference, self.held_out) if path is not None and path.is_dir()]
+        there = {
+            "--run": self.run is not None,
+            "--classifier": self.classifier is not None,
+            _ANY_CLASSIFIER: self.run is not None or self.classifier is not None,
+            _FOLDER: self.images is not None or bool(folders),
+        }
+        for name, declared in declarations(Request).items():
+            value, needs = getattr(self, name), declared.option.needs
+            if value == declared.default or needs is None or there[needs]:
+                continue
+            if name == "skip_unreadable" and self.dataset == "image-folder":
+                continue
+            flag = flag_of(name, declared.option, value)
+            raise InputError(f"found {flag} without {needs}, wanted it with {needs} alone: it would do nothing")
