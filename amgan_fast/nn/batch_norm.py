@@ -21,6 +21,13 @@ class BatchNormLeakyReLUDropout(nn.Module):
             subclass, or what ``nn.SyncBatchNorm.convert_sync_batchnorm`` puts in its place, is called as it is.
         p: the probability of a drop, in training.
         slope: what negative values are multiplied by.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from amgan_fast.nn import BatchNormLeakyReLUDropout
+    >>> layer = BatchNormLeakyReLUDropout(nn.BatchNorm1d(1, eps=1e-12), slope=0.5)
+    >>> layer(torch.tensor([[1.0], [3.0]])).tolist()  # normalized to -1 and 1, then leaky ReLU
+    [[-0.5], [1.0]]
     """
 
     def __init__(self, norm: nn.Module, p: float = 0.0, slope: float = 0.2) -> None:

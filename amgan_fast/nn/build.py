@@ -43,12 +43,22 @@ NETWORKS: dict[str, Network] = {
         acgan128.acgan128_generator, acgan128.acgan128_discriminator, acgan128.OPTIONS, acgan128.initialize
     ),
 }
-"""By the name that a configuration's ``network`` takes."""
+"""By the name that a configuration's ``network`` takes.
+
+>>> from amgan_fast.nn import NETWORKS
+>>> {name: network.options.dropout for name, network in NETWORKS.items()}
+{'mlp': 0.3, 'conv': 0.3, 'paper': 0.3, 'acgan128': 0.5}
+"""
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
     classifier.architecture: classifier for classifier in (SmallCNN, DenseNetBC)
 }
-"""Classifiers by the name of their architecture."""
+"""Classifiers by the name of their architecture.
+
+>>> from amgan_fast.nn import CLASSIFIERS
+>>> list(CLASSIFIERS)
+['cnn', 'densenet-bc']
+"""
 
 
 def network_options(network: str, **changes: Any) -> NetworkOptions:
@@ -56,6 +66,10 @@ def network_options(network: str, **changes: Any) -> NetworkOptions:
 
     Raises:
         ValueError: no such network, or a value out of its range.
+
+    >>> from amgan_fast.nn import network_options
+    >>> network_options("paper").weight_norm, network_options("paper", dropout=0.1).dropout
+    (True, 0.1)
     """
     given = {name: value for name, value in changes.items() if value is not None}
     return dataclasses.replace(_source(network).options, **given)
@@ -72,6 +86,11 @@ def build_generator(
 
     Raises:
         ValueError: no such network, or it does not make images of this shape.
+
+    >>> import torch
+    >>> from amgan_fast.nn import build_generator
+    >>> build_generator("conv", inputs=32, image_shape=(3, 16, 16))(torch.randn(5, 32)).shape
+    torch.Size([5, 3, 16, 16])
     """
     source = _source(network)
     options = options or source.options
@@ -90,6 +109,12 @@ def build_discriminator(
 
     Raises:
         ValueError: no such network, or it does not take images of this shape.
+
+    >>> import torch
+    >>> from amgan_fast.nn import build_discriminator
+    >>> discriminator = build_discriminator("conv", outputs=11, image_shape=(3, 16, 16))
+    >>> discriminator(torch.zeros(5, 3, 16, 16)).shape
+    torch.Size([5, 11])
     """
     source = _source(network)
     options = options or source.options
@@ -117,6 +142,12 @@ def build_classifier(
     Raises:
         ValueError: an unknown name, images too small, or numbers that the architecture cannot be made from.
         TypeError: a number that the architecture does not have.
+
+    >>> import torch
+    >>> from amgan_fast.nn import build_classifier
+    >>> classifier = build_classifier("cnn", image_shape=(3, 16, 16), num_classes=10, width=8)
+    >>> classifier(torch.zeros(5, 3, 16, 16)).shape
+    torch.Size([5, 10])
     """
     if architecture not in CLASSIFIERS:
         raise ValueError(f"architecture is {architecture!r}, wanted one of {', '.join(CLASSIFIERS)}")

@@ -15,6 +15,11 @@ class Classifier(nn.Module):
         image_shape: (C, H, W).
         numbers: what else an architecture is made from, by name: as a checkpoint records it, and as
             :func:`amgan_fast.nn.build_classifier` takes it.
+
+    >>> from amgan_fast.nn import build_classifier
+    >>> classifier = build_classifier("cnn", image_shape=(1, 8, 8), num_classes=10, width=4)
+    >>> classifier.architecture, classifier.numbers
+    ('cnn', {'width': 4})
     """
 
     architecture: ClassVar[str]

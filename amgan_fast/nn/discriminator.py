@@ -11,6 +11,14 @@ class Discriminator(nn.Module):
     Args:
         body: images -> features.
         head: features -> logits, the last layer.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from amgan_fast.nn import Discriminator
+    >>> discriminator = Discriminator(nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU()), nn.Linear(20, 11))
+    >>> logits, features = discriminator.forward_with_features(torch.zeros(5, 1, 8, 8))
+    >>> logits.shape, features.shape
+    (torch.Size([5, 11]), torch.Size([5, 20]))
     """
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:

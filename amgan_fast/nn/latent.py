@@ -12,6 +12,15 @@ class LatentSource:
     Args:
         size: the length of z.
         class_frequencies: p(c), [K], for predefined labels; None for dynamic ones: the generator sees noise only.
+
+    >>> import torch
+    >>> from amgan_fast.nn import LatentSource
+    >>> source = LatentSource(32, class_frequencies=torch.full((10,), 0.1))
+    >>> inputs, labels = source.draw(5, torch.Generator().manual_seed(0))
+    >>> inputs.shape, labels.shape
+    (torch.Size([5, 42]), torch.Size([5]))
+    >>> inputs[:, 32:].argmax(1).equal(labels)
+    True
     """
 
     def __init__(self, size: int, class_frequencies: Tensor | None = None) -> None:

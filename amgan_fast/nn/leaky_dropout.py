@@ -8,7 +8,13 @@ from amgan_fast.ops import leaky_dropout
 
 
 class LeakyReLUDropout(nn.Module):
-    """``nn.LeakyReLU(slope)``, then ``nn.Dropout(p)``, in one pass: see :func:`amgan_fast.ops.leaky_dropout`."""
+    """``nn.LeakyReLU(slope)``, then ``nn.Dropout(p)``, in one pass: see :func:`amgan_fast.ops.leaky_dropout`.
+
+    >>> import torch
+    >>> from amgan_fast.nn import LeakyReLUDropout
+    >>> LeakyReLUDropout(p=0.5, slope=0.2).eval()(torch.tensor([-10.0, 10.0]))
+    tensor([-2., 10.])
+    """
 
     def __init__(self, p: float = 0.5, slope: float = 0.2) -> None:
         super().__init__()

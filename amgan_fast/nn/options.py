@@ -18,6 +18,11 @@ class NetworkOptions:
 
     Raises:
         ValueError: a value of another type or out of its range.
+
+    >>> from amgan_fast.nn import NetworkOptions, build_generator
+    >>> narrow = NetworkOptions(width=0.25, normalization="none")
+    >>> build_generator("mlp", inputs=32, image_shape=(1, 8, 8), options=narrow)[0]
+    Linear(in_features=32, out_features=64, bias=True)
     """
 
     width: float = 1.0

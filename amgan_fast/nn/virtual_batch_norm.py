@@ -17,6 +17,13 @@ def set_reference_batch(network: nn.Module, batch: Tensor) -> None:
 
     Raises:
         ValueError: ``network`` has no virtual batch norm, or ``batch`` has another shape.
+
+    >>> import torch
+    >>> from amgan_fast.nn import build_generator, network_options, set_reference_batch
+    >>> generator = build_generator("mlp", 32, (1, 8, 8), network_options("mlp", normalization="virtual"))
+    >>> set_reference_batch(generator, torch.randn(100, 32))
+    >>> generator(torch.randn(5, 32)).shape
+    torch.Size([5, 1, 8, 8])
     """
     places = [module for module in network.modules() if isinstance(module, ReferenceBatch)]
     if not places:
@@ -34,6 +41,14 @@ class VirtualBatchNorm(nn.Module):
     published code, ``VBN`` in imagenet/model.py of openai/improved-gan, weighs a row's statistics in the same way.
 
     To be used within a :class:`ReferenceBatch`.
+
+    >>> import torch
+    >>> from amgan_fast.nn import ReferenceBatch, VirtualBatchNorm, set_reference_batch
+    >>> network = ReferenceBatch(VirtualBatchNorm(1, eps=0), row_shape=(1,))
+    >>> set_reference_batch(network, torch.tensor([[-1.0], [1.0]]))
+    >>> network(torch.tensor([[0.0], [2.0]]))  # 2: mean 2/3 and variance 14/9 of -1, 1 and 2
+    tensor([[0.0000],
+            [1.0690]], grad_fn=<SliceBackward0>)
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -77,6 +92,15 @@ class ReferenceBatch(nn.Module):
     Args:
         layers: takes [N, *row_shape]; :class:`VirtualBatchNorm` within take their statistics from the reference.
         row_shape: the shape of a row.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from amgan_fast.nn import ReferenceBatch, VirtualBatchNorm, set_reference_batch
+    >>> network = ReferenceBatch(nn.Sequential(nn.Linear(4, 3), VirtualBatchNorm(3)), row_shape=(4,))
+    >>> set_reference_batch(network, torch.randn(100, 4))
+    >>> rows = torch.randn(5, 4)
+    >>> network(rows)[0].allclose(network(rows[:1])[0], atol=1e-6)  # whatever other rows there are
+    True
     """
 
     reference: Tensor | None

@@ -16,6 +16,14 @@ def apply_weight_norm(network: nn.Module) -> None:
 
     The weights keep their values. Source: Salimans and Kingma, arXiv 1602.07868, with
     :func:`torch.nn.utils.parametrizations.weight_norm`.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from amgan_fast.nn import apply_weight_norm
+    >>> layer = nn.Linear(4, 3)
+    >>> apply_weight_norm(layer)
+    >>> [(name, list(p.shape)) for name, p in layer.parametrizations.weight.named_parameters()]  # g and v
+    [('original0', [3, 1]), ('original1', [3, 4])]
     """
     for layer in list(network.modules()):
         if isinstance(layer, _WeightedLayer):
@@ -36,6 +44,15 @@ def init_from_data(network: nn.Module, batch: Tensor) -> None:
 
     Raises:
         ValueError: ``network`` has no weight-normalized layer.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from amgan_fast.nn import apply_weight_norm, init_from_data
+    >>> layer, batch = nn.Linear(4, 3), 10 + torch.randn(100, 4)
+    >>> apply_weight_norm(layer)
+    >>> init_from_data(layer, batch)
+    >>> layer(batch).mean(0).allclose(torch.zeros(3), atol=1e-4)
+    True
     """
     layers = [layer for layer in network.modules() if _is_normalized(layer)]
     if not layers:

@@ -52,7 +52,12 @@ from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matchi
 MODELS: dict[str, type[Objective]] = {
     model.name: model for model in (GAN, GANStar, CatGAN, LabelGAN, ACGAN, ACGANStar, ACGANStarPlus, AMGAN, ImprovedGAN)
 }
-"""Models by the name that ``amgan-fast train --model`` takes."""
+"""Models by the name that ``amgan-fast train --model`` takes.
+
+>>> from amgan_fast.objectives import MODELS
+>>> MODELS["acgan"](auxiliary_weight=0.1).outputs(num_classes=10)
+11
+"""
 
 __all__ = [
     "ACGAN",

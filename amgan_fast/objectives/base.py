@@ -23,6 +23,20 @@ class Objective(ABC):
 
     Errors: ``ValueError`` for logits or labels of a wrong shape, ``TypeError`` for what is no tensor and for a wrong
     dtype, ``IndexError`` for a label out of range (on CUDA a device-side assertion).
+
+    >>> import torch
+    >>> from amgan_fast.objectives import Objective
+    >>> class Hinge(Objective):
+    ...     name = "hinge"
+    ...     def outputs(self, num_classes):
+    ...         return 1
+    ...     def discriminator_loss(self, real_logits, real_labels, fake_logits, fake_labels=None):
+    ...         return (1 - real_logits).relu().mean() + (1 + fake_logits).relu().mean()
+    ...     def generator_loss(self, fake_logits, labels=None):
+    ...         return -fake_logits.mean()
+    >>> loss, grad = Hinge().generator_loss_and_grad(torch.tensor([[0.5], [-2.0]]))
+    >>> loss, grad.tolist()
+    (tensor(0.7500), [[-0.5], [-0.5]])
     """
 
     name: ClassVar[str]

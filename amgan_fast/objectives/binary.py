@@ -60,6 +60,14 @@ class GAN(_BinaryHead):
     """The original game on one logit b, 1 = real ([GAN]): sp(-b(x)) + sp(b(g)) against sp(-b(g)), sp(t) = log(1 + e^t).
 
     Class labels are accepted and not used. ``saturating``: the generator minimises -sp(b(g)) = log(1 - D(g)).
+
+    >>> import torch
+    >>> from amgan_fast.objectives import GAN
+    >>> undecided, labels = torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64)
+    >>> GAN().discriminator_loss(undecided, labels, undecided)  # 2 log 2
+    tensor(1.3863)
+    >>> GAN().generator_loss(undecided), GAN(saturating=True).generator_loss(undecided)
+    (tensor(0.6931), tensor(-0.6931))
     """
 
     name: ClassVar[str] = "gan"
@@ -92,6 +100,12 @@ class GANStar(_WithClassifier):
     """GAN*: GAN whose discriminator also learns to classify, which its generator does not see ([AM] Table 1).
 
     L_D: GAN's + class_weight * CE(y, C(x)); L_G: GAN's.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import GANStar
+    >>> b_and_classes, labels = torch.zeros(4, 1 + 3), torch.tensor([0, 1, 2, 0])
+    >>> GANStar().discriminator_loss(b_and_classes, labels, b_and_classes)  # 2 log 2 + 0.1 log 3
+    tensor(1.4962)
     """
 
     name: ClassVar[str] = "gan-star"
@@ -118,6 +132,12 @@ class ACGANStar(_WithClassifier):
         auxiliary_weight: 0.1 in the paper's run with decreased weight.
         target_temperature: dynamic targets are proportional to C^(1/temperature), without gradient ([REP]: 1 over its
             sharp_pow); 0: the likeliest class alone. Given labels need 0.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import ACGANStar
+    >>> generated = torch.tensor([[0.0, 1.0, 1.0, 1.0]])  # b, then three classes alike
+    >>> ACGANStar().generator_loss(generated, torch.tensor([2]))  # log 2 + log 3
+    tensor(1.7918)
     """
 
     name: ClassVar[str] = "acgan-star"
@@ -154,6 +174,13 @@ class ACGANStarPlus(ACGANStar):
     """AC-GAN*+: AC-GAN* whose classifier is to find generated rows of no class ([AM] section 5.3).
 
     L_D: AC-GAN*'s + H(u, C(g)), u uniform; L_G: AC-GAN*'s.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import ACGANStar, ACGANStarPlus
+    >>> logits, labels = torch.zeros(2, 1 + 3), torch.tensor([0, 1])
+    >>> with_uniform, without = (m().discriminator_loss(logits, labels, logits) for m in (ACGANStarPlus, ACGANStar))
+    >>> with_uniform - without  # log 3
+    tensor(1.0986)
     """
 
     name: ClassVar[str] = "acgan-star-plus"
@@ -167,6 +194,13 @@ class ACGAN(ACGANStar):
     """AC-GAN: the classifier learns from generated rows too ([AC]: its L_C covers both).
 
     L_D: AC-GAN*'s + CE(y_g, C(g)), y_g the label that g was generated for, or the dynamic one; L_G: AC-GAN*'s.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import ACGAN
+    >>> real, real_labels = torch.zeros(2, 1 + 3), torch.tensor([0, 1])
+    >>> generated, asked_for = torch.zeros(5, 1 + 3), torch.tensor([0, 1, 2, 0, 1])
+    >>> ACGAN().discriminator_loss(real, real_labels, generated, asked_for)  # 2 log 2 + 2 log 3
+    tensor(3.5835)
     """
 
     name: ClassVar[str] = "acgan"

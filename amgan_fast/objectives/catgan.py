@@ -19,6 +19,12 @@ class CatGAN(TermObjective):
     L_G: -H(mean C(g)) + mean H(C(g)). Unlabelled real rows: the first two terms of L_D.
 
     ``label_weight``: 0 is the unsupervised model, which accepts labels and does not use them.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import CatGAN
+    >>> certain_and_even = 100 * torch.eye(3)  # a row of each class
+    >>> CatGAN().generator_loss(certain_and_even)  # -log 3, the least there is
+    tensor(-1.0986)
     """
 
     name: ClassVar[str] = "catgan"

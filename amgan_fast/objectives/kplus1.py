@@ -67,6 +67,13 @@ class LabelGAN(_KPlus1):
     Args:
         generator_smoothing: its target is (1-s, s) on (real, generated) ([LS] eq. 11).
         saturating: it minimises log(1 - D_r(g)) instead, see :func:`amgan_fast.objectives.saturating_generator`.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import LabelGAN
+    >>> LabelGAN().outputs(3)
+    4
+    >>> LabelGAN().generator_loss(torch.zeros(5, 4))  # -log(3/4)
+    tensor(0.2877)
     """
 
     name: ClassVar[str] = "labelgan"
@@ -95,6 +102,17 @@ class AMGAN(_KPlus1):
             the loss is -log D_r + H(target, C) ([REP]: 1 over its sharp_pow); 0: the likeliest class alone. Given
             labels need 0.
         class_prior: how frequent the classes are among unlabelled samples: ``"uniform"`` or K probabilities.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import AMGAN
+    >>> objective, logits, labels = AMGAN(), torch.zeros(5, 3 + 1), torch.tensor([0, 1, 2, 0, 1])
+    >>> objective.discriminator_loss(logits, labels, logits)  # log 4 of real rows, and log 4 of generated ones
+    tensor(2.7726)
+    >>> objective.generator_loss(logits), objective.generator_loss(logits, labels)
+    (tensor(1.3863), tensor(1.3863))
+    >>> loss, grad = objective.generator_loss_and_grad(torch.zeros(1, 4), torch.tensor([2]))
+    >>> grad  # softmax - one-hot
+    tensor([[ 0.2500,  0.2500, -0.7500,  0.2500]])
     """
 
     name: ClassVar[str] = "amgan"
@@ -130,6 +148,17 @@ class ImprovedGAN(LabelGAN):
     discriminator ([AM] Lemma 2). ``real_smoothing`` acts on the unlabelled rows, ``class_smoothing`` on the labelled.
 
     ``feature_matching=False``: the generator has LabelGAN's loss of logits instead, and its options.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import ImprovedGAN, LabelGAN
+    >>> real, labels, generated = torch.zeros(2, 4), torch.tensor([0, 1]), torch.zeros(5, 4)
+    >>> objective = ImprovedGAN()
+    >>> objective.needs_features, objective.needs_unlabelled
+    (True, True)
+    >>> objective.discriminator_loss(real, labels, generated) + objective.unlabelled_loss(real)
+    tensor(2.7726)
+    >>> LabelGAN().discriminator_loss(real, labels, generated)
+    tensor(2.7726)
     """
 
     name: ClassVar[str] = "improved-gan"

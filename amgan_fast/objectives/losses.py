@@ -17,7 +17,12 @@ from amgan_fast.option_checks import check_finite, check_fraction
 
 
 class Coefficients(NamedTuple):
-    """A member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``, see :func:`amgan_fast.ops.kplus1_loss`."""
+    """A member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``, see :func:`amgan_fast.ops.kplus1_loss`.
+
+    >>> from amgan_fast.objectives import real_row
+    >>> real_row(smoothing=0.1).coefficients
+    Coefficients(a=1, r=0, t=0.9, f=0.1, u=0.0)
+    """
 
     a: float
     r: float
@@ -31,6 +36,12 @@ class RowLoss:
     """A named member of that family; called, it is :func:`amgan_fast.ops.kplus1_loss` with its coefficients.
 
     Labels are 0..K-1: none of the named losses has the generated class as its y.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import Coefficients, RowLoss
+    >>> generated = RowLoss("generated row", Coefficients(a=1, r=0, t=0, f=1, u=0))
+    >>> generated(torch.zeros(5, 4)), generated.weighted(0.5)(torch.zeros(5, 4))  # log 4, and half of it
+    (tensor(1.3863), tensor(0.6931))
     """
 
     name: str
@@ -62,6 +73,11 @@ def real_row(smoothing: float = 0.0, class_smoothing: float = 0.0) -> RowLoss:
     Args:
         smoothing: mass of the target on the generated class ([LS] eq. 6), in [0, 1].
         class_smoothing: share of the rest that is spread over the K classes, in [0, 1].
+
+    >>> import torch
+    >>> from amgan_fast.objectives import real_row
+    >>> real_row()(torch.zeros(2, 4), torch.tensor([0, 2]))  # log 4
+    tensor(1.3863)
     """
     check_fraction("smoothing", smoothing)
     check_fraction("class_smoothing", class_smoothing)
@@ -74,13 +90,25 @@ def generated_row(smoothing: float = 0.0) -> RowLoss:
     """-log D_{K+1}, the discriminator's loss of a generated row ([AM] eq. 5).
 
     ``smoothing``: mass of the target that is spread over the K real classes, in [0, 1].
+
+    >>> import torch
+    >>> from amgan_fast.objectives import generated_row
+    >>> generated_row()(torch.zeros(2, 4))  # log 4
+    tensor(1.3863)
     """
     check_fraction("smoothing", smoothing)
     return RowLoss("generated row", Coefficients(a=1, r=0, t=0, f=1 - smoothing, u=smoothing))
 
 
 def binary_cross_entropy(target: float) -> RowLoss:
-    """-target * log D_r - (1 - target) * log D_{K+1}: real against generated, whatever the class; target in [0, 1]."""
+    """-target * log D_r - (1 - target) * log D_{K+1}: real against generated, whatever the class; target in [0, 1].
+
+    >>> import torch
+    >>> from amgan_fast.objectives import binary_cross_entropy
+    >>> logits = torch.zeros(2, 4)  # D_r = 3/4
+    >>> binary_cross_entropy(1)(logits), binary_cross_entropy(0)(logits)  # -log(3/4), -log(1/4)
+    (tensor(0.2877), tensor(1.3863))
+    """
     check_fraction("target", target)
     return RowLoss("binary cross-entropy", Coefficients(a=1, r=-target, t=0, f=1 - target, u=0))
 
@@ -90,6 +118,12 @@ def non_saturating_generator(smoothing: float = 0.0) -> RowLoss:
 
     With ``smoothing`` s in [0, 1] its target is (1-s, s) on (real, generated), and its gradient vanishes at D_r = 1-s
     ([LS] eq. 11).
+
+    >>> import torch
+    >>> from amgan_fast.objectives import non_saturating_generator
+    >>> loss, grad = non_saturating_generator(smoothing=0.25).and_grad(torch.zeros(1, 4))
+    >>> grad.abs().max()  # D_r = 3/4 = 1 - s
+    tensor(0.)
     """
     check_fraction("smoothing", smoothing)
     return RowLoss("non-saturating generator", binary_cross_entropy(1 - smoothing).coefficients)
@@ -100,19 +134,43 @@ def saturating_generator(smoothing: float = 0.0) -> RowLoss:
 
     With ``smoothing`` s in [0, 1] it is the negative of the discriminator's loss on generated rows with target
     (s, 1-s) on (real, generated), and its gradient vanishes at D_r = s ([LS] section 3).
+
+    >>> import torch
+    >>> from amgan_fast.objectives import saturating_generator
+    >>> saturating_generator()(torch.zeros(2, 4))  # log(1/4)
+    tensor(-1.3863)
     """
     check_fraction("smoothing", smoothing)
     return RowLoss("saturating generator", binary_cross_entropy(smoothing).weighted(-1).coefficients)
 
 
 def class_cross_entropy(smoothing: float = 0.0) -> RowLoss:
-    """-log C_y over the K real classes, ``smoothing`` in [0, 1] of the target being spread over them."""
+    """-log C_y over the K real classes, ``smoothing`` in [0, 1] of the target being spread over them.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import class_cross_entropy
+    >>> logits = torch.tensor([[0.0, 0.0, 0.0, 5.0]])
+    >>> class_cross_entropy()(logits, torch.tensor([1]))  # log 3, whatever the last column
+    tensor(1.0986)
+    """
     check_fraction("smoothing", smoothing)
     return RowLoss("class cross-entropy", Coefficients(a=0, r=1, t=1 - smoothing, f=0, u=smoothing))
 
 
 CLASS_CROSS_ENTROPY = class_cross_entropy()
-"""-log C_y over the K real classes: the auxiliary classifier's loss ([AM] Lemma 2)."""
+"""-log C_y over the K real classes: the auxiliary classifier's loss ([AM] Lemma 2).
+
+>>> import torch
+>>> from amgan_fast.objectives import CLASS_CROSS_ENTROPY
+>>> CLASS_CROSS_ENTROPY(torch.zeros(2, 3), torch.tensor([0, 2]), fake="zero")  # log 3
+tensor(1.0986)
+"""
 
 CLASS_CROSS_ENTROPY_TO_UNIFORM = RowLoss("class cross-entropy to uniform", class_cross_entropy(1).coefficients)
-"""H(u, C), u uniform over the K real classes ([AM] section 5.3, the "+" of AC-GAN*+)."""
+"""H(u, C), u uniform over the K real classes ([AM] section 5.3, the "+" of AC-GAN*+).
+
+>>> import torch
+>>> from amgan_fast.objectives import CLASS_CROSS_ENTROPY_TO_UNIFORM
+>>> CLASS_CROSS_ENTROPY_TO_UNIFORM(torch.zeros(2, 3), fake="zero")  # log 3, the least there is
+tensor(1.0986)
+"""

@@ -31,6 +31,11 @@ def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
     Raises:
         TypeError: what is no tensor, or of no floating dtype.
         ValueError: features of different shapes behind the first dimension.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import feature_matching
+    >>> feature_matching(torch.tensor([[0.0, 2.0], [2.0, 2.0]]), torch.tensor([[1.0, 5.0]]))  # means [1, 2] and [1, 5]
+    tensor(9.)
     """
     check_floats(real_features=real_features, fake_features=fake_features)
     if real_features.ndim < 2 or real_features.shape[1:] != fake_features.shape[1:]:
@@ -42,7 +47,13 @@ def feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
 
 
 def feature_matching_and_grad(real_features: Tensor, fake_features: Tensor) -> tuple[Tensor, Tensor]:
-    """:func:`feature_matching` and its gradient by ``fake_features``, ``(loss, grad)``, detached."""
+    """:func:`feature_matching` and its gradient by ``fake_features``, ``(loss, grad)``, detached.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import feature_matching_and_grad
+    >>> feature_matching_and_grad(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 5.0]]))
+    (tensor(10.), tensor([[2., 6.]]))
+    """
     check_floats(real_features=real_features, fake_features=fake_features)
     loss, grad = loss_and_grad(lambda generated: feature_matching(real_features.detach(), generated), fake_features)
     return loss, grad
@@ -62,6 +73,19 @@ class HistoricalAveraging:
     Args:
         parameters: tensors on one device, of any floating dtypes; those without a gradient get one.
         weight: finite and not negative.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import HistoricalAveraging
+    >>> theta = torch.zeros(1, requires_grad=True)
+    >>> averaging = HistoricalAveraging([theta], weight=0.5)
+    >>> averaging.add_gradients()  # counts theta = 0 in
+    >>> with torch.no_grad():
+    ...     theta += 3
+    >>> averaging.penalty()  # 0.5 * (3 - 0)^2
+    tensor(4.5000, dtype=torch.float64)
+    >>> averaging.add_gradients()
+    >>> theta.grad
+    tensor([3.])
     """
 
     def __init__(self, parameters: Iterable[Tensor], weight: float = 1.0) -> None:
