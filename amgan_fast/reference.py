@@ -2,30 +2,30 @@
 
 These are the formulas as the papers write them, differentiable through ordinary autograd: the oracle of the
 tests (called in float64 there) and the baseline of the benchmarks. They take the arguments of the fused
-operations and check nothing.
+operations and check nothing. The named losses are written out here, with no coefficients of a family: what they are
+as members of it is in ``csrc/math`` for the operations and in :mod:`amgan_fast.objectives.losses` for the models.
 
 Notation: K real classes, real logits ``l_1..l_K``, fake logit ``l_f`` (the last column with ``fake="column"``,
-the constant 0 with ``fake="zero"``)::
+the constant 0 with ``fake="zero"``), D the softmax over all K+1, ``D_r = D_1 + .. + D_K``::
 
     A = logsumexp(l_1..l_K, l_f)    R = logsumexp(l_1..l_K)    S = mean(l_1..l_K)
-    loss = a*A + r*R - t*l_y - f*l_f - u*S
+    -log D_k = A - l_k              -log D_r = A - R           mean over k of -log D_k = A - S
 
-Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets" (ICLR 2018, arXiv 1703.02000) and
+Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets" (ICLR 2018, arXiv 1703.02000) [AM];
+Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the -log(D(x)) Alternative", 2017 [LS];
 Salimans et al., "Improved Techniques for Training GANs" (arXiv 1606.03498).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from amgan_fast.ops import KPlus1Terms, ScoreSums
-
-Coefficients = Sequence[float]
 
 
 def _computing(logits: Tensor) -> Tensor:
@@ -50,15 +50,28 @@ def dynamic_labels(logits: Tensor, *, fake: str = "column") -> Tensor:
     return real.detach().argmax(1)
 
 
+def _of_label(columns: Tensor, labels: Tensor) -> Tensor:
+    """l_y."""
+    return columns.gather(1, labels.long()[:, None])[:, 0]
+
+
+def _smoothed(target: Tensor, share: float, other: Callable[[], Tensor]) -> Tensor:
+    """(1 - share) * target + share * other. What has no share is left out: it may be infinite."""
+    if share in (0, 1):
+        return other() if share else target
+    return (1 - share) * target + share * other()
+
+
 def kplus1_loss(
     logits: Tensor,
     labels: Tensor | None,
-    coefficients: Coefficients,
+    coefficients: Sequence[float],
     *,
     fake: str = "column",
     reduction: str = "mean",
     fake_labels: bool = True,
 ) -> Tensor:
+    """a*A + r*R - t*l_y - f*l_f - u*S."""
     a, r, t, f, u = coefficients
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
     columns = _with_fake_column(logits, fake)
@@ -67,7 +80,7 @@ def kplus1_loss(
     if r:
         rows = rows + r * real.logsumexp(1)
     if t:
-        rows = rows - t * columns.gather(1, labels[:, None])[:, 0]
+        rows = rows - t * _of_label(columns, labels)
     if f:
         rows = rows - f * columns[:, -1]
     if u:
@@ -104,31 +117,41 @@ def am_discriminator_loss(
     class_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    keep = 1 - real_smoothing
-    on_real = (1, 0, (1 - class_smoothing) * keep, real_smoothing, class_smoothing * keep)
-    on_fake = (1, 0, 0, 1 - fake_smoothing, fake_smoothing)
-    real = kplus1_loss(real_logits, labels, on_real, fake=fake, reduction=reduction)
-    generated = kplus1_loss(fake_logits, None, on_fake, fake=fake, reduction=reduction)
-    return torch.cat([real, generated]) if reduction == "none" else real + generated
+    """-log D_y of real and -log D_{K+1} of generated rows ([AM] eq. 5 and 15): cross-entropies, of smoothed targets."""
+    columns = _with_fake_column(real_logits, fake)
+    of_class = _smoothed(_of_label(columns, labels), class_smoothing, lambda: columns[:, :-1].mean(1))
+    real = columns.logsumexp(1) - _smoothed(of_class, real_smoothing, lambda: columns[:, -1])
+    generated_columns = _with_fake_column(fake_logits, fake)
+    of_generated = _smoothed(generated_columns[:, -1], fake_smoothing, lambda: generated_columns[:, :-1].mean(1))
+    generated = generated_columns.logsumexp(1) - of_generated
+    if reduction == "none":
+        return torch.cat([real, generated])
+    return _reduce(real, reduction) + _reduce(generated, reduction)
 
 
 def am_generator_loss(
     fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
 ) -> Tensor:
-    return kplus1_loss(fake_logits, labels, (1, 0, 1, 0, 0), fake=fake, reduction=reduction)
+    """-log D_y ([AM] eq. 14)."""
+    labels = dynamic_labels(fake_logits, fake=fake) if labels is None else labels
+    columns = _with_fake_column(fake_logits, fake)
+    return _reduce(columns.logsumexp(1) - _of_label(columns, labels), reduction)
 
 
 def labelgan_generator_loss(
     fake_logits: Tensor, *, fake: str = "column", smoothing: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    return kplus1_loss(fake_logits, None, (1, smoothing - 1, 0, smoothing, 0), fake=fake, reduction=reduction)
+    """-(1-s) log D_r - s log D_{K+1} ([AM] eq. 2, [LS] eq. 11)."""
+    columns = _with_fake_column(fake_logits, fake)
+    target = _smoothed(columns[:, :-1].logsumexp(1), smoothing, lambda: columns[:, -1])
+    return _reduce(columns.logsumexp(1) - target, reduction)
 
 
 def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "column") -> KPlus1Terms:
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
     columns = _with_fake_column(logits.detach(), fake)
     all_classes, real = columns.logsumexp(1), columns[:, :-1].logsumexp(1)
-    auxiliary = real - columns.gather(1, labels[:, None])[:, 0]
+    auxiliary = real - _of_label(columns, labels)
     return KPlus1Terms(all_classes - real, auxiliary + 0 * all_classes, labels)  # NaN in any column shows in both
 
 
@@ -145,7 +168,7 @@ def _and_grad(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def kplus1_loss_and_grad(
-    logits: Tensor, labels: Tensor | None, coefficients: Coefficients, **options: Any
+    logits: Tensor, labels: Tensor | None, coefficients: Sequence[float], **options: Any
 ) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = logits.detach().requires_grad_()
