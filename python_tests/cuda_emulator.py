@@ -136,6 +136,9 @@ class Schedule:
     noise: float = 0.0
 
 
+IN_ORDER = Schedule()
+
+
 @dataclass
 class Batch:
     """Rows for the kernels; `labels` and `coefficients` for those of kplus1."""
@@ -289,7 +292,7 @@ class Emulator:
         batches: Sequence[Batch],
         fake: str,
         want: Collection[str] = EVERYTHING,
-        schedule: Schedule = Schedule(),
+        schedule: Schedule = IN_ORDER,
     ) -> Outputs:
         dtype, columns = batches[0].logits.dtype, batches[0].logits.size(1)
         result = _outputs(batches, want)
@@ -303,7 +306,7 @@ class Emulator:
             result.launches = self._call("kplus1", args, memory, schedule)
         return result
 
-    def entropy(self, batch: Batch, want: Collection[str] = EVERYTHING, schedule: Schedule = Schedule()) -> Outputs:
+    def entropy(self, batch: Batch, want: Collection[str] = EVERYTHING, schedule: Schedule = IN_ORDER) -> Outputs:
         x, result = batch.logits, _outputs([batch], want)
         with closing(Memory(self._runtime)) as memory:
             args = EntropyArgs(DTYPES.index(x.dtype), memory.input(x), *x.shape, x.stride(0), batch.scale)
@@ -314,7 +317,7 @@ class Emulator:
         return result
 
     def scores(
-        self, x: Tensor, blocks: int, offset: int, probabilities: bool, schedule: Schedule = Schedule()
+        self, x: Tensor, blocks: int, offset: int, probabilities: bool, schedule: Schedule = IN_ORDER
     ) -> tuple[ScoreSums, int]:
         """The sums, and the number of launches."""
         shapes = [(blocks,)] * 2 + [(blocks, x.size(1))] * 3
@@ -335,7 +338,7 @@ class Emulator:
         philox: tuple[int, int] | Tensor = (0, 0),
         captured: int | None = None,
         place: int = 0,
-        schedule: Schedule = Schedule(),
+        schedule: Schedule = IN_ORDER,
     ) -> tuple[Tensor, Tensor]:
         """The output, `place` elements into its allocation, and the state of the generator that it says it used.
         `philox`: seed and offset, or where a graph finds them, which is then `captured` words into its own numbers."""
