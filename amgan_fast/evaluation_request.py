@@ -8,7 +8,7 @@ from typing import Annotated
 
 from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.option_checks import MOST_PROCESSES
-from amgan_fast.options import (
+from amgan_fast.option_declarations import (
     DataDir,
     Device,
     DtypeName,

@@ -23,10 +23,10 @@ from torchvision.transforms.functional import normalize
 
 from amgan_fast.data import Dataset, to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifiers import open_classifier
-from amgan_fast.evaluate.image_classifier import ImageClassifier
-from amgan_fast.evaluate.inputs import Inputs
-from amgan_fast.evaluate.trained import load_classifier, read_classifier
+from amgan_fast.evaluate.classifiers.by_name import open_classifier
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.inputs import Inputs
+from amgan_fast.evaluate.classifiers.trained import load_classifier, read_classifier
 from amgan_fast.nn import CLASSIFIERS, build_classifier
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train.augmentation import Augmentation, crop

@@ -11,7 +11,7 @@ from torchvision.transforms.functional import normalize
 
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.inputs import DTYPES, RANGES, RESIZES, Inputs
+from amgan_fast.evaluate.classifiers.inputs import DTYPES, RANGES, RESIZES, Inputs
 
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,

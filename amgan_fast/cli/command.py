@@ -13,13 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from amgan_fast.errors import InputError, in_one_line, printable
-from amgan_fast.options import Option, declarations, split_option
+from amgan_fast.option_declarations import Option, declarations, split_option
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """``function`` as Typer takes it: of a parameter whose type is a dataclass of options each field is an option, and
     the function gets an instance; of the other parameters those are options that have an
-    :class:`amgan_fast.options.Option`. Errors reach the user in one line.
+    :class:`amgan_fast.option_declarations.Option`. Errors reach the user in one line.
     """
     groups: dict[str, type] = {}
     parameters: list[inspect.Parameter] = []

@@ -11,7 +11,7 @@ import typer
 from amgan_fast.cli.command import command, complain
 from amgan_fast.cli.dataset_option import DatasetName
 from amgan_fast.objectives import MODELS
-from amgan_fast.options import DataDir, Device, Option
+from amgan_fast.option_declarations import DataDir, Device, Option
 
 
 @command

@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from amgan_fast.data import DATASETS
-from amgan_fast.options import Option
+from amgan_fast.option_declarations import Option
 
 DatasetName = Annotated[str, Option(f"one of {', '.join(DATASETS)}; digits need no download")]

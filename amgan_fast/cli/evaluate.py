@@ -12,7 +12,7 @@ import typer
 from amgan_fast.cli.command import command, complain
 from amgan_fast.cli.output import PRINTED, Json, check_json, put_json, say_written, standard_output_for_results
 from amgan_fast.evaluation_request import Request
-from amgan_fast.options import Option
+from amgan_fast.option_declarations import Option
 
 
 @command

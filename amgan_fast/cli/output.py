@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 
 from amgan_fast.errors import InputError, printable
 from amgan_fast.files import check_place, to_json, write_json
-from amgan_fast.options import Option
+from amgan_fast.option_declarations import Option
 
 PRINTED = "-"
 """What ``--json`` means without a file."""

@@ -9,7 +9,7 @@ import typer
 
 from amgan_fast.cli.command import command
 from amgan_fast.errors import printable
-from amgan_fast.options import Device, Option
+from amgan_fast.option_declarations import Device, Option
 
 
 @command

@@ -12,7 +12,7 @@ from amgan_fast.cli.command import command, complain
 from amgan_fast.data import DATASETS
 from amgan_fast.errors import InputError
 from amgan_fast.objectives import MODELS
-from amgan_fast.options import DataDir, DeviceName, Labels, Option
+from amgan_fast.option_declarations import DataDir, DeviceName, Labels, Option
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from amgan_fast.cli.command import command
 from amgan_fast.cli.dataset_option import DatasetName
 from amgan_fast.errors import InputError
-from amgan_fast.options import DataDir, Device, Option
+from amgan_fast.option_declarations import DataDir, Device, Option
 
 
 @command

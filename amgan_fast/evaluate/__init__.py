@@ -1,10 +1,16 @@
 """From a generator or images through a classifier to scores."""
 
-from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
-from amgan_fast.evaluate.classifiers import open_classifier
+from amgan_fast.evaluate.classifiers.by_name import open_classifier
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.inputs import Inputs
+from amgan_fast.evaluate.classifiers.trained import (
+    ScoringClassifier,
+    load_classifier,
+    measure_classifier,
+    read_classifier,
+)
 from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, EvaluationInterrupted, evaluate
-from amgan_fast.evaluate.image_classifier import ImageClassifier
-from amgan_fast.evaluate.inputs import Inputs
+from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Progress
@@ -14,7 +20,6 @@ from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutio
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
 from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.evaluate.table import facts, score_rows
-from amgan_fast.evaluate.trained import ScoringClassifier, load_classifier, measure_classifier, read_classifier
 from amgan_fast.evaluation_request import Request, Settings
 
 __all__ = [

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError, counted, in_one_line
-from amgan_fast.evaluate.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_rows

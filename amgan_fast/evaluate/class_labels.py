@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError, some_of
-from amgan_fast.evaluate.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.images.class_names import is_number
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.class_distribution import ClassDistribution
-from amgan_fast.evaluate.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.sources import Source

@@ -1,16 +1,19 @@
-"""Some of the images that went by, for a sheet."""
+"""Sheets of images with a row a class: of those that went by, and of a generator."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from amgan_fast.data import to_uint8
+from amgan_fast.nn import Sampler
 
 _ROWS_OF_CLASSES = 20  # with more classes rows would show a few of them only
 _ROWS = 10
-GREY = 128
-"""Where there is no image."""
+_DRAWN = 100  # samples a class that dynamic labels are picked from, in the order they come
+_GREY = 128  # where there is no image
 
 
 def rows_are_classes(rows: int) -> bool:
@@ -51,7 +54,7 @@ class Gallery:
         first = next((image for row in self._rows for image in row), None)
         if first is None:
             return None
-        sheet = torch.full((len(self._rows), self._columns, *first.shape), GREY, dtype=torch.uint8)
+        sheet = torch.full((len(self._rows), self._columns, *first.shape), _GREY, dtype=torch.uint8)
         for images, row in zip(self._rows, sheet, strict=True):
             if images:
                 row[: len(images)] = torch.stack(images)
@@ -61,3 +64,39 @@ class Gallery:
         if self._by_class:
             return self._rows[label]
         return next((row for row in self._rows if len(row) < self._columns), None)
+
+
+def sheet_names(sampler: Sampler, class_names: tuple[str, ...] | None, rows: int) -> tuple[str, ...]:
+    """What the rows of :func:`class_sheet` are called; nothing where they are no classes, or classes have no names."""
+    by_class = sampler.latent.num_labels is not None or rows_are_classes(rows)
+    return class_names[:rows] if class_names and by_class else ()
+
+
+@torch.no_grad()
+def class_sheet(
+    sampler: Sampler,
+    classify: Callable[[Tensor], Tensor],
+    random: torch.Generator,
+    *,
+    num_classes: int,
+    rows: int,
+    columns: int,
+) -> Tensor:
+    """uint8 [R, columns, C, H, W], on the CPU: samples of the first ``rows`` of ``num_classes`` classes, a row each.
+
+    With predefined labels a row is what the generator was asked for; with dynamic ones it is the first samples that
+    the classifier, images -> logits [N, K], assigns to the class, and ends in grey where there are no more. Of more
+    than 20 classes with dynamic labels the rows are the first samples in their order (:class:`Gallery`).
+    """
+    if sampler.latent.num_labels is not None:
+        labels = torch.arange(rows, device=random.device).repeat_interleave(columns)
+        return to_uint8(sampler.of_classes(labels, random)).cpu().unflatten(0, (rows, columns))
+    gallery = Gallery(rows, columns=columns)
+    for images, _ in sampler.batches(_DRAWN * num_classes, random):
+        likeliest = classify(images).argmax(1)
+        shown = likeliest < rows
+        gallery.update(images[shown], likeliest[shown])
+        if gallery.is_full:
+            break
+    sheet = gallery.sheet()
+    return torch.full((rows, columns, *images.shape[1:]), _GREY, dtype=torch.uint8) if sheet is None else sheet

@@ -14,7 +14,7 @@ from torch import Tensor
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import classes_of_labels
-from amgan_fast.evaluate.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.evaluation_request import Settings

@@ -18,9 +18,9 @@ from amgan_fast.evaluate.class_distribution import (
     measure_class_distribution,
     read_class_distribution,
 )
-from amgan_fast.evaluate.classifiers import open_classifier
+from amgan_fast.evaluate.classifiers.by_name import open_classifier
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
-from amgan_fast.evaluate.image_classifier import ImageClassifier
 from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
 from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, open_source

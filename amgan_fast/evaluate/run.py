@@ -11,10 +11,10 @@ from torch import Tensor
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.classifiers.trained import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
-from amgan_fast.evaluate.trained import ScoringClassifier, load_classifier
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.nn import LatentSource, Sampler, build_generator
 from amgan_fast.processes import Share

@@ -11,7 +11,7 @@ from amgan_fast.data import to_uint8
 from amgan_fast.device import cpu_threads
 from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.class_sheet import class_sheet, sheet_names
+from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpolation
 from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.run import OpenRun, open_run

@@ -19,7 +19,7 @@ from amgan_fast.images.reading import Progress
 from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_that, check_types
-from amgan_fast.options import DeviceName, Labels
+from amgan_fast.option_declarations import DeviceName, Labels
 from amgan_fast.runs.recipes import RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.toml import parse_setting, read_toml
 

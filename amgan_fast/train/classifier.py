@@ -16,7 +16,12 @@ from torch.nn.functional import cross_entropy
 from amgan_fast import build_info
 from amgan_fast.data import Batches, Dataset, to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.trained import ScoringClassifier, load_classifier, measure_classifier, read_classifier
+from amgan_fast.evaluate.classifiers.trained import (
+    ScoringClassifier,
+    load_classifier,
+    measure_classifier,
+    read_classifier,
+)
 from amgan_fast.files import write_json
 from amgan_fast.lock import hold_file
 from amgan_fast.nn import Classifier, build_classifier

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,8 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset
-from amgan_fast.errors import InputError
-from amgan_fast.evaluate.inputs import Inputs
-from amgan_fast.evaluate.user_network import users_errors
+from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.evaluate.classifiers.inputs import Inputs
 
 _LOGITS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -102,6 +102,17 @@ class ImageClassifier:
             raise InputError(f"{self.name} gives {logits.size(1)} classes, wanted logits of at least 2")
         if self.is_users and _are_probabilities(logits):
             raise InputError(f"{self.name} gives probabilities (rows >= 0 that sum to 1), wanted logits: no softmax")
+
+
+@contextmanager
+def users_errors(what: str, wanted: str) -> Iterator[None]:
+    """Errors of the user's code, of any kind, even ``sys.exit()``, as an InputError: what, the error, and wanted."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{what} ({in_one_line(error)}), wanted {wanted}") from error
 
 
 def _are_probabilities(values: Tensor) -> bool:

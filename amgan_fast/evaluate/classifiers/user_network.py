@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import operator
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from amgan_fast.errors import InputError, in_one_line
-from amgan_fast.evaluate.inputs import RANGES
-from amgan_fast.options import ValueRange
+from amgan_fast.evaluate.classifiers.image_classifier import users_errors
+from amgan_fast.evaluate.classifiers.inputs import RANGES
+from amgan_fast.option_declarations import ValueRange
 
 _KEYS = ("network", "input_size", "input_range", "classes")
 
@@ -43,7 +43,7 @@ def build_user_network(spec: str) -> UserNetwork:
 
     - ``"input_size"``: the height and width of its images in pixels, one number for squares or (H, W); None where any
       will do, because it resizes them itself, say.
-    - ``"input_range"``: one of :data:`amgan_fast.evaluate.inputs.RANGES`.
+    - ``"input_range"``: one of :data:`amgan_fast.evaluate.classifiers.inputs.RANGES`.
     - ``"classes"``: how many, at least 2, or their names.
 
     This runs the user's code, and puts the current folder in front of ``sys.path``, as ``python -m`` does.
@@ -81,17 +81,6 @@ def build_user_network(spec: str) -> UserNetwork:
             for parameter in said.network.parameters():  # scripted modules have no requires_grad_
                 parameter.requires_grad_(False)
     return said
-
-
-@contextmanager
-def users_errors(what: str, wanted: str) -> Iterator[None]:
-    """Errors of the user's code, of any kind, even ``sys.exit()``, as an InputError: what, the error, and wanted."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{what} ({in_one_line(error)}), wanted {wanted}") from error
 
 
 def _read(said: dict[str, Any]) -> UserNetwork:

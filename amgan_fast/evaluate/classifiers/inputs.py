@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from amgan_fast.errors import InputError
-from amgan_fast.options import DtypeName, Resize, ValueRange
+from amgan_fast.option_declarations import DtypeName, Resize, ValueRange
 
 RESIZES = get_args(Resize)
 """Ways to bring images to the classifier's size: refuse others, or scale as Pillow does in floating point, with

@@ -13,14 +13,14 @@ from torch import Tensor
 from amgan_fast.data import Dataset, to_float
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.batch_size import fitting_batch_size
-from amgan_fast.evaluate.image_classifier import ImageClassifier
-from amgan_fast.evaluate.inputs import Inputs
-from amgan_fast.evaluate.weights_digest import weights_sha256
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.inputs import Inputs
+from amgan_fast.evaluate.classifiers.weights_digest import weights_sha256
 from amgan_fast.images import ImageFiles
 from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram
 from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.nn import Classifier, build_classifier
-from amgan_fast.options import Resize
+from amgan_fast.option_declarations import Resize
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
 _BATCH_SIZE = 1000  # logits
@@ -60,7 +60,7 @@ class ScoringClassifier:
 
         Args:
             name: what it is called in a report; None: by architecture and dataset.
-            resize: one of :data:`amgan_fast.evaluate.inputs.RESIZES`.
+            resize: one of :data:`amgan_fast.evaluate.classifiers.inputs.RESIZES`.
             dtype: what to compute in; it was tested in float32.
         """
         channels, height, width = self.network.image_shape
