@@ -25,6 +25,10 @@ def _release(version: str) -> tuple[str, ...]:
 def build_info() -> dict[str, Any]:
     """What this build of the compiled module is, and what of it is in use.
 
+    >>> import amgan_fast
+    >>> amgan_fast.build_info()["cpu_builds"]
+    ['DEFAULT', ...]
+
     Keys: ``version``; ``torch``, the version it was built against; ``compiler``; ``cpu_capability``, the
     instruction set in use (``ATEN_CPU_CAPABILITY`` overrides it); ``cpu_builds``, those compiled in; ``cuda``,
     whether CUDA kernels are built in; ``cuda_reason``, why not (or None); ``cuda_version`` of nvcc and
