@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
-from amgan_fast.errors import shown
+from amgan_fast.errors import found, shown
 
 LARGEST_INT = 2**63 - 1
 """TOML's and torch's."""
@@ -47,6 +47,17 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
 def check_range(name: str, value: int, lowest: int, highest: int) -> None:
     """Both are included."""
     check_that(lowest <= value <= highest, name, value, f"at least {lowest} and at most {highest:,}")
+
+
+def check_count(name: str, value: int) -> None:
+    """
+    Raises:
+        TypeError: no integer.
+        ValueError: below 1.
+    """
+    if not isinstance(value, Integral):
+        raise TypeError(f"{name} is {found(value)}, wanted an integer")
+    check_that(value >= 1, name, value, "at least 1")
 
 
 def check_fraction(name: str, value: float) -> None:

@@ -31,7 +31,7 @@ from amgan_fast.nn import CLASSIFIERS, build_classifier
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train.augmentation import Augmentation, crop
 from amgan_fast.train.classifier import train_classifier, train_classifier_file
-from amgan_fast.train.classifier_recipes import RECIPES, build_optimizer
+from amgan_fast.train.classifier_recipes import CLASSIFIER_RECIPES, build_optimizer
 from amgan_fast.train.observer import Observer
 
 TINY = {"depth": 10, "growth": 4}
@@ -92,7 +92,7 @@ def test_classifiers_take_any_image_shape(architecture, numbers, image_shape):
 
 
 def test_every_classifier_has_a_recipe():
-    assert set(CLASSIFIERS) == set(RECIPES) == {"cnn", "densenet-bc"}
+    assert set(CLASSIFIERS) == set(CLASSIFIER_RECIPES) == {"cnn", "densenet-bc"}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_augmentation_on_every_device(device):
 
 
 def test_the_recipe_of_densenet_bc_is_the_papers():
-    recipe = RECIPES["densenet-bc"]
+    recipe = CLASSIFIER_RECIPES["densenet-bc"]
     assert recipe.steps(50_000, None) == 300 * 50_000 // 64
     parameter = nn.Parameter(torch.zeros(1))
     optimizer, schedule = build_optimizer(recipe, [parameter], 40)
@@ -172,10 +172,10 @@ def test_the_recipe_of_densenet_bc_is_the_papers():
 
 
 def test_epochs_are_counted_in_images():
-    assert RECIPES["cnn"].steps(1437, None) == 1500
-    assert RECIPES["cnn"].steps(128_000, None) == 3000
-    assert RECIPES["cnn"].steps(1280, 2) == 20
-    assert RECIPES["densenet-bc"].steps(10, 1) == 1
+    assert CLASSIFIER_RECIPES["cnn"].steps(1437, None) == 1500
+    assert CLASSIFIER_RECIPES["cnn"].steps(128_000, None) == 3000
+    assert CLASSIFIER_RECIPES["cnn"].steps(1280, 2) == 20
+    assert CLASSIFIER_RECIPES["densenet-bc"].steps(10, 1) == 1
 
 
 def test_a_tiny_densenet_learns_digits():
@@ -229,7 +229,9 @@ def test_training_that_cannot_start():
 
 @pytest.mark.parametrize(("steps", "seen_at"), [(40, 20), (7, 7)])
 def test_a_loss_that_is_not_finite_stops_the_training(monkeypatch, steps, seen_at):
-    monkeypatch.setitem(RECIPES, "densenet-bc", replace(RECIPES["densenet-bc"], learning_rate=1e30))
+    monkeypatch.setitem(
+        CLASSIFIER_RECIPES, "densenet-bc", replace(CLASSIFIER_RECIPES["densenet-bc"], learning_rate=1e30)
+    )
     with pytest.raises(FloatingPointError, match=rf"step {seen_at}: the classifier's loss is (nan|inf), wanted"):
         train_tiny(few_digits(), steps=steps)
 

@@ -11,7 +11,7 @@ from amgan_fast.nn.layers import (
     input_noise,
     norm_and_activation,
 )
-from amgan_fast.nn.options import ImageShape, NetworkOptions
+from amgan_fast.nn.options import ImageShape, NetworkOptions, check_image_size
 
 OPTIONS = NetworkOptions(input_noise=0.0, dropout=0.5)
 
@@ -22,7 +22,7 @@ def acgan128_generator(inputs: int, image_shape: ImageShape, options: NetworkOpt
     (The source does not print the 4 x 4; it follows from the five doublings.) For 110 inputs and 3 channels 12,736,963
     parameters.
     """
-    _check(image_shape)
+    check_image_size("acgan128", image_shape, 128)
     seed, *widths = (options.channels(count) for count in (768, 384, 256, 192, 64))
     layers: list[nn.Module] = [
         nn.Linear(inputs, seed * 4 * 4),
@@ -45,7 +45,7 @@ def acgan128_discriminator(image_shape: ImageShape, options: NetworkOptions) -> 
 
     For 3 channels, with the last layer for 11 outputs, 3,015,563 parameters.
     """
-    _check(image_shape)
+    check_image_size("acgan128", image_shape, 128)
     widths = [options.channels(count) for count in (16, 32, 64, 128, 256, 512)]
     layers: list[nn.Module] = [
         *input_noise(options),
@@ -66,9 +66,3 @@ def initialize(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _check(image_shape: ImageShape) -> None:
-    _, height, breadth = image_shape
-    if (height, breadth) != (128, 128):
-        raise ValueError(f"images for network 'acgan128' are {height} x {breadth}, wanted 128 x 128")

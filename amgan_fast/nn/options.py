@@ -9,6 +9,14 @@ from amgan_fast.option_checks import check_that, check_types
 ImageShape = tuple[int, int, int]
 """(channels, height, width) of an image."""
 
+
+def check_image_size(network: str, image_shape: ImageShape, side: int) -> None:
+    """For a network of images of ``side`` x ``side`` alone."""
+    _, height, breadth = image_shape
+    if (height, breadth) != (side, side):
+        raise ValueError(f"images for network {network!r} are {height} x {breadth}, wanted {side} x {side}")
+
+
 NORMALIZATIONS = ("batch", "virtual", "none")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from amgan_fast.nn.layers import UnflattenChannelsLast, input_noise, norm_and_activation
-from amgan_fast.nn.options import ImageShape, NetworkOptions
+from amgan_fast.nn.options import ImageShape, NetworkOptions, check_image_size
 
 # "Batch norm always uses batch statistics" in the authors' code: see NetworkOptions.running_statistics for what that
 # means for sampling. The averaged generator has no statistics to average either.
@@ -17,7 +17,7 @@ def paper_generator(inputs: int, image_shape: ImageShape, options: NetworkOption
 
     For 100 inputs and 3 channels 4,717,923 parameters, and 12,963 more with weight norm.
     """
-    _check(image_shape)
+    check_image_size("paper", image_shape, 32)
     seed, *widths = (options.channels(count) for count in (768, 384, 192, 96))
     layers: list[nn.Module] = [
         nn.Linear(inputs, seed * 4 * 4, bias=options.biases),
@@ -40,7 +40,7 @@ def paper_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tup
     For 3 channels, with the last layer for 11 outputs, 1,557,579 parameters, and 971 more with weight norm; the
     convolution that predefined labels add has 2,360,320, and 512 more with weight norm.
     """
-    _check(image_shape)
+    check_image_size("paper", image_shape, 32)
     layers: list[nn.Module] = input_noise(options)
     before = image_shape[0]
     widths_and_strides = [(64, 1), (128, 2), (256, 2), (512, 2)]
@@ -57,9 +57,3 @@ def paper_discriminator(image_shape: ImageShape, options: NetworkOptions) -> tup
     if options.dropout:
         layers.append(nn.Dropout(options.dropout))
     return nn.Sequential(*layers), before
-
-
-def _check(image_shape: ImageShape) -> None:
-    _, height, breadth = image_shape
-    if (height, breadth) != (32, 32):
-        raise ValueError(f"images for network 'paper' are {height} x {breadth}, wanted 32 x 32")

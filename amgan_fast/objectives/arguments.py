@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
+from numbers import Real
 
 from torch import Tensor
 
@@ -20,12 +20,6 @@ def check_temperature(name: str, value: float) -> None:
 
 def check_fake(value: str) -> None:
     check_that(value in ("column", "zero"), "fake", value, "'column' or 'zero'")
-
-
-def check_num_classes(value: int) -> None:
-    if not isinstance(value, Integral):
-        raise TypeError(f"num_classes is {found(value)}, wanted an integer")
-    check_that(value >= 1, "num_classes", value, "at least 1")
 
 
 def check_floats(**tensors: Tensor) -> None:

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from amgan_fast.objectives.arguments import check_floats, check_labels, check_num_classes
+from amgan_fast.objectives.arguments import check_floats, check_labels
 from amgan_fast.objectives.gradients import loss_and_grad
 from amgan_fast.objectives.terms import Pair, Term
+from amgan_fast.option_checks import check_count
 
 
 class Objective(ABC):
@@ -140,7 +141,7 @@ class TermObjective(Objective):
         return None
 
     def outputs(self, num_classes: int) -> int:
-        check_num_classes(num_classes)
+        check_count("num_classes", num_classes)
         return self._other_columns + num_classes * self._has_class_columns
 
     @property

@@ -92,7 +92,7 @@ class _WithClassifier(_BinaryHead):
         super().__post_init__()
 
     def _real_classes(self, weight: float = 1.0) -> Term:
-        return MeanRowLoss(class_cross_entropy(self.class_smoothing).weighted(weight), given=True)
+        return MeanRowLoss(class_cross_entropy(self.class_smoothing).weighted(weight), needs_labels=True)
 
 
 @dataclass(frozen=True)

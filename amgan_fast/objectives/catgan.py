@@ -39,7 +39,7 @@ class CatGAN(TermObjective):
         return 0
 
     def _discriminator(self) -> Pair:
-        of_labels = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.label_weight), given=True)
+        of_labels = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.label_weight), needs_labels=True)
         real = (*_CERTAIN_AND_EVEN, of_labels) if self.label_weight else _CERTAIN_AND_EVEN
         return Separate(Sum(real), ClassEntropy(-1))
 

@@ -170,7 +170,7 @@ class ImprovedGAN(LabelGAN):
         super().__post_init__()
 
     def _discriminator(self) -> Pair:
-        labelled = MeanRowLoss(class_cross_entropy(self.class_smoothing), self.fake, given=True)
+        labelled = MeanRowLoss(class_cross_entropy(self.class_smoothing), self.fake, needs_labels=True)
         return Separate(labelled, MeanRowLoss(generated_row(self.fake_smoothing), self.fake))
 
     def _generator(self) -> Term | None:

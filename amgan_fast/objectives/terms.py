@@ -79,7 +79,7 @@ class KPlus1Pair(Pair):
     def __call__(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor:
-        _check_given(real_labels)
+        _check_real_labels(real_labels)
         return ops.am_discriminator_loss(
             real_logits,
             real_labels,
@@ -93,7 +93,7 @@ class KPlus1Pair(Pair):
     def and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        _check_given(real_labels)
+        _check_real_labels(real_labels)
         return ops.am_discriminator_loss_and_grad(
             real_logits.detach(),
             real_labels,
@@ -107,11 +107,12 @@ class KPlus1Pair(Pair):
 
 @dataclass(frozen=True)
 class MeanRowLoss(Term):
-    """A row loss, its mean over the batch. ``given``: its rows are real, so that their labels have to be given."""
+    """A row loss, its mean over the batch. ``needs_labels``: its rows are real, so that
+    their labels have to be given."""
 
     loss: RowLoss
     fake: str = "zero"
-    given: bool = False
+    needs_labels: bool = False
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.loss(logits, self._labels(labels), fake=self.fake)
@@ -120,8 +121,8 @@ class MeanRowLoss(Term):
         return self.loss.and_grad(logits, self._labels(labels), fake=self.fake)
 
     def _labels(self, labels: Tensor | None) -> Tensor | None:
-        if self.given:
-            _check_given(labels)
+        if self.needs_labels:
+            _check_real_labels(labels)
         return labels if self.loss.coefficients.t else None
 
 
@@ -237,7 +238,7 @@ class SharpenedCrossEntropy(Term):
         return -self.weight * (target * log_class).sum(1).mean()
 
 
-def _check_given(real_labels: Tensor | None) -> None:
+def _check_real_labels(real_labels: Tensor | None) -> None:
     if real_labels is None:
         raise TypeError("real_labels is None, wanted the labels of the real rows, [N] int64")
 

@@ -28,7 +28,7 @@ from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.seeds import Purpose, random_stream
 from amgan_fast.train.augmentation import Augmentation
 from amgan_fast.train.checks import check_classifier
-from amgan_fast.train.classifier_recipes import RECIPES, Recipe, build_optimizer
+from amgan_fast.train.classifier_recipes import CLASSIFIER_RECIPES, ClassifierRecipe, build_optimizer
 from amgan_fast.train.observer import Observer
 
 _CHECK_EVERY = 20  # steps; looking at the loss waits for the device
@@ -95,7 +95,7 @@ def train_classifier(
     Args:
         steps: batches; None: as ``epochs`` says.
         network: a name of :data:`amgan_fast.nn.CLASSIFIERS`, trained as
-            :data:`amgan_fast.train.classifier_recipes.RECIPES` says.
+            :data:`amgan_fast.train.classifier_recipes.CLASSIFIER_RECIPES` says.
         epochs: how often each image is seen; None: the recipe's number.
         seed: of the weights, the order of the images, and their augmentation.
         numbers: of the architecture, where they are not its defaults: :func:`amgan_fast.nn.build_classifier`.
@@ -112,7 +112,7 @@ def train_classifier(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **numbers).to(device)
-        recipe = RECIPES[network]
+        recipe = CLASSIFIER_RECIPES[network]
         augmentation = Augmentation.for_dataset(dataset) if recipe.augmented else None
         steps = steps or recipe.steps(len(dataset.train_images), epochs)
         _train(classifier, _batches(dataset, recipe, augmentation, seed), recipe, steps, observer or Observer())
@@ -172,7 +172,7 @@ def _describe(description: Path, classifier: ScoringClassifier) -> None:
 
 
 def _batches(
-    dataset: Dataset, recipe: Recipe, augmentation: Augmentation | None, seed: int
+    dataset: Dataset, recipe: ClassifierRecipe, augmentation: Augmentation | None, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images as networks take them, and labels, for ever."""
     device = dataset.test_images.device
@@ -183,7 +183,11 @@ def _batches(
 
 
 def _train(
-    classifier: Classifier, batches: Iterator[tuple[Tensor, Tensor]], recipe: Recipe, steps: int, observer: Observer
+    classifier: Classifier,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    recipe: ClassifierRecipe,
+    steps: int,
+    observer: Observer,
 ) -> None:
     optimizer, schedule = build_optimizer(recipe, classifier.parameters(), steps)
     for step, (images, labels) in zip(range(1, steps + 1), batches, strict=False):

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClassifierRecipe:
     """Numbers of a training; its loss is the cross-entropy of the labels."""
 
     optimizer: Literal["AdamW, one cycle", "SGD with Nesterov momentum 0.9, to a tenth after 1/2 and 3/4"]
@@ -41,8 +41,8 @@ class Recipe:
         return {name: getattr(self, name) for name in names} | {"steps": steps, "epochs": epochs}
 
 
-RECIPES: dict[str, Recipe] = {
-    "cnn": Recipe(
+CLASSIFIER_RECIPES: dict[str, ClassifierRecipe] = {
+    "cnn": ClassifierRecipe(
         optimizer="AdamW, one cycle",
         learning_rate=2e-3,
         weight_decay=0.01,
@@ -52,7 +52,7 @@ RECIPES: dict[str, Recipe] = {
         steps_at_least=1500,
     ),
     # Huang et al., arXiv 1608.06993, section 4.2, with the augmentation of their results marked +.
-    "densenet-bc": Recipe(
+    "densenet-bc": ClassifierRecipe(
         optimizer="SGD with Nesterov momentum 0.9, to a tenth after 1/2 and 3/4",
         learning_rate=0.1,
         weight_decay=1e-4,
@@ -63,7 +63,9 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def build_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], steps: int) -> tuple[Optimizer, LRScheduler]:
+def build_optimizer(
+    recipe: ClassifierRecipe, parameters: Iterable[nn.Parameter], steps: int
+) -> tuple[Optimizer, LRScheduler]:
     """The optimizer of a training of ``steps`` steps, and the schedule that is to be stepped after each of them."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "AdamW, one cycle":
