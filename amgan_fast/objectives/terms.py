@@ -107,8 +107,8 @@ class KPlus1Pair(Pair):
 
 @dataclass(frozen=True)
 class MeanRowLoss(Term):
-    """A row loss, its mean over the batch. ``needs_labels``: its rows are real, so that
-    their labels have to be given."""
+    """A row loss, its mean over the batch. ``needs_labels``: those of real rows, which are never
+    dynamic."""
 
     loss: RowLoss
     fake: str = "zero"
