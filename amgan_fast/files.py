@@ -63,6 +63,33 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is damaged ({in_one_line(error)}), wanted what was written there") from None
 
 
+@contextmanager
+def full_disk_is_said(path: Path) -> Iterator[None]:
+    """Around the writing of a file of a run.
+
+    Raises:
+        InputError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); earlier files are as they were") from error
+
+
+@contextmanager
+def contents_of(path: Path) -> Iterator[None]:
+    """Around what takes values from a file that this package wrote.
+
+    Raises:
+        InputError: instead of what a missing value, or one that does not fit, leads to.
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = str(error) if isinstance(error, InputError) else in_one_line(error)
+        raise InputError(f"{path} is damaged or of another version ({what}), wanted what this version wrote") from error
+
+
 def _printable_texts(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -30,7 +31,8 @@ from amgan_fast.nn import (
     build_generator,
 )
 from amgan_fast.objectives import AMGAN
-from amgan_fast.train import AdversarialStep, StepOptions
+from amgan_fast.runs import StepOptions
+from amgan_fast.train import AdversarialStep
 from benchmarks.machine import describe_machine
 from benchmarks.plain_loop import PlainLoop, of_torch
 from benchmarks.reports import write_json
@@ -56,8 +58,8 @@ def networks(network: str) -> tuple[nn.Module, Discriminator]:
     return build_generator(network, LATENT, SHAPE), build_discriminator(network, CLASSES + 1, SHAPE)
 
 
-def ours(network: str, **options: bool) -> AdversarialStep:
-    settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, channels_last=True, **options)
+def ours(network: str, **options: Any) -> AdversarialStep:
+    settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, **options)
     random = torch.Generator().manual_seed(0)
     return AdversarialStep(*networks(network), AMGAN(), LatentSource(LATENT), random, settings)
 
@@ -101,11 +103,11 @@ def main() -> None:
     steps: dict[str, Callable[[Tensor, Tensor], None]] = {
         "plain eager": PlainLoop(*map(of_torch, networks(options.network)), classes=CLASSES, latent_size=LATENT),
         "ours, float32": ours(options.network),
-        "ours, bfloat16": ours(options.network, bfloat16=True),
+        "ours, bfloat16": ours(options.network, precision="bfloat16"),
     }
     if options.compile:
         steps["float32, compiled"] = ours(options.network, compile=True)
-        steps["bfloat16, compiled"] = ours(options.network, bfloat16=True, compile=True)
+        steps["bfloat16, compiled"] = ours(options.network, precision="bfloat16", compile=True)
     work = {name: lambda step=step: step(images, labels) for name, step in steps.items()}
     times = interleaved(work, options.rounds, options.threads, "cpu")
     kinds = {name: where_time_goes(step, images, labels) for name, step in steps.items()}

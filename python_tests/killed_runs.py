@@ -32,8 +32,7 @@ from amgan_fast.evaluate import Request, ScoringClassifier, evaluate_request, re
 from amgan_fast.evaluate.sheets import save_sheets
 from amgan_fast.files import whole_file
 from amgan_fast.metrics import class_ms_ssim
-from amgan_fast.runs import RunFolder, load_last_checkpoint, previous_checkpoint
-from amgan_fast.tensor_files import load_tensors
+from amgan_fast.runs import Checkpoint, RunFolder, previous_checkpoint
 from amgan_fast.train import Observer, cached_classifier, resume, train, train_classifier_file
 
 KILLED = 77
@@ -161,9 +160,9 @@ class FreshRun(Scenario):
         checkpoint = RunFolder(folder / "run").checkpoint
         for path in (checkpoint, previous_checkpoint(checkpoint)):
             with contextlib.suppress(InputError):
-                steps.append(load_tensors(path)["step"]["steps"])
+                steps.append(Checkpoint.load(path).steps)
         if steps:
-            assert load_last_checkpoint(checkpoint)[0]["step"]["steps"] == max(steps)
+            assert Checkpoint.load_last(checkpoint)[0].steps == max(steps)
         else:
             self.check_without_checkpoint(folder)
 
@@ -329,7 +328,7 @@ def quick_work(root: Path, classifier: ScoringClassifier, patch: pytest.MonkeyPa
         with whole_file(path) as file:
             file.write_bytes(b"a picture")
 
-    for module in ("amgan_fast.train.loop", "amgan_fast.compare.comparison"):
+    for module in ("amgan_fast.train.finish", "amgan_fast.compare.comparison"):
         patch.setattr(f"{module}.save_curves", draw)
     for name in ("save_entropy_histogram", "save_label_balance", "save_mode_drop"):
         patch.setattr(f"amgan_fast.evaluate.report.{name}", draw)

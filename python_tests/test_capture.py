@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator
 from amgan_fast.objectives import MODELS
-from amgan_fast.train import AdversarialStep, StepOptions
+from amgan_fast.runs import StepOptions
+from amgan_fast.train import AdversarialStep
 
 META = torch.device("meta")
 CLASSES, BATCH, SHAPE = 4, 6, (1, 8, 8)
@@ -66,7 +67,7 @@ def step(model: str, labels: str, **options) -> AdversarialStep:
             objective,
             latent,
             SimpleNamespace(device=META),
-            StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, channels_last=True, **options),
+            StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),
         )
 
 

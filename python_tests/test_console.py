@@ -106,7 +106,7 @@ def test_every_command_that_reads_a_folder_of_images_is_told_how_far_it_is(tmp_p
     told.clear()
     few = ("steps=1", "score_samples=20", "final_samples=20", "batch_size=4")
     sets = [word for setting in few for word in ("--set", setting)]
-    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda images, _: train_classifier(images, steps=2))
+    monkeypatch.setattr("amgan_fast.train.start.cached_classifier", lambda images, _: train_classifier(images, steps=2))
     command("train", *options, *sets, "--out", tmp_path / "run")
     assert told == whole
     told.clear()
@@ -177,7 +177,7 @@ def test_names_that_are_no_utf8_are_escaped_wherever_they_are_shown(tmp_path):
 
 def test_a_run_on_images_whose_names_are_no_utf8(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "amgan_fast.train.loop.cached_classifier", lambda images, observer: train_classifier(images, steps=2)
+        "amgan_fast.train.start.cached_classifier", lambda images, observer: train_classifier(images, steps=2)
     )
     folder = folder_of_bytes(tmp_path, count=20)
     few = {"steps": 2, "batch_size": 8, "log_every": 1, "score_every": 1, "score_samples": 20, "final_samples": 30}

@@ -27,7 +27,8 @@ from amgan_fast.nn import (
 )
 from amgan_fast.nn.layers import InputNoise
 from amgan_fast.objectives import AMGAN
-from amgan_fast.train import AdversarialStep, StepOptions
+from amgan_fast.runs import StepOptions
+from amgan_fast.train import AdversarialStep
 
 INPUTS = 6
 BATCH = 5

@@ -16,9 +16,9 @@ from torch import distributed, multiprocessing, nn
 from amgan_fast.nn import Discriminator, LatentSource
 from amgan_fast.objectives import AMGAN
 from amgan_fast.processes import Share
-from amgan_fast.runs import RunFolder
+from amgan_fast.runs import RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors
-from amgan_fast.train import AdversarialStep, Observer, StepOptions, resume
+from amgan_fast.train import AdversarialStep, Observer, resume
 
 BATCH, PIXELS, LATENT = 12, 5, 3
 

@@ -48,7 +48,7 @@ def test_the_papers_settings():
 )
 def test_the_papers_recipes_start_up(dataset, write, labels, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "amgan_fast.train.loop.cached_classifier", lambda images, observer: train_classifier(images, steps=2)
+        "amgan_fast.train.start.cached_classifier", lambda images, observer: train_classifier(images, steps=2)
     )
     folder = write(tmp_path / "data")
     config = Config.for_dataset(dataset, data_dir=str(folder), labels=labels, device="cpu", **FEW)
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_looked_at_is_refused_when_it_is_loaded(tmp_path
 
 
 def test_the_command_says_which_settings_it_took(tmp_path, monkeypatch):
-    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr("amgan_fast.train.start.cached_classifier", lambda *_: pytest.fail("too late"))
     folder = folder_of(tmp_path / "images", (20, 20))
     arguments = ["train", "--dataset", "image-folder", "--data-dir", str(folder), "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(app, [*arguments, "--set", "labelled_per_class=500", "--device", "cpu"])

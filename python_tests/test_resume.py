@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.errors import InputError
-from amgan_fast.runs import RunFolder, load_last_checkpoint, previous_checkpoint
+from amgan_fast.runs import Checkpoint, RunFolder, previous_checkpoint
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import Observer, TrainingStopped, resume, train
 
@@ -110,7 +110,7 @@ def test_a_killed_process_goes_on_to_the_same_end(tmp_path, cache):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    done = load_last_checkpoint(RunFolder(tmp_path / "killed").checkpoint)[0]["step"]["steps"]
+    done = Checkpoint.load_last(RunFolder(tmp_path / "killed").checkpoint)[0].steps
     assert 25 < done < 60
     result = subprocess.run(
         [sys.executable, "-m", "amgan_fast", "train", "--resume", str(tmp_path / "killed")],
@@ -164,6 +164,32 @@ def test_when_both_are_damaged_nothing_is_guessed(stopped):
         resume(stopped)
 
 
+def test_a_checkpoint_of_an_earlier_version_goes_on(stopped, tmp_path):
+    """It held the averaged weights once more, and no stream of unlabelled images."""
+    tiny_run(tmp_path / "whole", steps=8, checkpoint_every=2)
+    checkpoint = RunFolder(stopped).checkpoint
+    state = load_tensors(checkpoint)
+    del state["unlabelled"]
+    save_tensors(checkpoint, state | {"averaged": state["step"]["averaged"]})
+    resume(stopped)
+    assert_same_run(stopped, tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seconds": None}, {"config": None}, {"config": []}, {"step": {}}, {"step": None}, {"batches": {}}, {"random": 3}],
+    ids=str,
+)
+def test_a_checkpoint_with_another_content_is_refused_in_one_line(stopped, change):
+    """None: it is not there."""
+    run = RunFolder(stopped)
+    previous_checkpoint(run.checkpoint).unlink()
+    state = load_tensors(run.checkpoint) | change
+    save_tensors(run.checkpoint, {name: value for name, value in state.items() if change.get(name, "") is not None})
+    with pytest.raises(InputError, match=r"^[^\n]*checkpoint\.pt is damaged or of another version \([^\n]*\), wanted"):
+        resume(stopped)
+
+
 def test_a_changed_configuration_is_refused_by_its_keys(stopped):
     path = RunFolder(stopped).config
     text = path.read_text().replace("generator_lr = 0.002", "generator_lr = 0.001", 1).replace("seed = 0", "seed = 3")
@@ -209,10 +235,10 @@ def test_ctrl_c_before_the_first_checkpoint_says_how_to_go_on(tmp_path, cache, m
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    where = "cached_classifier" if when == "at the classifier" else "AdversarialStep"
+    where = "start.cached_classifier" if when == "at the classifier" else "setup.AdversarialStep"
     tiny_config().save(tmp_path / "config.toml")
     with monkeypatch.context() as patch:
-        patch.setattr(f"amgan_fast.train.loop.{where}", interrupt)
+        patch.setattr(f"amgan_fast.train.{where}", interrupt)
         command = ["train", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
         result = CliRunner().invoke(app, command)
     assert result.exit_code == 130

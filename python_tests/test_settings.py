@@ -166,7 +166,7 @@ def test_files_that_are_written_too_large(text, tmp_path):
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_first_file(options, said, tmp_path, monkeypatch):
-    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", None)  # would be called too late
+    monkeypatch.setattr("amgan_fast.train.start.cached_classifier", None)  # would be called too late
     with pytest.raises(InputError, match=said):
         train(tiny_config(**options), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -191,7 +191,7 @@ def small(dataset: Dataset, count: int) -> Dataset:
 def test_a_batch_may_have_more_images_than_there_are(options, tmp_path, monkeypatch):
     few = small(digits(), 30)
     monkeypatch.setattr(Config, "load_dataset", lambda self, progress: few)
-    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda *_: digits_classifier())
+    monkeypatch.setattr("amgan_fast.train.start.cached_classifier", lambda *_: digits_classifier())
     listener = Listener()
     result = train(tiny_config(batch_size=50, network_options=options), tmp_path / "run", listener)
     assert result.evaluation.generated.scores.n == 600
@@ -200,7 +200,7 @@ def test_a_batch_may_have_more_images_than_there_are(options, tmp_path, monkeypa
 
 def test_samples_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
     """Whose losses, computed before the weights went, were finite."""
-    monkeypatch.setattr("amgan_fast.train.loop.cached_classifier", lambda *_: digits_classifier())
+    monkeypatch.setattr("amgan_fast.train.start.cached_classifier", lambda *_: digits_classifier())
     config = tiny_config(steps=1, generator_lr=3e38, historical_averaging=1.0, network_options={"weight_norm": True})
     with pytest.raises(FloatingPointError, match=r"step 1: samples cannot be scored .*; no checkpoint was written yet"):
         train(config, tmp_path / "run")

@@ -25,9 +25,9 @@ from amgan_fast.evaluate import load_classifier
 from amgan_fast.metrics import ScoreWarning
 from amgan_fast.nn import LatentSource, build_discriminator, build_generator, network_options, set_reference_batch
 from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
-from amgan_fast.runs import Config, RunFolder
+from amgan_fast.runs import Config, RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors, save_tensors
-from amgan_fast.train import AdversarialStep, Observer, StepOptions, cached_classifier, train_classifier
+from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
 
 LATENT = 6
 
@@ -494,7 +494,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path, cache):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         torch.manual_seed(ord(name))  # whatever was drawn before
         folder = tiny_run(tmp_path / name, seed=seed).folder
-        states.append(load_tensors(folder.checkpoint)["averaged"])
+        states.append(load_tensors(folder.checkpoint)["step"]["averaged"])
         rows = map(json.loads, folder.metrics.read_text().splitlines())
         metrics.append([(row["discriminator_loss"], row.get("am_score")) for row in rows])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -61,7 +61,7 @@ def _compare(root: Path, cells: Sequence[Cell], jobs: int, told: Told) -> Compar
     for number, text in enumerate(_train_all(root, waiting, jobs), len(done) + 1):
         told(text, number, len(cells))
     with _unwritable_is_said(root):
-        results = tuple(result_of(folder_of(root, cell)) for cell in cells)
+        results = tuple(result_of(cell, folder_of(root, cell)) for cell in cells)
     config = cells[0].config
     real = real_result(folder_of(root, cells[0]), config.load_dataset())
     comparison = Comparison(config.dataset, settings(cells), real, results)

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
+from amgan_fast.compare.cells import Cell
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads
-from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate import open_run
-from amgan_fast.files import read_json, write_json
+from amgan_fast.files import contents_of, read_json, write_json
 from amgan_fast.metrics import class_ms_ssim
-from amgan_fast.runs import RunFolder
+from amgan_fast.runs import RunFolder, Summary
 from amgan_fast.seeds import Purpose, random_stream
 
 _PAIRS = 100  # a class, as Odena et al.
@@ -74,41 +74,47 @@ class Comparison:
         return asdict(self)
 
 
-def result_of(folder: Path) -> CellResult:
+def result_of(cell: Cell, folder: Path) -> CellResult:
     """Of a finished run; MS-SSIM is measured once and kept beside its summary."""
-    run = RunFolder(folder)
-    summary = read_json(run.summary)
-    kept = folder / "ms_ssim.json"
-    if not kept.exists():
-        write_json(kept, _ms_ssim(folder))
-    similar = read_json(kept)
-    try:
-        scores = summary["generated"]["scores"]
-        discriminator = summary.get("discriminator") or {}
+    file = RunFolder(folder).summary
+    summary = Summary.load(file)
+    similar, similar_error = _kept_ms_ssim(folder)
+    with contents_of(file):
+        discriminator = summary.discriminator or {"accuracy": None, "ci95": None}
         return CellResult(
-            model=summary["config"]["model"],
-            labels=summary["config"]["labels"],
-            seed=summary["config"]["seed"],
-            scores={name: scores[name] for name in _SCORES},
-            ms_ssim=similar["maximum"],
-            ms_ssim_standard_error=similar["maximum_standard_error"],
-            seconds=summary["training"]["seconds"],
-            discriminator_accuracy=discriminator.get("accuracy"),
-            discriminator_accuracy_ci95=discriminator.get("ci95") and tuple(discriminator["ci95"]),
+            model=cell.config.model,
+            labels=cell.config.labels,
+            seed=cell.config.seed,
+            scores={name: summary.scores[name] for name in _SCORES},
+            ms_ssim=similar,
+            ms_ssim_standard_error=similar_error,
+            seconds=summary.training.seconds,
+            discriminator_accuracy=discriminator["accuracy"],
+            discriminator_accuracy_ci95=discriminator["ci95"] and tuple(discriminator["ci95"]),
         )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{run.summary} or {kept.name} is damaged ({in_one_line(error)})") from None
 
 
 def real_result(folder: Path, dataset: Dataset) -> RealResult:
     """From any finished run of the dataset, which all share their classifier."""
-    summary = read_json(RunFolder(folder).summary)
-    scores = summary["held_out"]["scores"]
+    file = RunFolder(folder).summary
+    summary = Summary.load(file)
+    with contents_of(file):
+        scores = {name: summary.held_out_scores[name] for name in _SCORES}
     images, labels = dataset.train_images, dataset.train_labels
     if not isinstance(images, torch.Tensor):  # in files
         images, labels = dataset.test_images, dataset.test_labels
     similar = class_ms_ssim(images, labels, pairs=_PAIRS, data_range=255).to_dict()
-    return RealResult({name: scores[name] for name in _SCORES}, similar["maximum"], similar["maximum_standard_error"])
+    return RealResult(scores, similar["maximum"], similar["maximum_standard_error"])
+
+
+def _kept_ms_ssim(folder: Path) -> tuple[float | None, float | None]:
+    """Its maximum and the standard error of that."""
+    kept = folder / "ms_ssim.json"
+    if not kept.exists():
+        write_json(kept, _ms_ssim(folder))
+    values = read_json(kept)
+    with contents_of(kept):
+        return values["maximum"], values["maximum_standard_error"]
 
 
 def _ms_ssim(folder: Path) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.nn import LatentSource, Sampler, build_generator
+from amgan_fast.files import contents_of
+from amgan_fast.nn import Sampler
 from amgan_fast.processes import Share
-from amgan_fast.runs import Config, RunFolder
+from amgan_fast.runs import Checkpoint, Config, RunFolder
 from amgan_fast.seeds import Purpose, derive_seed, random_stream
-from amgan_fast.tensor_files import load_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +115,13 @@ def training_images(dataset: Dataset) -> TensorSource:
 
 def load_sampler(run: RunFolder, config: Config, device: torch.device) -> Sampler:
     """The averaged generator of a run's last checkpoint, in evaluation mode, with what it is fed with."""
-    state = load_tensors(run.checkpoint)
-    try:
-        latent = LatentSource(config.latent_size, state["class_frequencies"])
-        generator = build_generator(
-            config.network, latent.width, tuple(state["image_shape"]), config.build_network_options()
-        )
-        generator.load_state_dict(state["averaged"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{run.checkpoint} does not fit {run.config.name} ({error})") from None
-    return Sampler(generator.to(device).eval().requires_grad_(False), latent)
+    checkpoint = Checkpoint.load(run.checkpoint)
+    with contents_of(run.checkpoint):
+        channels, height, width = checkpoint.image_shape
+        sampler = config.build_sampler((channels, height, width), checkpoint.class_frequencies)
+        sampler.generator.load_state_dict(checkpoint.averaged)
+    sampler.generator.to(device).eval().requires_grad_(False)
+    return sampler
 
 
 def _generated(sampler: Sampler, dataset: Dataset, samples: int, seed: int) -> GeneratorSource:

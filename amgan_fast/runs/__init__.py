@@ -1,22 +1,21 @@
-"""What a training run consists of on disk: its configuration, its checkpoint, its folder."""
+"""What a training run consists of on disk: its configuration, its checkpoint, its summary, its folder."""
 
-from amgan_fast.runs.checkpoint import (
-    load_last_checkpoint,
-    previous_checkpoint,
-    put_previous_in_place,
-    save_checkpoint,
-)
+from amgan_fast.runs.checkpoint import Checkpoint, previous_checkpoint, put_previous_in_place
 from amgan_fast.runs.config import LABELS, Config
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.recipes import RECIPES
+from amgan_fast.runs.step_options import StepOptions
+from amgan_fast.runs.summary import Summary, TrainingFacts
 
 __all__ = [
     "LABELS",
     "RECIPES",
+    "Checkpoint",
     "Config",
     "RunFolder",
-    "load_last_checkpoint",
+    "StepOptions",
+    "Summary",
+    "TrainingFacts",
     "previous_checkpoint",
     "put_previous_in_place",
-    "save_checkpoint",
 ]

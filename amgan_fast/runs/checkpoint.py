@@ -1,43 +1,106 @@
-"""The last checkpoint of a run, and the one before."""
+"""Where a run stands: its last checkpoint, and the one before."""
 
 from __future__ import annotations
 
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from amgan_fast.errors import InputError
-from amgan_fast.files import rename
+from amgan_fast.files import contents_of, rename
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """As :func:`save_tensors`; the file that is replaced stays as :func:`previous_checkpoint`."""
-    save_tensors(path, state, previous=previous_checkpoint(path))
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that a run goes on from, and that its generator is made of again. The fields are the keys of the file."""
+
+    config: dict[str, Any]
+    """:meth:`Config.to_dict` of the run."""
+    image_shape: list[int]
+    """[C, H, W] of its images."""
+    class_frequencies: Tensor | None
+    """p(c), [K], of predefined labels; None with dynamic ones."""
+    step: dict[str, Any]
+    """:meth:`amgan_fast.train.AdversarialStep.state_dict`: networks, optimisers, and how many steps there were."""
+    batches: dict[str, Any]
+    """Where the order of the labelled images stands: :meth:`amgan_fast.data.Batches.state_dict`."""
+    random: list[dict[str, Any]]
+    """The random numbers of every process, in their order."""
+    seconds: float
+    """Of training until now."""
+    unlabelled: dict[str, Any] | None = None
+    """Where the order of all images stands; None where all are labelled."""
+
+    @property
+    def steps(self) -> int:
+        return self.step["steps"]
+
+    @property
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights of the averaged generator."""
+        return self.step["averaged"]
+
+    def save(self, path: Path) -> None:
+        """Write it to ``path``; the one that is there stays as :func:`previous_checkpoint`.
+
+        Raises:
+            InputError: no space, or no permission; what was there is as it was.
+        """
+        save_tensors(
+            path, {one.name: getattr(self, one.name) for one in fields(self)}, previous=previous_checkpoint(path)
+        )
+
+    @staticmethod
+    def load(path: Path) -> Checkpoint:
+        """Read to the CPU.
+
+        Raises:
+            InputError: no such file, a damaged one, or one of something else.
+        """
+        state = load_tensors(path)
+        with contents_of(path):
+            checkpoint = Checkpoint(
+                **{
+                    one.name: state[one.name]
+                    for one in fields(Checkpoint)
+                    if one.default is MISSING or one.name in state
+                }
+            )
+            if not isinstance(checkpoint.config, dict) or not isinstance(checkpoint.steps, int):
+                raise TypeError("config is no table, or steps no number")
+        return checkpoint
+
+    @staticmethod
+    def load_last(path: Path) -> tuple[Checkpoint, str | None]:
+        """The checkpoint at ``path``, or the one before where that is missing or damaged: then, also what is wrong.
+
+        Raises:
+            InputError: neither can be read.
+        """
+        try:
+            return Checkpoint.load(path), None
+        except InputError as error:
+            previous = previous_checkpoint(path)
+            if not previous.exists():
+                raise
+            return Checkpoint.load(previous), f"{error}: going on from {previous.name}"
 
 
 def previous_checkpoint(path: Path) -> Path:
-    """Where :func:`save_checkpoint` keeps the one before."""
+    """Where :meth:`Checkpoint.save` keeps the one before.
+
+    >>> previous_checkpoint(Path("runs/digits/checkpoint.pt")).name
+    'checkpoint.previous.pt'
+    """
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def load_last_checkpoint(path: Path) -> tuple[dict[str, Any], str | None]:
-    """The checkpoint at ``path``, or the one before where that is missing or damaged: then, also what is wrong.
-
-    Raises:
-        InputError: neither can be read.
-    """
-    try:
-        return load_tensors(path), None
-    except InputError as error:
-        previous = previous_checkpoint(path)
-        if not previous.exists():
-            raise
-        return load_tensors(previous), f"{error}: going on from {previous.name}"
-
-
 def put_previous_in_place(path: Path) -> None:
-    """Give the one before the name of the checkpoint, so that the next :func:`save_checkpoint` keeps it; a damaged
-    file that is there stays as NAME.damaged.pt. At every moment :func:`load_last_checkpoint` finds the one before."""
+    """Give the one before the name of the checkpoint, so that the next :meth:`Checkpoint.save` keeps it; a damaged
+    file that is there stays as NAME.damaged.pt. At every moment :meth:`Checkpoint.load_last` finds the one before."""
     if path.exists():
         rename(path, path.with_name(f"{path.stem}.damaged{path.suffix}"))
     rename(previous_checkpoint(path), path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import tomli_w
+from torch import Tensor
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.registry import size_of_images
@@ -16,16 +17,16 @@ from amgan_fast.device import MOST_THREADS
 from amgan_fast.errors import InputError, as_input_error, shortened, shown
 from amgan_fast.files import write_text
 from amgan_fast.images.reading import Progress
-from amgan_fast.nn import NETWORKS, NetworkOptions, network_options
+from amgan_fast.nn import NETWORKS, LatentSource, NetworkOptions, Sampler, build_generator, network_options
 from amgan_fast.objectives import MODELS, Objective
-from amgan_fast.option_checks import LARGEST_INT, check_range, check_that, check_types
+from amgan_fast.option_checks import LARGEST_INT, check_range, check_types
 from amgan_fast.option_declarations import DeviceName, Labels
 from amgan_fast.runs.recipes import RECIPES, read_recipe, read_recipe_by_size
+from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.toml import parse_setting, read_toml
 
 LABELS = get_args(Labels)
 DEVICES = get_args(DeviceName)
-PRECISIONS = ("float32", "bfloat16")
 LARGEST_IMAGE = 16_384
 """Side in pixels."""
 
@@ -35,7 +36,7 @@ _ONE_FUNCTION = (
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StepOptions):
     """The configuration of a run, written to its config.toml. The defaults are the recipe for digits.
 
     Raises:
@@ -65,21 +66,6 @@ class Config:
     """Steps of each player."""
     batch_size: int = 100
     """Of all processes together."""
-    generator_lr: float = 2e-3
-    """Adam's learning rate, with the authors' betas (0.5, 0.999)."""
-    discriminator_lr: float = 2e-3
-    halve_every: int = 0
-    """Steps after which both learning rates are halved, again and again; 0: never."""
-    ema_decay: float = 0.998
-    """Decay a step of the averaged generator weights, which samples and scores are made with."""
-    feature_matching: float = 0.0
-    """Weight of feature matching in the generator's loss."""
-    historical_averaging: float = 0.0
-    """Weight of historical averaging in both players' losses."""
-    precision: str = "float32"
-    """``"bfloat16"``: networks compute in it where autocast has them; weights and losses stay float32."""
-    compile: bool = False
-    """Networks go through torch.compile."""
     cuda_graph: bool = False
     """On a GPU, the whole step is captured once and replayed."""
     seed: int = 0
@@ -103,13 +89,12 @@ class Config:
 
     @as_input_error()
     def __post_init__(self) -> None:
-        check_types(Config, vars(self))
+        super().__post_init__()
         for name, known in (
             ("model", MODELS),
             ("labels", LABELS),
             ("dataset", DATASETS),
             ("network", NETWORKS),
-            ("precision", PRECISIONS),
             ("device", DEVICES),
         ):
             self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
@@ -123,8 +108,6 @@ class Config:
             "final_samples",
         ):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("halve_every", "feature_matching", "historical_averaging"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
         check_range("threads", self.threads, 0, MOST_THREADS)
         if self.image_size is not None:
             check_range("image_size", self.image_size, 1, LARGEST_IMAGE)
@@ -135,9 +118,6 @@ class Config:
         self._require("labelled_per_class", labelled, "at least 1")
         multiple = self.score_every % self.log_every == 0
         self._require("score_every", multiple, f"a multiple of log_every = {self.log_every}")
-        for name in ("generator_lr", "discriminator_lr"):
-            self._require(name, getattr(self, name) > 0, "a positive number")
-        self._require("ema_decay", 0 <= self.ema_decay < 1, "a number in [0, 1)")
         check_range("seed", self.seed, 0, LARGEST_INT)
         graphed = not (self.cuda_graph and (self.historical_averaging or self.compile))
         self._require("cuda_graph", graphed, "false with historical_averaging or compile")
@@ -169,6 +149,15 @@ class Config:
         if self._matches_features and options.normalization == "batch" and not options.running_statistics:
             raise InputError(f"network_options.running_statistics is false, wanted true: {_ONE_FUNCTION}")
         return options
+
+    def build_sampler(self, image_shape: tuple[int, int, int], class_frequencies: Tensor | None) -> Sampler:
+        """A new generator of images [C, H, W], on the CPU, with what it is fed with.
+
+        Args:
+            class_frequencies: p(c), [K], of predefined labels; None with dynamic ones.
+        """
+        latent = LatentSource(self.latent_size, class_frequencies)
+        return Sampler(build_generator(self.network, latent.width, image_shape, self.build_network_options()), latent)
 
     def notes(self) -> list[str]:
         """What is not as the network's source has it though no one asked for that, each in a line with its reason."""
@@ -249,8 +238,10 @@ class Config:
         return Config(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Without what is None, which TOML cannot say."""
-        return _without_none(dataclasses.asdict(self))
+        """Without what is None, which TOML cannot say; what the run is of before how its networks are updated."""
+        values = dataclasses.asdict(self)
+        own_first = sorted(values, key=lambda name: name in StepOptions.__dataclass_fields__)
+        return _without_none({name: values[name] for name in own_first})
 
     def save(self, path: Path) -> None:
         """Bytes of ``data_dir`` that are no UTF-8 are written as they are, and read again."""
@@ -265,9 +256,6 @@ class Config:
             for name in sorted(mine.keys() | other.keys())
             if mine.get(name) != other.get(name)
         ]
-
-    def _require(self, name: str, holds: bool, wanted: str) -> None:
-        check_that(holds, name, getattr(self, name), wanted)
 
 
 def _names() -> set[str]:

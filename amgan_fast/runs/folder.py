@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError
-from amgan_fast.files import sync, write_json, write_text
+from amgan_fast.files import full_disk_is_said, sync, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.metrics.numbers import finite
 from amgan_fast.runs.checkpoint import previous_checkpoint
@@ -134,22 +134,18 @@ class RunFolder:
         return [row for line in text.splitlines() if (row := _row(line)) is not None]
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        with _full_disk_is_said(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+        with full_disk_is_said(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(_line(row))
 
     def sync_metrics(self) -> None:
         """Wait until the rows are on the disk."""
         if self.metrics.exists():
-            with _full_disk_is_said(self.metrics):
+            with full_disk_is_said(self.metrics):
                 sync(self.metrics)
 
     def rewrite_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
-        with _full_disk_is_said(self.metrics):
+        with full_disk_is_said(self.metrics):
             write_text(self.metrics, "".join(map(_line, rows)))
-
-    def write_summary(self, summary: dict[str, Any]) -> None:
-        with _full_disk_is_said(self.summary):
-            write_json(self.summary, summary)
 
     def _require(self, file: Path) -> None:
         if not file.is_file():
@@ -175,14 +171,6 @@ def _unusable_is_said(path: Path) -> Iterator[None]:
     except OSError as error:
         found = f"{path} cannot be used as --out ({error.strerror})"
         raise InputError(f"{found}, wanted a writable folder") from None
-
-
-@contextmanager
-def _full_disk_is_said(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); earlier files are as they were") from error
 
 
 def _default_path(config: Config) -> Path:

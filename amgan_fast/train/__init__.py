@@ -2,16 +2,17 @@
 
 from amgan_fast.train.accuracy import DiscriminatorAccuracy, discriminator_accuracy
 from amgan_fast.train.classifier import cached_classifier, train_classifier, train_classifier_file
-from amgan_fast.train.loop import Result, TrainingStopped, resume, train
+from amgan_fast.train.finish import Result
 from amgan_fast.train.observer import Observer
-from amgan_fast.train.step import AdversarialStep, StepOptions
+from amgan_fast.train.start import resume, train
+from amgan_fast.train.step import AdversarialStep
+from amgan_fast.train.stopping import TrainingStopped
 
 __all__ = [
     "AdversarialStep",
     "DiscriminatorAccuracy",
     "Observer",
     "Result",
-    "StepOptions",
     "TrainingStopped",
     "cached_classifier",
     "discriminator_accuracy",

@@ -46,7 +46,7 @@ def fixed_grid(sampler: Sampler, random: torch.Generator) -> Tensor:
     return to_uint8(images).cpu().unflatten(0, (_GRID_ROWS, _GRID_COLUMNS))
 
 
-def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores) -> None:
+def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores | None) -> None:
     """Losses, AM Score with both its terms, Inception Score and class balance over the steps, and the discriminator's
     accuracy where there is one; dashed: held-out real images."""
     scored = [row for row in rows if "am_score" in row]
@@ -59,10 +59,11 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores)
     for name, label in terms:
         _draw(am_score, scored, name, label)
     am_score.set_ylim(bottom=0)
-    assert held_out.am_score is not None
-    am_score.axhline(held_out.am_score, color="grey", linestyle="--", label="AM Score, held-out real")
+    if held_out is not None and held_out.am_score is not None:
+        am_score.axhline(held_out.am_score, color="grey", linestyle="--", label="AM Score, held-out real")
     _draw(inception_score, scored, "inception_score", "generator")
-    inception_score.axhline(held_out.inception_score, color="grey", linestyle="--", label="held-out real")
+    if held_out is not None:
+        inception_score.axhline(held_out.inception_score, color="grey", linestyle="--", label="held-out real")
     _stack(balance, scored)
     losses.set_title("Losses [nats]")
     am_score.set_title("AM Score [nats]")

@@ -5,42 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from amgan_fast.nn import Discriminator, LatentSource
+from amgan_fast.nn import Discriminator, LatentSource, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
 from amgan_fast.processes import Share, data_parallel
+from amgan_fast.runs import StepOptions
 from amgan_fast.train.evaluation_mode import evaluation_mode
 
 ADAM_BETAS = (0.5, 0.999)
-
-
-@dataclass(frozen=True)
-class StepOptions:
-    """How the networks are updated, whatever the model."""
-
-    generator_lr: float
-    """Adam's, with the authors' betas (0.5, 0.999)."""
-    discriminator_lr: float
-    ema_decay: float
-    """A step, of the averaged generator's weights."""
-    halve_every: int = 0
-    """Steps after which both learning rates are halved, again and again; 0: never."""
-    bfloat16: bool = False
-    """Networks compute in bfloat16 where autocast has them; weights and losses stay float32."""
-    compile: bool = False
-    """The networks go through torch.compile."""
-    channels_last: bool = False
-    """Images and convolutions have their channels innermost in memory."""
-    feature_matching: float = 0.0
-    """Weight of ||E f(x) - E f(g)||^2 in the generator's loss (Salimans et al., arXiv 1606.03498, section 3.1), f the
-    discriminator's features in evaluation mode."""
-    historical_averaging: float = 0.0
-    """Weight of ||theta - mean of past theta||^2 in both players' losses (the same, section 3.3)."""
 
 
 class AdversarialStep:
@@ -48,10 +24,14 @@ class AdversarialStep:
 
     No graph goes through the generator in the discriminator's step, the discriminator's parameters are frozen in the
     generator's, the objective's gradients go straight into the logits' backward, and nothing waits for the device.
+    Convolutions get images with their channels innermost in memory.
 
     Attributes:
         generator, discriminator, objective: as given.
         averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
+        sampler: that generator with what it is fed with.
+        random: what latents are drawn from, as given.
+        steps: how many there were.
 
     Raises:
         ValueError: features are to be matched, and the discriminator has batch norm without running averages.
@@ -72,15 +52,16 @@ class AdversarialStep:
         self.discriminator.train()
         self.averaged = copy.deepcopy(generator).eval().requires_grad_(False)
         self.objective = objective
-        self._latent = latent
-        self._random = random
+        self.random = random
+        self.sampler = Sampler(self.averaged, latent)
         self._options = options
         self._share = share or Share()
         self._matching = options.feature_matching or float(objective.needs_features)
         if self._matching:
             _check_averages(discriminator)
         device = random.device
-        if options.channels_last:
+        self._channels_last = any(isinstance(layer, nn.Conv2d) for layer in discriminator.modules())
+        if self._channels_last:
             for network in (self.generator, self.discriminator, self.averaged):
                 network.to(memory_format=torch.channels_last)
         self._generate, self._discriminate = (data_parallel(x, self._share) for x in (generator, discriminator))
@@ -121,7 +102,7 @@ class AdversarialStep:
 
     def compute(self, images: Tensor, labels: Tensor, unlabelled: Tensor | None = None) -> None:
         """All that happens on the device."""
-        if self._options.channels_last:
+        if self._channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         discriminator_loss = self._step_discriminator(images, labels, unlabelled)
         generator_loss = self._step_generator(images)
@@ -233,7 +214,7 @@ class AdversarialStep:
 
     def _draw(self, count: int) -> tuple[Tensor, Tensor | None]:
         """This process's part of what one process would draw."""
-        inputs, labels = self._latent.draw(count * self._share.ranks, self._random)
+        inputs, labels = self.sampler.latent.draw(count * self._share.ranks, self.random)
         mine = slice(count * self._share.rank, count * (self._share.rank + 1))
         return inputs[mine], None if labels is None else labels[mine]
 
@@ -243,7 +224,7 @@ class AdversarialStep:
         self._optimizers[name].step()
 
     def _precision(self) -> AbstractContextManager:
-        return torch.autocast(self._random.device.type, torch.bfloat16, enabled=self._options.bfloat16)
+        return torch.autocast(self.random.device.type, torch.bfloat16, enabled=self._options.precision == "bfloat16")
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -8,7 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from amgan_fast.runs import RunFolder
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class TrainingStopped(Exception):
+    """Ctrl-C or SIGTERM came; :func:`amgan_fast.train.resume` goes on."""
+
+    def __init__(self, folder: RunFolder, step: int, number: signal.Signals) -> None:
+        super().__init__(folder, step, number)  # what it is made of again in another process
+        self.folder = folder
+        self.step = step
+        """Of the last checkpoint; 0 where there is none."""
+        self.signal = number
+
+    def __str__(self) -> str:
+        saved = f"and saved at step {self.step}" if self.step else "before the first checkpoint"
+        return f"stopped by {self.signal.name} {saved}"
 
 
 class Stop:

@@ -1,0 +1,125 @@
+"""A run from its beginning, or from where it was stopped, to its end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+
+from amgan_fast.data import Dataset
+from amgan_fast.device import cpu_threads
+from amgan_fast.errors import InputError
+from amgan_fast.evaluate import ScoringClassifier, load_classifier
+from amgan_fast.processes import Share
+from amgan_fast.runs import Checkpoint, Config, RunFolder
+from amgan_fast.train.checkpoints import go_back_to, last_checkpoint
+from amgan_fast.train.checks import check_run
+from amgan_fast.train.classifier import cached_classifier
+from amgan_fast.train.finish import Result, finish
+from amgan_fast.train.job import Job
+from amgan_fast.train.loop import take_steps
+from amgan_fast.train.observer import Observer
+from amgan_fast.train.stopping import TrainingStopped, stop_on_signal
+from amgan_fast.train.training import Training
+
+
+def train(
+    config: Config, out: Path | None = None, observer: Observer | None = None, share: Share | None = None
+) -> Result:
+    """Train, score and leave a run folder; on a CPU the same configuration gives the same run.
+
+    Args:
+        out: the run folder, which must be empty or not exist; None: a new one in ``runs/``.
+        observer: told what happens; None: no one.
+        share: of several processes in torch's default process group, this one; each takes its part of every batch.
+
+    Raises:
+        InputError: something in the configuration or ``out`` cannot be used, and nothing was trained; or a file
+            cannot be written, and those before it are as they were.
+        FloatingPointError: a loss is no longer finite; the last good checkpoint is named.
+        TrainingStopped: a signal ended it; :func:`resume` goes on.
+    """
+    job = Job.of(config, RunFolder.new(out, config), observer, share or Share())
+    if job.writes:
+        job.folder.check_unused()
+    dataset = _dataset(job)
+    with _held(job.folder, job.writes):
+        if job.writes:
+            job.folder.create(config)
+        return _run(job, dataset, None)
+
+
+def resume(path: Path, observer: Observer | None = None, share: Share | None = None) -> Result:
+    """Go on with a run from its last checkpoint, as if it had not ended: on a CPU with the same weights to the bit.
+    A run that has no checkpoint yet begins anew from its configuration.
+
+    With another number of processes the run sees the same images and latents as before, but no longer to the bit what
+    it would have become: each process normalises a part of another size of every batch, and all but the first draw
+    new noise in their layers.
+
+    Raises:
+        InputError: ``path`` is no run or another process goes on with it, its configuration was changed since, or no
+            checkpoint can be read.
+        FloatingPointError, TrainingStopped: as :func:`train`.
+    """
+    share = share or Share()
+    folder = RunFolder.open(path)
+    with _held(folder, share.rank == 0):
+        job = Job.of(Config.load(folder.config), folder, observer, share)
+        checkpoint = last_checkpoint(job)
+        return _run(job, _dataset(job), checkpoint)
+
+
+@contextmanager
+def _held(folder: RunFolder, writes: bool) -> Iterator[None]:
+    """No other run may use the folder. Ctrl-C comes here before the first step and after the last one, when there is
+    nothing to be saved; between them it is :func:`stop_on_signal`'s."""
+    with folder.hold() if writes else nullcontext():
+        try:
+            yield
+        except KeyboardInterrupt:
+            steps = Checkpoint.load_last(folder.checkpoint)[0].steps if folder.has_checkpoint else 0
+            raise TrainingStopped(folder, steps, signal.SIGINT) from None
+
+
+def _dataset(job: Job) -> Dataset:
+    """The images on the device, once it is sure that the run can be one of so many processes there."""
+    config = job.config
+    if config.batch_size % job.share.ranks:
+        raise InputError(f"batch_size is {config.batch_size}, wanted a multiple of the {job.share.ranks} processes")
+    if config.cuda_graph and job.device.type != "cuda":
+        raise InputError(f"cuda_graph is true and the device {job.device}, wanted a CUDA device or false")
+    dataset = config.load_dataset(job.observer.loaded)
+    job.observer.message(dataset.describe())
+    check_run(config, dataset, job.device, job.share.ranks)
+    if config.batch_size > (count := len(dataset.train_images)):
+        job.observer.message(
+            f"batch_size is {config.batch_size}: a batch has some of the {count} images more than once"
+        )
+    return dataset.to_if_it_fits(job.device)
+
+
+def _run(job: Job, dataset: Dataset, checkpoint: Checkpoint | None) -> Result:
+    config, device = job.config, job.device
+    job.observer.message(f"run: {job.folder.path} on {device}")
+    for note in config.notes():
+        job.observer.message(note)
+    with cpu_threads(config.threads), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        training = Training(job, dataset, _classifier(job, dataset, kept=checkpoint is not None))
+        go_back_to(training, checkpoint)
+        with stop_on_signal() as stop:
+            take_steps(training, stop)
+        return finish(training)
+
+
+def _classifier(job: Job, dataset: Dataset, *, kept: bool) -> ScoringClassifier:
+    """The run's own: the one in its folder, or for a new run that of the cache."""
+    if kept:
+        return load_classifier(job.folder.classifier, dataset)
+    classifier = cached_classifier(dataset, job.observer)
+    if job.writes:
+        classifier.save(job.folder.classifier)
+    return classifier
