@@ -134,8 +134,10 @@ def test_files_of_a_comparison_that_are_damaged_are_named(tmp_path, cache):
     compare(root, cells)
     compare(root, cells)
     for name in ("runs/gan-dynamic-seed0/summary.json", "runs/gan-dynamic-seed0/ms_ssim.json", "settings.json"):
+        whole = (root / name).read_text()
         for content in ("", "[" * 100_000, "[]"):
             (root / name).write_text(content)
-            with pytest.raises(InputError, match=f"{Path(name).name}.* is damaged") as error:
+            with pytest.raises(InputError, match=f"{Path(name).name} is damaged") as error:
                 compare(root, cells)
             assert len(str(error.value).splitlines()) == 1
+        (root / name).write_text(whole)
