@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from amgan_fast.errors import printable
-from amgan_fast.evaluate import Evaluation, facts, score_rows
+from amgan_fast.evaluate import Evaluation, provenance, score_rows
 from amgan_fast.train import DiscriminatorAccuracy, Observer
 
 if TYPE_CHECKING:
@@ -213,5 +213,5 @@ def print_evaluation(
     for name, cells in score_rows(evaluation) + (discriminator.rows() if discriminator else []):
         table.add_row(name, *cells)
     console.print(table)
-    for name, text in facts(evaluation):
+    for name, text in provenance(evaluation):
         print_line(console, f"{name + ':' if name else '':12} {text}")

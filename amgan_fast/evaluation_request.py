@@ -26,7 +26,12 @@ _ANY_CLASSIFIER, _FOLDER = "--run or --classifier", "a folder of images"
 
 @dataclass(frozen=True)
 class Settings:
-    """How samples are gone through and scored."""
+    """How samples are gone through and scored.
+
+    >>> from amgan_fast.evaluate import Settings
+    >>> Settings(splits=5, contiguous=True).blocks
+    50
+    """
 
     batch_size: Annotated[
         int | None, Option("images or logits at a time; default: as memory suggests, at most 500", lowest=1)

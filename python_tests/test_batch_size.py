@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from amgan_fast.data import Dataset, to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import ImageClassifier, Inputs, Settings, evaluate, facts, measure_classifier, passes
+from amgan_fast.evaluate import ImageClassifier, Inputs, Settings, evaluate, measure_classifier, passes, provenance
 from amgan_fast.evaluate.batch_size import fitting_batch_size
 from amgan_fast.evaluate.sources import TensorSource
 from amgan_fast.nn import build_classifier
@@ -78,9 +78,9 @@ def test_scores_are_the_same_for_every_batch_size_and_the_one_taken_is_named():
     chosen = scored(classifier(network), source())
     assert chosen.settings.batch_size == 8
     assert max(sizes) == 8
-    assert dict(facts(chosen))["batches"] == "8 samples at a time, as memory suggests (--batch-size)"
+    assert dict(provenance(chosen))["batches"] == "8 samples at a time, as memory suggests (--batch-size)"
     given = scored(classifier(network), source(), batch_size=20)
-    assert dict(facts(given))["batches"] == "20 samples at a time"
+    assert dict(provenance(given))["batches"] == "20 samples at a time"
     assert chosen.to_dict()["settings"]["batch_size"] == 8
     assert given.generated.scores.inception_score == pytest.approx(chosen.generated.scores.inception_score, rel=1e-12)
 
@@ -97,7 +97,7 @@ def test_a_network_of_which_no_size_is_known_is_doubted_where_images_are_small()
     said = "net does not say which size of images it was made for, and gets them as they come, 8 x 8"
     (warning,) = [text for text in scored(classifier(), source()).warnings if "size" in text]
     assert warning.startswith(said)
-    assert warning in dict(facts(scored(classifier(), source()))).values()
+    assert warning in dict(provenance(scored(classifier(), source()))).values()
     for known in (
         classifier(takes_any_size=True),
         classifier(inputs=Inputs((8, 8), value_range="unit")),

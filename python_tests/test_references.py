@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.class_distribution import read_class_distribution
 from amgan_fast.evaluate.sources import NpzSource
+from amgan_fast.evaluate.training_distribution import read_training_distribution
 
 CLASSES = 3
 
@@ -177,6 +177,6 @@ def test_a_reference_that_is_not_there(write: Callable[[Path], object], logits, 
 def test_vectors_of_every_type_are_read(dtype, tmp_path):
     vector = np.array([0.25, 0.5, 0.25]) if "f" in dtype else np.array([0, 1, 0])
     np.save(tmp_path / "v.npy", vector.astype(dtype))
-    assert read_class_distribution(tmp_path / "v.npy").probabilities.tolist() == vector.tolist()
+    assert read_training_distribution(tmp_path / "v.npy").probabilities.tolist() == vector.tolist()
     np.save(tmp_path / "v.npy", np.zeros((5, 3)))
-    assert read_class_distribution(tmp_path / "v.npy") is None
+    assert read_training_distribution(tmp_path / "v.npy") is None

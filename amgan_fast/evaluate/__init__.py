@@ -19,7 +19,7 @@ from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
 from amgan_fast.evaluate.scoring import score_generator, score_images
-from amgan_fast.evaluate.table import facts, score_rows
+from amgan_fast.evaluate.table import provenance, score_rows
 from amgan_fast.evaluation_request import Request, Settings
 
 __all__ = [
@@ -41,13 +41,13 @@ __all__ = [
     "evaluate",
     "evaluate_generator",
     "evaluate_request",
-    "facts",
     "interpolate_latents",
     "load_classifier",
     "measure_classifier",
     "measure_resolutions",
     "open_classifier",
     "open_run",
+    "provenance",
     "read_classifier",
     "save_interpolation",
     "save_report",

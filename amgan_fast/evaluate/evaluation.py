@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.class_distribution import ClassDistribution
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.sources import Source
+from amgan_fast.evaluate.training_distribution import TrainingDistribution
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics.numbers import finite
 from amgan_fast.processes import Share
@@ -92,7 +92,7 @@ def evaluate(
     source: Source,
     classifier: ImageClassifier | None,
     *,
-    reference: Tensor | ClassDistribution | None = None,
+    reference: Tensor | TrainingDistribution | None = None,
     held_out: Source | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -115,11 +115,21 @@ def evaluate(
         InputError: a source that does not fit the classifier, or settings that do not fit the source.
         EvaluationError: a sample that cannot be scored, by name or place.
         EvaluationInterrupted: Ctrl-C.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import ImageClassifier, Inputs, evaluate
+    >>> from amgan_fast.evaluate.sources import TensorSource
+    >>> images = torch.randint(256, (60, 1, 2, 2), dtype=torch.uint8)
+    >>> source = TensorSource(images, torch.zeros(60, dtype=torch.int64), "60 images of noise")
+    >>> classifier = ImageClassifier("pixels", torch.nn.Flatten(), Inputs(), torch.device("cpu"))
+    >>> evaluation = evaluate(source, classifier)
+    >>> evaluation.source, evaluation.generated.scores.n, len(evaluation.generated.scores.class_distribution)
+    ('60 images of noise', 60, 4)
     """
     settings, share = settings or Settings(), share or Share()
     if reference is None and classifier is not None:
         reference = classifier.reference
-    known = ClassDistribution(reference) if isinstance(reference, Tensor) else reference
+    known = TrainingDistribution(reference) if isinstance(reference, Tensor) else reference
     vector = None if known is None else known.probabilities
     sources = [source] if held_out is None else [source, held_out]
     passes = [Pass(one, classifier, vector, settings, share, progress) for one in sources]
@@ -144,7 +154,7 @@ def evaluate(
 def _evaluation(
     passes: Sequence[Pass],
     done: Sequence[Measurements],
-    reference: ClassDistribution | None,
+    reference: TrainingDistribution | None,
     partial: str | None = None,
 ) -> Evaluation:
     """

@@ -67,7 +67,14 @@ class Gallery:
 
 
 def sheet_names(sampler: Sampler, class_names: tuple[str, ...] | None, rows: int) -> tuple[str, ...]:
-    """What the rows of :func:`class_sheet` are called; nothing where they are no classes, or classes have no names."""
+    """What the rows of :func:`class_sheet` are called; nothing where they are no classes, or classes have no names.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import sheet_names
+    >>> from amgan_fast.nn import LatentSource, Sampler
+    >>> sheet_names(Sampler(torch.nn.Identity(), LatentSource(4)), ("cat", "dog", "owl"), rows=2)
+    ('cat', 'dog')
+    """
     by_class = sampler.latent.num_labels is not None or rows_are_classes(rows)
     return class_names[:rows] if class_names and by_class else ()
 
@@ -87,6 +94,14 @@ def class_sheet(
     With predefined labels a row is what the generator was asked for; with dynamic ones it is the first samples that
     the classifier, images -> logits [N, K], assigns to the class, and ends in grey where there are no more. Of more
     than 20 classes with dynamic labels the rows are the first samples in their order (:class:`Gallery`).
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import class_sheet
+    >>> from amgan_fast.nn import LatentSource, Sampler
+    >>> sampler = Sampler(torch.nn.Unflatten(1, (1, 2, 2)), LatentSource(4))
+    >>> random = torch.Generator().manual_seed(0)
+    >>> class_sheet(sampler, torch.nn.Flatten(), random, num_classes=4, rows=3, columns=5).shape
+    torch.Size([3, 5, 1, 2, 2])
     """
     if sampler.latent.num_labels is not None:
         labels = torch.arange(rows, device=random.device).repeat_interleave(columns)

@@ -20,7 +20,7 @@ from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.gallery import rows_are_classes
-from amgan_fast.evaluate.table import facts, score_rows
+from amgan_fast.evaluate.table import provenance, score_rows
 from amgan_fast.files import check_place, write_text
 from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
 
@@ -45,7 +45,7 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
     )
     page = environment.get_template(_TEMPLATE).render(
         evaluation=evaluation,
-        facts=facts(evaluation),
+        provenance=provenance(evaluation),
         columns=["generated"] + (["held-out real"] if evaluation.held_out else []),
         rows=score_rows(evaluation),
         pictures=_pictures(evaluation),
@@ -62,6 +62,12 @@ def check_report(path: Path) -> None:
 
     Raises:
         InputError: it cannot, or the name says it is something else than HTML.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.evaluate import check_report
+    >>> check_report(Path("page.pdf"))
+    Traceback (most recent call last):
+    amgan_fast.errors.InputError: report is page.pdf, wanted a name that ends in .html
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"report is {path}, wanted a name that ends in .html")

@@ -13,11 +13,6 @@ import torch
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.class_distribution import (
-    ClassDistribution,
-    measure_class_distribution,
-    read_class_distribution,
-)
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
@@ -25,6 +20,11 @@ from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
 from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, open_source
 from amgan_fast.evaluate.sources.opening import refuse_another_kind
+from amgan_fast.evaluate.training_distribution import (
+    TrainingDistribution,
+    measure_training_distribution,
+    read_training_distribution,
+)
 from amgan_fast.evaluation_request import Request
 from amgan_fast.processes import Share, local_device
 
@@ -108,10 +108,10 @@ class _Opened:
     @cached_property
     def dataset(self) -> Dataset | None:
         """The real images: those asked for, of the run, or those the classifier knows, if they are here."""
-        request, told = self._request, of_files(self._progress)
+        request, progress = self._request, of_files(self._progress)
         if request.dataset is not None:
             skip = request.skip_unreadable and request.dataset == "image-folder"
-            found = load_dataset(request.dataset, request.data_dir, progress=told, skip_unreadable=skip)
+            found = load_dataset(request.dataset, request.data_dir, progress=progress, skip_unreadable=skip)
             return found.to(self._device)
         if self.run is not None:
             return self.run.dataset
@@ -119,22 +119,22 @@ class _Opened:
         if judge is None or judge.dataset not in DATASETS or request.held_out is not None:
             return None
         try:
-            found = load_dataset(judge.dataset, progress=told)
+            found = load_dataset(judge.dataset, progress=progress)
         except InputError:  # its files may be elsewhere, and nobody asked for them
             return None
         return found.to(self._device) if judge.is_of(found) else None
 
     @cached_property
-    def reference(self) -> ClassDistribution | None:
+    def reference(self) -> TrainingDistribution | None:
         """Of the training set."""
         path, classifier, dataset = self._request.reference, self.classifier, self.dataset
         if path is not None:
-            return read_class_distribution(path) or self._measured(self._real(path))
+            return read_training_distribution(path) or self._measured(self._real(path))
         if classifier is None:
             return None
         asked_for_another = self._request.dataset is not None and not (dataset and classifier.is_of(dataset))
         if classifier.reference is not None and not asked_for_another:
-            return ClassDistribution(classifier.reference)
+            return TrainingDistribution(classifier.reference)
         return None if dataset is None else self._measured(training_images(dataset))
 
     @cached_property
@@ -178,5 +178,5 @@ class _Opened:
         """Real samples."""
         return open_source(path, probabilities=self._kind == "probabilities", **self._folder_options)
 
-    def _measured(self, source: Source) -> ClassDistribution:
-        return measure_class_distribution(source, self.classifier, self._settings, self._share, self._progress)
+    def _measured(self, source: Source) -> TrainingDistribution:
+        return measure_training_distribution(source, self.classifier, self._settings, self._share, self._progress)

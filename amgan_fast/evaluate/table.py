@@ -16,7 +16,7 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     return [(name, cells) for name, cells in rows if any(text != "-" for text in cells)]
 
 
-def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     """(name, value): what the scores rest on, and what makes them doubtful; names of files as they can be printed."""
     settings, classifier = evaluation.settings, evaluation.classifier
     lines = [("source", evaluation.source)]

@@ -61,6 +61,10 @@ def open_classifier(
 
     Raises:
         InputError: there is no such classifier, it cannot be loaded, or it does not take what is given.
+
+    >>> from amgan_fast.evaluate import open_classifier
+    >>> print(open_classifier("torch.nn:Flatten", size=(8, 8), value_range="unit").inputs)
+    8 x 8, resize none; range unit: u / 255; float32
     """
     asked, device = _Asked(spec, resize, value_range, size, dtype), torch.device(device)
     if spec == INCEPTION_V3:

@@ -19,7 +19,15 @@ _LOGITS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, eq=False)
 class ImageClassifier:
-    """Images as they come -> logits, by a network that is frozen and in evaluation mode."""
+    """Images as they come -> logits, by a network that is frozen and in evaluation mode.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import ImageClassifier, Inputs
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 10))
+    >>> classifier = ImageClassifier("mine", network, Inputs(size=(2, 2), channels=3), torch.device("cpu"))
+    >>> classifier.logits(torch.zeros(5, 3, 2, 2, dtype=torch.uint8)).shape
+    torch.Size([5, 10])
+    """
 
     name: str
     network: Callable[[Tensor], Tensor]

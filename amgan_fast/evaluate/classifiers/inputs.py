@@ -40,6 +40,12 @@ class Inputs:
     Raises:
         InputError: an unknown name, a dtype that is none of :data:`DTYPES`, a size or number of channels below 1, or
             ``resize`` without a size.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import Inputs
+    >>> white = torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)
+    >>> Inputs(size=(1, 1), channels=3, resize="bilinear", value_range="unit")(white).flatten()
+    tensor([1., 1., 1.])
     """
 
     size: tuple[int, int] | None = None
@@ -104,13 +110,13 @@ class Inputs:
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise TypeError(f"images are {images.dtype}, wanted torch.uint8 or a floating point type")
         images = images.to(device)
-        fits = self.size in (None, images.shape[2:])
-        if images.is_floating_point() and self.value_range == "amgan" and fits:
+        right_size = self.size in (None, images.shape[2:])
+        if images.is_floating_point() and self.value_range == "amgan" and right_size:
             return self._with_channels(images).to(self.dtype)
         pixels = images.to(torch.float64 if self.dtype == torch.float64 else torch.float32)
         if images.is_floating_point():
             pixels = (pixels * 128 + 127.5).clamp(0, 255)
-        if self.size is not None and not fits:
+        if self.size is not None and not right_size:
             pixels = self._resized(pixels, self.size)
         return self._scaled(self._with_channels(pixels)).to(self.dtype)
 

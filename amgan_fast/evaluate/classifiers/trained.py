@@ -82,12 +82,12 @@ class ScoringClassifier:
 
     def to_dict(self) -> dict[str, Any]:
         """All but the weights, as plain values."""
-        return self._facts() | {"reference": self.reference.tolist(), "sha256": self.sha256()}
+        return self._description() | {"reference": self.reference.tolist(), "sha256": self.sha256()}
 
     def save(self, path: Path) -> None:
-        save_tensors(path, self._facts() | {"reference": self.reference, "network": self.network.state_dict()})
+        save_tensors(path, self._description() | {"reference": self.reference, "network": self.network.state_dict()})
 
-    def _facts(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, Any]:
         network = self.network
         return {
             "architecture": {"name": network.architecture, **network.numbers},
@@ -108,6 +108,14 @@ def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, 
 
     Args:
         recipe: how it was trained, to be recorded.
+
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.evaluate import measure_classifier
+    >>> from amgan_fast.nn import build_classifier
+    >>> untrained = build_classifier("cnn", image_shape=(1, 8, 8), num_classes=10)
+    >>> measured = measure_classifier(untrained, load_dataset("digits"), recipe={"steps": 0})
+    >>> round(float(measured.reference.sum()), 3)
+    1.0
     """
     network.eval().requires_grad_(False)
     training, held_out = (_logits(network, images) for images in (dataset.train_images, dataset.test_images))

@@ -26,7 +26,7 @@ _PRINTED = "what amgan-fast evaluate --json printed"
 
 
 @dataclass(frozen=True, eq=False)
-class ClassDistribution:
+class TrainingDistribution:
     """The class distribution of a training set."""
 
     probabilities: Tensor
@@ -35,12 +35,12 @@ class ClassDistribution:
     """What makes it doubtful."""
 
     @classmethod
-    def of(cls, distribution: Tensor, *, probability_like: bool = False) -> ClassDistribution:
+    def of(cls, distribution: Tensor, *, probability_like: bool = False) -> TrainingDistribution:
         """``probability_like``: of the scores that it is from."""
         return cls(distribution, (PROBABILITIES_FOR_LOGITS,) if probability_like else ())  # no order matters here
 
 
-def read_class_distribution(path: Path) -> ClassDistribution | None:
+def read_training_distribution(path: Path) -> TrainingDistribution | None:
     """K probabilities from a .json that ``amgan-fast evaluate --json`` printed for the training set, or a
     .npy of them; None for anything else: samples of the training set, to be scored themselves.
 
@@ -56,13 +56,13 @@ def read_class_distribution(path: Path) -> ClassDistribution | None:
     return None
 
 
-def measure_class_distribution(
+def measure_training_distribution(
     source: Source,
     classifier: ImageClassifier | None,
     settings: Settings,
     share: Share,
     progress: Progress | None = None,
-) -> ClassDistribution:
+) -> TrainingDistribution:
     """The mean class distribution of a training set: one pass over it.
 
     Raises:
@@ -71,7 +71,7 @@ def measure_class_distribution(
     settings = replace(settings, splits=1, contiguous=False, modes=False)
     scores = Pass(source, classifier, None, settings, share, progress).run().scores
     vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
-    found = ClassDistribution.of(vector, probability_like=scores.probability_like)
+    found = TrainingDistribution.of(vector, probability_like=scores.probability_like)
     return replace(found, warnings=found.warnings + _left_out(source))
 
 
@@ -81,7 +81,7 @@ def _left_out(source: Source) -> tuple[str, ...]:
     return (f"{counted(len(source.skipped), 'image')} that cannot be used, the first: {source.skipped[0]}",)
 
 
-def _from_json(path: Path) -> ClassDistribution:
+def _from_json(path: Path) -> TrainingDistribution:
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))["generated"]["scores"]
         numbers = [float(number) for number in scores["class_distribution"]]
@@ -91,10 +91,10 @@ def _from_json(path: Path) -> ClassDistribution:
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else in_one_line(error)
         raise InputError(f"{path} holds no scores ({reason}), wanted {_PRINTED}") from None
-    return ClassDistribution.of(_checked(path, numbers), probability_like=probability_like)
+    return TrainingDistribution.of(_checked(path, numbers), probability_like=probability_like)
 
 
-def _from_vector(path: Path) -> ClassDistribution | None:
+def _from_vector(path: Path) -> TrainingDistribution | None:
     with damage_named(str(path)), path.open("rb") as file:
         header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
         if len(header.shape) != 1:
@@ -102,7 +102,7 @@ def _from_vector(path: Path) -> ClassDistribution | None:
         if header.dtype.kind not in "fiu":
             raise InputError(f"{path} is {header}, wanted K probabilities or logits [N, K]")
         values = read_rows(file, header, header.shape[0])
-    return ClassDistribution(_checked(path, values.astype(np.float64)))
+    return TrainingDistribution(_checked(path, values.astype(np.float64)))
 
 
 def _checked(path: Path, vector: Sequence[float] | np.ndarray) -> Tensor:
