@@ -365,7 +365,7 @@ def test_grey_images_have_one_channel_unless_others_are_coloured(tmp_path, pictu
     assert ImageFolderSource(tmp_path).channels == 3
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm"])
 def test_deep_grey_keeps_the_high_byte(tmp_path, suffix):
     deep = np.array([[0, 255, 256, 257], [32768, 65280, 65534, 65535]], dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / f"deep{suffix}")

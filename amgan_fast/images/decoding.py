@@ -1,17 +1,7 @@
-"""What is in an image file, by Pillow.
+"""What is in an image file, by Pillow; docs/images.md says what is read and what becomes of it, and why.
 
 Only formats that say what they are in their first bytes are read, and by their content, not their suffix: formats
 without such a mark would take any file for an image, and Pillow hands EPS to a program of its own.
-
-What becomes of pixels:
-
-- 16 bits a channel: the high byte, as Pillow does for colour.
-- A palette is looked up. CMYK and YCbCr become RGB.
-- Transparency is dropped: colours are those stored, as with torchvision's image folders.
-- The EXIF orientation is ignored, as there.
-- Of several frames the first.
-- One channel of a coloured image is its luma (ITU-R 601), as Pillow has it; three channels of a grey one are equal.
-- 32 bits a channel, integer or floating point, have no scale, and LAB no conversion: they cannot be read.
 """
 
 from __future__ import annotations
@@ -31,7 +21,7 @@ IMAGE_SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extension
 """In lower case, with the dot: files with another are no images."""
 
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
-_GREY = ("1", "L", "LA", *_DEEP_GREY)
+_GREY = ("1", "L", "LA")
 _COLOURED = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -62,9 +52,10 @@ def read_header(path: Path) -> ImageHeader:
         Exception: as :func:`open_image`; ValueError: pixels that cannot become grey or RGB of 8 bits.
     """
     with open_image(path) as image:
-        if image.mode not in (*_GREY, *_COLOURED):
+        grey = image.mode in _GREY or _is_deep_grey(image)
+        if not grey and image.mode not in _COLOURED:
             raise ValueError(f"pixels of mode {image.mode}, wanted grey or RGB of 8 or 16 bits")
-        return ImageHeader((image.height, image.width), image.mode in _GREY)
+        return ImageHeader((image.height, image.width), grey)
 
 
 def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndarray:
@@ -82,7 +73,7 @@ def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndar
         file.load()
         file.info.pop("transparency", None)  # Pillow warns when it drops that of a palette
         image: Image.Image = file
-        if image.mode in _DEEP_GREY:  # which convert() clips at 255
+        if _is_deep_grey(file):  # which convert() clips at 255
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("L" if channels == 1 else "RGB")
     if square is not None:
@@ -96,6 +87,11 @@ def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndar
 def to_pixels(image: Image.Image) -> np.ndarray:
     """uint8 [C, H, W] of an image of mode ``L`` or ``RGB``."""
     return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1).copy()  # those of Pillow are read-only
+
+
+def _is_deep_grey(image: Image.Image) -> bool:
+    """Whether it is grey of 16 bits, which Pillow has in 32 for PGM; other formats have no more to say of a mode I."""
+    return image.mode in _DEEP_GREY or (image.mode == "I" and image.format == "PPM")
 
 
 def why_unreadable(error: Exception) -> str:
