@@ -1,4 +1,4 @@
-"""What is in an image file, by Pillow; docs/images.md says what is read and what becomes of it, and why.
+"""What is in an image file, by Pillow; docs/image_files.md says what is read and what becomes of it, and why.
 
 Only formats that say what they are in their first bytes are read, and by their content, not their suffix: formats
 without such a mark would take any file for an image, and Pillow hands EPS to a program of its own.
