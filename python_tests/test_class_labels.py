@@ -24,7 +24,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate import ImageClassifier, Inputs, load_classifier, open_classifier, read_classifier
 from amgan_fast.evaluate.class_labels import classes_of_labels
 from amgan_fast.evaluate.sources import ImageFolderSource, Source, TensorSource
-from amgan_fast.images.class_names import in_class_order, is_number
+from amgan_fast.images import in_class_order, is_number
 from amgan_fast.metrics import label_balance, save_label_balance
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import train

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from amgan_fast.data.order import ShuffledOrder
 from amgan_fast.errors import InputError
-from amgan_fast.images.image_files import ImageFiles
-from amgan_fast.images.reading import most_workers
+from amgan_fast.images import ImageFiles, most_workers
 from amgan_fast.processes import Share
 
 

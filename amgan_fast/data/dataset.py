@@ -12,13 +12,21 @@ from torch.nn.functional import pad
 
 from amgan_fast.data.strata import draw_per_class
 from amgan_fast.errors import InputError
-from amgan_fast.images.image_files import ImageFiles
+from amgan_fast.images import ImageFiles
 from amgan_fast.memory import fits_in_half_of
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images are uint8 [N, C, H, W] with values 0..255; labels are int64 [N] with values 0..num_classes-1."""
+    """Images are uint8 [N, C, H, W] with values 0..255; labels are int64 [N] with values 0..num_classes-1.
+
+    >>> from amgan_fast.data import load_dataset
+    >>> digits = load_dataset("digits")
+    >>> digits.train_images.shape, digits.train_images.dtype, digits.train_labels.unique().tolist()
+    (torch.Size([1437, 1, 8, 8]), torch.uint8, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    >>> digits.padded(32).image_shape, len(digits.labelled_subset(10, seed=0).train_labels)
+    ((1, 32, 32), 100)
+    """
 
     name: str
     num_classes: int
@@ -151,10 +159,22 @@ class Dataset:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 -> float32 in [-1, 1) as the authors scale it: (u - 127.5) / 128."""
+    """uint8 -> float32 in [-1, 1) as the authors scale it: (u - 127.5) / 128.
+
+    >>> import torch
+    >>> from amgan_fast.data import to_float
+    >>> to_float(torch.tensor([0, 128, 255], dtype=torch.uint8))
+    tensor([-0.9961,  0.0039,  0.9961])
+    """
     return (images.float() - 127.5) / 128
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """The inverse of :func:`to_float`, rounded and clipped to 0..255."""
+    """The inverse of :func:`to_float`, rounded and clipped to 0..255.
+
+    >>> import torch
+    >>> from amgan_fast.data import to_uint8
+    >>> to_uint8(torch.tensor([-1.5, 0.0, 0.5]))
+    tensor([  0, 128, 192], dtype=torch.uint8)
+    """
     return (images * 128 + 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -15,11 +15,17 @@ from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.loader import Loader
 from amgan_fast.data.strata import draw_per_class
 from amgan_fast.errors import InputError, counted, some_of
-from amgan_fast.images.decoding import read_pixels
-from amgan_fast.images.headers import read_headers
-from amgan_fast.images.image_files import ImageFiles, collect_images
-from amgan_fast.images.listing import ImageListing, find_images
-from amgan_fast.images.reading import FileReader, Progress, Unreadable
+from amgan_fast.images import (
+    FileReader,
+    ImageFiles,
+    ImageListing,
+    Progress,
+    Unreadable,
+    collect_images,
+    find_images,
+    read_headers,
+    read_pixels,
+)
 from amgan_fast.memory import fits_in_half_of
 
 _HELD_OUT = 10

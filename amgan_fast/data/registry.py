@@ -15,7 +15,7 @@ from amgan_fast.data.mnist import MNIST
 from amgan_fast.data.svhn import SVHN, SVHN_EXTRA
 from amgan_fast.data.tiny_imagenet import TINY_IMAGENET
 from amgan_fast.errors import InputError
-from amgan_fast.images.reading import Progress
+from amgan_fast.images import Progress
 
 DATASETS: dict[str, Loader] = {
     "digits": DIGITS,
@@ -27,7 +27,12 @@ DATASETS: dict[str, Loader] = {
     "tiny-imagenet": TINY_IMAGENET,
     "image-folder": IMAGE_FOLDER,
 }
-"""By the name that ``amgan-fast train --dataset`` takes."""
+"""By the name that ``amgan-fast train --dataset`` takes.
+
+>>> from amgan_fast.data import DATASETS
+>>> list(DATASETS)
+['digits', 'fashion-mnist', 'mnist', 'cifar10', 'svhn', 'svhn-extra', 'tiny-imagenet', 'image-folder']
+"""
 
 
 def load_dataset(

@@ -14,9 +14,7 @@ from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.folders import find_folder
 from amgan_fast.data.loader import Loader
 from amgan_fast.errors import InputError
-from amgan_fast.images.decoding import open_image, to_pixels
-from amgan_fast.images.image_files import collect_images
-from amgan_fast.images.reading import FileReader, Progress, Unreadable
+from amgan_fast.images import FileReader, Progress, Unreadable, collect_images, open_image, to_pixels
 
 _SIDE = 64
 _SHAPE = (3, 32, 32)

@@ -17,7 +17,7 @@ from torch import Tensor
 from amgan_fast.errors import InputError, some_of
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.sources import Source
-from amgan_fast.images.class_names import is_number
+from amgan_fast.images import is_number
 
 _UNNAMED_BEFORE = "image-folder"  # its classifiers have carried names since they count numbers by value
 

@@ -1,10 +1,19 @@
 """Image files: which there are, what is in them, and how they are read, for training and for evaluation alike."""
 
-from amgan_fast.images.decoding import IMAGE_FORMATS, IMAGE_SUFFIXES, ImageHeader, read_header, read_pixels
+from amgan_fast.images.class_names import in_class_order, is_number
+from amgan_fast.images.decoding import (
+    IMAGE_FORMATS,
+    IMAGE_SUFFIXES,
+    ImageHeader,
+    open_image,
+    read_header,
+    read_pixels,
+    to_pixels,
+)
 from amgan_fast.images.headers import Headers, read_headers
-from amgan_fast.images.image_files import ImageFiles
+from amgan_fast.images.image_files import ImageFiles, collect_images
 from amgan_fast.images.listing import ImageListing, find_images
-from amgan_fast.images.reading import FileReader, Progress, Unreadable
+from amgan_fast.images.reading import FileReader, Progress, Unreadable, most_workers
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -16,8 +25,14 @@ __all__ = [
     "ImageListing",
     "Progress",
     "Unreadable",
+    "collect_images",
     "find_images",
+    "in_class_order",
+    "is_number",
+    "most_workers",
+    "open_image",
     "read_header",
     "read_headers",
     "read_pixels",
+    "to_pixels",
 ]

@@ -48,6 +48,16 @@ def open_image(path: Path, formats: Sequence[str] = IMAGE_FORMATS) -> Image.Imag
 def read_header(path: Path) -> ImageHeader:
     """Without decoding the pixels.
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from amgan_fast.images import read_header
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.png")
+    ...     Image.new("L", (8, 6)).save(path)
+    ...     read_header(path)
+    ImageHeader(size=(6, 8), grey=True)
+
     Raises:
         Exception: as :func:`open_image`; ValueError: pixels that cannot become grey or RGB of 8 bits.
     """
@@ -60,6 +70,16 @@ def read_header(path: Path) -> ImageHeader:
 
 def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndarray:
     """uint8 [C, H, W].
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from amgan_fast.images import read_pixels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.png")
+    ...     Image.new("RGB", (8, 6), (1, 2, 3)).save(path)
+    ...     read_pixels(path, channels=3).shape, read_pixels(path, channels=1, square=4).shape
+    ((3, 6, 8), (1, 4, 4))
 
     Args:
         channels: 1 or 3.
@@ -77,16 +97,21 @@ def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndar
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("L" if channels == 1 else "RGB")
     if square is not None:
-        from torchvision.transforms.functional import center_crop
-
         # Cropped first: resized from a box of the whole, edges would be averaged with what lies outside of it.
-        image = center_crop(image, [min(image.size)]).resize((square, square), Image.Resampling.LANCZOS)
+        image = _middle(image).resize((square, square), Image.Resampling.LANCZOS)
     return to_pixels(image)
 
 
 def to_pixels(image: Image.Image) -> np.ndarray:
     """uint8 [C, H, W] of an image of mode ``L`` or ``RGB``."""
     return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1).copy()  # those of Pillow are read-only
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """torchvision's center_crop to the shorter side; importing that takes each worker seconds."""
+    side = min(image.size)
+    left, top = (round((length - side) / 2) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 def _is_deep_grey(image: Image.Image) -> bool:

@@ -72,6 +72,19 @@ class Headers:
 
 def read_headers(listing: ImageListing, *, workers: int | None = 0, progress: Progress | None = None) -> Headers:
     """
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from amgan_fast.images import find_images, read_headers
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for number, width in enumerate((8, 8, 9)):
+    ...         Image.new("L", (width, 6)).save(Path(folder, f"{number}.png"))
+    ...     headers = read_headers(find_images(Path(folder)))
+    >>> headers.grey, headers.usual_size
+    (True, (6, 8))
+    >>> headers.of_size(headers.usual_size).bad[2].reason
+    '6 x 9 where most are 6 x 8'
+
     Args:
         listing: of image files.
         workers: processes that read; 0: this one; None: as many as are worth starting.

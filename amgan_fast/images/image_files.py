@@ -19,6 +19,20 @@ _REMEDY = "skip_unreadable leaves others out"
 class ImageFiles:
     """Images that stay in their files; stands in for a uint8 tensor [N, C, H, W] that would not fit in memory.
 
+    >>> import tempfile
+    >>> from functools import partial
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from PIL import Image
+    >>> from amgan_fast.images import ImageFiles, read_pixels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for grey in (10, 20, 30):
+    ...         Image.new("L", (1, 1), grey).save(Path(folder, f"{grey}.png"))
+    ...     names = ["10.png", "20.png", "30.png"]
+    ...     images = ImageFiles(Path(folder), names, partial(read_pixels, channels=1), (1, 1, 1))
+    ...     images.shape, images[torch.tensor([2, 0])].flatten()
+    (torch.Size([3, 1, 1, 1]), tensor([30, 10], dtype=torch.uint8))
+
     Args:
         folder: what ``names`` are relative to.
         read: a file to uint8 [C, H, W]; as of :class:`FileReader`.

@@ -43,6 +43,18 @@ def find_images(folder: Path, *, allow_empty: bool = False) -> ImageListing:
 
     Names that begin with a dot are passed over; links are followed.
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from amgan_fast.images import find_images
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for class_name in ("10", "2"):
+    ...         Path(folder, class_name).mkdir()
+    ...         Image.new("L", (8, 6)).save(Path(folder, class_name, "a.png"))
+    ...     listing = find_images(Path(folder))
+    >>> listing.names, listing.labels, listing.class_names
+    (['2/a.png', '10/a.png'], tensor([0, 1]), ('2', '10'))
+
     Args:
         allow_empty: take a subfolder without images for a class that has none.
 

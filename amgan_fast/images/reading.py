@@ -47,6 +47,17 @@ class Unreadable:
 class FileReader(Dataset, Generic[T]):
     """Files, and how each is read; what goes to other processes where these read.
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from amgan_fast.images import FileReader
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "a.txt").write_text("7")
+    ...     files = FileReader(Path(folder), ["a.txt", "b.txt"], Path.read_text)
+    ...     first, second = files.read_all()
+    1
+    >>> first, second.reason
+    ('7', 'No such file or directory')
+
     Args:
         folder: where the names begin.
         names: of all files.

@@ -16,7 +16,7 @@ from amgan_fast.data.registry import size_of_images
 from amgan_fast.device import MOST_THREADS
 from amgan_fast.errors import InputError, as_input_error, shortened, shown
 from amgan_fast.files import write_text
-from amgan_fast.images.reading import Progress
+from amgan_fast.images import Progress
 from amgan_fast.nn import NETWORKS, LatentSource, NetworkOptions, Sampler, build_generator, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_types

@@ -13,10 +13,7 @@ import torch
 from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.evaluate.sources.label_file import read_file_labels
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
-from amgan_fast.images.decoding import read_pixels
-from amgan_fast.images.headers import read_headers
-from amgan_fast.images.listing import ImageListing, find_images
-from amgan_fast.images.reading import FileReader, Progress, Unreadable
+from amgan_fast.images import FileReader, ImageListing, Progress, Unreadable, find_images, read_headers, read_pixels
 
 _REMEDY = "--skip-unreadable leaves others out"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError, some_of
 from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_labels
-from amgan_fast.images.class_names import in_class_order
+from amgan_fast.images import in_class_order
 
 _DIGITS = re.compile(r"[0-9]+")
 

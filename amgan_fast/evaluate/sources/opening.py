@@ -11,7 +11,7 @@ from amgan_fast.evaluate.sources.folder_source import ImageFolderSource
 from amgan_fast.evaluate.sources.logits_source import LogitsSource
 from amgan_fast.evaluate.sources.npz_source import NpzSource
 from amgan_fast.evaluate.sources.source import Source
-from amgan_fast.images.decoding import read_header
+from amgan_fast.images import read_header
 
 _NPY_MAGIC = b"\x93NUMPY"
 
