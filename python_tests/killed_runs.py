@@ -328,8 +328,8 @@ def quick_work(root: Path, classifier: ScoringClassifier, patch: pytest.MonkeyPa
         with whole_file(path) as file:
             file.write_bytes(b"a picture")
 
-    for module in ("amgan_fast.train.finish", "amgan_fast.compare.comparison"):
-        patch.setattr(f"{module}.save_curves", draw)
+    patch.setattr("amgan_fast.train.finish.save_training_curves", draw)
+    patch.setattr("amgan_fast.compare.comparison.save_comparison_curves", draw)
     for name in ("save_entropy_histogram", "save_label_balance", "save_mode_drop"):
         patch.setattr(f"amgan_fast.evaluate.report.{name}", draw)
     patch.setattr("amgan_fast.train.classifier.train_classifier", lambda *_, **__: classifier)

@@ -37,7 +37,7 @@ def test_the_plan_has_every_model_labelling_and_seed_once():
 def test_tables_curves_and_going_on(tmp_path, cache):
     cells = plan(tiny_config(), models=["gan", "amgan"], labels=["dynamic"], seeds=2)
     told = []
-    comparison = compare(tmp_path / "all", cells, told=lambda text, done, count: told.append((done, count)))
+    comparison = compare(tmp_path / "all", cells, progress=lambda text, done, count: told.append((done, count)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     summaries = [json.loads(RunFolder(tmp_path / "all" / "runs" / cell.name).summary.read_text()) for cell in cells]
     by_model = {}
@@ -60,7 +60,7 @@ def test_tables_curves_and_going_on(tmp_path, cache):
 
     again = []
     (tmp_path / "all" / "comparison.md").unlink()
-    assert compare(tmp_path / "all", cells, told=lambda *news: again.append(news)) == comparison
+    assert compare(tmp_path / "all", cells, progress=lambda *news: again.append(news)) == comparison
     assert again == []  # nothing was trained
     assert (tmp_path / "all" / "comparison.md").read_text() == table
 

@@ -58,10 +58,10 @@ def held_out() -> Scores:
 @pytest.mark.parametrize("steps", [(100,), (100, 200)])
 def test_curves_of_a_run(drawn, held_out, steps):
     accuracy = {"discriminator_accuracy": 0.9, "discriminator_accuracy_ci95": [0.8, 0.95]}
-    pictures.save_curves("curves.png", [row(step, **accuracy) for step in steps], held_out)
+    pictures.save_training_curves("curves.png", [row(step, **accuracy) for step in steps], held_out)
     assert [axes.get_title().split()[0] for axes in drawn[0].axes] == ["Losses", "AM", "Inception", "Class", "Accuracy"]
     assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
-    pictures.save_curves("curves.png", [row(step) for step in steps], held_out)
+    pictures.save_training_curves("curves.png", [row(step) for step in steps], held_out)
     assert len(drawn[1].axes) == 4
 
 
@@ -72,7 +72,7 @@ def test_curves_of_a_comparison(drawn, tmp_path, steps):
         folder = RunFolder(folder_of(tmp_path, cell))
         folder.path.mkdir(parents=True)
         folder.metrics.write_text("".join(json.dumps(row(step)) + "\n" for step in steps))
-    comparison_figure.save_curves("comparison.png", tmp_path, cells)
+    comparison_figure.save_comparison_curves("comparison.png", tmp_path, cells)
     assert len(drawn[0].axes) == 4
     assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
 
@@ -113,11 +113,11 @@ def test_scores_that_are_infinite_are_null_in_the_journal_and_gaps_in_curves(dra
     parsed = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
     assert parsed == journal.rows == [row(100, am_score=None, kl_reference=None, inception_score=None), row(200)]
 
-    pictures.save_curves("curves.png", journal.rows, held_out)
+    pictures.save_training_curves("curves.png", journal.rows, held_out)
     (cell,) = plan(tiny_config(), models=["amgan"], labels=["dynamic"], seeds=1)
     folder_of(tmp_path, cell).mkdir(parents=True)
     RunFolder(folder_of(tmp_path, cell)).rewrite_metrics(journal.rows)
-    comparison_figure.save_curves("comparison.png", tmp_path, [cell])
+    comparison_figure.save_comparison_curves("comparison.png", tmp_path, [cell])
     shown = [drawn[0].axes[1].lines[0], drawn[0].axes[2].lines[0], drawn[1].axes[0].lines[0], drawn[1].axes[1].lines[0]]
     for line, value in zip(shown, (0.5, 7.0, 7.0, 0.5), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), [np.nan, value])

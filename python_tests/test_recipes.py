@@ -16,7 +16,7 @@ from amgan_fast.cli import app
 from amgan_fast.data import DATASETS, load_dataset
 from amgan_fast.data.registry import size_of_images
 from amgan_fast.errors import InputError
-from amgan_fast.runs import RECIPES, Config
+from amgan_fast.runs import DATASETS_WITH_RECIPES, Config
 from amgan_fast.train import train, train_classifier
 from amgan_fast.train.checks import check_run
 
@@ -24,8 +24,8 @@ FEW = {"steps": 2, "batch_size": 8, "log_every": 1, "score_every": 2, "score_sam
 
 
 def test_recipes_are_of_datasets_and_are_whole():
-    assert {"cifar10", "tiny-imagenet", "fashion-mnist"} <= set(RECIPES) <= set(DATASETS)
-    for dataset in RECIPES:
+    assert {"cifar10", "tiny-imagenet", "fashion-mnist"} <= set(DATASETS_WITH_RECIPES) <= set(DATASETS)
+    for dataset in DATASETS_WITH_RECIPES:
         assert Config.for_dataset(dataset).dataset == dataset
 
 
@@ -152,7 +152,7 @@ def test_datasets_without_a_recipe_are_not_trained_as_digits_are(dataset):
     assert told.startswith(f"{dataset} has no recipe: settings for images of ")
 
 
-@pytest.mark.parametrize("dataset", ["digits", *RECIPES])
+@pytest.mark.parametrize("dataset", ["digits", *DATASETS_WITH_RECIPES])
 def test_of_datasets_with_a_recipe_nothing_is_said(dataset):
     assert chosen(dataset=dataset)[1] == ""
 

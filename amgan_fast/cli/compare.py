@@ -51,7 +51,7 @@ def compare(
     cells = plan(base, models=models.split(",") if models else COMPARED, labels=labels.split(","), seeds=seeds)
     with CellProgress(console, len(cells)) as progress:
         try:
-            run_all(root, cells, jobs=jobs, told=progress)
+            run_all(root, cells, jobs=jobs, progress=progress)
         except (TrainingStopped, KeyboardInterrupt):
             complain("stopped; the same command goes on")
             raise typer.Exit(130) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from amgan_fast.compare.cells import Cell, folder_of, settings
-from amgan_fast.compare.figure import save_curves
+from amgan_fast.compare.figure import save_comparison_curves
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError, as_input_error
+from amgan_fast.evaluate import Progress
 from amgan_fast.files import read_json, to_json, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.option_checks import MOST_PROCESSES, check_range
@@ -23,11 +24,8 @@ from amgan_fast.runs import RunFolder
 from amgan_fast.train import resume, train
 from amgan_fast.train.checks import check_run
 
-Told = Callable[[str, int, int], None]
-"""(what has happened, cells done, cells in all)"""
 
-
-def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | None = None) -> Comparison:
+def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, progress: Progress | None = None) -> Comparison:
     """Train what is not trained yet, and leave tables, figure and JSON in ``root``.
 
     A cell that is finished is not trained again, one that was stopped goes on from its checkpoint: the same call does
@@ -37,12 +35,12 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | No
         root: the folder of the comparison: new, or one with the same settings.
         cells: of :func:`amgan_fast.compare.plan`.
         jobs: cells that are trained at the same time, each in a process of its own.
-        told: how far it is.
+        progress: told what has happened, how many cells are done, and of how many.
 
     Raises:
         InputError: ``root`` holds a comparison with other settings, or a cell cannot be trained.
     """
-    told = told or (lambda *_: None)
+    progress = progress or (lambda *_: None)
     with as_input_error():
         check_range("jobs", jobs, 1, MOST_PROCESSES)
     _check_cells(cells)
@@ -52,14 +50,14 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, told: Told | No
             stack.enter_context(hold_folder(root))
             _check(root, cells)
             write_json(_settings_of(root), settings(cells))
-        return _compare(root, cells, jobs, told)
+        return _compare(root, cells, jobs, progress)
 
 
-def _compare(root: Path, cells: Sequence[Cell], jobs: int, told: Told) -> Comparison:
+def _compare(root: Path, cells: Sequence[Cell], jobs: int, progress: Progress) -> Comparison:
     done = [cell for cell in cells if RunFolder(folder_of(root, cell)).summary.exists()]
     waiting = [cell for cell in cells if cell not in done]
     for number, text in enumerate(_train_all(root, waiting, jobs), len(done) + 1):
-        told(text, number, len(cells))
+        progress(text, number, len(cells))
     with _unwritable_is_said(root):
         results = tuple(result_of(cell, folder_of(root, cell)) for cell in cells)
     config = cells[0].config
@@ -68,7 +66,7 @@ def _compare(root: Path, cells: Sequence[Cell], jobs: int, told: Told) -> Compar
     with _unwritable_is_said(root):
         write_json(root / "comparison.json", comparison.to_dict())
         write_text(root / "comparison.md", markdown(comparison))
-        save_curves(root / "comparison.png", root, cells)
+        save_comparison_curves(root / "comparison.png", root, cells)
     return comparison
 
 

@@ -12,7 +12,7 @@ from amgan_fast.drawing import drawable, new_figure, save_figure
 from amgan_fast.runs import RunFolder
 
 
-def save_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
+def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
     """Inception Score and AM Score over the steps, a column a labelling: medians over the seeds, and a band from the
     least to the greatest."""
     labellings = list(dict.fromkeys(cell.config.labels for cell in cells))

@@ -21,7 +21,7 @@ from amgan_fast.nn import NETWORKS, LatentSource, NetworkOptions, Sampler, build
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_types
 from amgan_fast.option_declarations import DeviceName, Labels
-from amgan_fast.runs.recipes import RECIPES, read_recipe, read_recipe_by_size
+from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.toml import parse_setting, read_toml
 
@@ -187,16 +187,18 @@ class Config(StepOptions):
         )
 
     @staticmethod
-    def for_dataset(dataset: str, *, told: Callable[[str], None] | None = None, **overrides: Any) -> Config:
+    def for_dataset(dataset: str, *, notify: Callable[[str], None] | None = None, **overrides: Any) -> Config:
         """The recipe for a dataset, or where it has none that for the size of its images, with what ``overrides``
         gives.
 
         Args:
-            told: called with a line for the user, where there are settings that no one asked for.
+            notify: called with a line for the user, where there are settings that no one asked for.
         """
         with as_input_error():
             check_types(Config, {"dataset": dataset, **overrides})
-        recipe = read_recipe(dataset) if dataset in RECIPES else _recipe_by_size(dataset, overrides, told)
+        recipe = (
+            read_recipe(dataset) if dataset in DATASETS_WITH_RECIPES else _recipe_by_size(dataset, overrides, notify)
+        )
         return Config(**{"dataset": dataset, **recipe, **overrides})
 
     @staticmethod
@@ -204,7 +206,7 @@ class Config(StepOptions):
         path: Path | None,
         options: Mapping[str, Any],
         settings: Sequence[str],
-        told: Callable[[str], None] | None = None,
+        notify: Callable[[str], None] | None = None,
     ) -> Config:
         """The recipe of the dataset, with what a file says, with what options say, with what settings say.
 
@@ -212,7 +214,7 @@ class Config(StepOptions):
             path: a .toml with any of the settings; None: none.
             options: values by name.
             settings: ``name=value`` each, the value as in TOML; ``objective.saturating=true`` goes into a table.
-            told: as of :meth:`for_dataset`.
+            notify: as of :meth:`for_dataset`.
 
         Raises:
             InputError: an unknown name, or a bad value.
@@ -224,7 +226,7 @@ class Config(StepOptions):
                 both = isinstance(value, dict) and isinstance(values.get(name), dict)
                 values[name] = values[name] | value if both else value
         _check_names("the configuration" if path is None else str(path), values, _names())
-        return Config.for_dataset(values.pop("dataset", "digits"), told=told, **values)
+        return Config.for_dataset(values.pop("dataset", "digits"), notify=notify, **values)
 
     @staticmethod
     def load(path: Path) -> Config:
@@ -262,7 +264,7 @@ def _names() -> set[str]:
     return {one.name for one in dataclasses.fields(Config)}
 
 
-def _recipe_by_size(dataset: str, given: Mapping[str, Any], told: Callable[[str], None] | None) -> dict[str, Any]:
+def _recipe_by_size(dataset: str, given: Mapping[str, Any], notify: Callable[[str], None] | None) -> dict[str, Any]:
     """Digits' are the defaults; an unknown dataset, or one whose images cannot be looked at, has none."""
     if dataset == "digits" or dataset not in DATASETS:
         return {}
@@ -270,9 +272,9 @@ def _recipe_by_size(dataset: str, given: Mapping[str, Any], told: Callable[[str]
     if size is None:
         return {}
     recipe, reason = read_recipe_by_size(size)
-    if told is not None and (new := {name: value for name, value in recipe.items() if name not in given}):
+    if notify is not None and (new := {name: value for name, value in recipe.items() if name not in given}):
         settings = ", ".join(f"{name} = {value}" for name, value in new.items())
-        told(f"{dataset} has no recipe: settings for images of {size[0]} x {size[1]} ({reason}): {settings}")
+        notify(f"{dataset} has no recipe: settings for images of {size[0]} x {size[1]} ({reason}): {settings}")
     return recipe
 
 

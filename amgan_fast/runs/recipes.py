@@ -10,13 +10,13 @@ from amgan_fast.runs.toml import read_toml
 _FOLDER = Path(__file__).parent.parent / "recipes"
 _SMALL = 16  # pixels a side
 
-RECIPES = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+DATASETS_WITH_RECIPES = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 """Datasets whose runs have other settings than the defaults, which are those for digits."""
 
 
 def read_recipe(dataset: str) -> dict[str, Any]:
     """What a dataset's runs have other than the defaults; nothing where there is no recipe."""
-    return read_toml(_FOLDER / f"{dataset}.toml") if dataset in RECIPES else {}
+    return read_toml(_FOLDER / f"{dataset}.toml") if dataset in DATASETS_WITH_RECIPES else {}
 
 
 def read_recipe_by_size(size: tuple[int, int]) -> tuple[dict[str, Any], str]:

@@ -12,7 +12,7 @@ from amgan_fast.processes import copy_from_first
 from amgan_fast.runs import RunFolder, Summary, TrainingFacts
 from amgan_fast.seeds import Purpose
 from amgan_fast.train.accuracy import DiscriminatorAccuracy
-from amgan_fast.train.pictures import save_curves, save_samples
+from amgan_fast.train.pictures import save_samples, save_training_curves
 from amgan_fast.train.training import Training
 
 
@@ -43,7 +43,7 @@ def finish(training: Training) -> Result:
     if job.writes:
         save_samples(job.folder.samples, sampler, training.classifier, job.random(Purpose.PICTURES))
         held_out = evaluation.held_out
-        save_curves(job.folder.curves, training.journal.rows, None if held_out is None else held_out.scores)
+        save_training_curves(job.folder.curves, training.journal.rows, None if held_out is None else held_out.scores)
         _summary(training, result).save(job.folder.summary)
     training.journal.close()
     return result

@@ -46,7 +46,7 @@ def fixed_grid(sampler: Sampler, random: torch.Generator) -> Tensor:
     return to_uint8(images).cpu().unflatten(0, (_GRID_ROWS, _GRID_COLUMNS))
 
 
-def save_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores | None) -> None:
+def save_training_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out: Scores | None) -> None:
     """Losses, AM Score with both its terms, Inception Score and class balance over the steps, and the discriminator's
     accuracy where there is one; dashed: held-out real images."""
     scored = [row for row in rows if "am_score" in row]
