@@ -50,16 +50,7 @@ class Pass:
         share: Share,
         progress: Progress | None = None,
     ) -> None:
-        if settings.contiguous and share.ranks > 1:
-            raise InputError("splits are contiguous and processes several, wanted splits filled in turn or one process")
-        if source.count < settings.splits:
-            raise InputError(
-                f"{source.description}: {source.count} samples, wanted at least one for each of {settings.splits} "
-                "splits (--splits)"
-            )
-        if (classifier is None) != (source.kind != "images"):
-            wanted = f"no classifier for {source.kind}" if classifier else "a classifier for images (--classifier)"
-            raise InputError(f"{source.description}: {source.kind}, wanted {wanted}")
+        _check(source, classifier, settings, share)
         self.source = source
         self.classifier = classifier
         self._reference = reference
@@ -156,6 +147,20 @@ class Pass:
             return batch.values
         pixels = replace(self.classifier.inputs, value_range="byte", dtype=torch.float32)
         return pixels(batch.values, self._device).round().to(torch.uint8)
+
+
+def _check(source: Source, classifier: ImageClassifier | None, settings: Settings, share: Share) -> None:
+    """Before anything is read."""
+    if settings.contiguous and share.ranks > 1:
+        raise InputError("splits are contiguous and processes several, wanted splits filled in turn or one process")
+    if source.count < settings.splits:
+        raise InputError(
+            f"{source.description}: {source.count} samples, wanted at least one for each of {settings.splits} splits "
+            "(--splits)"
+        )
+    if (classifier is None) != (source.kind != "images"):
+        wanted = f"no classifier for {source.kind}" if classifier else "a classifier for images (--classifier)"
+        raise InputError(f"{source.description}: {source.kind}, wanted {wanted}")
 
 
 def _doubt_of_size(classifier: ImageClassifier, images: Tensor | Sequence[Tensor]) -> str | None:

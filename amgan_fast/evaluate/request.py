@@ -17,8 +17,8 @@ from amgan_fast.evaluate.classifiers.by_name import open_classifier
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.passes import Progress, of_files
-from amgan_fast.evaluate.run import OpenRun, held_out_images, open_run, training_images
-from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, open_source
+from amgan_fast.evaluate.run import OpenRun, open_run
+from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, TensorSource, open_source
 from amgan_fast.evaluate.sources.opening import refuse_another_kind
 from amgan_fast.evaluate.training_distribution import (
     TrainingDistribution,
@@ -135,13 +135,13 @@ class _Opened:
         asked_for_another = self._request.dataset is not None and not (dataset and classifier.is_of(dataset))
         if classifier.reference is not None and not asked_for_another:
             return TrainingDistribution(classifier.reference)
-        return None if dataset is None else self._measured(training_images(dataset))
+        return None if dataset is None else self._measured(TensorSource.training(dataset))
 
     @cached_property
     def held_out(self) -> Source | None:
         if self._request.held_out is not None:
             return self._real(self._request.held_out)
-        return None if self.dataset is None or self.classifier is None else held_out_images(self.dataset)
+        return None if self.dataset is None or self.classifier is None else TensorSource.held_out(self.dataset)
 
     @cached_property
     def _judge(self) -> ImageClassifier | None:

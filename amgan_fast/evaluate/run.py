@@ -93,24 +93,11 @@ def evaluate_generator(
     return evaluate(
         _generated(sampler, dataset, samples, seed),
         classifier.for_images(),
-        held_out=held_out_images(dataset),
+        held_out=TensorSource.held_out(dataset),
         settings=_fitting(samples, dataset),
         progress=progress,
         share=share,
     )
-
-
-def held_out_images(dataset: Dataset) -> TensorSource:
-    """The images that no one trained on."""
-    count = len(dataset.test_images)
-    description = f"{count:,} held-out images of {dataset.name}"
-    return TensorSource(dataset.test_images, dataset.test_labels, description, dataset.names)
-
-
-def training_images(dataset: Dataset) -> TensorSource:
-    count = len(dataset.train_images)
-    description = f"{count:,} training images of {dataset.name}"
-    return TensorSource(dataset.train_images, dataset.train_labels, description, dataset.names)
 
 
 def load_sampler(run: RunFolder, config: Config, device: torch.device) -> Sampler:

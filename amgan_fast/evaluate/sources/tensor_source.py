@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from amgan_fast.data import Dataset
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 from amgan_fast.images import ImageFiles
 
@@ -23,6 +24,12 @@ class TensorSource(Source):
     Raises:
         TypeError: images that are not uint8.
         ValueError: shapes that do not fit, or no images.
+
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.evaluate.sources import TensorSource
+    >>> digits = TensorSource.held_out(load_dataset("digits"))
+    >>> digits.description, [len(batch.values) for batch in digits.batches(200)]
+    ('360 held-out images of digits', [200, 160])
     """
 
     kind = "images"
@@ -45,6 +52,19 @@ class TensorSource(Source):
         self.skipped = []
         self._images = images
         self._labels = labels
+
+    @classmethod
+    def training(cls, dataset: Dataset) -> TensorSource:
+        return cls._of(dataset, "training", dataset.train_images, dataset.train_labels)
+
+    @classmethod
+    def held_out(cls, dataset: Dataset) -> TensorSource:
+        """The images that no one trained on."""
+        return cls._of(dataset, "held-out", dataset.test_images, dataset.test_labels)
+
+    @classmethod
+    def _of(cls, dataset: Dataset, part: str, images: Tensor | ImageFiles, labels: Tensor) -> TensorSource:
+        return cls(images, labels, f"{len(images):,} {part} images of {dataset.name}", dataset.names)
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         for samples in batch_ranges(self.count, batch_size, start, stop):
