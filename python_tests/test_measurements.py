@@ -22,21 +22,21 @@ from amgan_fast import drawing
 from amgan_fast.data import to_float
 from amgan_fast.evaluate import (
     interpolate_latents,
-    measure_resolutions,
     save_interpolation,
-    save_resolutions,
 )
 from amgan_fast.metrics import (
     EntropyCounts,
     LabelCounts,
     entropy_histogram,
     label_balance,
+    measure_resolutions,
     nearest_neighbours,
     neighbours,
     save_entropy_histogram,
     save_label_balance,
     save_neighbour_distances,
     save_neighbours,
+    save_resolutions,
 )
 
 K, N = 6, 500

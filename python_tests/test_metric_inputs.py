@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 from amgan_fast.evaluate.interpolation import interpolate_latents
-from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutions
 from amgan_fast.metrics import (
     ClassSums,
     EntropyCounts,
     LabelCounts,
+    Numbers,
+    ResolutionAccuracy,
     ScoreAccumulator,
     ScoreWarning,
     class_ms_ssim,
     entropy_histogram,
     inception_score,
     label_balance,
+    measure_resolutions,
     mode_drop,
     ms_ssim,
     nearest_neighbours,
@@ -30,7 +32,6 @@ from amgan_fast.metrics import (
     synthetic_mode_drop,
 )
 from amgan_fast.metrics.first_rows import FirstRows
-from amgan_fast.metrics.numbers import Numbers
 
 K, N = 10, 500
 UNIFORM = [1 / K] * K

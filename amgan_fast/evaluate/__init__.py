@@ -16,7 +16,6 @@ from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.report import check_report, save_report
 from amgan_fast.evaluate.request import evaluate_request
-from amgan_fast.evaluate.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
 from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.evaluate.table import provenance, score_rows
@@ -33,7 +32,6 @@ __all__ = [
     "OpenRun",
     "Progress",
     "Request",
-    "ResolutionAccuracy",
     "ScoringClassifier",
     "Settings",
     "check_report",
@@ -44,14 +42,12 @@ __all__ = [
     "interpolate_latents",
     "load_classifier",
     "measure_classifier",
-    "measure_resolutions",
     "open_classifier",
     "open_run",
     "provenance",
     "read_classifier",
     "save_interpolation",
     "save_report",
-    "save_resolutions",
     "score_generator",
     "score_images",
     "score_rows",

@@ -15,7 +15,7 @@ from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.training_distribution import TrainingDistribution
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.metrics.numbers import finite
+from amgan_fast.metrics import finite
 from amgan_fast.processes import Share
 
 

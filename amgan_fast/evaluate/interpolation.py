@@ -11,7 +11,7 @@ from torch import Tensor
 
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import save_sheet
-from amgan_fast.metrics.numbers import finite
+from amgan_fast.metrics import finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from amgan_fast.evaluate.gallery import Gallery
 from amgan_fast.evaluation_request import Settings
@@ -15,14 +15,15 @@ from amgan_fast.metrics import (
     EntropyCounts,
     EntropyHistogram,
     LabelBalance,
-    LabelCounts,
     ModeDrop,
+    RowTerms,
     ScoreAccumulator,
     Scores,
+    as_distribution,
     mode_drop,
+    without_score_warnings,
 )
-from amgan_fast.metrics.first_rows import without_score_warnings
-from amgan_fast.metrics.rows import as_logits, bad_rows
+from amgan_fast.processes import sum_over_processes
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
 _MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
@@ -86,7 +87,7 @@ class Collector:
             device=device,
         )
         self._entropies = EntropyCounts(num_classes, device=device)
-        self._counts = LabelCounts(num_classes, device=device)
+        self._class_counts = torch.zeros(num_classes, dtype=torch.float64, device=device)  # likeliest classes
         self._blocks = min(20, _SUMS_BYTES // (24 * num_classes**2))
         self._classes = None
         if settings.modes and self._blocks:
@@ -110,31 +111,30 @@ class Collector:
         Raises:
             ValueError: a row that gives no distribution, unless such rows are left out.
         """
-        self._scores.update(logits, from_logits=self._from_logits)
-        self.samples += len(logits)
-        if self._settings.skip_non_finite:
-            good = ~bad_rows(logits, self._from_logits)
-            logits = logits[good]
-            labels = None if labels is None else labels.to(good.device)[good]
-            images = None if images is None else images[good.to(images.device)]
-        logits = as_logits(logits, self._from_logits, self.samples)
-        likeliest = logits.argmax(1)
-        self._entropies.update(logits)
-        self._counts.update(logits)
+        rows = RowTerms(logits, from_logits=self._from_logits)
+        self._scores.add(rows)  # refuses bad rows before anything is added
+        self.samples += len(rows)
+        if self._settings.skip_non_finite and rows.good is not rows:
+            kept = ~rows.bad
+            labels = None if labels is None else labels.to(kept.device)[kept]
+            images = None if images is None else images[kept.to(images.device)]
+            rows = rows.good
         if self._classes is not None:
-            self._classes.update(logits, likeliest)
+            self._classes.add(rows, rows.likeliest)
+        self._entropies.add(rows)  # of the pass over each row that the classes have made
+        self._class_counts += rows.class_counts
         if labels is not None:
-            agreeing = (likeliest == labels.to(likeliest.device)).sum()
+            agreeing = (rows.likeliest == labels.to(rows.likeliest.device)).sum()
             self._labelled += torch.stack([torch.full_like(agreeing, len(labels)), agreeing])
         if images is not None:
-            self._gallery.update(images, likeliest)
+            self._gallery.update(images, rows.likeliest)
 
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
-        for part in (self._scores, self._entropies, self._counts, self._classes):
+        for part in (self._scores, self._entropies, self._classes):
             if part is not None:
                 part.all_reduce()
-        distributed.all_reduce(self._labelled)
+        sum_over_processes([self._class_counts, self._labelled], None)
 
     def compute(self, reference: Tensor | None, label_note: str | None = None) -> Measurements:
         """What there is so far.
@@ -148,15 +148,20 @@ class Collector:
         """
         labelled, agreeing = self._labelled.tolist()
         with without_score_warnings():  # they are in the scores too
+            scores = self._scores.compute(reference)
             return Measurements(
-                scores=self._scores.compute(reference),
+                scores=scores,
                 entropy=self._entropies.compute(),
-                balance=None if reference is None else self._counts.compute(reference),
+                balance=None if reference is None else self._balance(scores, reference),
                 label_accuracy=agreeing / labelled if labelled else None,
                 modes=self._mode_drop(reference),
                 gallery=self._gallery.sheet(),
                 label_note=label_note,
             )
+
+    def _balance(self, scores: Scores, reference: Tensor) -> LabelBalance:
+        mean = torch.tensor(scores.class_distribution, dtype=torch.float64)
+        return LabelBalance.of(self._class_counts.cpu(), mean, as_distribution(reference))
 
     def _mode_drop(self, reference: Tensor | None) -> ModeDrop | None:
         if self._classes is None:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics import ScoreAccumulator, Scores
-from amgan_fast.metrics.arrays import Array, batches_of
+from amgan_fast.metrics import Array, ScoreAccumulator, Scores, batches_of
 from amgan_fast.nn import Classifier, Sampler
 
 

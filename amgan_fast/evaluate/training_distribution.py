@@ -18,8 +18,7 @@ from amgan_fast.evaluate.passes import Pass, Progress
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_rows
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.metrics.accumulator import distribution
-from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
+from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, as_distribution
 from amgan_fast.processes import Share
 
 _PRINTED = "what amgan-fast evaluate --json printed"
@@ -107,6 +106,6 @@ def _from_vector(path: Path) -> TrainingDistribution | None:
 
 def _checked(path: Path, vector: Sequence[float] | np.ndarray) -> Tensor:
     try:
-        return distribution(vector, len(vector))
+        return as_distribution(vector, len(vector))
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None

@@ -1,12 +1,14 @@
 """Scores of generative models from the class distribution of a classifier on their samples."""
 
 from amgan_fast.metrics.accumulator import ScoreAccumulator, scores
+from amgan_fast.metrics.arrays import Array, batches_of
 from amgan_fast.metrics.balance import LabelBalance, LabelCounts, label_balance, save_label_balance
 from amgan_fast.metrics.class_ms_ssim import ClassMsSsim, class_ms_ssim, save_class_ms_ssim
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.compat import MeanAndStd, inception_score
+from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
-from amgan_fast.metrics.first_rows import ScoreWarning
+from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS, ScoreWarning, without_score_warnings
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.metrics.ms_ssim import ms_ssim
 from amgan_fast.metrics.neighbours import (
@@ -15,9 +17,14 @@ from amgan_fast.metrics.neighbours import (
     save_neighbour_distances,
     save_neighbours,
 )
+from amgan_fast.metrics.numbers import Numbers, finite
+from amgan_fast.metrics.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.row_terms import RowTerms
 
 __all__ = [
+    "PROBABILITIES_FOR_LOGITS",
+    "Array",
     "ClassMsSsim",
     "ClassSums",
     "Curve",
@@ -28,13 +35,20 @@ __all__ = [
     "MeanAndStd",
     "ModeDrop",
     "NearestNeighbours",
+    "Numbers",
+    "ResolutionAccuracy",
+    "RowTerms",
     "ScoreAccumulator",
     "ScoreWarning",
     "Scores",
+    "as_distribution",
+    "batches_of",
     "class_ms_ssim",
     "entropy_histogram",
+    "finite",
     "inception_score",
     "label_balance",
+    "measure_resolutions",
     "mode_drop",
     "ms_ssim",
     "nearest_neighbours",
@@ -44,6 +58,8 @@ __all__ = [
     "save_mode_drop",
     "save_neighbour_distances",
     "save_neighbours",
+    "save_resolutions",
     "scores",
     "synthetic_mode_drop",
+    "without_score_warnings",
 ]

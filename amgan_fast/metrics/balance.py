@@ -8,24 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure, short_names
-from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
 from amgan_fast.metrics.arrays import Array
-from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.numbers import Numbers
-from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import (
-    add_batches,
-    as_logits,
-    check_num_classes,
-    class_rows,
-    refuse_bad_logits,
-    refuse_bad_sums,
-)
-from amgan_fast.processes import sum_over_processes
+from amgan_fast.metrics.row_accumulator import RowAccumulator, accumulate
+from amgan_fast.metrics.row_terms import RowTerms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +44,26 @@ class LabelBalance(Numbers):
     """Of N independent draws from the reference, how many sets would be as far off: an approximation that wants N
     ref_k of 5 or more. Samples with predefined labels are not such draws, nor is a balanced dataset: theirs is 1."""
 
+    @classmethod
+    def of(cls, counts: Tensor, mean: Tensor, reference: Tensor) -> LabelBalance:
+        """From how often each class is the likeliest, the mean distribution, and what to compare with: each [K],
+        float64, on the CPU."""
+        n = int(counts.sum())
+        hit = reference > 0
+        statistic = ((counts - n * reference).square() / (n * reference))[hit].sum()
+        if counts[~hit].any():
+            statistic.fill_(torch.inf)
+        freedom = int(hit.sum()) - 1
+        return cls(
+            n=n,
+            counts=tuple(counts.long().tolist()),
+            mean=tuple(mean.tolist()),
+            reference=tuple(reference.tolist()),
+            chi_square=float(statistic),
+            degrees_of_freedom=freedom,
+            p_value=_p_value(statistic, freedom),
+        )
+
     def __str__(self) -> str:
         lines = [
             f"{self.n} samples, chi-square {self.chi_square:.2f} with {self.degrees_of_freedom} degrees of freedom, "
@@ -64,7 +75,7 @@ class LabelBalance(Numbers):
         return "\n".join(lines)
 
 
-class LabelCounts:
+class LabelCounts(RowAccumulator):
     """Collects logits batch by batch for a :class:`LabelBalance`; the state is two numbers for each class.
 
     Args:
@@ -76,37 +87,18 @@ class LabelCounts:
     """
 
     def __init__(self, num_classes: int, *, device: torch.device | str | None = None) -> None:
-        check_num_classes(num_classes)
-        self.num_classes = num_classes
+        super().__init__(num_classes, device)
         self._counts, self._prob = torch.zeros(2, num_classes, dtype=torch.float64, device=device)
-        self._first_rows = FirstRows(device)
 
-    def update(self, logits: Array, *, from_logits: bool = True) -> None:
-        """Add a batch [N, K], as :meth:`ScoreAccumulator.update` takes them.
+    def add(self, rows: RowTerms) -> None:
+        """Add a batch that others may be handed too: as :meth:`update`."""
+        prob = rows.block_sums(1).prob[0]
+        rows.refuse_bad(self.samples, prob)
+        self._counts += rows.class_counts.to(self._counts.device)
+        self._prob += prob.to(self._prob.device)
+        self._count(rows)
 
-        Raises:
-            TypeError: no tensor or array, or a dtype that is not floating point.
-            ValueError: a wrong shape, or a row that gives no distribution. Nothing of the batch is added then. On a
-                GPU such a row is found by :meth:`compute`.
-        """
-        rows = as_logits(class_rows(logits, self.num_classes, from_logits), from_logits, self._counts.sum())
-        sums = ops.score_sums(rows)
-        refuse_bad_logits(rows, sums.entropy, self._counts.sum())
-        likeliest = rows.argmax(1)
-        ones = torch.ones(len(likeliest), dtype=torch.float64, device=likeliest.device)
-        counts = torch.zeros_like(sums.prob[0]).index_add_(0, likeliest, ones)
-        self._counts += counts.to(self._counts.device)
-        self._prob += sums.prob[0].to(self._prob.device)
-        if from_logits:
-            self._first_rows.look(rows)
-
-    def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
-        """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
-        first_rows = self._counts.new_tensor(self._first_rows.counts)
-        sum_over_processes([self._counts, self._prob, first_rows], group)
-        self._first_rows.counts = first_rows.tolist()
-
-    def compute(self, reference: Array | Sequence[float] | Scores | ScoreAccumulator) -> LabelBalance:
+    def compute(self, reference: DistributionLike) -> LabelBalance:
         """The balance of all samples so far, ``reference`` as of :func:`label_balance`.
 
         Warns:
@@ -116,31 +108,19 @@ class LabelCounts:
             ValueError: no sample yet, a row that gives no distribution, or a bad ``reference``.
         """
         counts, prob = self._counts.cpu(), self._prob.cpu()
-        n = int(counts.sum())
-        if not n:
+        if not counts.any():
             raise ValueError("no samples, wanted at least one update before compute")
         refuse_bad_sums(prob)
-        self._first_rows.warn()
-        wanted = distribution(reference, self.num_classes)
-        hit = wanted > 0
-        statistic = ((counts - n * wanted).square() / (n * wanted))[hit].sum()
-        if counts[~hit].any():
-            statistic.fill_(torch.inf)
-        freedom = int(hit.sum()) - 1
-        return LabelBalance(
-            n=n,
-            counts=tuple(counts.long().tolist()),
-            mean=tuple((prob / prob.sum()).tolist()),
-            reference=tuple(wanted.tolist()),
-            chi_square=float(statistic),
-            degrees_of_freedom=freedom,
-            p_value=_p_value(statistic, freedom),
-        )
+        self.first_rows.warn()
+        return LabelBalance.of(counts, prob / prob.sum(), as_distribution(reference, self.num_classes))
+
+    def _states(self) -> list[Tensor]:
+        return [self._counts, self._prob]
 
 
 def label_balance(
     batches: Array | Iterable[Array],
-    reference: Array | Sequence[float] | Scores | ScoreAccumulator,
+    reference: DistributionLike,
     *,
     from_logits: bool = True,
 ) -> LabelBalance:
@@ -157,7 +137,7 @@ def label_balance(
         TypeError: no tensor or array, or a dtype that is not floating point.
         ValueError: no samples, a wrong shape, a row that gives no distribution, or a bad ``reference``.
     """
-    return add_batches(LabelCounts, batches, from_logits).compute(reference)
+    return accumulate(LabelCounts, batches, from_logits).compute(reference)
 
 
 def save_label_balance(path: Path, balances: Mapping[str, LabelBalance], class_names: Sequence[str] = ()) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
-from torch import distributed
+from torch import Tensor
 
-from amgan_fast import ops
-from amgan_fast.metrics.accumulator import ScoreAccumulator
 from amgan_fast.metrics.arrays import Array, as_labels
-from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.distribution import DistributionLike, as_distribution
+from amgan_fast.metrics.first_rows import ScoreWarning
+from amgan_fast.metrics.from_sums import scores_from_sums
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import as_logits, check_num_classes, class_rows, refuse_bad_logits, refuse_bad_sums
-from amgan_fast.processes import sum_over_processes
+from amgan_fast.metrics.row_accumulator import Accumulator
+from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.ops import ScoreSums
 
-_VALUES_AT_ONCE = 2**17  # of logits: a few MB of sums, which stay in the cache
 
-
-class ClassSums:
+class ClassSums(Accumulator):
     """Collects logits with labels batch by batch; :meth:`score_of` then scores any subset of the labels.
 
     The state is that of :class:`ScoreAccumulator` for each label, 8·B·L·(3K + 2) bytes however many samples there
@@ -43,20 +44,14 @@ class ClassSums:
         blocks: int = 20,
         device: torch.device | str | None = None,
     ) -> None:
-        self.num_classes = num_classes
+        super().__init__(num_classes, device)
         self.num_labels = num_classes if num_labels is None else num_labels
         self.blocks = blocks
-        check_num_classes(num_classes)
         for name in ("num_labels", "blocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
-        self.samples = 0
-        sets = (blocks, self.num_labels)
-        shapes = (sets, sets, *[(*sets, num_classes)] * 3)
-        self.sums = ops.ScoreSums(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
+        self.sums = ScoreSums.zeros(blocks, self.num_labels, num_classes=num_classes, device=device)
         """[B, L, ...], float64."""
-        self.first_rows = FirstRows(device)
-        """What tells whether logits are probabilities."""
 
     def update(self, logits: Array, labels: Array, *, from_logits: bool = True) -> None:
         """Add a batch.
@@ -72,36 +67,25 @@ class ClassSums:
             ValueError: a wrong shape, a label out of range, or a row that gives no distribution. Nothing of the
                 batch is added then. On a GPU such a row is found when the sums are read.
         """
-        rows = class_rows(logits, self.num_classes, from_logits)
+        self.add(RowTerms(logits, self.num_classes, from_logits=from_logits), labels)
+
+    def add(self, rows: RowTerms, labels: Array) -> None:
+        """Add a batch that others may be handed too: as :meth:`update`."""
         labels = as_labels(labels, len(rows))
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_labels:
-            found = f"labels are {int(labels.min())} to {int(labels.max())}"
-            raise ValueError(f"{found}, wanted 0 to {self.num_labels - 1}")
         if not len(labels):
             return
-        rows = as_logits(rows, from_logits, self.samples)
-        refuse_bad_logits(rows, ops.score_sums(rows).entropy, self.samples)
+        if not 0 <= int(labels.min()) <= int(labels.max()) < self.num_labels:
+            found = f"labels are {int(labels.min())} to {int(labels.max())}"
+            raise ValueError(f"{found}, wanted 0 to {self.num_labels - 1}")
+        rows.refuse_bad(self.samples)
         block = torch.arange(self.samples, self.samples + len(labels), device=labels.device) % self.blocks
         sets = (block * self.num_labels + labels).to(self.sums.count.device)
-        step = max(1, _VALUES_AT_ONCE // self.num_classes)
-        for part, places in zip(rows.split(step), sets.split(step), strict=True):
-            # Each row is a block of its own: its numbers, which then go to the set it belongs to.
-            for total, values in zip(self.sums, ops.score_sums(part, blocks=len(part)), strict=True):
-                total.flatten(0, 1).index_add_(0, places, values.to(total.device))
-        self.samples += len(labels)
-        if from_logits:
-            self.first_rows.look(rows)
+        for place, sums in rows.each_row():
+            for total, values in zip(self.sums, sums, strict=True):
+                total.flatten(0, 1).index_add_(0, sets[place], values.to(total.device))
+        self._count(rows)
 
-    def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
-        """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
-        counts = self.sums.count.new_tensor([self.samples, *self.first_rows.counts])
-        sum_over_processes([*self.sums, counts], group)
-        self.samples, *first_rows = map(int, counts.tolist())
-        self.first_rows.counts = first_rows
-
-    def score_of(
-        self, kept: Sequence[int], reference: Array | Sequence[float] | Scores | ScoreAccumulator | None = None
-    ) -> Scores:
+    def score_of(self, kept: Sequence[int], reference: DistributionLike | None = None) -> Scores:
         """The scores of the samples with the labels ``kept`` alone, as if no others had been there.
 
         Splits are the blocks.
@@ -121,9 +105,21 @@ class ClassSums:
             raise ValueError(f"kept is {list(kept)}, wanted at least one label, each once")
         if int(labels.min()) < 0 or int(labels.max()) >= self.num_labels:
             raise ValueError(f"kept is {list(kept)}, wanted labels 0 to {self.num_labels - 1}")
-        chosen = ops.ScoreSums(*(x[:, labels.to(x.device)].sum(1) for x in self.sums))
+        chosen = self.sums.map(lambda x: x[:, labels.to(x.device)].sum(1).cpu())
         if not chosen.count.any():
             raise ValueError(f"kept is {list(kept)}, and no sample has such a label; wanted labels with samples")
-        accumulator = ScoreAccumulator(self.num_classes, blocks=self.blocks, splits=self.blocks)
-        accumulator.add_sums(chosen, int(chosen.count.sum()), self.first_rows)
-        return accumulator.compute(reference)
+        scores = scores_from_sums(
+            chosen,
+            chosen if chosen.count.all() else None,
+            None if reference is None else as_distribution(reference, self.num_classes),
+            splits=self.blocks,
+            splits_rule="round robin",
+            non_finite_rows=0,
+            probability_like=self.first_rows.are_probabilities(),
+        )
+        for text in scores.warnings:
+            warnings.warn(text, ScoreWarning, stacklevel=2)
+        return scores
+
+    def _states(self) -> list[Tensor]:
+        return list(self.sums)

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast import ops
 from amgan_fast.metrics.arrays import Array, batches_of
+from amgan_fast.metrics.bad_rows import describe_bad_row, kind_of
 from amgan_fast.metrics.first_rows import FirstRows
-from amgan_fast.metrics.rows import as_logits, bad_rows, class_rows, describe_bad_row, kind_of
+from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.metrics.statistics import log_inception_score
+from amgan_fast.ops import ScoreSums, score_sums
 
 _BATCH = 1024  # rows that are gathered, and made float64, at a time
 
@@ -81,32 +82,34 @@ def inception_score(
     rule = _RULES[compat]
     parts = rule.split(rule.order(len(rows)), splits)
     scores = torch.stack([_score(rows, part) for part in parts])
-    if scores.isnan().any():
-        raise ValueError(describe_bad_row(rows, bad_rows(rows, True), 0))
     if from_logits:
-        first_rows = FirstRows(rows.device)
-        first_rows.look(rows)
+        first_rows = FirstRows(rows.values.device)
+        first_rows.look(rows.values)
         first_rows.warn()
     std = None if rule.ddof is None else float(scores.std(correction=rule.ddof))
     return MeanAndStd(float(scores.mean()), std)
 
 
-def _joined(logits: Array | Iterable[Array], from_logits: bool) -> Tensor:
-    """[N, K], N at least 1."""
-    rows: list[Tensor] = []
+def _joined(logits: Array | Iterable[Array], from_logits: bool) -> RowTerms:
+    """[N, K], N at least 1, none of them bad."""
+    batches: list[Tensor] = []
     for batch in batches_of(kind_of(from_logits), logits):
-        rows.append(class_rows(batch, rows[0].size(1) if rows else None, from_logits))
-    joined = torch.cat(rows) if len(rows) > 1 else rows[0]
-    if not len(joined):
-        raise ValueError(f"{kind_of(from_logits)} are {list(joined.shape)}, wanted [N, K] with N at least 1")
-    return as_logits(joined, from_logits, 0)
+        num_classes = batches[0].size(1) if batches else None
+        batches.append(RowTerms(batch, num_classes, from_logits=from_logits).values)
+    rows = RowTerms(torch.cat(batches) if len(batches) > 1 else batches[0], from_logits=from_logits)
+    if not len(rows):
+        found = f"{kind_of(from_logits)} are {list(rows.values.shape)}"
+        raise ValueError(f"{found}, wanted [N, K] with N at least 1")
+    if bool(rows.bad.any()):
+        raise ValueError(describe_bad_row(rows.values, rows.bad, 0, from_logits))
+    return rows
 
 
-def _score(logits: Tensor, rows: Tensor) -> Tensor:
+def _score(rows: RowTerms, chosen: Tensor) -> Tensor:
     """[], float64: the score of these rows, in memory for a few of them."""
-    batches = [ops.score_sums(logits[batch].double()) for batch in rows.to(logits.device).split(_BATCH)]
-    sums = ops.ScoreSums(*(torch.cat(x).sum(0) for x in zip(*batches, strict=True)))
-    return log_inception_score(sums).exp()
+    batches = chosen.to(rows.values.device).split(_BATCH)
+    sums = [score_sums(rows.values[batch].double(), probabilities=not rows.from_logits) for batch in batches]
+    return log_inception_score(ScoreSums(*map(torch.cat, zip(*sums, strict=True))).total()).exp()
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import distributed
+from torch import Tensor
 
-from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.arrays import Array
-from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.numbers import Numbers
-from amgan_fast.metrics.rows import (
-    add_batches,
-    as_logits,
-    check_num_classes,
-    class_rows,
-    refuse_bad_logits,
-    refuse_bad_sums,
-)
-from amgan_fast.processes import sum_over_processes
+from amgan_fast.metrics.row_accumulator import RowAccumulator, accumulate
+from amgan_fast.metrics.row_terms import RowTerms
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +40,7 @@ class EntropyHistogram(Numbers):
         return f"{self.n} samples, mean entropy {self.mean:.4f} nats, {self.below:.2%} below {self.threshold:g}"
 
 
-class EntropyCounts:
+class EntropyCounts(RowAccumulator):
     """Collects logits batch by batch for an :class:`EntropyHistogram`; the state is a count for each bin.
 
     Args:
@@ -70,41 +62,25 @@ class EntropyCounts:
         threshold: float = 0.05,
         device: torch.device | str | None = None,
     ) -> None:
-        check_num_classes(num_classes)
+        super().__init__(num_classes, device)
         if bins < 1:
             raise ValueError(f"bins is {bins}, wanted at least 1")
-        self.num_classes = num_classes
         self.bins = bins
         self.threshold = threshold
         self._counts = torch.zeros(bins + 1, dtype=torch.float64, device=device)  # and of those below the threshold
         self._total = torch.zeros((), dtype=torch.float64, device=device)
-        self._first_rows = FirstRows(device)
 
-    def update(self, logits: Array, *, from_logits: bool = True) -> None:
-        """Add a batch [N, K], as :meth:`amgan_fast.metrics.ScoreAccumulator.update` takes them.
-
-        Raises:
-            TypeError: no tensor or array, or a dtype that is not floating point.
-            ValueError: a wrong shape, or a row that gives no distribution. Nothing of the batch is added then. On a
-                GPU such a row is found by :meth:`compute`.
-        """
-        rows = as_logits(class_rows(logits, self.num_classes, from_logits), from_logits, self._counts[:-1].sum())
-        entropy = ops.class_entropy(rows.detach(), reduction="none").double()
-        refuse_bad_logits(rows, entropy, self._counts[:-1].sum())
+    def add(self, rows: RowTerms) -> None:
+        """Add a batch that others may be handed too: as :meth:`update`."""
+        entropy = rows.entropy
+        rows.refuse_bad(self.samples, entropy)
         bin_of = (entropy / self._widest * self.bins).long().clamp(0, self.bins - 1)  # rounded, it may pass log K
-        ones = torch.ones_like(entropy)
-        counts = torch.zeros(self.bins + 1, dtype=torch.float64, device=rows.device).index_add_(0, bin_of, ones)
+        counts = torch.zeros(self.bins + 1, dtype=torch.float64, device=entropy.device)
+        counts.index_add_(0, bin_of, torch.ones_like(entropy))
         counts[-1] = (entropy < self.threshold).sum()
         self._counts += counts.to(self._counts.device)
         self._total += entropy.sum().to(self._total.device)
-        if from_logits:
-            self._first_rows.look(rows)
-
-    def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
-        """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
-        first_rows = self._counts.new_tensor(self._first_rows.counts)
-        sum_over_processes([self._counts, self._total, first_rows], group)
-        self._first_rows.counts = first_rows.tolist()
+        self._count(rows)
 
     def compute(self) -> EntropyHistogram:
         """The histogram of all samples so far.
@@ -120,9 +96,12 @@ class EntropyCounts:
         if not n:
             raise ValueError("no samples, wanted at least one update before compute")
         refuse_bad_sums(self._total)
-        self._first_rows.warn()
+        self.first_rows.warn()
         edges = tuple(self._widest * i / self.bins for i in range(self.bins + 1))
         return EntropyHistogram(n, tuple(counts), edges, total / n, self.threshold, below / n)
+
+    def _states(self) -> list[Tensor]:
+        return [self._counts, self._total]
 
     @property
     def _widest(self) -> float:
@@ -144,7 +123,7 @@ def entropy_histogram(
         TypeError: no tensor or array, or a dtype that is not floating point.
         ValueError: ``bins`` below 1, no samples, a wrong shape, or a row that gives no distribution.
     """
-    return add_batches(partial(EntropyCounts, bins=bins, threshold=threshold), batches, from_logits).compute()
+    return accumulate(partial(EntropyCounts, bins=bins, threshold=threshold), batches, from_logits).compute()
 
 
 def save_entropy_histogram(path: Path, histograms: Mapping[str, EntropyHistogram]) -> None:

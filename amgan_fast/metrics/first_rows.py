@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics.rows import bad_rows
+from amgan_fast.metrics.bad_rows import bad_rows
 
 PROBABILITIES_FOR_LOGITS = (
     "logits are within [0, 1] and sum to 1 in each of the first rows, as probabilities do; those want "

@@ -10,15 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
-from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
-from amgan_fast.metrics.arrays import Array
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.class_sums import ClassSums
+from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.numbers import Numbers
-from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import refuse_bad_sums
 from amgan_fast.metrics.statistics import am_score, log_inception_score
+from amgan_fast.ops import ScoreSums
 
 _MODES = 100  # of the paper's study
 _ORDERS = ("sorted", "random")
@@ -83,8 +81,8 @@ def synthetic_mode_drop(
     weights = _density(density, random)
     weights = weights / weights.sum()
     prob = weights.diag()  # certain: p is one-hot, entropies are 0
-    sums = ops.ScoreSums(weights, torch.zeros_like(weights), prob, prob, torch.eye(len(weights)).double().log())
-    return _mode_drop(ops.ScoreSums(*(x[None] for x in sums)), _orders(weights, order, orders, random), order, None)
+    sums = ScoreSums(weights, torch.zeros_like(weights), prob, prob, torch.eye(len(weights)).double().log())
+    return _mode_drop(sums.map(lambda x: x[None]), _orders(weights, order, orders, random), order, None)
 
 
 def mode_drop(
@@ -93,7 +91,7 @@ def mode_drop(
     *,
     orders: int = 100,
     seed: int = 0,
-    reference: Array | Sequence[float] | Scores | ScoreAccumulator | None = None,
+    reference: DistributionLike | None = None,
 ) -> ModeDrop:
     """The study on real data: scores of the samples whose label is among the m kept, for every m.
 
@@ -122,10 +120,10 @@ def mode_drop(
         raise ValueError("sums hold no samples, wanted at least one update before mode_drop")
     random = torch.Generator().manual_seed(seed)
     chosen = _orders(counts.sum(0)[present], order, orders, random)
-    target = None if reference is None else distribution(reference, sums.num_classes)
+    target = None if reference is None else as_distribution(reference, sums.num_classes)
     refuse_bad_sums(sums.sums.entropy)
     sums.first_rows.warn()
-    return _mode_drop(ops.ScoreSums(*(x.cpu()[:, present] for x in sums.sums)), chosen, order, target)
+    return _mode_drop(sums.sums.map(lambda x: x.cpu()[:, present]), chosen, order, target)
 
 
 def save_mode_drop(path: Path, curves: Mapping[str, ModeDrop]) -> None:
@@ -175,9 +173,9 @@ def _orders(frequencies: Tensor, order: str, orders: int, random: torch.Generato
     return [torch.randperm(len(frequencies), generator=random) for _ in range(orders)]
 
 
-def _mode_drop(sums: ops.ScoreSums, orders: list[Tensor], order: str, reference: Tensor | None) -> ModeDrop:
+def _mode_drop(sums: ScoreSums, orders: list[Tensor], order: str, reference: Tensor | None) -> ModeDrop:
     """From sums [B, N, ...] and permutations of the N classes."""
-    sets = ops.ScoreSums(*map(_whole_and_without_each_block, sums))
+    sets = sums.map(_whole_and_without_each_block)
     scores = [_along(sets, permutation, reference) for permutation in orders]
     log_scores, am_scores = zip(*scores, strict=True)
     return ModeDrop(
@@ -195,9 +193,9 @@ def _whole_and_without_each_block(x: Tensor) -> Tensor:
     return torch.stack([x.sum(0), *(torch.cat([x[:b], x[b + 1 :]]).sum(0) for b in range(blocks))])
 
 
-def _along(sets: ops.ScoreSums, permutation: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _along(sets: ScoreSums, permutation: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """log IS and AM Score [S, N] of S sets as the classes [S, N, ...] come in one after another."""
-    kept = ops.ScoreSums(*(x[:, permutation].cumsum(1) for x in sets))
+    kept = sets.map(lambda x: x[:, permutation].cumsum(1))
     return log_inception_score(kept), None if reference is None else am_score(reference, kept)
 
 

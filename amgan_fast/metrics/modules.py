@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from amgan_fast import ops
 from amgan_fast.metrics import statistics
-from amgan_fast.metrics.accumulator import ScoreAccumulator, distribution
 from amgan_fast.metrics.arrays import Array, as_tensor
-from amgan_fast.metrics.exact_sums import exact_score_sums
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.first_rows import FirstRows
-from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.rows import check_num_classes, class_rows, refuse_bad_logits, refuse_bad_sums
+from amgan_fast.metrics.row_accumulator import check_num_classes
+from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.ops import ScoreSums
 
 try:
     from torchmetrics import Metric
@@ -35,13 +35,13 @@ _PROBABILITIES = (
 
 class _Batch(NamedTuple):
     logits: Tensor
-    sums: ops.ScoreSums
+    sums: ScoreSums
     turn: int
     """The block of its first row."""
 
 
 class _ScoreMetric(Metric):
-    """Keeps :class:`amgan_fast.ops.ScoreSums` of ``blocks`` blocks, float64, filled in turn."""
+    """Keeps :class:`amgan_fast.ScoreSums` of ``blocks`` blocks, float64, filled in turn."""
 
     is_differentiable = False
     full_state_update = False
@@ -75,10 +75,8 @@ class _ScoreMetric(Metric):
         """The classifier, under torchmetrics' name; None: the metric is given logits."""
         self.normalize = normalize
         # One column of zeros, which broadcasts, until the first batch tells the number of classes.
-        classes = num_classes or 1
-        shapes = ((blocks,), (blocks,), *[(blocks, classes)] * 3)
-        for name, shape in zip(ops.ScoreSums._fields, shapes, strict=True):
-            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        for name, zeros in ScoreSums.zeros(blocks, num_classes=num_classes or 1)._asdict().items():
+            self.add_state(name, zeros, dist_reduce_fx="sum")
         # Which block is next: what the states count, modulo the blocks. No state itself: on a GPU every update would
         # have to wait for it.
         self._next = 0
@@ -178,10 +176,10 @@ class _ScoreMetric(Metric):
         if self.inception is None and getattr(imgs, "ndim", 2) != 2:
             raise ValueError(f"logits are {list(imgs.shape)}, wanted [N, K] with K at least 2; images need a feature")
         classes = self.prob.size(1)
-        logits = class_rows(self._classify(imgs), classes if classes > 1 else None)
-        sums = exact_score_sums(logits, blocks=len(self.count), offset=self._next)
-        refuse_bad_logits(logits, sums.entropy, self.count.sum())
-        return _Batch(logits, sums, self._next)
+        rows = RowTerms(self._classify(imgs), classes if classes > 1 else None)
+        sums = rows.block_sums(len(self.count), self._next)
+        rows.refuse_bad(self.count.sum(), sums.entropy)
+        return _Batch(rows.values, sums, self._next)
 
     def _classify(self, imgs: Array) -> Any:
         if self.inception is None:
@@ -189,10 +187,10 @@ class _ScoreMetric(Metric):
         with torch.no_grad():
             return self.inception(_as_bytes(imgs) if self.normalize else imgs)
 
-    def _sums(self) -> ops.ScoreSums:
+    def _sums(self) -> ScoreSums:
         """Of the blocks that hold samples."""
         used = self.count > 0
-        sums = ops.ScoreSums(*(getattr(self, name)[used] for name in ops.ScoreSums._fields))
+        sums = ScoreSums(*(getattr(self, name)[used] for name in ScoreSums._fields))
         if not len(sums.count):
             raise ValueError("no samples, wanted at least one update before compute")
         refuse_bad_sums(sums.entropy)
@@ -281,12 +279,12 @@ class AMScore(_ScoreMetric):
 
     def __init__(
         self,
-        reference: Array | Sequence[float] | Scores | ScoreAccumulator,
+        reference: DistributionLike,
         feature: nn.Module | str | int | None = None,
         normalize: bool = False,
         **kwargs: Any,
     ) -> None:
-        vector = distribution(reference)
+        vector = as_distribution(reference)
         super().__init__(1, len(vector), feature, normalize, **kwargs)
         # No buffer: half() of a model that holds the metric would round it.
         self._reference = vector

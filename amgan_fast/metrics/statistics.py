@@ -102,12 +102,12 @@ def interval(statistic: Statistic, blocks: ScoreSums) -> tuple[float, float] | N
     """
     from scipy.special import stdtrit
 
-    used = ScoreSums(*(x[blocks.count > 0] for x in blocks))
+    used = blocks.map(lambda x: x[blocks.count > 0])
     count = len(used.count)
     if count < 2:
         return None
-    whole = ScoreSums(*(x.sum(0) for x in used))
-    scores = statistic(ScoreSums(*map(_sums_of_others, used)))
+    whole = used.total()
+    scores = statistic(used.map(_sums_of_others))
     error = float((scores.var(correction=0) * (count - 1)).sqrt())
     middle, reach = float(statistic(whole)), error * float(stdtrit(count - 1, 0.975))
     return (middle - reach, middle + reach) if math.isfinite(middle) and math.isfinite(reach) else None
@@ -123,11 +123,11 @@ def dispersion(sets: ScoreSums) -> float | None:
 
     None with fewer than two sets that hold samples, or where samples are as good as alike.
     """
-    used = ScoreSums(*(x[sets.count > 0] for x in sets))
+    used = sets.map(lambda x: x[sets.count > 0])
     number = len(used.count)
     if number < 2:
         return None
-    whole = ScoreSums(*(x.sum(0) for x in used))
+    whole = used.total()
     mean, variance = _mean_and_variance(whole)
     count = float(whole.count)
     by_chance = float(_ratio(variance, mean).sum()) * count

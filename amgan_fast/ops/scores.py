@@ -3,6 +3,7 @@
 # mypy: disable-error-code="empty-body"
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,25 @@ class ScoreSums(NamedTuple):
     """[B, K], sum of p_k**2."""
     log_prob: Tensor
     """[B, K], sum of log p_k."""
+
+    @classmethod
+    def zeros(cls, *sets: int, num_classes: int, device: torch.device | str | None = None) -> ScoreSums:
+        """Of no rows yet, in blocks of any shape: [*sets] and [*sets, K]."""
+        shapes = (sets, sets, *[(*sets, num_classes)] * 3)
+        return cls(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> ScoreSums:
+        """``function`` of each of the five."""
+        return ScoreSums(*map(function, self))
+
+    def total(self, dim: int = 0) -> ScoreSums:
+        """Of all blocks together, along one dimension of them."""
+        return self.map(lambda x: x.sum(dim))
+
+    def add_(self, other: ScoreSums) -> None:
+        """Add those of other rows, in place; they may be on another device."""
+        for total, part in zip(self, other, strict=True):
+            total += part.to(total.device)
 
 
 @calls(_ops.score_sums.default, ScoreSums._make)

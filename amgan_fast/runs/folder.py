@@ -13,7 +13,7 @@ from typing import Any
 from amgan_fast.errors import InputError
 from amgan_fast.files import full_disk_is_said, sync, write_text
 from amgan_fast.lock import hold_folder, is_unused
-from amgan_fast.metrics.numbers import finite
+from amgan_fast.metrics import finite
 from amgan_fast.runs.checkpoint import previous_checkpoint
 from amgan_fast.runs.config import Config
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from amgan_fast.drawing import save_sheet
-from amgan_fast.metrics.numbers import finite
+from amgan_fast.metrics import finite
 from amgan_fast.nn import Sampler
 from amgan_fast.runs import RunFolder
 from amgan_fast.train.observer import Observer

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from amgan_fast.evaluate import score_generator
-from amgan_fast.metrics.first_rows import without_score_warnings
+from amgan_fast.metrics import without_score_warnings
 from amgan_fast.seeds import Purpose
 from amgan_fast.train.capture import CapturedStep
 from amgan_fast.train.checkpoints import save_checkpoint

@@ -17,8 +17,7 @@ from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.weights_digest import weights_sha256
 from amgan_fast.images import ImageFiles
-from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram
-from amgan_fast.metrics.first_rows import without_score_warnings
+from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram, without_score_warnings
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.option_declarations import Resize
 from amgan_fast.tensor_files import load_tensors, save_tensors
