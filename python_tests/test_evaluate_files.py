@@ -17,8 +17,10 @@ from tiny_runs import digits, digits_classifier
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
+from amgan_fast.data import load_dataset
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources import ImageFolderSource, NpzSource, open_source
+from amgan_fast.train import train_classifier
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +302,23 @@ def test_grey_and_coloured_images_train_and_are_scored_together(tmp_path):
     got = run("--images", tmp_path / "data", "--classifier", tmp_path / "c.pt")
     assert got["classifier"]["inputs"]["channels"] == 3
     assert got["generated"]["scores"]["n"] == 60
+
+
+@pytest.mark.parametrize("widest", [12, 16], ids=["one size", "many sizes"])
+def test_a_folder_that_was_resized_to_train_on_is_scored_at_that_size(tmp_path, widest):
+    numbers = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(12):
+            width = 12 if i % 2 else widest
+            image = Image.fromarray(numbers.integers(0, 256, (14, width, 3), dtype=np.uint8))
+            image.save(tmp_path / "photos" / name / f"{i:02}.png")
+    resized = load_dataset("image-folder", tmp_path / "photos", image_size=8)
+    train_classifier(resized, steps=2).save(tmp_path / "c.pt")
+    Image.fromarray(numbers.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "samples/a.png")
+    options = ("--classifier", tmp_path / "c.pt", "--dataset", "image-folder", "--data-dir", tmp_path / "photos")
+    got = run("--images", tmp_path / "samples", *options, "--splits", "1")
+    assert got["held_out"]["scores"]["n"] == len(resized.test_images)
+    assert got["classifier"]["fingerprint"] == resized.fingerprint()

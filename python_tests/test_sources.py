@@ -7,6 +7,7 @@ import os
 import shutil
 import tracemalloc
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from amgan_fast.evaluate.sources import (
     TensorSource,
     open_source,
 )
+from amgan_fast.images import ImageFiles, read_pixels
 from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.processes import Share
 
@@ -644,6 +646,17 @@ def test_images_in_memory(pictures, labels):
     check_ranges(source, nchw(pictures), labels)
     assert (source.kind, source.num_labels, source.skipped) == ("images", 4, [])
     assert source.description == "held-out pictures"
+
+
+@pytest.mark.parametrize("workers_from", [5, 2000], ids=["workers", "no workers"])
+def test_images_of_a_dataset_that_stay_in_their_files(tmp_path, pictures, labels, monkeypatch, workers_from):
+    monkeypatch.setattr("amgan_fast.images.reading._WORTH_WORKERS", workers_from)
+    folder = save_images(tmp_path, pictures)
+    names = sorted(path.name for path in folder.iterdir())
+    files = ImageFiles(folder, names, partial(read_pixels, channels=3), (3, 6, 5))
+    source = TensorSource(files, torch.from_numpy(labels), "held-out pictures")
+    assert torch.equal(values(source, 3, 1, 9), nchw(pictures[1:9]))
+    assert labels_of(source, 3, 1, 9) == labels[1:9].tolist()
 
 
 def test_tensors_that_are_no_labelled_images(pictures):

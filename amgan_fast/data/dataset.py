@@ -127,7 +127,7 @@ class Dataset:
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(part.listing() if isinstance(part, ImageFiles) else part.cpu().numpy().tobytes())
+            digest.update(part.identity() if isinstance(part, ImageFiles) else part.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def fits_on(self, device: torch.device | str) -> bool:

@@ -92,6 +92,15 @@ def size_of_images(
         return None
 
 
+def image_size_for(name: str, data_dir: str | Path | None, size: tuple[int, int]) -> int | None:
+    """The ``image_size`` by which :func:`load_dataset` gives images of this (H, W); None: they have it as they are, or
+    cannot be brought to it."""
+    height, width = size
+    if height != width or not DATASETS[name].takes("image_size") or size_of_images(name, data_dir) == size:
+        return None
+    return height
+
+
 def _folder(data_dir: str | Path | None) -> Path | None:
     return None if data_dir is None else Path(data_dir).expanduser()
 

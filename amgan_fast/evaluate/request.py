@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
+from amgan_fast.data.registry import image_size_for
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
@@ -108,18 +109,17 @@ class _Opened:
     @cached_property
     def dataset(self) -> Dataset | None:
         """The real images: those asked for, of the run, or those the classifier knows, if they are here."""
-        request, progress = self._request, of_files(self._progress)
+        request = self._request
         if request.dataset is not None:
             skip = request.skip_unreadable and request.dataset == "image-folder"
-            found = load_dataset(request.dataset, request.data_dir, progress=progress, skip_unreadable=skip)
-            return found.to(self._device)
+            return self._loaded(request.dataset, skip_unreadable=skip).to(self._device)
         if self.run is not None:
             return self.run.dataset
         judge = self._judge
         if judge is None or judge.dataset not in DATASETS or request.held_out is not None:
             return None
         try:
-            found = load_dataset(judge.dataset, progress=progress)
+            found = self._loaded(judge.dataset)
         except InputError:  # its files may be elsewhere, and nobody asked for them
             return None
         return found.to(self._device) if judge.is_of(found) else None
@@ -173,6 +173,15 @@ class _Opened:
             "workers": request.workers,
             "progress": partial(self._progress, "headers of image files"),
         }
+
+    def _loaded(self, name: str, *, skip_unreadable: bool = False) -> Dataset:
+        """As the classifier has seen it where it was trained on such images: brought to its size."""
+        judge, folder = self._judge, self._request.data_dir
+        image_size = None
+        if judge is not None and judge.dataset == name and judge.inputs.size and judge.inputs.resize == "none":
+            image_size = image_size_for(name, folder, judge.inputs.size)
+        progress = of_files(self._progress)
+        return load_dataset(name, folder, image_size=image_size, progress=progress, skip_unreadable=skip_unreadable)
 
     def _real(self, path: Path) -> Source:
         """Real samples."""

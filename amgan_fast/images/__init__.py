@@ -13,7 +13,7 @@ from amgan_fast.images.decoding import (
 from amgan_fast.images.headers import Headers, read_headers
 from amgan_fast.images.image_files import ImageFiles, collect_images
 from amgan_fast.images.listing import ImageListing, find_images
-from amgan_fast.images.reading import FileReader, Progress, Unreadable, most_workers
+from amgan_fast.images.reading import FileReader, Progress, Unreadable, most_workers, workers_for
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -35,4 +35,5 @@ __all__ = [
     "read_headers",
     "read_pixels",
     "to_pixels",
+    "workers_for",
 ]

@@ -86,7 +86,7 @@ class ImageFiles:
         moved.device = torch.device(device)
         return moved
 
-    def listing(self) -> bytes:
+    def identity(self) -> bytes:
         """Shape, and every file's name and number of bytes: what tells one set from another without reading it."""
         lines = (f"{self._files.name(i)} {self._files.path(i).stat().st_size}" for i in range(len(self)))
         return os.fsencode("\n".join([str(tuple(self.shape)), *lines]))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amgan_fast.data import Dataset
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
-from amgan_fast.images import ImageFiles
+from amgan_fast.images import ImageFiles, workers_for
 
 
 class TensorSource(Source):
@@ -67,9 +67,14 @@ class TensorSource(Source):
         return cls(images, labels, f"{len(images):,} {part} images of {dataset.name}", dataset.names)
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        for samples in batch_ranges(self.count, batch_size, start, stop):
-            here = slice(samples.start, samples.stop)
-            if isinstance(self._images, Tensor):
-                yield Batch(self._images[here], self._labels[here])
-            else:
-                yield Batch(self._images[torch.arange(samples.start, samples.stop)], self._labels[here])
+        ranges = [slice(here.start, here.stop) for here in batch_ranges(self.count, batch_size, start, stop)]
+        for here, images in zip(ranges, self._in(ranges), strict=True):
+            yield Batch(images, self._labels[here])
+
+    def _in(self, ranges: list[slice]) -> Iterator[Tensor]:
+        images = self._images
+        if isinstance(images, Tensor):
+            return (images[here] for here in ranges)
+        indices = [torch.arange(here.start, here.stop) for here in ranges]
+        read = images.read(indices, workers=workers_for(sum(map(len, indices))))
+        return (batch.to(images.device) for batch in read)
