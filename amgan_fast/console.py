@@ -12,11 +12,9 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -32,24 +30,39 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 30.0
 """Between two lines where the output is no terminal."""
 
+_STEP = "step"
+_PREPARATIONS = ("headers of image files", "image files", "classifier")
+"""What need not be seen once it is done."""
 
-class _Bar:
-    """Progress as a bar that is there as long as the context, or where ``console`` is no terminal (output in a file or
-    a pipe, a batch job) as a plain line of each task every half minute.
+
+class ProgressBar(Observer):
+    """Shows how far each thing is that is gone through, and the time left, as bars that are there as long as the
+    context; where ``console`` is no terminal (output in a file or a pipe, a batch job) as a plain line of each every
+    half minute.
 
     Args:
-        columns: of the bar; a task's field ``state`` is a text.
+        console: where to; the standard error where the standard output is for results.
+        shown: False: nothing; of several processes one shows.
     """
 
-    def __init__(self, console: Console, *columns: str | ProgressColumn, shown: bool = True) -> None:
-        self._progress = Progress(*columns, console=console, disable=not (shown and console.is_interactive))
+    def __init__(self, console: Console, shown: bool = True) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=not (shown and console.is_interactive),
+        )
         self._shown: Progress | _Lines = self._progress
         if shown and not console.is_interactive:
             self._shown = _Lines(self._progress)
+        self._tasks: dict[str, TaskID] = {}
+        self._am_score = "-"
 
     def __enter__(self) -> Self:
-        self._shown.start()
-        return self
+        return self  # shown once there is something to show: an error is one line then
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -57,11 +70,32 @@ class _Bar:
         if not (self._shown is self._progress and self._progress.disable):  # which would print an empty line
             self._shown.stop()
 
-    def _come_to(self, task: TaskID, done: int, total: int) -> None:
-        """What begins again, as reading files after their headers, is not finished any more."""
-        if done < self._progress.tasks[task].completed:
+    def message(self, text: str) -> None:
+        print_line(self._progress.console, text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        task = self._task(what, done, total)
+        if done < self._progress.tasks[task].completed:  # what begins again is not finished any more
             self._progress.reset(task, total=total, completed=done)
-        self._progress.update(task, completed=done, total=total)
+        self._progress.update(task, completed=done, total=total, visible=done < total or what not in _PREPARATIONS)
+        if what != _STEP:
+            self._progress.update(task, state=_speed(self._progress.tasks[task]))
+
+    def logged(self, row: dict[str, Any]) -> None:
+        """Losses, AM Score and speed, beside the number of the step."""
+        if "am_score" in row:
+            self._am_score = f"{row['am_score']:.3f}"
+        state = (
+            f"D {row['discriminator_loss']:.2f}  G {row['generator_loss']:.2f}  AM Score {self._am_score}  "
+            f"{row['images_per_second']:,.0f} images/s"
+        )
+        self._progress.update(self._task(_STEP, row["step"], None), state=state)
+
+    def _task(self, what: str, done: int, total: int | None) -> TaskID:
+        if what not in self._tasks:
+            self._shown.start()
+            self._tasks[what] = self._progress.add_task(printable(what), total=total, completed=done, state="")
+        return self._tasks[what]
 
 
 class _Lines:
@@ -95,104 +129,10 @@ def _in_words(task: Task) -> str:
     return f"{task.description} {task.completed:,.0f}{of}  {task.fields['state']}  after {elapsed}"
 
 
-class ProgressBar(_Bar, Observer):
-    """Shows step, losses, AM Score, speed and the time left; a context manager."""
-
-    def __init__(self, console: Console, shown: bool = True) -> None:
-        super().__init__(
-            console,
-            TextColumn("{task.description}"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeRemainingColumn(),
-            shown=shown,
-        )
-        self._files = self._progress.add_task("image files", visible=False, state="")
-        self._classifier = self._progress.add_task("classifier", visible=False, state="")
-        self._task = self._progress.add_task("step", visible=False, state="")
-        self._evaluations: dict[str, TaskID] = {}
-        self._am_score = "-"
-
-    def message(self, text: str) -> None:
-        print_line(self._progress.console, text)
-
-    def loaded(self, done: int, total: int) -> None:
-        self._come_to(self._files, done, total)
-        self._progress.update(self._files, visible=done < total)
-
-    def classifier_progress(self, step: int, steps: int) -> None:
-        self._progress.update(self._classifier, completed=step, total=steps, visible=True)
-
-    def started(self, steps: int, done: int = 0) -> None:
-        self._progress.update(self._classifier, visible=False)
-        self._progress.reset(self._task, total=steps, completed=done, visible=True)
-
-    def evaluated(self, what: str, done: int, total: int) -> None:
-        if what not in self._evaluations:
-            self._evaluations[what] = self._progress.add_task("scoring", total=total, state=printable(what))
-        self._come_to(self._evaluations[what], done, total)
-
-    def logged(self, row: dict[str, Any]) -> None:
-        if "am_score" in row:
-            self._am_score = f"{row['am_score']:.3f}"
-        state = (
-            f"D {row['discriminator_loss']:.2f}  G {row['generator_loss']:.2f}  AM Score {self._am_score}  "
-            f"{row['images_per_second']:,.0f} images/s"
-        )
-        self._progress.update(self._task, completed=row["step"], state=state)
-
-
-class CellProgress(_Bar):
-    """Shows how many runs of a comparison are finished, a line for each, and the time left; a context manager."""
-
-    def __init__(self, console: Console, cells: int) -> None:
-        super().__init__(
-            console,
-            TextColumn("{task.description}"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._task = self._progress.add_task("runs", total=cells, state="finished")
-
-    def __call__(self, text: str, done: int, cells: int) -> None:
-        print_line(self._progress.console, text)
-        self._progress.update(self._task, completed=done)
-
-
-class SampleProgress(_Bar):
-    """Shows how many samples are done, how many a second, and the time left; a context manager and a callable.
-
-    Args:
-        console: where to, the standard error: the standard output is for results.
-        shown: False: nothing; of several processes one shows.
-    """
-
-    def __init__(self, console: Console, shown: bool = True) -> None:
-        super().__init__(
-            console,
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(),
-            shown=shown,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        return self  # shown once there is something to show: an error is one line then
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self._shown.start()
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(printable(what), total=total, state="")
-        task = self._tasks[what]
-        self._come_to(task, done, total)
-        elapsed = self._progress.tasks[task].elapsed
-        self._progress.update(task, state=f"{done / elapsed:,.0f}/s" if done and elapsed else "")
+def _speed(task: Task) -> str:
+    """Of what is gone through more than once a second."""
+    per_second = task.completed / task.elapsed if task.elapsed else 0.0
+    return f"{per_second:,.0f}/s" if per_second >= 1 else ""
 
 
 def print_line(console: Console, text: str) -> None:

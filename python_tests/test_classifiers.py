@@ -247,8 +247,9 @@ class Listener(Observer):
     def message(self, text: str) -> None:
         self.said.append(text)
 
-    def classifier_progress(self, step: int, steps: int) -> None:
-        self.steps.append((step, steps))
+    def progress(self, what: str, done: int, total: int) -> None:
+        assert what == "classifier"
+        self.steps.append((done, total))
 
 
 def test_a_classifier_file_and_what_it_says_of_itself(tmp_path):

@@ -16,11 +16,24 @@ from amgan_fast.compare import COMPARED, compare, plan
 from amgan_fast.errors import InputError
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import RunFolder
+from amgan_fast.train import Observer
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     return use_classifier_cache(tmp_path / "cache", monkeypatch)
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.told: list[tuple[str, int, int]] = []
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.told.append((what, done, total))
 
 
 def test_the_plan_has_every_model_labelling_and_seed_once():
@@ -36,9 +49,10 @@ def test_the_plan_has_every_model_labelling_and_seed_once():
 
 def test_tables_curves_and_going_on(tmp_path, cache):
     cells = plan(tiny_config(), models=["gan", "amgan"], labels=["dynamic"], seeds=2)
-    told = []
-    comparison = compare(tmp_path / "all", cells, progress=lambda text, done, count: told.append((done, count)))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    listener = Listener()
+    comparison = compare(tmp_path / "all", cells, observer=listener)
+    assert listener.told == [("runs", done, 4) for done in range(5)]
+    assert len(listener.said) == 4
     summaries = [json.loads(RunFolder(tmp_path / "all" / "runs" / cell.name).summary.read_text()) for cell in cells]
     by_model = {}
     for summary in summaries:
@@ -58,10 +72,10 @@ def test_tables_curves_and_going_on(tmp_path, cache):
     assert json.loads((tmp_path / "all" / "comparison.json").read_text())["cells"][0]["model"] == "gan"
     assert (tmp_path / "all" / "comparison.png").stat().st_size > 10_000
 
-    again = []
+    again = Listener()
     (tmp_path / "all" / "comparison.md").unlink()
-    assert compare(tmp_path / "all", cells, progress=lambda *news: again.append(news)) == comparison
-    assert again == []  # nothing was trained
+    assert compare(tmp_path / "all", cells, observer=again) == comparison
+    assert (again.said, again.told) == ([], [("runs", 4, 4)])  # nothing was trained
     assert (tmp_path / "all" / "comparison.md").read_text() == table
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from amgan_fast import console
 from amgan_fast.cli import app
-from amgan_fast.console import CellProgress, ProgressBar, SampleProgress
+from amgan_fast.console import ProgressBar
 from amgan_fast.errors import printable
 from amgan_fast.runs import Config
 from amgan_fast.train import train_classifier
@@ -27,45 +27,31 @@ ROW = {"step": 3, "discriminator_loss": 1.0, "generator_loss": 2.0, "images_per_
 
 
 def training(bar: ProgressBar) -> None:
-    bar.started(2000)
+    bar.progress("step", 0, 2000)
     bar.logged(ROW)
-
-
-def training_a_classifier(bar: ProgressBar) -> None:
-    bar.classifier_progress(3, 40)
-
-
-def scoring(bar: ProgressBar) -> None:
-    bar.evaluated("generated", 20, 100)
+    bar.progress("step", 3, 2000)
 
 
 def reading(bar: ProgressBar) -> None:
-    """All headers, then the images."""
-    bar.loaded(2000, 2000)
-    bar.loaded(256, 2000)
-
-
-def reading_beside_scoring(bar: SampleProgress) -> None:
-    bar("image files", 2000, 2000)
-    bar("image files", 256, 2000)
+    """Images to train on, then those held out."""
+    bar.progress("image files", 2000, 2000)
+    bar.progress("image files", 256, 2000)
 
 
 @pytest.mark.parametrize(
-    ("make", "work", "line"),
+    ("work", "line"),
     [
-        (ProgressBar, training, r"step 3/2,000  D 1\.00  G 2\.00  AM Score -  1,000 images/s  after 0:00:0\d"),
-        (ProgressBar, training_a_classifier, r"classifier 3/40    after 0:00:0\d"),
-        (ProgressBar, reading, r"image files 256/2,000    after 0:00:0\d"),
-        (SampleProgress, reading_beside_scoring, r"image files 256/2,000  ([\d,]+/s)?  after 0:00:0\d"),
-        (ProgressBar, scoring, r"scoring 20/100  generated  after 0:00:0\d"),
-        (lambda to: CellProgress(to, 12), lambda bar: bar("gan: done", 3, 12), r"runs 3/12  finished  after 0:00:0\d"),
-        (SampleProgress, lambda bar: bar("[b].png", 5, 70), r"\[b\]\.png 5/70  [\d,]+/s  after 0:00:0\d"),
+        (training, r"step 3/2,000  D 1\.00  G 2\.00  AM Score -  1,000 images/s  after 0:00:0\d"),
+        (reading, r"image files 256/2,000  ([\d,]+/s)?  after 0:00:0\d"),
+        (lambda bar: bar.progress("classifier", 3, 40), r"classifier 3/40  ([\d,]+/s)?  after 0:00:0\d"),
+        (lambda bar: bar.progress("runs", 3, 12), r"runs 3/12  ([\d,]+/s)?  after 0:00:0\d"),
+        (lambda bar: bar.progress("[b].png", 5, 70), r"\[b\]\.png 5/70  ([\d,]+/s)?  after 0:00:0\d"),
     ],
 )
-def test_what_is_no_terminal_gets_a_line_now_and_then(make, work, line, monkeypatch):
+def test_what_is_no_terminal_gets_a_line_now_and_then(work, line, monkeypatch):
     monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
     to = Console(file=io.StringIO(), width=20)
-    with make(to) as bar:
+    with ProgressBar(to) as bar:
         work(bar)
         seen = waited_for(lambda: re.search(f"^{line}$", to.file.getvalue(), re.MULTILINE))
     assert seen, to.file.getvalue()
@@ -80,12 +66,12 @@ def waited_for(condition: Callable[[], object]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("make", [ProgressBar, SampleProgress])
-def test_of_several_processes_one_is_seen(make, monkeypatch):
+@pytest.mark.parametrize("work", [training, reading])
+def test_of_several_processes_one_is_seen(work, monkeypatch):
     monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
     to = Console(file=io.StringIO())
-    with make(to, shown=False) as bar:
-        (training if make is ProgressBar else lambda bar: bar("x", 1, 2))(bar)
+    with ProgressBar(to, shown=False) as bar:
+        work(bar)
         time.sleep(0.05)
     assert to.file.getvalue() == ""
 
@@ -97,24 +83,26 @@ def test_every_command_that_reads_a_folder_of_images_is_told_how_far_it_is(tmp_p
         (folder / name).mkdir(parents=True)
         for i in range(count):
             Image.fromarray(digit).save(folder / name / f"{i}.png")
-    whole, told = [(5, 5), (3, 3), (5, 5), (3, 3)], []
-    monkeypatch.setattr(ProgressBar, "loaded", lambda bar, *far: told.append(far))
-    monkeypatch.setattr(SampleProgress, "__call__", lambda bar, *far: told.append(far))
+    headers, images = "headers of image files", "image files"
+    whole, told = [(headers, 5, 5), (headers, 3, 3), (images, 5, 5), (images, 3, 3)], []
+    monkeypatch.setattr(ProgressBar, "progress", lambda bar, *far: told.append(far))
     options = ("--dataset", "image-folder", "--data-dir", folder)
     command("train-classifier", *options, "--epochs", 1, "--out", tmp_path / "c.pt")
-    assert told == whole
+    assert told[:4] == whole
+    assert {what for what, _, _ in told[4:]} == {"classifier"}
     told.clear()
     few = ("steps=1", "score_samples=20", "final_samples=20", "batch_size=4")
     sets = [word for setting in few for word in ("--set", setting)]
     monkeypatch.setattr("amgan_fast.train.start.cached_classifier", lambda images, _: train_classifier(images, steps=2))
     command("train", *options, *sets, "--out", tmp_path / "run")
-    assert told == whole
+    assert told[:4] == whole
+    assert told[4:6] == [("step", 0, 1), ("step", 1, 1)]
     told.clear()
     command("sample", "--run", tmp_path / "run")
-    assert told == [*(("image files", *far) for far in whole), *(("sheets", i, 3) for i in range(4))]
+    assert told == [*whole, *(("sheets", i, 3) for i in range(4))]
     told.clear()
     command("evaluate", "--run", tmp_path / "run", "--samples", 20)
-    assert told[:4] == [("image files", *far) for far in whole]
+    assert told[:4] == whole
 
 
 def test_no_line_is_printed_of_short_work():

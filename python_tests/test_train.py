@@ -383,8 +383,9 @@ class Listener(Observer):
     def message(self, text: str) -> None:
         self.said.append(text)
 
-    def classifier_progress(self, step: int, steps: int) -> None:
-        self.steps.append((step, steps))
+    def progress(self, what: str, done: int, total: int) -> None:
+        assert what == "classifier"
+        self.steps.append((done, total))
 
 
 def test_training_a_classifier_tells_how_far_it_is():

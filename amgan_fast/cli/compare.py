@@ -38,7 +38,7 @@ def compare(
 
     from amgan_fast.compare import COMPARED, plan
     from amgan_fast.compare import compare as run_all
-    from amgan_fast.console import CellProgress, print_line
+    from amgan_fast.console import ProgressBar, print_line
     from amgan_fast.runs import Config
     from amgan_fast.train import TrainingStopped
 
@@ -49,9 +49,9 @@ def compare(
         options["data_dir"] = str(data_dir.absolute())
     base = Config.compose(config, options, setting or [], partial(print_line, console))
     cells = plan(base, models=models.split(",") if models else COMPARED, labels=labels.split(","), seeds=seeds)
-    with CellProgress(console, len(cells)) as progress:
+    with ProgressBar(console) as progress:
         try:
-            run_all(root, cells, jobs=jobs, progress=progress)
+            run_all(root, cells, jobs=jobs, observer=progress)
         except (TrainingStopped, KeyboardInterrupt):
             complain("stopped; the same command goes on")
             raise typer.Exit(130) from None

@@ -30,7 +30,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from amgan_fast.console import SampleProgress
+    from amgan_fast.console import ProgressBar
     from amgan_fast.device import resolve_device
     from amgan_fast.evaluate import EvaluationError, EvaluationInterrupted, check_report, evaluate_request
     from amgan_fast.processes import join_processes
@@ -43,11 +43,11 @@ def evaluate(
     stopped: EvaluationError | EvaluationInterrupted | None = None
     with (
         join_processes(resolve_device(request.device)) as share,
-        SampleProgress(Console(stderr=True), share.rank == 0) as progress,
+        ProgressBar(Console(stderr=True), share.rank == 0) as bar,
         standard_output_for_results(),
     ):
         try:
-            evaluation = evaluate_request(request, progress, share)
+            evaluation = evaluate_request(request, bar.progress, share)
         except (EvaluationError, EvaluationInterrupted) as error:
             stopped, evaluation = error, error.evaluation
     if evaluation is not None and share.rank == 0:

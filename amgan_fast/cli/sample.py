@@ -22,10 +22,10 @@ def sample(
     """Draw a grid of samples, an interpolation sheet and a sheet with a row a class."""
     from rich.console import Console
 
-    from amgan_fast.console import SampleProgress
+    from amgan_fast.console import ProgressBar
     from amgan_fast.evaluate.sheets import save_sheets
 
-    with SampleProgress(Console(stderr=True)) as progress:
-        sheets = save_sheets(run, out or run / "sheets", seed=seed, device=device, progress=progress)
+    with ProgressBar(Console(stderr=True)) as bar:
+        sheets = save_sheets(run, out or run / "sheets", seed=seed, device=device, progress=bar.progress)
     for path in sheets:
         typer.echo(printable(str(path)))

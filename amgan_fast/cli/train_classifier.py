@@ -42,7 +42,7 @@ def train_classifier(
         raise InputError(f"found --{next(iter(numbers))} with --network {network}, wanted --network densenet-bc")
     torch_device = resolve_device(device)
     with ProgressBar(Console()) as progress, cpu_threads(threads):
-        images = load_dataset(dataset, data_dir, progress=progress.loaded, skip_unreadable=skip_unreadable)
+        images = load_dataset(dataset, data_dir, progress=progress.progress, skip_unreadable=skip_unreadable)
         train_classifier_file(
             images.to(torch_device), out=out, network=network, epochs=epochs, seed=seed, observer=progress, **numbers
         )

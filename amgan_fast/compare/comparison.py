@@ -16,16 +16,15 @@ from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError, as_input_error
-from amgan_fast.evaluate import Progress
 from amgan_fast.files import read_json, to_json, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.option_checks import MOST_PROCESSES, check_range
 from amgan_fast.runs import RunFolder
-from amgan_fast.train import resume, train
+from amgan_fast.train import Observer, resume, train
 from amgan_fast.train.checks import check_run
 
 
-def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, progress: Progress | None = None) -> Comparison:
+def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, observer: Observer | None = None) -> Comparison:
     """Train what is not trained yet, and leave tables, figure and JSON in ``root``.
 
     A cell that is finished is not trained again, one that was stopped goes on from its checkpoint: the same call does
@@ -35,12 +34,11 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, progress: Progr
         root: the folder of the comparison: new, or one with the same settings.
         cells: of :func:`amgan_fast.compare.plan`.
         jobs: cells that are trained at the same time, each in a process of its own.
-        progress: told what has happened, how many cells are done, and of how many.
+        observer: told of each run that is finished, and how many are; None: no one.
 
     Raises:
         InputError: ``root`` holds a comparison with other settings, or a cell cannot be trained.
     """
-    progress = progress or (lambda *_: None)
     with as_input_error():
         check_range("jobs", jobs, 1, MOST_PROCESSES)
     _check_cells(cells)
@@ -50,14 +48,16 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, progress: Progr
             stack.enter_context(hold_folder(root))
             _check(root, cells)
             write_json(_settings_of(root), settings(cells))
-        return _compare(root, cells, jobs, progress)
+        return _compare(root, cells, jobs, observer or Observer())
 
 
-def _compare(root: Path, cells: Sequence[Cell], jobs: int, progress: Progress) -> Comparison:
+def _compare(root: Path, cells: Sequence[Cell], jobs: int, observer: Observer) -> Comparison:
     done = [cell for cell in cells if RunFolder(folder_of(root, cell)).summary.exists()]
     waiting = [cell for cell in cells if cell not in done]
+    observer.progress("runs", len(done), len(cells))
     for number, text in enumerate(_train_all(root, waiting, jobs), len(done) + 1):
-        progress(text, number, len(cells))
+        observer.message(text)
+        observer.progress("runs", number, len(cells))
     with _unwritable_is_said(root):
         results = tuple(result_of(cell, folder_of(root, cell)) for cell in cells)
     config = cells[0].config

@@ -19,7 +19,6 @@ from amgan_fast.images import (
     FileReader,
     ImageFiles,
     ImageListing,
-    Progress,
     Unreadable,
     collect_images,
     find_images,
@@ -27,6 +26,7 @@ from amgan_fast.images import (
     read_pixels,
 )
 from amgan_fast.memory import fits_in_half_of
+from amgan_fast.progress import Progress
 
 _HELD_OUT = 10
 _HELD_OUT_SEED = 0

@@ -15,7 +15,7 @@ from amgan_fast.data.mnist import MNIST
 from amgan_fast.data.svhn import SVHN, SVHN_EXTRA
 from amgan_fast.data.tiny_imagenet import TINY_IMAGENET
 from amgan_fast.errors import InputError
-from amgan_fast.images import Progress
+from amgan_fast.progress import Progress
 
 DATASETS: dict[str, Loader] = {
     "digits": DIGITS,

@@ -14,7 +14,8 @@ from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.folders import find_folder
 from amgan_fast.data.loader import Loader
 from amgan_fast.errors import InputError
-from amgan_fast.images import FileReader, Progress, Unreadable, collect_images, open_image, to_pixels
+from amgan_fast.images import FileReader, Unreadable, collect_images, open_image, to_pixels
+from amgan_fast.progress import Progress
 
 _SIDE = 64
 _SHAPE = (3, 32, 32)

@@ -13,7 +13,6 @@ from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, Evaluati
 from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
 from amgan_fast.evaluate.measurements import Measurements
-from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.report import check_report, save_report
 from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
@@ -30,7 +29,6 @@ __all__ = [
     "Interpolation",
     "Measurements",
     "OpenRun",
-    "Progress",
     "Request",
     "ScoringClassifier",
     "Settings",

@@ -11,12 +11,13 @@ from torch import Tensor
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements
-from amgan_fast.evaluate.passes import Pass, Progress
+from amgan_fast.evaluate.passes import Pass
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.training_distribution import TrainingDistribution
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import finite
 from amgan_fast.processes import Share
+from amgan_fast.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

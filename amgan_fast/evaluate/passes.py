@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,15 +19,7 @@ from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.memory import fits_in_half_of
 from amgan_fast.processes import Share, gather
-
-Progress = Callable[[str, int, int], None]
-"""Told what is gone through, how many samples of it are done, and of how many."""
-
-
-def of_files(progress: Progress | None) -> Callable[[int, int], None] | None:
-    """Told of the files that a dataset is read from."""
-    return None if progress is None else partial(progress, "image files")
-
+from amgan_fast.progress import Progress, to_no_one
 
 _COPIES = 3  # of the sums: those so far, those of a batch, and what scores are computed from
 _LARGE = 224  # pixels, the least that networks of ImageNet are made for
@@ -56,7 +47,7 @@ class Pass:
         self._reference = reference
         self.settings = settings
         self._share = share
-        self._progress = progress or (lambda *_: None)
+        self._progress = progress or to_no_one
         self._device = torch.device("cpu") if classifier is None else classifier.device
         probe = next(iter(source.batches(1)), None)
         if probe is None:

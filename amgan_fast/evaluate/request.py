@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
-from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.run import OpenRun, open_run
 from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, TensorSource, open_source
 from amgan_fast.evaluate.sources.opening import refuse_another_kind
@@ -28,6 +27,7 @@ from amgan_fast.evaluate.training_distribution import (
 )
 from amgan_fast.evaluation_request import Request
 from amgan_fast.processes import Share, local_device
+from amgan_fast.progress import Progress, to_no_one
 
 _SAMPLES = 50_000
 
@@ -56,7 +56,7 @@ def evaluate_request(request: Request, progress: Progress | None = None, share: 
     3.985
     """
     request.check()
-    return _Opened(request, progress or (lambda *_: None), share or Share()).evaluate()
+    return _Opened(request, progress or to_no_one, share or Share()).evaluate()
 
 
 class _Opened:
@@ -171,7 +171,7 @@ class _Opened:
             "skip_unreadable": request.skip_unreadable,
             "allow_empty": request.allow_empty,
             "workers": request.workers,
-            "progress": partial(self._progress, "headers of image files"),
+            "progress": self._progress,
         }
 
     def _loaded(self, name: str, *, skip_unreadable: bool = False) -> Dataset:
@@ -180,8 +180,9 @@ class _Opened:
         image_size = None
         if judge is not None and judge.dataset == name and judge.inputs.size and judge.inputs.resize == "none":
             image_size = image_size_for(name, folder, judge.inputs.size)
-        progress = of_files(self._progress)
-        return load_dataset(name, folder, image_size=image_size, progress=progress, skip_unreadable=skip_unreadable)
+        return load_dataset(
+            name, folder, image_size=image_size, progress=self._progress, skip_unreadable=skip_unreadable
+        )
 
     def _real(self, path: Path) -> Source:
         """Real samples."""

@@ -13,12 +13,12 @@ from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.trained import ScoringClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
-from amgan_fast.evaluate.passes import Progress, of_files
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.files import contents_of
 from amgan_fast.nn import Sampler
 from amgan_fast.processes import Share
+from amgan_fast.progress import Progress
 from amgan_fast.runs import Checkpoint, Config, RunFolder
 from amgan_fast.seeds import Purpose, derive_seed, random_stream
 
@@ -75,7 +75,7 @@ def open_run(path: Path | str, device: torch.device | str = "auto", progress: Pr
     device = resolve_device(device) if isinstance(device, str) else device
     run.require_trained()
     config = Config.load(run.config)
-    dataset = config.load_dataset(of_files(progress)).to(device)
+    dataset = config.load_dataset(progress).to(device)
     return OpenRun(config, load_sampler(run, config, device), load_classifier(run.classifier, dataset), dataset)
 
 

@@ -13,8 +13,8 @@ from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import interpolate_latents, save_interpolation
-from amgan_fast.evaluate.passes import Progress
 from amgan_fast.evaluate.run import OpenRun, open_run
+from amgan_fast.progress import Progress, to_no_one
 from amgan_fast.seeds import Purpose, random_stream
 
 _ROWS, _COLUMNS = 10, 12
@@ -42,7 +42,7 @@ def save_sheets(
     """
     run = open_run(path, device, progress)
     random = random_stream(seed, Purpose.SHEETS, run.dataset.test_images.device)
-    drawn = progress or (lambda *_: None)
+    drawn = progress or to_no_one
     try:
         out.mkdir(parents=True, exist_ok=True)
         with cpu_threads(run.config.threads), torch.no_grad():

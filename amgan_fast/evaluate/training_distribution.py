@@ -14,12 +14,13 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError, counted, in_one_line
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
-from amgan_fast.evaluate.passes import Pass, Progress
+from amgan_fast.evaluate.passes import Pass
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_rows
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, as_distribution
 from amgan_fast.processes import Share
+from amgan_fast.progress import Progress
 
 _PRINTED = "what amgan-fast evaluate --json printed"
 

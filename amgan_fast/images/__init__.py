@@ -13,7 +13,7 @@ from amgan_fast.images.decoding import (
 from amgan_fast.images.headers import Headers, read_headers
 from amgan_fast.images.image_files import ImageFiles, collect_images
 from amgan_fast.images.listing import ImageListing, find_images
-from amgan_fast.images.reading import FileReader, Progress, Unreadable, most_workers, workers_for
+from amgan_fast.images.reading import FileReader, Unreadable, most_workers, workers_for
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -23,7 +23,6 @@ __all__ = [
     "ImageFiles",
     "ImageHeader",
     "ImageListing",
-    "Progress",
     "Unreadable",
     "collect_images",
     "find_images",

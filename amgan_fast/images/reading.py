@@ -15,9 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from amgan_fast.errors import InputError
 from amgan_fast.images.decoding import why_unreadable
-
-Progress = Callable[[int, int], None]
-"""Called with the number of files read so far and the number there are."""
+from amgan_fast.progress import Progress
 
 T = TypeVar("T")
 
@@ -121,11 +119,14 @@ class FileReader(Dataset, Generic[T]):
             )
         )
 
-    def read_all(self, *, workers: int | None = None, progress: Progress | None = None) -> Iterator[T | Unreadable]:
+    def read_all(
+        self, *, workers: int | None = None, progress: Progress | None = None, what: str = "image files"
+    ) -> Iterator[T | Unreadable]:
         """What is in each file, once.
 
         Args:
             workers: None: as many as are worth starting.
+            progress: told ``what`` is read.
         """
         if workers is None:
             workers = workers_for(len(self))
@@ -134,7 +135,7 @@ class FileReader(Dataset, Generic[T]):
         for first, found in zip(starts, self.read(batches, workers=min(workers, len(starts))), strict=True):
             yield from found
             if progress is not None:
-                progress(first + len(found), len(self))
+                progress(what, first + len(found), len(self))
 
 
 def workers_for(files: int) -> int:

@@ -16,11 +16,11 @@ from amgan_fast.data.registry import size_of_images
 from amgan_fast.device import MOST_THREADS
 from amgan_fast.errors import InputError, as_input_error, shortened, shown
 from amgan_fast.files import write_text
-from amgan_fast.images import Progress
 from amgan_fast.nn import NETWORKS, LatentSource, NetworkOptions, Sampler, build_generator, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_types
 from amgan_fast.option_declarations import DeviceName, Labels
+from amgan_fast.progress import Progress
 from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.toml import parse_setting, read_toml

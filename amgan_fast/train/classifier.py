@@ -198,7 +198,7 @@ def _train(
         schedule.step()
         if (step % _CHECK_EVERY == 0 or step == steps) and not math.isfinite(loss.item()):
             raise FloatingPointError(f"step {step}: the classifier's loss is {loss.item()}, wanted a finite one")
-        observer.classifier_progress(step, steps)
+        observer.progress("classifier", step, steps)
 
 
 def _place_for(out: Path) -> Path:

@@ -36,7 +36,7 @@ def finish(training: Training) -> Result:
         training.dataset,
         samples=job.config.final_samples,
         seed=job.config.seed,
-        progress=job.observer.evaluated,
+        progress=job.observer.progress,
         share=job.share,
     )
     result = Result(job.folder, evaluation, training.discriminator_accuracy())

@@ -30,8 +30,8 @@ class Job:
         Raises:
             InputError: there is no such device.
         """
-        told = observer if observer is not None and share.rank == 0 else Observer()
-        return Job(config, folder, told, share, local_device(resolve_device(config.device)))
+        listening = observer if observer is not None and share.rank == 0 else Observer()
+        return Job(config, folder, listening, share, local_device(resolve_device(config.device)))
 
     @property
     def writes(self) -> bool:

@@ -24,7 +24,7 @@ def take_steps(training: Training, stop: Stop) -> None:
     """
     config, step = training.job.config, training.step
     advance = CapturedStep(step) if config.cuda_graph else step
-    training.job.observer.started(config.steps, step.steps)
+    training.job.observer.progress("step", step.steps, config.steps)
     timer = _Timer()
     while step.steps < config.steps:
         advance(*next(training.images))
@@ -49,6 +49,7 @@ def _log(training: Training, seconds: float, *, scored: bool) -> None:
         row |= _scores(training)
         journal.grid(step.steps, step.sampler, job.random(Purpose.PICTURES))
     journal.log(row)
+    job.observer.progress("step", step.steps, job.config.steps)
 
 
 def _losses(training: Training) -> dict[str, Any]:

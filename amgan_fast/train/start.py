@@ -92,7 +92,7 @@ def _dataset(job: Job) -> Dataset:
         raise InputError(f"batch_size is {config.batch_size}, wanted a multiple of the {job.share.ranks} processes")
     if config.cuda_graph and job.device.type != "cuda":
         raise InputError(f"cuda_graph is true and the device {job.device}, wanted a CUDA device or false")
-    dataset = config.load_dataset(job.observer.loaded)
+    dataset = config.load_dataset(job.observer.progress)
     job.observer.message(dataset.describe())
     check_run(config, dataset, job.device, job.share.ranks)
     if config.batch_size > (count := len(dataset.train_images)):

@@ -13,7 +13,8 @@ import torch
 from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.evaluate.sources.label_file import read_file_labels
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
-from amgan_fast.images import FileReader, ImageListing, Progress, Unreadable, find_images, read_headers, read_pixels
+from amgan_fast.images import FileReader, ImageListing, Unreadable, find_images, read_headers, read_pixels
+from amgan_fast.progress import Progress
 
 _REMEDY = "--skip-unreadable leaves others out"
 
