@@ -214,7 +214,9 @@ def test_the_page_says_how_when_and_by_what_it_was_made(files, tmp_path, monkeyp
     page = tmp_path / "page.html"
     arguments = ["evaluate", "--logits", str(files / "logits.npy"), "--report", str(page), "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["/somewhere/amgan-fast", *arguments, "--classifier", "a b"])
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [f"report: {page}"]
     text = page.read_text()
     assert '<th scope="row" class="part">mean entropy</th>' in text  # not kept apart by spaces: a phone is narrow
     assert f"<code>amgan-fast evaluate --logits {files / 'logits.npy'} " in text
@@ -388,6 +390,7 @@ def test_json_is_alone_on_the_standard_output_or_whole_in_a_file(files, tmp_path
     got = json.loads((tmp_path / "scores.json").read_text() if in_file else done.stdout)
     assert got["generated"]["scores"]["n"] == 360
     assert in_file == ("Inception Score (higher is better)" in done.stdout)
+    assert in_file == ("json: scores.json" in done.stderr.splitlines())
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["loud.py", *["scores.json"] * in_file]
 
 
