@@ -28,7 +28,7 @@ from torch.utils import tensorboard  # noqa: F401  imported before the fork
 
 from amgan_fast.compare import compare, plan, results
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import Request, ScoringClassifier, evaluate_request, read_classifier, save_report
+from amgan_fast.evaluate import Request, TrainedClassifier, evaluate_request, read_classifier, save_report
 from amgan_fast.evaluate.sheets import save_sheets
 from amgan_fast.files import whole_file
 from amgan_fast.metrics import class_ms_ssim
@@ -317,7 +317,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def quick_work(root: Path, classifier: ScoringClassifier, patch: pytest.MonkeyPatch) -> None:
+def quick_work(root: Path, classifier: TrainedClassifier, patch: pytest.MonkeyPatch) -> None:
     """Leave out what takes long and has nothing to do with files."""
     cache = root / "cache" / "amgan_fast" / f"classifier-digits-{digits().fingerprint()[:12]}.pt"
     cache.parent.mkdir(parents=True)

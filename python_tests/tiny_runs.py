@@ -11,7 +11,7 @@ import torch
 
 from amgan_fast.data import Dataset, load_dataset
 from amgan_fast.device import cpu_threads
-from amgan_fast.evaluate import ScoringClassifier
+from amgan_fast.evaluate import TrainedClassifier
 from amgan_fast.runs import Config, RunFolder
 from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import Result, train, train_classifier
@@ -28,7 +28,7 @@ def digits() -> Dataset:
 
 
 @functools.cache
-def digits_classifier() -> ScoringClassifier:
+def digits_classifier() -> TrainedClassifier:
     """Trained for a moment only."""
     with cpu_threads(1):
         return train_classifier(digits(), steps=60)

@@ -16,8 +16,8 @@ from amgan_fast.option_declarations import DataDir, DeviceName, Labels, Option
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Those of :class:`amgan_fast.runs.Config` that have an option of their own; None: not given."""
+class TrainOptions:
+    """The settings of :class:`amgan_fast.runs.Config` that have an option of their own; None: not given."""
 
     model: Annotated[str | None, Option(f"what the networks minimise: {', '.join(MODELS)}; default: amgan")] = None
     labels: Annotated[
@@ -43,7 +43,7 @@ def train(
     *,
     config: Annotated[Path | None, Option("a .toml of settings: a recipe, or the config.toml of a run")] = None,
     resume: Annotated[Path | None, Option("go on with this run; nothing else may be given")] = None,
-    settings: Settings,
+    settings: TrainOptions,
     setting: Annotated[
         list[str] | None, Option("any other setting, as in config.toml: --set precision=bfloat16", flag="--set")
     ] = None,

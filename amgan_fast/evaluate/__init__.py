@@ -4,7 +4,7 @@ from amgan_fast.evaluate.classifiers.by_name import open_classifier
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.trained import (
-    ScoringClassifier,
+    TrainedClassifier,
     load_classifier,
     measure_classifier,
     read_classifier,
@@ -30,8 +30,8 @@ __all__ = [
     "Measurements",
     "OpenRun",
     "Request",
-    "ScoringClassifier",
     "Settings",
+    "TrainedClassifier",
     "check_report",
     "class_sheet",
     "evaluate",

@@ -11,7 +11,7 @@ from torch import Tensor
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifiers.trained import ScoringClassifier, load_classifier
+from amgan_fast.evaluate.classifiers.trained import TrainedClassifier, load_classifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.evaluation_request import Settings
@@ -29,7 +29,7 @@ class OpenRun:
 
     config: Config
     sampler: Sampler
-    classifier: ScoringClassifier
+    classifier: TrainedClassifier
     dataset: Dataset
 
     def source(self, samples: int) -> GeneratorSource:
@@ -81,7 +81,7 @@ def open_run(path: Path | str, device: torch.device | str = "auto", progress: Pr
 
 def evaluate_generator(
     sampler: Sampler,
-    classifier: ScoringClassifier,
+    classifier: TrainedClassifier,
     dataset: Dataset,
     *,
     samples: int,

@@ -16,7 +16,7 @@ from amgan_fast.errors import InputError, counted, in_one_line
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.passes import Pass
 from amgan_fast.evaluate.sources import Source
-from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_rows
+from amgan_fast.evaluate.sources.npy import damage_named, read_npy_header, read_rows
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, as_distribution
 from amgan_fast.processes import Share
@@ -96,7 +96,7 @@ def _from_json(path: Path) -> TrainingDistribution:
 
 def _from_vector(path: Path) -> TrainingDistribution | None:
     with damage_named(str(path)), path.open("rb") as file:
-        header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
+        header = read_npy_header(file, str(path), os.fstat(file.fileno()).st_size)
         if len(header.shape) != 1:
             return None
         if header.dtype.kind not in "fiu":

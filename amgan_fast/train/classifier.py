@@ -17,7 +17,7 @@ from amgan_fast import build_info
 from amgan_fast.data import Batches, Dataset, to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.trained import (
-    ScoringClassifier,
+    TrainedClassifier,
     load_classifier,
     measure_classifier,
     read_classifier,
@@ -34,7 +34,7 @@ from amgan_fast.train.observer import Observer
 _CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 
 
-def cached_classifier(dataset: Dataset, observer: Observer) -> ScoringClassifier:
+def cached_classifier(dataset: Dataset, observer: Observer) -> TrainedClassifier:
     """The classifier of this dataset from the user's cache, trained first where there is none that fits.
 
     The cache is ``$XDG_CACHE_HOME/amgan_fast`` (``~/.cache/amgan_fast``), a file for each set of images. Of several
@@ -54,7 +54,7 @@ def cached_classifier(dataset: Dataset, observer: Observer) -> ScoringClassifier
         return _train_for_cache(path, dataset, observer) if kept is None else kept
 
 
-def _kept(path: Path, dataset: Dataset, observer: Observer) -> ScoringClassifier | None:
+def _kept(path: Path, dataset: Dataset, observer: Observer) -> TrainedClassifier | None:
     if not path.exists():
         return None
     try:
@@ -66,7 +66,7 @@ def _kept(path: Path, dataset: Dataset, observer: Observer) -> ScoringClassifier
     return classifier
 
 
-def _train_for_cache(path: Path, dataset: Dataset, observer: Observer) -> ScoringClassifier:
+def _train_for_cache(path: Path, dataset: Dataset, observer: Observer) -> TrainedClassifier:
     observer.message(f"classifier: training on {dataset.name}")
     classifier = train_classifier(dataset, observer=observer)
     try:
@@ -88,7 +88,7 @@ def train_classifier(
     epochs: int | None = None,
     seed: int = 0,
     **numbers: int,
-) -> ScoringClassifier:
+) -> TrainedClassifier:
     """Train on the dataset's device, from the same seed unless told otherwise: runs that are compared share their
     classifier. On a CPU the same arguments give the same weights.
 
@@ -132,7 +132,7 @@ def train_classifier_file(
     seed: int = 0,
     observer: Observer | None = None,
     **numbers: int,
-) -> ScoringClassifier:
+) -> TrainedClassifier:
     """Train and write ``out``, and ``out`` with suffix .json beside it, which says what can be known of it: accuracy,
     entropies, reference, architecture, recipe, dataset, SHA-256 of the weights, versions.
 
@@ -165,7 +165,7 @@ def train_classifier_file(
     return classifier
 
 
-def _describe(description: Path, classifier: ScoringClassifier) -> None:
+def _describe(description: Path, classifier: TrainedClassifier) -> None:
     versions = {"version": build_info()["version"], "torch": torch.__version__}
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
     write_json(description, classifier.to_dict() | {"parameters": parameters} | versions)

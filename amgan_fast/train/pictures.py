@@ -11,7 +11,7 @@ from torch import Tensor
 
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import drawable, new_figure, save_figure, save_sheet
-from amgan_fast.evaluate import ScoringClassifier, class_sheet, sheet_names
+from amgan_fast.evaluate import TrainedClassifier, class_sheet, sheet_names
 from amgan_fast.metrics import Scores
 from amgan_fast.nn import Sampler
 
@@ -23,7 +23,7 @@ _MOST_ROWS = 100
 _GRID_ROWS, _GRID_COLUMNS = 10, 10
 
 
-def save_samples(path: Path, sampler: Sampler, classifier: ScoringClassifier, random: torch.Generator) -> None:
+def save_samples(path: Path, sampler: Sampler, classifier: TrainedClassifier, random: torch.Generator) -> None:
     """A grid of samples, one row a class; rows that a class does not fill end in grey.
 
     With predefined labels a row is what the generator was asked for, of the first hundred classes; with dynamic ones it

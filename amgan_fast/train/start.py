@@ -12,7 +12,7 @@ import torch
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import ScoringClassifier, load_classifier
+from amgan_fast.evaluate import TrainedClassifier, load_classifier
 from amgan_fast.processes import Share
 from amgan_fast.runs import Checkpoint, Config, RunFolder
 from amgan_fast.train.checkpoints import go_back_to, last_checkpoint
@@ -115,7 +115,7 @@ def _run(job: Job, dataset: Dataset, checkpoint: Checkpoint | None) -> Result:
         return finish(training)
 
 
-def _classifier(job: Job, dataset: Dataset, *, kept: bool) -> ScoringClassifier:
+def _classifier(job: Job, dataset: Dataset, *, kept: bool) -> TrainedClassifier:
     """The run's own: the one in its folder, or for a new run that of the cache."""
     if kept:
         return load_classifier(job.folder.classifier, dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amgan_fast.data import Dataset
-from amgan_fast.evaluate import ScoringClassifier
+from amgan_fast.evaluate import TrainedClassifier
 from amgan_fast.train.accuracy import DiscriminatorAccuracy, discriminator_accuracy
 from amgan_fast.train.job import Job
 from amgan_fast.train.journal import Journal
@@ -20,7 +20,7 @@ class Training:
         last_good: the step of the last checkpoint; None where there is none.
     """
 
-    def __init__(self, job: Job, dataset: Dataset, classifier: ScoringClassifier) -> None:
+    def __init__(self, job: Job, dataset: Dataset, classifier: TrainedClassifier) -> None:
         self.job = job
         self.dataset = dataset
         self.classifier = classifier

@@ -28,7 +28,7 @@ _WANTED = "wanted one that amgan-fast train-classifier wrote, or the classifier.
 
 
 @dataclass(frozen=True, eq=False)
-class ScoringClassifier:
+class TrainedClassifier:
     """A trained classifier, in evaluation mode and frozen."""
 
     network: Classifier
@@ -102,7 +102,7 @@ class ScoringClassifier:
         }
 
 
-def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, Any]) -> ScoringClassifier:
+def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, Any]) -> TrainedClassifier:
     """Freeze a trained network, which is on the dataset's device, and measure what scores need to know of it.
 
     Args:
@@ -123,7 +123,7 @@ def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, 
         scores.update(logits)
     with without_score_warnings():  # the mean alone is kept
         reference = scores.compute().class_distribution
-    return ScoringClassifier(
+    return TrainedClassifier(
         network,
         recipe,
         torch.tensor(reference, dtype=torch.float64),
@@ -136,7 +136,7 @@ def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, 
     )
 
 
-def read_classifier(path: Path, device: torch.device | str = "cpu") -> ScoringClassifier:
+def read_classifier(path: Path, device: torch.device | str = "cpu") -> TrainedClassifier:
     """Load a classifier as its file says that it is.
 
     Raises:
@@ -153,7 +153,7 @@ def read_classifier(path: Path, device: torch.device | str = "cpu") -> ScoringCl
     return classifier
 
 
-def load_classifier(path: Path, dataset: Dataset) -> ScoringClassifier:
+def load_classifier(path: Path, dataset: Dataset) -> TrainedClassifier:
     """Load a classifier to the dataset's device and test it again.
 
     Raises:
@@ -168,7 +168,7 @@ def load_classifier(path: Path, dataset: Dataset) -> ScoringClassifier:
     return replace(classifier, class_names=dataset.class_names)  # folders may have been renamed
 
 
-def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
+def _rebuild(state: dict[str, Any]) -> TrainedClassifier:
     numbers = dict(state["architecture"])
     with torch.random.fork_rng([]):  # the weights it starts with are thrown away
         network = build_classifier(numbers.pop("name"), tuple(state["image_shape"]), state["num_classes"], **numbers)
@@ -179,7 +179,7 @@ def _rebuild(state: dict[str, Any]) -> ScoringClassifier:
     class_names = state.get("class_names")  # files of earlier versions have none
     if class_names is not None and len(class_names) != network.num_classes:
         raise ValueError(f"class_names are {len(class_names)}")
-    return ScoringClassifier(
+    return TrainedClassifier(
         network.eval().requires_grad_(False),
         dict(state["recipe"]),
         reference,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError, some_of
-from amgan_fast.evaluate.sources.npy import damage_named, read_header, read_labels
+from amgan_fast.evaluate.sources.npy import damage_named, read_labels, read_npy_header
 from amgan_fast.images import in_class_order
 
 _DIGITS = re.compile(r"[0-9]+")
@@ -25,7 +25,7 @@ def read_label_array(path: str | Path, count: int) -> Tensor:
         InputError: a file that is damaged, or holds other than ``count`` integers of 0 or more.
     """
     with damage_named(str(path)), Path(path).open("rb") as file:
-        header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
+        header = read_npy_header(file, str(path), os.fstat(file.fileno()).st_size)
         return read_labels(file, header, str(path), count)
 
 

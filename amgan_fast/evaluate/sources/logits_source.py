@@ -12,7 +12,7 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources.label_file import read_label_array
-from amgan_fast.evaluate.sources.npy import damage_named, read_header
+from amgan_fast.evaluate.sources.npy import damage_named, read_npy_header
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 
 
@@ -35,7 +35,7 @@ class LogitsSource(Source):
         self.kind = "probabilities" if probabilities else "logits"
         self._path = Path(path)
         with damage_named(str(path)), self._path.open("rb") as file:
-            self._header = read_header(file, str(path), os.fstat(file.fileno()).st_size)
+            self._header = read_npy_header(file, str(path), os.fstat(file.fileno()).st_size)
         if self._header.dtype.kind != "f" or self._header.dtype.itemsize > 8 or len(self._header.shape) != 2:
             raise InputError(f"{path} is {self._header}, wanted {self.kind}: float16, float32 or float64 [N, K]")
         self.count, self.num_classes = self._header.shape

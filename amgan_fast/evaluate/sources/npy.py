@@ -39,7 +39,7 @@ class NpyHeader:
         return f"{self.dtype} {list(self.shape)}"
 
 
-def read_header(file: IO[bytes], name: str, size: int) -> NpyHeader:
+def read_npy_header(file: IO[bytes], name: str, size: int) -> NpyHeader:
     """Read from the start of ``file`` of ``size`` bytes, called ``name`` in messages.
 
     Raises:

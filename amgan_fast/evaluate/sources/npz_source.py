@@ -12,7 +12,14 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources.label_file import read_label_array
-from amgan_fast.evaluate.sources.npy import NpyHeader, damage_named, read_header, read_labels, read_rows, seek_forward
+from amgan_fast.evaluate.sources.npy import (
+    NpyHeader,
+    damage_named,
+    read_labels,
+    read_npy_header,
+    read_rows,
+    seek_forward,
+)
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 
 _CHANNELS = (1, 3)
@@ -75,7 +82,7 @@ class NpzSource(Source):
 
     def _header_of(self, archive: zipfile.ZipFile, member: str) -> NpyHeader:
         with archive.open(member) as file:
-            return read_header(file, self._name(member), archive.getinfo(member).file_size)
+            return read_npy_header(file, self._name(member), archive.getinfo(member).file_size)
 
     def _read_labels(self, archive: zipfile.ZipFile, member: str) -> Tensor:
         header = self._header_of(archive, member)
