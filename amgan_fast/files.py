@@ -98,7 +98,7 @@ def _printable_texts(value: Any) -> Any:
     return [_printable_texts(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
-def check_place(name: str, path: Path) -> None:
+def check_writable(name: str, path: Path) -> None:
     """Before the work begins: whether a file can be written there; ``name`` is the option's.
 
     Raises:

@@ -332,7 +332,7 @@ def quick_work(root: Path, classifier: TrainedClassifier, patch: pytest.MonkeyPa
     patch.setattr("amgan_fast.compare.comparison.save_comparison_curves", draw)
     for name in ("save_entropy_histogram", "save_label_balance", "save_mode_drop"):
         patch.setattr(f"amgan_fast.evaluate.report.{name}", draw)
-    patch.setattr("amgan_fast.train.classifier.train_classifier", lambda *_, **__: classifier)
+    patch.setattr("amgan_fast.train.classifier_training.train_classifier", lambda *_, **__: classifier)
     two_images = class_ms_ssim(torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), pairs=1)
     patch.setattr(results, "class_ms_ssim", lambda *_, **__: two_images)
     patch.setattr(results, "_ms_ssim", lambda _: two_images.to_dict())

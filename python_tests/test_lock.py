@@ -73,7 +73,7 @@ def test_the_second_process_is_told_who_the_first_is_and_takes_over_when_that_is
 
 def test_a_process_that_wants_the_classifier_waits_for_the_one_that_trains_it(tmp_path, cache, monkeypatch):
     cache.unlink()
-    monkeypatch.setattr("amgan_fast.train.classifier.train_classifier", None)
+    monkeypatch.setattr("amgan_fast.train.classifier_training.train_classifier", None)
     texts = []
 
     class EndsTheOther(Observer):

@@ -434,7 +434,9 @@ def of_an_earlier_version(file):
 @pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b"damaged"), of_an_earlier_version])
 def test_a_cache_that_cannot_be_used_is_trained_anew(cache, monkeypatch, spoil):
     spoil(cache)
-    monkeypatch.setattr("amgan_fast.train.classifier.train_classifier", lambda dataset, observer: digits_classifier())
+    monkeypatch.setattr(
+        "amgan_fast.train.classifier_training.train_classifier", lambda dataset, observer: digits_classifier()
+    )
     listener = Listener()
     assert cached_classifier(digits(), listener) is digits_classifier()
     assert "cannot be used" in listener.said[0]
@@ -444,7 +446,9 @@ def test_a_cache_that_cannot_be_used_is_trained_anew(cache, monkeypatch, spoil):
 def test_a_cache_that_cannot_be_written_does_not_stop_a_run(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr("amgan_fast.train.classifier.train_classifier", lambda dataset, observer: digits_classifier())
+    monkeypatch.setattr(
+        "amgan_fast.train.classifier_training.train_classifier", lambda dataset, observer: digits_classifier()
+    )
     listener = Listener()
     assert cached_classifier(digits(), listener) is digits_classifier()
     assert "not kept for the next run" in listener.said[-1]

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from amgan_fast.errors import InputError, printable
-from amgan_fast.files import check_place, to_json, write_json
+from amgan_fast.files import check_writable, to_json, write_json
 from amgan_fast.option_declarations import Option
 
 PRINTED = "-"
@@ -47,7 +47,7 @@ def check_json(json: str | None) -> None:
         InputError: it cannot.
     """
     if json is not None and json != PRINTED:
-        check_place("json", Path(json))
+        check_writable("json", Path(json))
 
 
 def put_json(json: str, value: Any) -> None:

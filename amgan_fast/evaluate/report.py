@@ -21,7 +21,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.gallery import rows_are_classes
 from amgan_fast.evaluate.table import provenance, score_rows
-from amgan_fast.files import check_place, write_text
+from amgan_fast.files import check_writable, write_text
 from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
 
 _TEMPLATE = "report.html.jinja"
@@ -71,7 +71,7 @@ def check_report(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"report is {path}, wanted a name that ends in .html")
-    check_place("report", path)
+    check_writable("report", path)
 
 
 def _made(command: Sequence[str]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from amgan_fast.processes import Share
 from amgan_fast.runs import Checkpoint, Config, RunFolder
 from amgan_fast.train.checkpoints import go_back_to, last_checkpoint
 from amgan_fast.train.checks import check_run
-from amgan_fast.train.classifier import cached_classifier
+from amgan_fast.train.classifier_training import cached_classifier
 from amgan_fast.train.finish import Result, finish
 from amgan_fast.train.job import Job
 from amgan_fast.train.loop import take_steps
