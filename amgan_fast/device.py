@@ -16,7 +16,15 @@ MOST_THREADS = 1024
 
 
 def resolve_device(name: str) -> torch.device:
-    """``"auto"`` is CUDA where PyTorch sees a GPU and this build has CUDA kernels, else the CPU."""
+    """``"auto"`` is CUDA where PyTorch sees a GPU and this build has CUDA kernels, else the CPU.
+
+    Raises:
+        InputError: ``"cuda"``, and one of the two is missing.
+
+    >>> from amgan_fast.device import resolve_device
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
     info = build_info()
     available = torch.cuda.is_available()
     if name == "cuda" and not available:

@@ -39,6 +39,13 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: no such file, a damaged one, or one that holds anything else.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from amgan_fast.tensor_files import load_tensors, save_tensors
+    >>> save_tensors(Path("file.pt"), {"weights": torch.zeros(2), "steps": 7})
+    >>> load_tensors(Path("file.pt"))
+    {'weights': tensor([0., 0.]), 'steps': 7}
     """
     try:
         # torch.load takes what it finds: a flipped bit of a weight is another weight.

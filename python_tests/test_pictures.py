@@ -16,7 +16,6 @@ from tiny_runs import tiny_config
 
 from amgan_fast.compare import figure as comparison_figure
 from amgan_fast.compare import plan
-from amgan_fast.compare.cells import folder_of
 from amgan_fast.metrics import Scores, scores
 from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.runs import RunFolder
@@ -69,7 +68,7 @@ def test_curves_of_a_run(drawn, held_out, steps):
 def test_curves_of_a_comparison(drawn, tmp_path, steps):
     cells = plan(tiny_config(), models=["amgan"], seeds=2)
     for cell in cells:
-        folder = RunFolder(folder_of(tmp_path, cell))
+        folder = cell.run(tmp_path)
         folder.path.mkdir(parents=True)
         folder.metrics.write_text("".join(json.dumps(row(step)) + "\n" for step in steps))
     comparison_figure.save_comparison_curves("comparison.png", tmp_path, cells)
@@ -115,8 +114,8 @@ def test_scores_that_are_infinite_are_null_in_the_journal_and_gaps_in_curves(dra
 
     pictures.save_training_curves("curves.png", journal.rows, held_out)
     (cell,) = plan(tiny_config(), models=["amgan"], labels=["dynamic"], seeds=1)
-    folder_of(tmp_path, cell).mkdir(parents=True)
-    RunFolder(folder_of(tmp_path, cell)).rewrite_metrics(journal.rows)
+    cell.run(tmp_path).path.mkdir(parents=True)
+    cell.run(tmp_path).rewrite_metrics(journal.rows)
     comparison_figure.save_comparison_curves("comparison.png", tmp_path, [cell])
     shown = [drawn[0].axes[1].lines[0], drawn[0].axes[2].lines[0], drawn[1].axes[0].lines[0], drawn[1].axes[1].lines[0]]
     for line, value in zip(shown, (0.5, 7.0, 7.0, 0.5), strict=True):

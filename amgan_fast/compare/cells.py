@@ -9,7 +9,7 @@ from typing import Any
 
 from amgan_fast.errors import as_input_error
 from amgan_fast.option_checks import check_range
-from amgan_fast.runs import LABELS, Config
+from amgan_fast.runs import LABELS, Config, RunFolder
 
 COMPARED = ("gan", "gan-star", "catgan", "acgan-star", "acgan", "acgan-star-plus", "labelgan", "amgan")
 """Models in the order of table 1 of Zhou et al., arXiv 1703.02000, with CatGAN and AC-GAN in their places."""
@@ -19,7 +19,13 @@ _MOST_SEEDS = 10_000
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a comparison."""
+    """One run of a comparison.
+
+    >>> from amgan_fast.compare import Cell
+    >>> from amgan_fast.runs import Config
+    >>> Cell(Config(model="gan", seed=2)).name
+    'gan-dynamic-seed2'
+    """
 
     config: Config
 
@@ -27,6 +33,10 @@ class Cell:
     def name(self) -> str:
         """Of its folder."""
         return f"{self.config.model}-{self.config.labels}-seed{self.config.seed}"
+
+    def run(self, root: Path) -> RunFolder:
+        """Where it is in the folder of a comparison."""
+        return RunFolder(root / "runs" / self.name)
 
 
 def plan(
@@ -37,6 +47,11 @@ def plan(
 
     Raises:
         InputError: an unknown model, or ``seeds`` out of its range.
+
+    >>> from amgan_fast.compare import plan
+    >>> from amgan_fast.runs import Config
+    >>> [cell.name for cell in plan(Config(), models=["gan", "amgan"], labels=["dynamic"], seeds=1)]
+    ['gan-dynamic-seed0', 'amgan-dynamic-seed0']
     """
     with as_input_error():
         check_range("seeds", seeds, 1, _MOST_SEEDS)
@@ -46,10 +61,6 @@ def plan(
         for model in models
         for labelling in labels
     ]
-
-
-def folder_of(root: Path, cell: Cell) -> Path:
-    return root / "runs" / cell.name
 
 
 def settings(cells: Sequence[Cell]) -> dict[str, Any]:

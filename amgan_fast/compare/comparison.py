@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.compare.cells import Cell, folder_of, settings
+from amgan_fast.compare.cells import Cell, settings
 from amgan_fast.compare.figure import save_comparison_curves
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
@@ -19,7 +19,6 @@ from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.files import read_json, to_json, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.option_checks import MOST_PROCESSES, check_range
-from amgan_fast.runs import RunFolder
 from amgan_fast.train import Observer, resume, train
 from amgan_fast.train.checks import check_run
 
@@ -38,6 +37,14 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, observer: Obser
 
     Raises:
         InputError: ``root`` holds a comparison with other settings, or a cell cannot be trained.
+
+    Minutes of training, and tables at the end:
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.compare import compare, plan
+    >>> from amgan_fast.runs import Config
+    >>> compare(Path("compare/digits"), plan(Config(), seeds=3), jobs=2).cells[0].model  # doctest: +SKIP
+    'gan'
     """
     with as_input_error():
         check_range("jobs", jobs, 1, MOST_PROCESSES)
@@ -52,16 +59,16 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, observer: Obser
 
 
 def _compare(root: Path, cells: Sequence[Cell], jobs: int, observer: Observer) -> Comparison:
-    done = [cell for cell in cells if RunFolder(folder_of(root, cell)).summary.exists()]
+    done = [cell for cell in cells if cell.run(root).summary.exists()]
     waiting = [cell for cell in cells if cell not in done]
     observer.progress("runs", len(done), len(cells))
     for number, text in enumerate(_train_all(root, waiting, jobs), len(done) + 1):
         observer.message(text)
         observer.progress("runs", number, len(cells))
     with _unwritable_is_said(root):
-        results = tuple(result_of(cell, folder_of(root, cell)) for cell in cells)
+        results = tuple(result_of(cell, root) for cell in cells)
     config = cells[0].config
-    real = real_result(folder_of(root, cells[0]), config.load_dataset())
+    real = real_result(cells[0].run(root), config.load_dataset())
     comparison = Comparison(config.dataset, settings(cells), real, results)
     with _unwritable_is_said(root):
         write_json(root / "comparison.json", comparison.to_dict())
@@ -130,7 +137,7 @@ def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:
 
 
 def _train(root: Path, cell: Cell) -> str:
-    path = folder_of(root, cell)
-    result = resume(path) if RunFolder(path).config.exists() else train(cell.config, path)
+    run = cell.run(root)
+    result = resume(run.path) if run.config.exists() else train(cell.config, run.path)
     scores = result.evaluation.generated.scores
     return f"{cell.name}: AM Score {scores.am_score:.4f}, Inception Score {scores.inception_score:.3f}"

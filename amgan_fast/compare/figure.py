@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from amgan_fast.compare.cells import Cell, folder_of
+from amgan_fast.compare.cells import Cell
 from amgan_fast.drawing import drawable, new_figure, save_figure
 from amgan_fast.runs import RunFolder
 
@@ -22,7 +22,7 @@ def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> Non
     for axes, (labelling, name, title) in zip(figure.axes, panels, strict=True):
         for model in dict.fromkeys(cell.config.model for cell in cells):
             of_model = [c for c in cells if (c.config.model, c.config.labels) == (model, labelling)]
-            steps, values = zip(*(_curve(folder_of(root, cell), name) for cell in of_model), strict=True)
+            steps, values = zip(*(_curve(cell.run(root), name) for cell in of_model), strict=True)
             curves = torch.tensor(values)
             # Of runs of one score neither a line without markers nor a band without an edge would be seen.
             (line,) = axes.plot(steps[0], curves.quantile(0.5, dim=0), marker=".", label=model)
@@ -35,6 +35,6 @@ def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> Non
     save_figure(path, figure)
 
 
-def _curve(folder: Path, name: str) -> tuple[list[int], list[float]]:
-    scored = [row for row in RunFolder(folder).read_metrics() if name in row]
+def _curve(run: RunFolder, name: str) -> tuple[list[int], list[float]]:
+    scored = [row for row in run.read_metrics() if name in row]
     return [row["step"] for row in scored], drawable([row[name] for row in scored])

@@ -33,7 +33,12 @@ _SCORES = (
 
 @dataclass(frozen=True)
 class RealResult:
-    """Scores of held-out images; MS-SSIM of training images, of which there are more, where they are in memory."""
+    """Scores of held-out images; MS-SSIM of training images, of which there are more, where they are in memory.
+
+    >>> from amgan_fast.compare import RealResult
+    >>> RealResult({"am_score": 0.03}, ms_ssim=0.888, ms_ssim_standard_error=0.014).ms_ssim
+    0.888
+    """
 
     scores: dict[str, Any]
     ms_ssim: float
@@ -44,7 +49,12 @@ class RealResult:
 
 @dataclass(frozen=True)
 class CellResult:
-    """A finished run."""
+    """A finished run.
+
+    >>> from amgan_fast.compare import CellResult
+    >>> CellResult("gan", "dynamic", 0, {"am_score": 0.1}, ms_ssim=0.9, ms_ssim_standard_error=0.01, seconds=60.0).seed
+    0
+    """
 
     model: str
     labels: str
@@ -63,7 +73,13 @@ class CellResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All results, real images first."""
+    """All results, real images first.
+
+    >>> from amgan_fast.compare import Comparison, RealResult
+    >>> real = RealResult({"am_score": 0.03}, ms_ssim=0.888, ms_ssim_standard_error=0.014)
+    >>> Comparison("digits", {"steps": 4000}, real, cells=()).to_dict()["real"]["ms_ssim"]
+    0.888
+    """
 
     dataset: str
     settings: dict[str, Any]
@@ -74,12 +90,12 @@ class Comparison:
         return asdict(self)
 
 
-def result_of(cell: Cell, folder: Path) -> CellResult:
+def result_of(cell: Cell, root: Path) -> CellResult:
     """Of a finished run; MS-SSIM is measured once and kept beside its summary."""
-    file = RunFolder(folder).summary
-    summary = Summary.load(file)
-    similar, similar_error = _kept_ms_ssim(folder)
-    with contents_of(file):
+    run = cell.run(root)
+    summary = Summary.load(run.summary)
+    similar, similar_error = _kept_ms_ssim(run.path)
+    with contents_of(run.summary):
         discriminator = summary.discriminator or {"accuracy": None, "ci95": None}
         return CellResult(
             model=cell.config.model,
@@ -94,11 +110,10 @@ def result_of(cell: Cell, folder: Path) -> CellResult:
         )
 
 
-def real_result(folder: Path, dataset: Dataset) -> RealResult:
+def real_result(run: RunFolder, dataset: Dataset) -> RealResult:
     """From any finished run of the dataset, which all share their classifier."""
-    file = RunFolder(folder).summary
-    summary = Summary.load(file)
-    with contents_of(file):
+    summary = Summary.load(run.summary)
+    with contents_of(run.summary):
         scores = {name: summary.held_out_scores[name] for name in _SCORES}
     images, labels = dataset.train_images, dataset.train_labels
     if not isinstance(images, torch.Tensor):  # in files

@@ -15,7 +15,13 @@ from amgan_fast.tensor_files import load_tensors, save_tensors
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that a run goes on from, and that its generator is made of again. The fields are the keys of the file."""
+    """All that a run goes on from, and that its generator is made of again. The fields are the keys of the file.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import Checkpoint
+    >>> Checkpoint.load(Path("runs/digits/checkpoint.pt")).steps  # doctest: +SKIP
+    4000
+    """
 
     config: dict[str, Any]
     """:meth:`Config.to_dict` of the run."""
@@ -92,6 +98,8 @@ class Checkpoint:
 def previous_checkpoint(path: Path) -> Path:
     """Where :meth:`Checkpoint.save` keeps the one before.
 
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import previous_checkpoint
     >>> previous_checkpoint(Path("runs/digits/checkpoint.pt")).name
     'checkpoint.previous.pt'
     """
@@ -100,7 +108,17 @@ def previous_checkpoint(path: Path) -> Path:
 
 def put_previous_in_place(path: Path) -> None:
     """Give the one before the name of the checkpoint, so that the next :meth:`Checkpoint.save` keeps it; a damaged
-    file that is there stays as NAME.damaged.pt. At every moment :meth:`Checkpoint.load_last` finds the one before."""
+    file that is there stays as NAME.damaged.pt. At every moment :meth:`Checkpoint.load_last` finds the one before.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import previous_checkpoint, put_previous_in_place
+    >>> checkpoint = Path("checkpoint.pt")
+    >>> checkpoint.write_text("damaged"), previous_checkpoint(checkpoint).write_text("the one before")
+    (7, 14)
+    >>> put_previous_in_place(checkpoint)
+    >>> checkpoint.read_text()
+    'the one before'
+    """
     if path.exists():
         rename(path, path.with_name(f"{path.stem}.damaged{path.suffix}"))
     rename(previous_checkpoint(path), path)

@@ -41,6 +41,15 @@ class Config(StepOptions):
 
     Raises:
         InputError: a value of the wrong type or out of its range.
+
+    >>> from amgan_fast.runs import Config
+    >>> Config(steps=400).batch_size
+    100
+    >>> Config.for_dataset("cifar10").network
+    'paper'
+    >>> Config(labels="both")
+    Traceback (most recent call last):
+    amgan_fast.errors.InputError: labels is 'both', wanted one of dynamic, predefined
     """
 
     model: str = "amgan"

@@ -20,7 +20,13 @@ from amgan_fast.runs.config import Config
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where the files of a run are."""
+    """Where the files of a run are.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import RunFolder
+    >>> RunFolder(Path("runs/digits")).summary.as_posix()
+    'runs/digits/summary.json'
+    """
 
     path: Path
 

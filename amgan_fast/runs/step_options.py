@@ -16,6 +16,7 @@ class StepOptions:
     Raises:
         ValueError: a value of the wrong type or out of its range.
 
+    >>> from amgan_fast.runs import StepOptions
     >>> StepOptions(generator_lr=1e-3).discriminator_lr
     0.002
     """

@@ -11,7 +11,12 @@ from amgan_fast.files import contents_of, full_disk_is_said, read_json, write_js
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """How a run was trained."""
+    """How a run was trained.
+
+    >>> from amgan_fast.runs import TrainingFacts
+    >>> TrainingFacts(seconds=60.0, images_per_second=4000.0, device="cpu", threads=1).processes
+    1
+    """
 
     seconds: float
     images_per_second: float
@@ -22,7 +27,13 @@ class TrainingFacts:
 
 @dataclass(frozen=True)
 class Summary:
-    """The fields are the keys of the file, but that those of ``evaluation`` stand beside them."""
+    """The fields are the keys of the file, but that those of ``evaluation`` stand beside them.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import Summary
+    >>> Summary.load(Path("runs/digits/summary.json")).scores["am_score"]  # doctest: +SKIP
+    0.004
+    """
 
     config: dict[str, Any]
     """:meth:`Config.to_dict` of the run."""

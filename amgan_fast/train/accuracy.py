@@ -17,7 +17,15 @@ from amgan_fast.train.evaluation_mode import evaluation_mode
 
 @dataclass(frozen=True)
 class DiscriminatorAccuracy:
-    """Held-out images whose label is the likeliest of the K real classes."""
+    """Held-out images whose label is the likeliest of the K real classes.
+
+    >>> from amgan_fast.train import DiscriminatorAccuracy
+    >>> accuracy = DiscriminatorAccuracy(correct=342, n=360, normalization="nothing")
+    >>> accuracy.accuracy
+    0.95
+    >>> [round(bound, 3) for bound in accuracy.ci95]
+    [0.922, 0.968]
+    """
 
     correct: int
     n: int
@@ -68,6 +76,14 @@ def discriminator_accuracy(
 
     Returns:
         None for a discriminator without class outputs.
+
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.nn import build_discriminator
+    >>> from amgan_fast.objectives import AMGAN, GAN
+    >>> from amgan_fast.train import discriminator_accuracy
+    >>> discriminator = build_discriminator("mlp", 10 + 1, (1, 8, 8))  # untrained: it guesses
+    >>> discriminator_accuracy(discriminator, AMGAN(), load_dataset("digits"), batch_size=100).accuracy < 0.5
+    True
     """
     images, labels = dataset.test_images, dataset.test_labels
     count = len(images) if most is None else min(most, len(images))

@@ -39,6 +39,10 @@ def cached_classifier(dataset: Dataset, observer: Observer) -> TrainedClassifier
 
     The cache is ``$XDG_CACHE_HOME/amgan_fast`` (``~/.cache/amgan_fast``), a file for each set of images. Of several
     processes that want the same one trains it and the others wait.
+
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.train import Observer, cached_classifier
+    >>> classifier = cached_classifier(load_dataset("digits"), Observer())  # doctest: +SKIP
     """
     path = _cache_folder() / f"classifier-{dataset.name}-{dataset.fingerprint()[:12]}.pt"
     kept = _kept(path, dataset, observer)
@@ -104,6 +108,12 @@ def train_classifier(
         InputError: an unknown network, images too small for it, or a number that is out of range.
         FloatingPointError: the loss is no longer finite.
         ValueError: both ``steps`` and ``epochs``.
+
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.train import train_classifier
+    >>> classifier = train_classifier(load_dataset("digits"), steps=2)  # far too few
+    >>> classifier.reference.shape
+    torch.Size([10])
     """
     if steps is not None and epochs is not None:
         raise ValueError(f"steps is {steps} and epochs is {epochs}, wanted only one of them")
@@ -145,6 +155,13 @@ def train_classifier_file(
     Raises:
         InputError: one of the files exists or cannot be written, or as :func:`train_classifier`.
         FloatingPointError: the loss is no longer finite; nothing was written.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.train import train_classifier_file
+    >>> classifier = train_classifier_file(load_dataset("digits"), out=Path("digits.pt"), network="cnn", epochs=1)
+    >>> sorted(path.name for path in Path().glob("digits.*"))
+    ['digits.json', 'digits.pt']
     """
     observer = observer or Observer()
     check_classifier(dataset, network, None, epochs, seed, numbers)

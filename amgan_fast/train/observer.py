@@ -8,9 +8,11 @@ from typing import Any
 class Observer:
     """Does nothing with what it is told; the command line's progress bar is one that does.
 
+    >>> from amgan_fast.train import Observer
     >>> class Printer(Observer):
     ...     def message(self, text: str) -> None:
     ...         print(text)
+    ...
     >>> Printer().message("classifier: training on digits")
     classifier: training on digits
     """

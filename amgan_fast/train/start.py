@@ -41,6 +41,13 @@ def train(
             cannot be written, and those before it are as they were.
         FloatingPointError: a loss is no longer finite; the last good checkpoint is named.
         TrainingStopped: a signal ended it; :func:`resume` goes on.
+
+    A minute and a folder of files:
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import Config
+    >>> from amgan_fast.train import train
+    >>> result = train(Config(labels="predefined"), Path("runs/predefined"))  # doctest: +SKIP
     """
     job = Job.of(config, RunFolder.new(out, config), observer, share or Share())
     if job.writes:
@@ -64,6 +71,12 @@ def resume(path: Path, observer: Observer | None = None, share: Share | None = N
         InputError: ``path`` is no run or another process goes on with it, its configuration was changed since, or no
             checkpoint can be read.
         FloatingPointError, TrainingStopped: as :func:`train`.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.train import resume
+    >>> resume(Path("nowhere"))
+    Traceback (most recent call last):
+    amgan_fast.errors.InputError: nowhere has no config.toml, wanted the folder of a training run
     """
     share = share or Share()
     folder = RunFolder.open(path)

@@ -35,6 +35,19 @@ class AdversarialStep:
 
     Raises:
         ValueError: features are to be matched, and the discriminator has batch norm without running averages.
+
+    >>> import torch
+    >>> from amgan_fast.nn import LatentSource, build_discriminator, build_generator
+    >>> from amgan_fast.objectives import AMGAN
+    >>> from amgan_fast.runs import StepOptions
+    >>> from amgan_fast.train import AdversarialStep
+    >>> generator = build_generator("mlp", 4, (1, 8, 8))
+    >>> discriminator = build_discriminator("mlp", 10 + 1, (1, 8, 8))
+    >>> random = torch.Generator().manual_seed(0)
+    >>> step = AdversarialStep(generator, discriminator, AMGAN(), LatentSource(4), random, StepOptions())
+    >>> step(torch.rand(16, 1, 8, 8), torch.arange(16) % 10)
+    >>> step.steps
+    1
     """
 
     def __init__(

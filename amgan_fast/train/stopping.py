@@ -14,7 +14,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingStopped(Exception):
-    """Ctrl-C or SIGTERM came; :func:`amgan_fast.train.resume` goes on."""
+    """Ctrl-C or SIGTERM came; :func:`amgan_fast.train.resume` goes on.
+
+    >>> from pathlib import Path
+    >>> from signal import SIGTERM
+    >>> from amgan_fast.runs import RunFolder
+    >>> from amgan_fast.train import TrainingStopped
+    >>> print(TrainingStopped(RunFolder(Path("runs/digits")), 400, SIGTERM))
+    stopped by SIGTERM and saved at step 400
+    """
 
     def __init__(self, folder: RunFolder, step: int, number: signal.Signals) -> None:
         super().__init__(folder, step, number)  # what it is made of again in another process
