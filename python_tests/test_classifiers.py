@@ -83,12 +83,12 @@ def test_densenet_bc_has_the_layers_of_its_paper():
     assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) == len(want)
 
 
-@pytest.mark.parametrize(("architecture", "numbers"), [("cnn", {"width": 8}), ("densenet-bc", TINY)])
+@pytest.mark.parametrize(("architecture", "sizes"), [("cnn", {"width": 8}), ("densenet-bc", TINY)])
 @pytest.mark.parametrize("image_shape", [(1, 4, 4), (1, 8, 8), (1, 28, 28), (3, 32, 24)])
-def test_classifiers_take_any_image_shape(architecture, numbers, image_shape):
-    network = build_classifier(architecture, image_shape, 7, **numbers)
+def test_classifiers_take_any_image_shape(architecture, sizes, image_shape):
+    network = build_classifier(architecture, image_shape, 7, **sizes)
     assert network(torch.randn(2, *image_shape)).shape == (2, 7)
-    assert (network.image_shape, network.num_classes, network.numbers) == (image_shape, 7, numbers)
+    assert (network.image_shape, network.num_classes, network.sizes) == (image_shape, 7, sizes)
 
 
 def test_every_classifier_has_a_recipe():
@@ -96,7 +96,7 @@ def test_every_classifier_has_a_recipe():
 
 
 @pytest.mark.parametrize(
-    ("architecture", "image_shape", "numbers", "said"),
+    ("architecture", "image_shape", "sizes", "said"),
     [
         ("resnet", (1, 8, 8), {}, "architecture is 'resnet', wanted one of cnn, densenet-bc"),
         ("cnn", (1, 3, 8), {}, "images are 3 x 8, wanted at least 4 x 4"),
@@ -105,9 +105,9 @@ def test_every_classifier_has_a_recipe():
         ("densenet-bc", (1, 8, 8), {"growth": 0}, "growth is 0, wanted at least 1"),
     ],
 )
-def test_classifiers_that_cannot_be_built(architecture, image_shape, numbers, said):
+def test_classifiers_that_cannot_be_built(architecture, image_shape, sizes, said):
     with pytest.raises(ValueError, match=said):
-        build_classifier(architecture, image_shape, 10, **numbers)
+        build_classifier(architecture, image_shape, 10, **sizes)
 
 
 # Augmentation

@@ -37,12 +37,12 @@ def train_classifier(
     from amgan_fast.device import cpu_threads, resolve_device
     from amgan_fast.train import train_classifier_file
 
-    numbers = {name: value for name, value in (("depth", depth), ("growth", growth)) if value is not None}
-    if numbers and network != "densenet-bc":
-        raise InputError(f"found --{next(iter(numbers))} with --network {network}, wanted --network densenet-bc")
+    sizes = {name: value for name, value in (("depth", depth), ("growth", growth)) if value is not None}
+    if sizes and network != "densenet-bc":
+        raise InputError(f"found --{next(iter(sizes))} with --network {network}, wanted --network densenet-bc")
     torch_device = resolve_device(device)
     with ProgressBar(Console()) as progress, cpu_threads(threads):
         images = load_dataset(dataset, data_dir, progress=progress.progress, skip_unreadable=skip_unreadable)
         train_classifier_file(
-            images.to(torch_device), out=out, network=network, epochs=epochs, seed=seed, observer=progress, **numbers
+            images.to(torch_device), out=out, network=network, epochs=epochs, seed=seed, observer=progress, **sizes
         )

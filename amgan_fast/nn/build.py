@@ -22,7 +22,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkPair:
     """A generator and a discriminator that belong together."""
 
     generator: Callable[[int, ImageShape, NetworkOptions], nn.Sequential]
@@ -35,11 +35,11 @@ class Network:
     """Applied to every layer; the default leaves it as torch initializes it."""
 
 
-NETWORKS: dict[str, Network] = {
-    "mlp": Network(mlp.mlp_generator, mlp.mlp_discriminator, mlp.OPTIONS),
-    "conv": Network(conv.conv_generator, conv.conv_discriminator, conv.OPTIONS),
-    "paper": Network(paper.paper_generator, paper.paper_discriminator, paper.OPTIONS),
-    "acgan128": Network(
+NETWORKS: dict[str, NetworkPair] = {
+    "mlp": NetworkPair(mlp.mlp_generator, mlp.mlp_discriminator, mlp.OPTIONS),
+    "conv": NetworkPair(conv.conv_generator, conv.conv_discriminator, conv.OPTIONS),
+    "paper": NetworkPair(paper.paper_generator, paper.paper_discriminator, paper.OPTIONS),
+    "acgan128": NetworkPair(
         acgan128.acgan128_generator, acgan128.acgan128_discriminator, acgan128.OPTIONS, acgan128.initialize
     ),
 }
@@ -130,17 +130,17 @@ def build_discriminator(
 
 
 def build_classifier(
-    architecture: str, image_shape: tuple[int, int, int], num_classes: int, **numbers: int
+    architecture: str, image_shape: tuple[int, int, int], num_classes: int, **sizes: int
 ) -> Classifier:
     """Images [N, C, H, W] in [-1, 1] -> logits [N, num_classes].
 
     Args:
         architecture: a name of :data:`CLASSIFIERS`.
-        numbers: its own arguments, where they are not the defaults: ``width`` of ``"cnn"``, ``depth`` and ``growth``
+        sizes: its own arguments, where they are not the defaults: ``width`` of ``"cnn"``, ``depth`` and ``growth``
             of ``"densenet-bc"``.
 
     Raises:
-        ValueError: an unknown name, images too small, or numbers that the architecture cannot be made from.
+        ValueError: an unknown name, images too small, or sizes that the architecture cannot be made from.
         TypeError: a number that the architecture does not have.
 
     >>> import torch
@@ -153,10 +153,10 @@ def build_classifier(
         raise ValueError(f"architecture is {architecture!r}, wanted one of {', '.join(CLASSIFIERS)}")
     if min(image_shape[1:]) < 4:
         raise ValueError(f"images are {image_shape[1]} x {image_shape[2]}, wanted at least 4 x 4")
-    return CLASSIFIERS[architecture](image_shape, num_classes, **numbers)
+    return CLASSIFIERS[architecture](image_shape, num_classes, **sizes)
 
 
-def _source(network: str) -> Network:
+def _source(network: str) -> NetworkPair:
     if network not in NETWORKS:
         raise ValueError(f"network is {network!r}, wanted one of {', '.join(NETWORKS)}")
     return NETWORKS[network]

@@ -13,23 +13,23 @@ class Classifier(nn.Module):
 
     Args:
         image_shape: (C, H, W).
-        numbers: what else an architecture is made from, by name: as a checkpoint records it, and as
+        sizes: what else an architecture is made from, by name: as a checkpoint records it, and as
             :func:`amgan_fast.nn.build_classifier` takes it.
 
     >>> from amgan_fast.nn import build_classifier
     >>> classifier = build_classifier("cnn", image_shape=(1, 8, 8), num_classes=10, width=4)
-    >>> classifier.architecture, classifier.numbers
+    >>> classifier.architecture, classifier.sizes
     ('cnn', {'width': 4})
     """
 
     architecture: ClassVar[str]
     """Its name in :data:`amgan_fast.nn.CLASSIFIERS`."""
 
-    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, **numbers: int) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, **sizes: int) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes
-        self.numbers = numbers
+        self.sizes = sizes
 
 
 class SmallCNN(Classifier):

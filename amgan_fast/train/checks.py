@@ -58,7 +58,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
 
 
 def check_classifier(
-    dataset: Dataset, network: str, steps: int | None, epochs: int | None, seed: int, numbers: dict[str, int]
+    dataset: Dataset, network: str, steps: int | None, epochs: int | None, seed: int, sizes: dict[str, int]
 ) -> None:
     """Whether :func:`amgan_fast.train.train_classifier` can train this.
 
@@ -70,8 +70,8 @@ def check_classifier(
             if count is not None:
                 check_range(name, count, 1, _MOST_STEPS)
         check_range("seed", seed, 0, LARGEST_INT)
-        classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **numbers)
-    given = ", ".join(f"{name} {number}" for name, number in classifier.numbers.items())
+        classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **sizes)
+    given = ", ".join(f"{name} {size}" for name, size in classifier.sizes.items())
     size = 3 * _NUMBER_BYTES * _weights(classifier)  # weights, gradients, an average of these at least
     _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages")
 

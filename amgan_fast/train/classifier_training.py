@@ -91,7 +91,7 @@ def train_classifier(
     network: str = "cnn",
     epochs: int | None = None,
     seed: int = 0,
-    **numbers: int,
+    **sizes: int,
 ) -> TrainedClassifier:
     """Train on the dataset's device, from the same seed unless told otherwise: runs that are compared share their
     classifier. On a CPU the same arguments give the same weights.
@@ -102,7 +102,7 @@ def train_classifier(
             :data:`amgan_fast.train.classifier_recipes.CLASSIFIER_RECIPES` says.
         epochs: how often each image is seen; None: the recipe's number.
         seed: of the weights, the order of the images, and their augmentation.
-        numbers: of the architecture, where they are not its defaults: :func:`amgan_fast.nn.build_classifier`.
+        sizes: of the architecture, where they are not its defaults: :func:`amgan_fast.nn.build_classifier`.
 
     Raises:
         InputError: an unknown network, images too small for it, or a number that is out of range.
@@ -117,11 +117,11 @@ def train_classifier(
     """
     if steps is not None and epochs is not None:
         raise ValueError(f"steps is {steps} and epochs is {epochs}, wanted only one of them")
-    check_classifier(dataset, network, steps, epochs, seed, numbers)
+    check_classifier(dataset, network, steps, epochs, seed, sizes)
     device = dataset.test_images.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **numbers).to(device)
+        classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **sizes).to(device)
         recipe = CLASSIFIER_RECIPES[network]
         augmentation = Augmentation.for_dataset(dataset) if recipe.augmented else None
         steps = steps or recipe.steps(len(dataset.train_images), epochs)
@@ -141,7 +141,7 @@ def train_classifier_file(
     epochs: int | None = None,
     seed: int = 0,
     observer: Observer | None = None,
-    **numbers: int,
+    **sizes: int,
 ) -> TrainedClassifier:
     """Train and write ``out``, and ``out`` with suffix .json beside it, which says what can be known of it: accuracy,
     entropies, reference, architecture, recipe, dataset, SHA-256 of the weights, versions.
@@ -150,7 +150,7 @@ def train_classifier_file(
 
     Args:
         out: a file that does not exist yet. Its folder is made.
-        dataset, network, epochs, seed, observer, numbers: as of :func:`train_classifier`.
+        dataset, network, epochs, seed, observer, sizes: as of :func:`train_classifier`.
 
     Raises:
         InputError: one of the files exists or cannot be written, or as :func:`train_classifier`.
@@ -164,7 +164,7 @@ def train_classifier_file(
     ['digits.json', 'digits.pt']
     """
     observer = observer or Observer()
-    check_classifier(dataset, network, None, epochs, seed, numbers)
+    check_classifier(dataset, network, None, epochs, seed, sizes)
     description = _place_for(out)
     with ExitStack() as stack:
         with _unwritable_is_said(out):
@@ -172,7 +172,7 @@ def train_classifier_file(
             _check_new(out, description)
         observer.message(dataset.describe())
         observer.message(f"classifier: training {network} on {dataset.name}")
-        classifier = train_classifier(dataset, None, observer, network=network, epochs=epochs, seed=seed, **numbers)
+        classifier = train_classifier(dataset, None, observer, network=network, epochs=epochs, seed=seed, **sizes)
         with _unwritable_is_said(out):
             classifier.save(out)
             _describe(description, classifier)

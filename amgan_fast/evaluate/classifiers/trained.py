@@ -89,7 +89,7 @@ class TrainedClassifier:
     def _description(self) -> dict[str, Any]:
         network = self.network
         return {
-            "architecture": {"name": network.architecture, **network.numbers},
+            "architecture": {"name": network.architecture, **network.sizes},
             "image_shape": list(network.image_shape),
             "num_classes": network.num_classes,
             "recipe": self.recipe,
@@ -169,9 +169,9 @@ def load_classifier(path: Path, dataset: Dataset) -> TrainedClassifier:
 
 
 def _rebuild(state: dict[str, Any]) -> TrainedClassifier:
-    numbers = dict(state["architecture"])
+    sizes = dict(state["architecture"])
     with torch.random.fork_rng([]):  # the weights it starts with are thrown away
-        network = build_classifier(numbers.pop("name"), tuple(state["image_shape"]), state["num_classes"], **numbers)
+        network = build_classifier(sizes.pop("name"), tuple(state["image_shape"]), state["num_classes"], **sizes)
     network.load_state_dict(state["network"])
     reference = state["reference"]
     if reference.shape != (network.num_classes,) or reference.dtype != torch.float64:
