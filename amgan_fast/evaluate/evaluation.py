@@ -74,7 +74,23 @@ class Evaluation:
 
 
 class EvaluationError(InputError):
-    """A sample cannot be scored; ``evaluation`` is of those before it, None where there were none."""
+    """A sample cannot be scored; ``evaluation`` is of those before it, None where there were none.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from amgan_fast.evaluate import EvaluationError, Settings, evaluate
+    >>> from amgan_fast.evaluate.sources import LogitsSource
+    >>> logits = np.zeros((100, 3), np.float32)
+    >>> logits[60] = np.nan
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder) / "logits.npy", logits)
+    ...     try:
+    ...         evaluate(LogitsSource(Path(folder) / "logits.npy"), None, settings=Settings(batch_size=50))
+    ...     except EvaluationError as error:
+    ...         print(error.evaluation.generated.scores.n)
+    50
+    """
 
     def __init__(self, message: str, evaluation: Evaluation | None) -> None:
         super().__init__(message)

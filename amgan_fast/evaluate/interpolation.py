@@ -53,6 +53,13 @@ def interpolate_latents(
 
     Raises:
         ValueError: shapes that do not fit, or ``steps`` below 2.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import interpolate_latents
+    >>> generator = torch.nn.Unflatten(1, (1, 1, 2))
+    >>> lines = interpolate_latents(generator, torch.zeros(1, 2), torch.ones(1, 2), steps=5)
+    >>> lines.images.shape, lines.changes.tolist()
+    (torch.Size([1, 5, 1, 1, 2]), [[0.25, 0.25, 0.25, 0.25]])
     """
     if start.ndim != 2 or not len(start):
         raise ValueError(f"start is {list(start.shape)}, wanted [R, D] with R at least 1")

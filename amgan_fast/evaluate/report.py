@@ -33,6 +33,19 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
 
     Raises:
         InputError: the file cannot be written; an old one of its name is as it was.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from amgan_fast.evaluate import ImageClassifier, Inputs, evaluate, save_report
+    >>> from amgan_fast.evaluate.sources import TensorSource
+    >>> images = torch.full((60, 1, 2, 2), 255, dtype=torch.uint8)
+    >>> source = TensorSource(images, torch.zeros(60, dtype=torch.int64), "60 white images")
+    >>> classifier = ImageClassifier("pixels", torch.nn.Flatten(), Inputs(), torch.device("cpu"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_report(Path(folder) / "page.html", evaluate(source, classifier))
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['page.html']
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -89,7 +89,19 @@ def evaluate_generator(
     progress: Progress | None = None,
     share: Share | None = None,
 ) -> Evaluation:
-    """Score ``samples`` samples, always the same for a seed, beside the held-out images, on the dataset's device."""
+    """Score ``samples`` samples, always the same for a seed, beside the held-out images, on the dataset's device.
+
+    >>> import torch
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.evaluate import evaluate_generator, measure_classifier
+    >>> from amgan_fast.nn import LatentSource, Sampler, build_classifier
+    >>> digits = load_dataset("digits")
+    >>> classifier = measure_classifier(build_classifier("cnn", (1, 8, 8), 10), digits, recipe={})
+    >>> sampler = Sampler(torch.nn.Unflatten(1, (1, 8, 8)).eval(), LatentSource(64))
+    >>> evaluation = evaluate_generator(sampler, classifier, digits, samples=100, seed=0)
+    >>> evaluation.source, evaluation.held_out_source
+    ('100 samples of a generator of digits', '360 held-out images of digits')
+    """
     return evaluate(
         _generated(sampler, dataset, samples, seed),
         classifier.for_images(),

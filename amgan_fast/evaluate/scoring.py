@@ -13,7 +13,15 @@ from amgan_fast.nn import Classifier, Sampler
 
 @torch.no_grad()
 def score_images(batches: Array | Iterable[Array], classifier: Classifier, reference: Tensor | None = None) -> Scores:
-    """Scores of images [N, C, H, W], or of batches of them, float in [-1, 1], on the classifier's device."""
+    """Scores of images [N, C, H, W], or of batches of them, float in [-1, 1], on the classifier's device.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import score_images
+    >>> from amgan_fast.nn import build_classifier
+    >>> classifier = build_classifier("cnn", image_shape=(1, 8, 8), num_classes=10).eval()
+    >>> score_images([torch.rand(60, 1, 8, 8), torch.rand(40, 1, 8, 8)], classifier).n
+    100
+    """
     device = next(classifier.parameters()).device
     scores = ScoreAccumulator(classifier.num_classes, device=device)
     for images in batches_of("images", batches):
@@ -29,6 +37,16 @@ def score_generator(
     samples: int,
     random: torch.Generator,
 ) -> Scores:
-    """Scores of ``samples`` samples of a generator in evaluation mode; all are on the device of ``random``."""
+    """Scores of ``samples`` samples of a generator in evaluation mode; all are on the device of ``random``.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import score_generator
+    >>> from amgan_fast.nn import LatentSource, Sampler, build_classifier
+    >>> classifier = build_classifier("cnn", image_shape=(1, 8, 8), num_classes=10).eval()
+    >>> sampler = Sampler(torch.nn.Unflatten(1, (1, 8, 8)), LatentSource(64))
+    >>> random = torch.Generator().manual_seed(0)
+    >>> score_generator(sampler, classifier, torch.full((10,), 0.1), samples=100, random=random).n
+    100
+    """
     batches = (images for images, _ in sampler.batches(samples, random))
     return score_images(batches, classifier, reference)

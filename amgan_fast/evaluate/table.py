@@ -10,14 +10,34 @@ from amgan_fast.evaluate.measurements import Measurements
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
-    """(name, a cell for each set of samples): generated, and held-out real where there are any."""
+    """(name, a cell for each set of samples): generated, and held-out real where there are any.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import ImageClassifier, Inputs, evaluate, score_rows
+    >>> from amgan_fast.evaluate.sources import TensorSource
+    >>> images = torch.full((60, 1, 2, 2), 255, dtype=torch.uint8)
+    >>> source = TensorSource(images, torch.zeros(60, dtype=torch.int64), "60 white images")
+    >>> classifier = ImageClassifier("pixels", torch.nn.Flatten(), Inputs(), torch.device("cpu"))
+    >>> dict(score_rows(evaluate(source, classifier)))["Inception Score (higher is better)"]
+    ['1.0000']
+    """
     sets = [evaluation.generated] + ([evaluation.held_out] if evaluation.held_out else [])
     rows = [(name, [cell(one) for one in sets]) for name, cell in _ROWS]
     return [(name, cells) for name, cells in rows if any(text != "-" for text in cells)]
 
 
 def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """(name, value): what the scores rest on, and what makes them doubtful; names of files as they can be printed."""
+    """(name, value): what the scores rest on, and what makes them doubtful; names of files as they can be printed.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import ImageClassifier, Inputs, evaluate, provenance
+    >>> from amgan_fast.evaluate.sources import TensorSource
+    >>> images = torch.full((60, 1, 2, 2), 255, dtype=torch.uint8)
+    >>> source = TensorSource(images, torch.zeros(60, dtype=torch.int64), "60 white images")
+    >>> classifier = ImageClassifier("pixels", torch.nn.Flatten(), Inputs(), torch.device("cpu"))
+    >>> dict(provenance(evaluate(source, classifier)))["input"]
+    'as they come; range amgan: (u - 127.5) / 128; float32'
+    """
     settings, classifier = evaluation.settings, evaluation.classifier
     lines = [("source", evaluation.source)]
     if evaluation.held_out_source:

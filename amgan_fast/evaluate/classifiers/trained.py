@@ -141,6 +141,17 @@ def read_classifier(path: Path, device: torch.device | str = "cpu") -> TrainedCl
 
     Raises:
         InputError: no such file, a damaged one, or one of something else.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.evaluate import measure_classifier, read_classifier
+    >>> from amgan_fast.nn import build_classifier
+    >>> untrained = measure_classifier(build_classifier("cnn", (1, 8, 8), 10), load_dataset("digits"), recipe={})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     untrained.save(Path(folder) / "classifier.pt")
+    ...     print(read_classifier(Path(folder) / "classifier.pt").for_images().name)
+    cnn of digits
     """
     state = load_tensors(path)
     if "network" in state and "architecture" not in state:

@@ -41,6 +41,18 @@ class ImageFolderSource(Source):
 
     Raises:
         InputError: no images to be had there, or some that will not do.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from amgan_fast.evaluate.sources import ImageFolderSource
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("cat", "dog"):
+    ...         (Path(folder) / name).mkdir()
+    ...         Image.new("RGB", (8, 8)).save(Path(folder) / name / "0.png")
+    ...     source = ImageFolderSource(folder)
+    ...     print(source.class_names, [batch.labels.tolist() for batch in source.batches(2)])
+    ('cat', 'dog') [[0, 1]]
     """
 
     kind = "images"

@@ -31,6 +31,14 @@ class GeneratorSource(Source):
     Raises:
         InputError: ``count`` is below 1.
         ValueError: the generator is in training mode: samples would depend on those they are made with.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate.sources import GeneratorSource
+    >>> from amgan_fast.nn import LatentSource, Sampler
+    >>> sampler = Sampler(torch.nn.Unflatten(1, (1, 8, 8)).eval(), LatentSource(64))
+    >>> source = GeneratorSource(sampler, 1200, seed=0)
+    >>> [len(batch.values) for batch in source.batches(1000)]
+    [1000, 200]
     """
 
     kind = "images"

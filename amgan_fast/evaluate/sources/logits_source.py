@@ -26,6 +26,16 @@ class LogitsSource(Source):
 
     Raises:
         InputError: a file that is damaged or holds anything else.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from amgan_fast.evaluate.sources import LogitsSource
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder) / "logits.npy", np.zeros((100, 10), np.float32))
+    ...     source = LogitsSource(Path(folder) / "logits.npy")
+    ...     print(source.count, [batch.values.shape for batch in source.batches(50, start=40)])
+    100 [torch.Size([50, 10]), torch.Size([10, 10])]
     """
 
     num_classes: int

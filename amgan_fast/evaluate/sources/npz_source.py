@@ -43,6 +43,17 @@ class NpzSource(Source):
 
     Raises:
         InputError: a file that is damaged or holds anything else. Damage within the images shows when they are read.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from amgan_fast.evaluate.sources import NpzSource
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     images = np.zeros((100, 32, 32, 3), np.uint8)
+    ...     np.savez(Path(folder) / "samples.npz", arr_0=images, arr_1=np.arange(100) % 10)
+    ...     source = NpzSource(Path(folder) / "samples.npz")
+    ...     print(source.num_labels, [batch.values.shape for batch in source.batches(64)])
+    10 [torch.Size([64, 3, 32, 32]), torch.Size([36, 3, 32, 32])]
     """
 
     kind = "images"

@@ -43,6 +43,15 @@ def open_source(path: str | Path, *, probabilities: bool = False, **folder_optio
 
     Raises:
         InputError: anything else, or what the class refuses.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from amgan_fast.evaluate.sources import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder) / "p.npy", np.full((20, 10), 0.1, np.float32))
+    ...     print(open_source(Path(folder) / "p.npy", probabilities=True).kind)
+    probabilities
     """
     path = Path(path)
     if path.is_dir():
