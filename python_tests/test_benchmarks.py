@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import benchmarks
 from benchmarks.bench_ops import shares
 from benchmarks.op_cases import dropout_cases, loss_cases, norm_cases, score_cases
 from benchmarks.timing import interleaved
@@ -88,3 +91,8 @@ def test_operations_and_peers_are_measured(tmp_path):
     peers = {result["tool"]: result for result in json.loads((tmp_path / "peers.json").read_text())["results"]}
     assert peers["ours"]["same"]
     assert peers["torchmetrics"]["same"]
+
+
+@pytest.mark.parametrize("name", sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__)))
+def test_whatever_a_benchmark_imports_is_there(name):
+    importlib.import_module(f"benchmarks.{name}")

@@ -1,5 +1,6 @@
 """The kernels of every instruction set that this CPU runs: the choice is made when a process starts, so each of them
-gets a process of its own, with all losses at a few shapes and the tests of what vector code gets wrong."""
+gets a process of its own, with all losses at a few shapes and the tests of what vector code gets wrong. The set in use
+here has no need of those: it is the one that they run with in their own files."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ for case in LOSSES:
             for fake in case.fake_modes():
                 check_loss(case, Sampler(rows, classes, fake, dtype), "none")
                 check_loss(case, Sampler(rows, classes, fake, dtype), "mean")
-sys.exit(pytest.main([*sys.argv[2:], "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not cuda"]))
+if sys.argv[2:]:
+    sys.exit(pytest.main([*sys.argv[2:], "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not cuda"]))
 """
 
 
@@ -98,9 +100,10 @@ def best() -> str:
 def processes(best: str) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """One for every set that was built and that the CPU runs, all started at once."""
     built = [name for name in ORDER if name in amgan_fast.build_info()["cpu_builds"]]
+    in_use = amgan_fast.build_info()["cpu_capability"]
     tests = [str(HERE / test) for test in TESTS]
     runnable = built[: built.index(best) + 1]
-    started = {name: start(name, "-c", CHECK, name, *tests) for name in runnable}
+    started = {name: start(name, "-c", CHECK, name, *(tests if name != in_use else [])) for name in runnable}
     yield started
     for process in started.values():
         process.kill()
@@ -117,4 +120,4 @@ def test_kernels_are_correct_with(capability, processes, best):
         pytest.skip(f"the CPU does not run {capability}, only {best}")
     output, errors = processes[capability].communicate()
     assert processes[capability].returncode == 0, f"{output[-6000:]}\n{errors[-3000:]}"
-    assert " passed" in output
+    assert " passed" in output or capability == amgan_fast.build_info()["cpu_capability"]
