@@ -27,6 +27,7 @@ from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.nn import (
     Discriminator,
     LatentSource,
+    Sampler,
     build_discriminator,
     build_generator,
 )
@@ -61,7 +62,8 @@ def networks(network: str) -> tuple[nn.Module, Discriminator]:
 def ours(network: str, **options: Any) -> AdversarialStep:
     settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, **options)
     random = torch.Generator().manual_seed(0)
-    return AdversarialStep(*networks(network), AMGAN(), LatentSource(LATENT), random, settings)
+    generator, discriminator = networks(network)
+    return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, settings)
 
 
 def where_time_goes(step: Callable[[Tensor, Tensor], None], images: Tensor, labels: Tensor) -> dict[str, float]:

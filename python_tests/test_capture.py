@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from amgan_fast.nn import LatentSource, build_discriminator, build_generator
+from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import StepOptions
 from amgan_fast.train import AdversarialStep
@@ -62,10 +62,9 @@ def step(model: str, labels: str, **options) -> AdversarialStep:
         objective = MODELS[model]()
         latent = MetaLatents(3, torch.full((CLASSES,), 0.25) if labels == "predefined" else None)
         return AdversarialStep(
-            build_generator("conv", latent.width, SHAPE),
+            Sampler(build_generator("conv", latent.width, SHAPE), latent),
             build_discriminator("conv", objective.outputs(CLASSES), SHAPE),
             objective,
-            latent,
             SimpleNamespace(device=META),
             StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),
         )

@@ -18,6 +18,7 @@ from amgan_fast.nn import (
     BatchNormLeakyReLUDropout,
     LatentSource,
     NetworkOptions,
+    Sampler,
     VirtualBatchNorm,
     build_discriminator,
     build_generator,
@@ -374,7 +375,8 @@ def test_a_step_trains_and_averages_with_all_techniques(network, generator):
     pair = narrow_pair(network, "techniques")
     random = torch.Generator().manual_seed(0)
     options = StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.5)
-    step = AdversarialStep(*pair, AMGAN(), LatentSource(INPUTS), random, options)
+    sampler = Sampler(pair[0], LatentSource(INPUTS))
+    step = AdversarialStep(sampler, pair[1], AMGAN(), random, options)
     before = copy.deepcopy(step.averaged.state_dict())
     step(torch.randn(BATCH, *SHAPES[network], generator=generator), torch.arange(BATCH))
     after, trained = step.averaged.state_dict(), step.generator.state_dict()

@@ -13,7 +13,7 @@ import torch
 from tiny_runs import assert_same_state, tiny_config, tiny_run, use_classifier_cache
 from torch import distributed, multiprocessing, nn
 
-from amgan_fast.nn import Discriminator, LatentSource
+from amgan_fast.nn import Discriminator, LatentSource, Sampler
 from amgan_fast.objectives import AMGAN
 from amgan_fast.processes import Share
 from amgan_fast.runs import RunFolder, StepOptions
@@ -30,7 +30,7 @@ def make_step(share: Share) -> AdversarialStep:
     discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4))
     options = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9)
     random = torch.Generator().manual_seed(1)
-    return AdversarialStep(generator, discriminator, AMGAN(), LatentSource(LATENT), random, options, share)
+    return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, options, share)
 
 
 def train_a_little(share: Share) -> dict:

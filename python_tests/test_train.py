@@ -23,7 +23,14 @@ from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
 from amgan_fast.metrics import ScoreWarning
-from amgan_fast.nn import LatentSource, build_discriminator, build_generator, network_options, set_reference_batch
+from amgan_fast.nn import (
+    LatentSource,
+    Sampler,
+    build_discriminator,
+    build_generator,
+    network_options,
+    set_reference_batch,
+)
 from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
 from amgan_fast.runs import Config, RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors, save_tensors
@@ -41,10 +48,9 @@ def cache(tmp_path, monkeypatch):
 def one_step() -> AdversarialStep:
     torch.manual_seed(0)
     return AdversarialStep(
-        build_generator("mlp", LATENT, (1, 8, 8)),
+        Sampler(build_generator("mlp", LATENT, (1, 8, 8)), LatentSource(LATENT)),
         build_discriminator("mlp", 11, (1, 8, 8)),
         AMGAN(),
-        LatentSource(LATENT),
         torch.Generator().manual_seed(0),
         StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9),
     )
@@ -102,10 +108,9 @@ def test_a_compiled_step_is_the_same_step(monkeypatch):
     for compiled in (False, True):
         torch.manual_seed(0)
         step = AdversarialStep(
-            build_generator("conv", LATENT, (1, 8, 8)),
+            Sampler(build_generator("conv", LATENT, (1, 8, 8)), LatentSource(LATENT)),
             build_discriminator("conv", 11, (1, 8, 8)),
             AMGAN(),
-            LatentSource(LATENT),
             torch.Generator().manual_seed(0),
             StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, compile=compiled),
         )
@@ -153,10 +158,9 @@ def test_a_step_moves_down_its_own_objective():
     torch.manual_seed(0)
     generator, discriminator = nn.Linear(LATENT, 4), nn.Linear(4, 11)
     step = AdversarialStep(
-        generator,
+        Sampler(generator, LatentSource(LATENT)),
         discriminator,
         AMGAN(),
-        LatentSource(LATENT),
         torch.Generator().manual_seed(1),
         StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9),
     )
@@ -197,10 +201,9 @@ def test_matched_features_are_one_function_of_real_and_generated_images(objectiv
     for _ in range(5):
         discriminator(images)  # averages that are not those of a start
     step = AdversarialStep(
-        Shifted(),
+        Sampler(Shifted(), LatentSource(64)),
         discriminator,
         objective,
-        LatentSource(64),
         torch.Generator().manual_seed(1),
         StepOptions(generator_lr=1e-9, discriminator_lr=1e-9, ema_decay=0.9, feature_matching=1e6),
     )
@@ -234,9 +237,9 @@ def test_features_are_matched_with_averages_only(options):
         Config(network_options={"running_statistics": False}, **options)
     Config(network_options={"running_statistics": False, "normalization": "none"}, **options)
     own = build_discriminator("mlp", 11, (1, 8, 8), network_options("mlp", running_statistics=False))
-    rates = {"generator_lr": 1e-3, "discriminator_lr": 1e-3, "ema_decay": 0.9, "feature_matching": 1.0}
+    sampler, matching = Sampler(nn.Linear(6, 64), LatentSource(6)), StepOptions(feature_matching=1.0)
     with pytest.raises(ValueError, match="discriminator has batch norm that keeps no averages"):
-        AdversarialStep(nn.Linear(6, 64), own, AMGAN(), LatentSource(6), torch.Generator(), StepOptions(**rates))
+        AdversarialStep(sampler, own, AMGAN(), torch.Generator(), matching)
 
 
 def test_a_step_reads_nothing_back_from_the_device(one_step):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from amgan_fast.data import Dataset
 from amgan_fast.errors import InputError, as_input_error, in_one_line
 from amgan_fast.memory import memory_of
-from amgan_fast.nn import build_classifier, build_discriminator, build_generator, set_reference_batch
+from amgan_fast.nn import Sampler, build_classifier, build_discriminator, set_reference_batch
 from amgan_fast.objectives import Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range
 from amgan_fast.runs import Config
@@ -40,8 +40,8 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
     with _META, as_input_error():
         build_classifier("cnn", dataset.image_shape, dataset.num_classes)
     objective = config.build_objective()
-    inputs = config.latent_size + (dataset.num_classes if config.labels == "predefined" else 0)
-    generator, discriminator = _build(config, dataset, inputs, objective.outputs(dataset.num_classes))
+    sampler, discriminator = _build(config, dataset, objective.outputs(dataset.num_classes))
+    generator, inputs = sampler.generator, sampler.latent.width
     weights = _training_bytes(config, generator, discriminator)
     _require_memory(weights, device, f"{_sizes(config)}: weights, gradients and averages")
     try:
@@ -76,12 +76,13 @@ def check_classifier(
     _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages")
 
 
-def _build(config: Config, dataset: Dataset, inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
+def _build(config: Config, dataset: Dataset, outputs: int) -> tuple[Sampler, nn.Module]:
     shape, options = dataset.image_shape, config.build_network_options()
     try:
         with _META, as_input_error():
-            generator = build_generator(config.network, inputs, shape, options)
-            return generator, build_discriminator(config.network, outputs, shape, options)
+            frequencies = torch.empty(dataset.num_classes) if config.labels == "predefined" else None
+            sampler = config.build_sampler(shape, frequencies)
+            return sampler, build_discriminator(config.network, outputs, shape, options)
     except InputError:
         raise
     except Exception as error:  # sizes that no integer counts

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amgan_fast.nn import Discriminator, LatentSource, Sampler
+from amgan_fast.nn import Discriminator, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
 from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
@@ -27,7 +27,8 @@ class AdversarialStep:
     Convolutions get images with their channels innermost in memory.
 
     Attributes:
-        generator, discriminator, objective: as given.
+        generator: that of the sampler that was given; its latents are what is drawn.
+        discriminator, objective: as given.
         averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
         sampler: that generator with what it is fed with.
         random: what latents are drawn from, as given.
@@ -37,14 +38,14 @@ class AdversarialStep:
         ValueError: features are to be matched, and the discriminator has batch norm without running averages.
 
     >>> import torch
-    >>> from amgan_fast.nn import LatentSource, build_discriminator, build_generator
+    >>> from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator
     >>> from amgan_fast.objectives import AMGAN
     >>> from amgan_fast.runs import StepOptions
     >>> from amgan_fast.train import AdversarialStep
-    >>> generator = build_generator("mlp", 4, (1, 8, 8))
+    >>> sampler = Sampler(build_generator("mlp", 4, (1, 8, 8)), LatentSource(4))
     >>> discriminator = build_discriminator("mlp", 10 + 1, (1, 8, 8))
     >>> random = torch.Generator().manual_seed(0)
-    >>> step = AdversarialStep(generator, discriminator, AMGAN(), LatentSource(4), random, StepOptions())
+    >>> step = AdversarialStep(sampler, discriminator, AMGAN(), random, StepOptions())
     >>> step(torch.rand(16, 1, 8, 8), torch.arange(16) % 10)
     >>> step.steps
     1
@@ -52,21 +53,21 @@ class AdversarialStep:
 
     def __init__(
         self,
-        generator: nn.Module,
+        sampler: Sampler,
         discriminator: Discriminator,
         objective: Objective,
-        latent: LatentSource,
         random: torch.Generator,
         options: StepOptions,
         share: Share | None = None,
     ) -> None:
+        generator = sampler.generator
         self.generator = generator.train()
         self.discriminator = discriminator
         self.discriminator.train()
         self.averaged = copy.deepcopy(generator).eval().requires_grad_(False)
         self.objective = objective
         self.random = random
-        self.sampler = Sampler(self.averaged, latent)
+        self.sampler = Sampler(self.averaged, sampler.latent)
         self._options = options
         self._share = share or Share()
         self._matching = options.feature_matching or float(objective.needs_features)
