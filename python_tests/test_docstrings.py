@@ -1,13 +1,19 @@
-"""Every ``>>>`` in a docstring of amgan_fast runs as a reader would run it: with no names given, in an empty folder."""
+"""Every ``>>>`` in a docstring of amgan_fast runs as a reader would run it: with no names given, in an empty folder.
+
+A reader has trained before: the classifier of the digits is in the cache, and where a docstring speaks of
+``runs/digits`` there is a run.
+"""
 
 from __future__ import annotations
 
 import ast
 import doctest
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny_runs import tiny_run, use_classifier_cache
 
 PACKAGE = Path(__file__).parent.parent / "amgan_fast"
 
@@ -38,9 +44,20 @@ def docstrings(node: ast.AST, owner: str) -> Iterator[tuple[str, int, str]]:
                 yield from docstrings(child, owner)
 
 
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("runs") / "digits").folder.path
+
+
 @pytest.mark.parametrize("example", [pytest.param(test, id=test.name) for test in examples()])
-def test_the_examples_of_a_docstring_give_what_they_say(example, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_examples_of_a_docstring_give_what_they_say(example, finished_run, tmp_path, monkeypatch):
+    assert "+SKIP" not in example.docstring
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    if "runs/digits" in example.docstring:
+        shutil.copytree(finished_run, folder / "runs" / "digits")
+    monkeypatch.chdir(folder)
     said: list[str] = []
     failed = doctest.DocTestRunner(verbose=False, optionflags=FLAGS).run(example, out=said.append).failed
     assert not failed, "".join(said)

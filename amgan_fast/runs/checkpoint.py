@@ -19,8 +19,8 @@ class Checkpoint:
 
     >>> from pathlib import Path
     >>> from amgan_fast.runs import Checkpoint
-    >>> Checkpoint.load(Path("runs/digits/checkpoint.pt")).steps  # doctest: +SKIP
-    4000
+    >>> Checkpoint.load(Path("runs/digits/checkpoint.pt")).image_shape
+    [1, 8, 8]
     """
 
     config: dict[str, Any]

@@ -42,7 +42,7 @@ def cached_classifier(dataset: Dataset, observer: Observer) -> TrainedClassifier
 
     >>> from amgan_fast.data import load_dataset
     >>> from amgan_fast.train import Observer, cached_classifier
-    >>> classifier = cached_classifier(load_dataset("digits"), Observer())  # doctest: +SKIP
+    >>> classifier = cached_classifier(load_dataset("digits"), Observer())
     """
     path = _cache_folder() / f"classifier-{dataset.name}-{dataset.fingerprint()[:12]}.pt"
     kept = _kept(path, dataset, observer)

@@ -42,12 +42,12 @@ def train(
         FloatingPointError: a loss is no longer finite; the last good checkpoint is named.
         TrainingStopped: a signal ended it; :func:`resume` goes on.
 
-    A minute and a folder of files:
-
     >>> from pathlib import Path
     >>> from amgan_fast.runs import Config
     >>> from amgan_fast.train import train
-    >>> result = train(Config(labels="predefined"), Path("runs/predefined"))  # doctest: +SKIP
+    >>> result = train(Config(steps=10, score_samples=500, final_samples=500), Path("runs/short"))
+    >>> result.folder.samples.as_posix()
+    'runs/short/samples.png'
     """
     job = Job.of(config, RunFolder.new(out, config), observer, share or Share())
     if job.writes:
