@@ -78,5 +78,12 @@ def interpolate_latents(
 
 
 def save_interpolation(path: Path, interpolation: Interpolation) -> None:
-    """Draw the images, a line of the latent space a row; images are in [-1, 1)."""
+    """Draw the images, a line of the latent space a row; images are in [-1, 1).
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from amgan_fast.evaluate import interpolate_latents, save_interpolation
+    >>> generator = torch.nn.Unflatten(1, (1, 2, 2))
+    >>> save_interpolation(Path("lines.png"), interpolate_latents(generator, torch.zeros(3, 4), torch.ones(3, 4)))
+    """
     save_sheet(path, to_uint8(interpolation.images))

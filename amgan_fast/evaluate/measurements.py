@@ -31,7 +31,16 @@ _MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """Of one set of samples. Fields are None where they are not to be had."""
+    """Of one set of samples. Fields are None where they are not to be had.
+
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from amgan_fast.evaluate import Request, evaluate_request
+    >>> np.save("logits.npy", 9 * np.eye(4, dtype=np.float32).repeat(25, axis=0))
+    >>> measured = evaluate_request(Request(logits=Path("logits.npy"))).generated
+    >>> measured.scores.n, measured.entropy.n, measured.balance
+    (100, 100, None)
+    """
 
     scores: Scores
     entropy: EntropyHistogram

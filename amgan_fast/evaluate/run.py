@@ -25,7 +25,13 @@ from amgan_fast.seeds import Purpose, derive_seed, random_stream
 
 @dataclass(frozen=True, eq=False)
 class OpenRun:
-    """A finished run: its averaged generator, and what it is judged by."""
+    """A finished run: its averaged generator, and what it is judged by.
+
+    >>> from amgan_fast.evaluate import open_run
+    >>> images, labels = open_run("runs/digits").samples(100)
+    >>> images.shape, labels.shape
+    (torch.Size([100, 1, 8, 8]), torch.Size([100]))
+    """
 
     config: Config
     sampler: Sampler
@@ -70,6 +76,11 @@ def open_run(path: Path | str, device: torch.device | str = "auto", progress: Pr
 
     Raises:
         InputError: ``path`` is no run, one of its files is damaged, or the dataset's files are not here.
+
+    >>> from amgan_fast.evaluate import open_run
+    >>> run = open_run("runs/digits")
+    >>> run.config.model, run.dataset.name
+    ('amgan', 'digits')
     """
     run = RunFolder.open(Path(path))
     device = resolve_device(device) if isinstance(device, str) else device

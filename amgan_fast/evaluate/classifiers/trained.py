@@ -169,6 +169,12 @@ def load_classifier(path: Path, dataset: Dataset) -> TrainedClassifier:
 
     Raises:
         InputError: no such file, a damaged one, one of another dataset, or one that tests otherwise than it says.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.data import load_dataset
+    >>> from amgan_fast.evaluate import load_classifier
+    >>> load_classifier(Path("runs/digits/classifier.pt"), load_dataset("digits")).dataset
+    'digits'
     """
     classifier = read_classifier(path, dataset.test_images.device)
     if classifier.fingerprint != dataset.fingerprint():
