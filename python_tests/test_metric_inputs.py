@@ -280,7 +280,7 @@ def test_fewer_than_five_samples_a_class_are_warned_of(logits):
     assert few.few_samples
     assert few.warnings == (str(caught[0].message),)
     assert few.to_dict()["warnings"] == json.loads(few.to_json())["warnings"] == list(few.warnings)
-    assert str(few).count("; too few samples)") == 2  # beside either interval
+    assert str(few).count("(too few samples)") == 4  # beside the corrected scores and their intervals
     assert few.warnings[0] in str(few)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from amgan_fast import ops
 from amgan_fast.metrics import ClassSums, EntropyCounts, LabelCounts, ScoreAccumulator, Scores, ScoreWarning, scores
+from amgan_fast.metrics.score_names import SCORE, SCORES
 
 K, N = 10, 503
 MISSING = object()
@@ -255,6 +257,14 @@ def test_as_json_and_as_text(logits):
     text = str(scores)
     for value in (scores.am_score, scores.kl_reference, scores.mean_entropy, scores.inception_score):
         assert f"{value:.4f}" in text
+
+
+def test_every_score_with_a_name_is_a_field_and_every_number_has_a_name():
+    fields = {field.name: str(field.type) for field in dataclasses.fields(Scores)}
+    assert set(SCORE) <= set(fields)
+    assert {name.of for name in SCORES} | {name.spread for name in SCORES} <= {None, *fields}
+    numbers = {name for name, kind in fields.items() if "float" in kind} - {name.spread for name in SCORES}
+    assert numbers - set(SCORE) == {"split_dispersion", "block_dispersion", "class_distribution"}
 
 
 def test_follows_the_device(device, logits):

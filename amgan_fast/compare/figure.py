@@ -9,6 +9,7 @@ import torch
 
 from amgan_fast.compare.cells import Cell
 from amgan_fast.drawing import drawable, new_figure, save_figure
+from amgan_fast.metrics.score_names import SCORE
 from amgan_fast.runs import RunFolder
 
 
@@ -16,7 +17,7 @@ def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> Non
     """Inception Score and AM Score over the steps, a column a labelling: medians over the seeds, and a band from the
     least to the greatest."""
     labellings = list(dict.fromkeys(cell.config.labels for cell in cells))
-    scores = (("inception_score", "Inception Score"), ("am_score", "AM Score [nats]"))
+    scores = (("inception_score", SCORE["inception_score"].title), ("am_score", f"{SCORE['am_score'].title} [nats]"))
     figure = new_figure(len(labellings), rows=len(scores))
     panels = [(labelling, *score) for score in scores for labelling in labellings]
     for axes, (labelling, name, title) in zip(figure.axes, panels, strict=True):

@@ -14,21 +14,12 @@ from amgan_fast.device import cpu_threads
 from amgan_fast.evaluate import open_run
 from amgan_fast.files import contents_of, read_json, write_json
 from amgan_fast.metrics import class_ms_ssim
+from amgan_fast.metrics.score_names import SCORE
 from amgan_fast.runs import RunFolder, Summary
 from amgan_fast.seeds import Purpose, random_stream
 
 _PAIRS = 100  # a class, as Odena et al.
 _IMAGES_A_CLASS = 2 * _PAIRS  # so that no two pairs share an image
-_SCORES = (
-    "inception_score",
-    "inception_score_corrected",
-    "inception_score_ci95",
-    "am_score",
-    "am_score_corrected",
-    "am_score_ci95",
-    "kl_reference",
-    "mean_entropy",
-)
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ def result_of(cell: Cell, root: Path) -> CellResult:
             model=cell.config.model,
             labels=cell.config.labels,
             seed=cell.config.seed,
-            scores={name: summary.scores[name] for name in _SCORES},
+            scores={name: summary.scores[name] for name in SCORE},
             ms_ssim=similar,
             ms_ssim_standard_error=similar_error,
             seconds=summary.training.seconds,
@@ -114,7 +105,7 @@ def real_result(run: RunFolder, dataset: Dataset) -> RealResult:
     """From any finished run of the dataset, which all share their classifier."""
     summary = Summary.load(run.summary)
     with contents_of(run.summary):
-        scores = {name: summary.held_out_scores[name] for name in _SCORES}
+        scores = {name: summary.held_out_scores[name] for name in SCORE}
     images, labels = dataset.train_images, dataset.train_labels
     if not isinstance(images, torch.Tensor):  # in files
         images, labels = dataset.test_images, dataset.test_labels

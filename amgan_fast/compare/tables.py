@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from amgan_fast.compare.results import CellResult, Comparison, RealResult
+from amgan_fast.metrics.score_names import SCORE
 
 
 def markdown(comparison: Comparison) -> str:
@@ -17,7 +18,7 @@ def markdown(comparison: Comparison) -> str:
         f"# {comparison.dataset}: {len(cells)} runs",
         f"Means over {seeds} seed{'s' if seeds > 1 else ''} ± their standard deviation (n - 1)." if seeds > 1 else "",
         "## Inception Score and AM Score",
-        _table(cells, real.scores, _SCORES),
+        _table(cells, real.scores, [(name.title, name.field, name.digits) for name in _SCORES]),
         "## MS-SSIM, the largest of the classes' means",
         _table(cells, {"ms_ssim": real.ms_ssim}, (("max MS-SSIM", "ms_ssim", 3),)),
         *_accuracies(cells),
@@ -27,12 +28,8 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-_SCORES = (
-    ("Inception Score", "inception_score", 3),
-    ("AM Score", "am_score", 4),
-    ("KL(reference, mean)", "kl_reference", 4),
-    ("mean entropy", "mean_entropy", 4),
-)
+_SCORES = tuple(SCORE[field] for field in ("inception_score", "am_score", "kl_reference", "mean_entropy"))
+_WITH_INTERVAL = ("inception_score", "am_score")
 
 
 def mean_and_spread(values: Sequence[float | None], digits: int) -> str:
@@ -79,7 +76,8 @@ def _value(cell: CellResult, name: str) -> float | None:
 
 
 def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
-    lines = [["run", "Inception Score", "95%", "AM Score", "95%", "max MS-SSIM", "discriminator's accuracy", "95%"]]
+    scores = [text for field in _WITH_INTERVAL for text in (SCORE[field].title, "95%")]
+    lines = [["run", *scores, "max MS-SSIM", "discriminator's accuracy", "95%"]]
     similar = _with_error(real.ms_ssim, real.ms_ssim_standard_error)
     lines.append(["held-out real", *_scores(real.scores), similar, "-", "-"])
     for cell in sorted(cells, key=lambda cell: (cell.model, cell.labels, cell.seed)):
@@ -104,12 +102,7 @@ def _interval(bounds: Sequence[float] | None) -> str:
 
 
 def _scores(scores: dict) -> list[str]:
-    return [
-        _number(scores["inception_score"]),
-        _interval(scores["inception_score_ci95"]),
-        _number(scores["am_score"]),
-        _interval(scores["am_score_ci95"]),
-    ]
+    return [text for field in _WITH_INTERVAL for text in (_number(scores[field]), _interval(scores[f"{field}_ci95"]))]
 
 
 def _rows(lines: Sequence[Sequence[str]]) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.evaluation import Evaluation
-from amgan_fast.evaluate.measurements import Measurements
+from amgan_fast.metrics.score_names import score_lines
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
@@ -22,8 +20,8 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     ['1.0000']
     """
     sets = [evaluation.generated] + ([evaluation.held_out] if evaluation.held_out else [])
-    rows = [(name, [cell(one) for one in sets]) for name, cell in _ROWS]
-    return [(name, cells) for name, cells in rows if any(text != "-" for text in cells)]
+    others = ((name, [cell(one) for one in sets]) for name, cell in _OTHERS)
+    return score_lines([one.scores for one in sets]) + [row for row in others if any(text != "-" for text in row[1])]
 
 
 def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -92,36 +90,7 @@ def _left_out(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if math.isfinite(value) else str(value)
-
-
-def _range(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
-
-
-def _doubted(one: Measurements, text: str) -> str:
-    return f"{text} (too few samples)" if one.scores.few_samples and text != "-" else text
-
-
-def _splits(one: Measurements) -> str:
-    mean, std = one.scores.split_mean, one.scores.split_std
-    return "-" if mean is None else f"{_number(mean)} ± {_number(std)}"
-
-
-_ROWS = (
-    ("AM Score (lower is better)", lambda one: _number(one.scores.am_score)),
-    ("  corrected for its bias", lambda one: _doubted(one, _number(one.scores.am_score_corrected))),
-    ("  95% interval", lambda one: _doubted(one, _range(one.scores.am_score_ci95))),
-    ("  KL(reference, mean)", lambda one: _number(one.scores.kl_reference)),
-    ("  mean entropy", lambda one: _number(one.scores.mean_entropy)),
-    ("Inception Score (higher is better)", lambda one: _number(one.scores.inception_score)),
-    ("  corrected for its bias", lambda one: _doubted(one, _number(one.scores.inception_score_corrected))),
-    ("  95% interval", lambda one: _doubted(one, _range(one.scores.inception_score_ci95))),
-    ("  entropy of the mean", lambda one: _number(one.scores.entropy_of_mean)),
-    ("  over splits, mean ± their spread", _splits),
-    ("Mode Score", lambda one: _number(one.scores.mode_score)),
-    ("AM Score of 2017 (higher is better)", lambda one: _number(one.scores.am_score_2017)),
+_OTHERS = (
     ("classifier agrees with the labels", lambda one: _percent(one.label_accuracy)),
     ("entropy below 0.05 nats", lambda one: _percent(one.entropy.below)),
     ("class balance as in the reference, p", lambda one: "-" if one.balance is None else f"{one.balance.p_value:.2g}"),

@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from amgan_fast.errors import counted
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
 from amgan_fast.metrics.numbers import Numbers
+from amgan_fast.metrics.score_names import score_lines
 from amgan_fast.metrics.statistics import largest_dispersion_by_chance
 
 _PER_CLASS = 5  # samples: what the corrections were measured with (docs/metrics.md)
@@ -134,32 +136,8 @@ class Scores(Numbers):
 
     def __str__(self) -> str:
         left_out = f", {self.non_finite_rows} rows left out" if self.non_finite_rows else ""
-        lines = [f"Scores of {self.n} samples, {self.num_classes} classes{left_out}"]
-        if self.am_score is not None:
-            lines += [
-                f"  AM Score            {self.am_score:10.4f}   (lower is better)",
-                f"    corrected         {self.am_score_corrected:10.4f}   {self._ci(self.am_score_ci95)}",
-                f"    KL(reference, m)  {self.kl_reference:10.4f}",
-                f"    mean entropy      {self.mean_entropy:10.4f}",
-            ]
-        lines += [
-            f"  Inception Score     {self.inception_score:10.4f}   (higher is better)",
-            f"    corrected         {self.inception_score_corrected:10.4f}   {self._ci(self.inception_score_ci95)}",
-        ]
-        if self.am_score is None:
-            lines += [f"    mean entropy      {self.mean_entropy:10.4f}"]
-        lines += [f"    entropy of mean   {self.entropy_of_mean:10.4f}"]
-        if self.split_mean is not None and self.split_std is not None:
-            rule = f"{self.splits} {self.splits_rule} splits, std is their spread"
-            lines += [f"    over splits       {self.split_mean:10.4f} +- {self.split_std:.4f}   ({rule})"]
-        if self.am_score_2017 is not None:
-            lines += [
-                f"  Mode Score          {self.mode_score:10.4f}   (the Inception Score, by another way)",
-                f"  AM Score of 2017    {self.am_score_2017:10.4f}   (another score; higher is better)",
-            ]
+        splits = f"{counted(self.splits, 'split')} ({self.splits_rule})"
+        lines = [f"Scores of {self.n} samples, {self.num_classes} classes, {splits}{left_out}"]
+        lines += [f"  {name:<36}{text:>10}" for name, (text,) in score_lines([self])]
         lines += [f"  Warning: {text}" for text in self.warnings]
         return "\n".join(lines)
-
-    def _ci(self, bounds: tuple[float, float] | None) -> str:
-        text = f"95%: {bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else "no interval"
-        return f"({text}; too few samples)" if self.few_samples else f"({text})"

@@ -8,6 +8,7 @@ from typing import Any
 
 from amgan_fast.evaluate import score_generator
 from amgan_fast.metrics import without_score_warnings
+from amgan_fast.metrics.score_names import SCORES
 from amgan_fast.seeds import Purpose
 from amgan_fast.train.capture import CapturedStep
 from amgan_fast.train.checkpoints import save_checkpoint
@@ -72,8 +73,8 @@ def _scores(training: Training) -> dict[str, Any]:
             )
     except ValueError as error:  # samples that are not finite, of weights that still are or no longer
         raise training.diverged(f"samples cannot be scored ({error})") from error
-    names = ("am_score", "kl_reference", "mean_entropy", "inception_score", "class_distribution")
-    row = {name: getattr(scores, name) for name in names}
+    row = {name.field: getattr(scores, name.field) for name in SCORES if name.in_journal}
+    row["class_distribution"] = scores.class_distribution
     if accuracy := training.discriminator_accuracy(samples):
         row |= {"discriminator_accuracy": accuracy.accuracy, "discriminator_accuracy_ci95": list(accuracy.ci95)}
     return row

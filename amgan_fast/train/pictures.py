@@ -13,6 +13,7 @@ from amgan_fast.data import to_uint8
 from amgan_fast.drawing import drawable, new_figure, save_figure, save_sheet
 from amgan_fast.evaluate import TrainedClassifier, class_sheet, sheet_names
 from amgan_fast.metrics import Scores
+from amgan_fast.metrics.score_names import SCORE
 from amgan_fast.nn import Sampler
 
 if TYPE_CHECKING:
@@ -55,19 +56,20 @@ def save_training_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out
     losses, am_score, inception_score, balance, *accuracy = figure.axes
     for name, label in (("discriminator_loss", "discriminator"), ("generator_loss", "generator")):
         _draw(losses, rows, name, label, marker="." if len(rows) == 1 else "")
-    terms = (("am_score", "AM Score"), ("kl_reference", "KL(reference, mean)"), ("mean_entropy", "mean entropy"))
-    for name, label in terms:
-        _draw(am_score, scored, name, label)
+    for name in ("am_score", "kl_reference", "mean_entropy"):
+        _draw(am_score, scored, name, SCORE[name].title)
     am_score.set_ylim(bottom=0)
     if held_out is not None and held_out.am_score is not None:
-        am_score.axhline(held_out.am_score, color="grey", linestyle="--", label="AM Score, held-out real")
+        am_score.axhline(
+            held_out.am_score, color="grey", linestyle="--", label=f"{SCORE['am_score'].title}, held-out real"
+        )
     _draw(inception_score, scored, "inception_score", "generator")
     if held_out is not None:
         inception_score.axhline(held_out.inception_score, color="grey", linestyle="--", label="held-out real")
     _stack(balance, scored)
     losses.set_title("Losses [nats]")
-    am_score.set_title("AM Score [nats]")
-    inception_score.set_title("Inception Score")
+    am_score.set_title(f"{SCORE['am_score'].title} [nats]")
+    inception_score.set_title(SCORE["inception_score"].title)
     balance.set_title("Class distribution, from class 0 up")
     for axes in accuracy:
         values = torch.tensor(_column(accurate, "discriminator_accuracy"))
