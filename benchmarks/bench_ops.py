@@ -3,8 +3,9 @@
     python -m benchmarks.bench_ops [--device cpu|cuda] [--threads 2] [--json build/bench_ops.json]
 
 All are run in turn, many rounds, so that drift of the machine falls on all alike; tables show medians and the quartiles
-of ours. Plain PyTorch is amgan_fast.reference (score_sums: the same formulas in float32, since the reference works in
-float64; batch_norm_leaky_dropout: the layers of a network, without the statistics). "limit" is what the same bytes
+of ours. Plain PyTorch is amgan_fast.reference, or what a user would write where that is quicker (AM-GAN's losses:
+F.cross_entropy; score_sums: the same formulas in float32, since the reference works in float64;
+batch_norm_leaky_dropout: the layers of a network, without the statistics). "limit" is what the same bytes
 cost: copying the logits for a loss with its gradient, summing them for the scores; for loss_and_grad of 100 x 11 an
 empty operation that allocates the same three tensors. "exp" is torch.exp of the same logits, which a softmax needs at
 the least. Logits that would stay in the caches from one call to the next are also timed from memory: ours and the limit
