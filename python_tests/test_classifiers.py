@@ -248,8 +248,8 @@ class Listener(Observer):
         self.said.append(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        assert what == "classifier"
-        self.steps.append((done, total))
+        if what == "classifier":
+            self.steps.append((done, total))
 
 
 def test_a_classifier_file_and_what_it_says_of_itself(tmp_path):

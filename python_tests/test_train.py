@@ -387,8 +387,8 @@ class Listener(Observer):
         self.said.append(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        assert what == "classifier"
-        self.steps.append((done, total))
+        if what == "classifier":
+            self.steps.append((done, total))
 
 
 def test_training_a_classifier_tells_how_far_it_is():
