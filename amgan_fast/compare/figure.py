@@ -9,7 +9,7 @@ import torch
 
 from amgan_fast.compare.cells import Cell
 from amgan_fast.drawing import drawable, new_figure, save_figure
-from amgan_fast.metrics.score_names import SCORE
+from amgan_fast.metrics import SCORE
 from amgan_fast.runs import RunFolder
 
 

@@ -13,8 +13,7 @@ from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads
 from amgan_fast.evaluate import open_run
 from amgan_fast.files import contents_of, read_json, write_json
-from amgan_fast.metrics import class_ms_ssim
-from amgan_fast.metrics.score_names import SCORE
+from amgan_fast.metrics import SCORE, class_ms_ssim
 from amgan_fast.runs import RunFolder, Summary
 from amgan_fast.seeds import Purpose, random_stream
 

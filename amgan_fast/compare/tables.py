@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from amgan_fast.compare.results import CellResult, Comparison, RealResult
-from amgan_fast.metrics.score_names import SCORE
+from amgan_fast.metrics import SCORE
 
 
 def markdown(comparison: Comparison) -> str:

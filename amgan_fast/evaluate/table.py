@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.evaluation import Evaluation
-from amgan_fast.metrics.score_names import score_lines
+from amgan_fast.metrics import score_lines
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:

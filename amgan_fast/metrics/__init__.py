@@ -21,9 +21,12 @@ from amgan_fast.metrics.numbers import Numbers, finite
 from amgan_fast.metrics.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.metrics.score_names import SCORE, SCORES, ScoreName, score_lines
 
 __all__ = [
     "PROBABILITIES_FOR_LOGITS",
+    "SCORE",
+    "SCORES",
     "Array",
     "ClassMsSsim",
     "ClassSums",
@@ -39,6 +42,7 @@ __all__ = [
     "ResolutionAccuracy",
     "RowTerms",
     "ScoreAccumulator",
+    "ScoreName",
     "ScoreWarning",
     "Scores",
     "as_distribution",
@@ -59,6 +63,7 @@ __all__ = [
     "save_neighbour_distances",
     "save_neighbours",
     "save_resolutions",
+    "score_lines",
     "scores",
     "synthetic_mode_drop",
     "without_score_warnings",

@@ -46,6 +46,16 @@ class ScoreAccumulator(RowAccumulator):
 
     Raises:
         ValueError: an argument out of its range.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import ScoreAccumulator
+    >>> accumulator = ScoreAccumulator(num_classes=4)
+    >>> logits = 20.0 * torch.eye(4).repeat_interleave(250, 0)
+    >>> for batch in logits.split(64):
+    ...     accumulator.update(batch)
+    >>> scores = accumulator.compute(reference=[0.25] * 4)
+    >>> scores.n, round(scores.inception_score, 3), round(scores.am_score, 3)
+    (1000, 4.0, 0.0)
     """
 
     COUNTED = ("samples", "non_finite_rows")
@@ -313,6 +323,13 @@ def scores(
 
     Raises:
         TypeError, ValueError: as those do.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import scores
+    >>> training = scores(20.0 * torch.eye(2).repeat_interleave(50, 0))
+    >>> generated = scores(torch.tensor([[20.0, 0.0]] * 75 + [[0.0, 20.0]] * 25), reference=training)
+    >>> round(generated.inception_score, 3), round(generated.am_score, 3)
+    (1.755, 0.144)
     """
     accumulator = accumulate(partial(ScoreAccumulator, **options), values, from_logits, "values")
     return accumulator._compute(reference, labels)

@@ -53,6 +53,11 @@ def batches_of(name: str, values: Array | Iterable[Array]) -> Iterator[Tensor]:
     Raises:
         TypeError: neither; ``name`` is that of what is in the batches.
         ValueError: no batch.
+
+    >>> import numpy as np
+    >>> from amgan_fast.metrics import batches_of
+    >>> [batch.shape for batch in batches_of("logits", np.zeros((5, 3)))]
+    [torch.Size([5, 3])]
     """
     whole = isinstance(values, Tensor | np.ndarray)
     if not whole and not isinstance(values, Iterable):

@@ -26,7 +26,16 @@ _EXTREMES = 20  # classes at either end that are drawn where there are too many 
 
 @dataclass(frozen=True, repr=False)
 class LabelBalance(Numbers):
-    """Class frequencies of N samples under a classifier, and Pearson's chi-square test against a reference."""
+    """Class frequencies of N samples under a classifier, and Pearson's chi-square test against a reference.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import label_balance
+    >>> print(label_balance(20.0 * torch.eye(2).repeat(5, 1), reference=[0.5, 0.5]))
+    10 samples, chi-square 0.00 with 1 degrees of freedom, p = 1
+      class   count  fraction      mean  reference
+          0       5    0.5000    0.5000     0.5000
+          1       5    0.5000    0.5000     0.5000
+    """
 
     n: int
     """The number of samples N."""
@@ -84,6 +93,14 @@ class LabelCounts(RowAccumulator):
 
     Raises:
         ValueError: ``num_classes`` below 2.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import LabelCounts
+    >>> counts = LabelCounts(num_classes=2)
+    >>> counts.update(torch.tensor([[20.0, 0.0], [20.0, 0.0]]))
+    >>> counts.update(torch.tensor([[0.0, 20.0]]))
+    >>> counts.compute(reference=[0.5, 0.5]).counts
+    (2, 1)
     """
 
     def __init__(self, num_classes: int, *, device: torch.device | str | None = None) -> None:
@@ -136,6 +153,13 @@ def label_balance(
     Raises:
         TypeError: no tensor or array, or a dtype that is not floating point.
         ValueError: no samples, a wrong shape, a row that gives no distribution, or a bad ``reference``.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import label_balance
+    >>> logits = torch.tensor([[20.0, 0.0]] * 70 + [[0.0, 20.0]] * 30)
+    >>> balance = label_balance(logits, reference=[0.5, 0.5])
+    >>> balance.counts, balance.chi_square, round(balance.p_value, 6)
+    ((70, 30), 16.0, 6.3e-05)
     """
     return accumulate(LabelCounts, batches, from_logits).compute(reference)
 
@@ -150,6 +174,16 @@ def save_label_balance(path: Path, balances: Mapping[str, LabelBalance], class_n
         path: the suffix names the format.
         balances: by what sets are called.
         class_names: of all classes; empty: classes are called by their numbers.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import torch
+    >>> from amgan_fast.metrics import label_balance, save_label_balance
+    >>> with TemporaryDirectory() as folder:
+    ...     balance = label_balance(20.0 * torch.eye(2), [0.5, 0.5])
+    ...     save_label_balance(Path(folder) / "balance.png", {"generated": balance}, class_names=["cat", "dog"])
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['balance.png']
     """
     first = next(iter(balances.values()))
     panels = _panels(first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,14 @@ class ClassMsSsim(Numbers):
 
     Compare it with that of real images, measured alike: classes differ in how alike their images are.
     Sources: Odena et al., arXiv 1610.09585; Zhou et al., arXiv 1703.02000, table 3.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import class_ms_ssim
+    >>> images = torch.zeros(4, 1, 8, 8)
+    >>> images[3] = 1
+    >>> found = class_ms_ssim(images, torch.tensor([0, 0, 1, 1]))
+    >>> found.classes, found.maximum_class, found.maximum
+    ((0, 1), 0, 1.0)
     """
 
     form: str
@@ -88,38 +96,27 @@ def class_ms_ssim(
         TypeError: no tensors or arrays, labels that are no integers, images that are neither floating point nor uint8.
         ValueError: anything else :func:`ms_ssim` refuses, a shape of labels that does not fit, ``pairs`` below 1, or
             no class of two images.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import class_ms_ssim
+    >>> images = torch.rand(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> labels = torch.arange(20) % 2
+    >>> images[labels == 1] = images[1].clone()  # class 1 has collapsed to one image
+    >>> found = class_ms_ssim(images, labels, pairs=5, data_range=1)
+    >>> found.form, [round(mean, 2) for mean in found.means]
+    ('small', [0.34, 1.0])
     """
     images = as_tensor("images", images)
-    if form is None:
-        form = "standard" if min(images.shape[-2:]) >= STANDARD_SIZE else "small"
+    form = form or ("standard" if min(images.shape[-2:]) >= STANDARD_SIZE else "small")
     check_images("images", images, form, data_range)
-    labels = as_labels(labels, len(images), "image")
+    members = _members(as_labels(labels, len(images), "image").cpu())
     if pairs < 1:
         raise ValueError(f"pairs is {pairs}, wanted at least 1")
-
-    labels = labels.cpu()
-    classes = labels.unique().tolist()
-    members = [(labels == label).nonzero().squeeze(1) for label in classes]
-    if all(len(member) < 2 for member in members):
-        raise ValueError(f"labels have {len(classes)} classes of less than two images, wanted one with two at least")
     random = torch.Generator().manual_seed(seed)
-    drawn = [draw_pairs(len(member), pairs, random) for member in members]
-    chosen = torch.cat([member[pair] for member, pair in zip(members, drawn, strict=True)], 1)
+    drawn = [draw_pairs(len(member), pairs, random) for member in members.values()]
+    chosen = torch.cat([member[pair] for member, pair in zip(members.values(), drawn, strict=True)], 1)
     values = _compare_pairs(images, chosen, form, data_range).split([pair.size(1) for pair in drawn])
-    summaries = [
-        mean_over_pairs(value, pair, len(member)) for value, pair, member in zip(values, drawn, members, strict=True)
-    ]
-    largest = max((i for i, (mean, _) in enumerate(summaries) if not math.isnan(mean)), key=lambda i: summaries[i][0])
-    return ClassMsSsim(
-        form=form,
-        classes=tuple(classes),
-        means=tuple(mean for mean, _ in summaries),
-        standard_errors=tuple(error for _, error in summaries),
-        pairs=tuple(len(value) for value in values),
-        maximum=summaries[largest][0],
-        maximum_class=classes[largest],
-        maximum_standard_error=summaries[largest][1],
-    )
+    return _summary(form, members, drawn, values)
 
 
 def save_class_ms_ssim(path: Path, results: Mapping[str, ClassMsSsim]) -> None:
@@ -128,6 +125,16 @@ def save_class_ms_ssim(path: Path, results: Mapping[str, ClassMsSsim]) -> None:
 
     Raises:
         ValueError: results of different forms, which cannot be compared.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import torch
+    >>> from amgan_fast.metrics import class_ms_ssim, save_class_ms_ssim
+    >>> found = class_ms_ssim(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]))
+    >>> with TemporaryDirectory() as folder:
+    ...     save_class_ms_ssim(Path(folder) / "ms_ssim.png", {"generated": found})
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['ms_ssim.png']
     """
     forms = {result.form for result in results.values()}
     if len(forms) != 1:
@@ -145,6 +152,32 @@ def save_class_ms_ssim(path: Path, results: Mapping[str, ClassMsSsim]) -> None:
     axes.set(title=f"MS-SSIM within classes, {forms.pop()} form", xlabel="class", ylabel="mean of pairs, 95% interval")
     axes.legend()
     save_figure(path, figure)
+
+
+def _members(labels: Tensor) -> dict[int, Tensor]:
+    """Label -> numbers of its images, ascending; at least one of them has two."""
+    members = {label: (labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()}
+    if all(len(member) < 2 for member in members.values()):
+        raise ValueError(f"labels have {len(members)} classes of less than two images, wanted one with two at least")
+    return members
+
+
+def _summary(
+    form: str, members: Mapping[int, Tensor], drawn: Sequence[Tensor], values: Sequence[Tensor]
+) -> ClassMsSsim:
+    of_classes = zip(values, drawn, members.values(), strict=True)
+    means, errors = zip(*(mean_over_pairs(value, pair, len(member)) for value, pair, member in of_classes), strict=True)
+    largest = max((i for i, mean in enumerate(means) if not math.isnan(mean)), key=means.__getitem__)
+    return ClassMsSsim(
+        form=form,
+        classes=tuple(members),
+        means=means,
+        standard_errors=errors,
+        pairs=tuple(map(len, values)),
+        maximum=means[largest],
+        maximum_class=list(members)[largest],
+        maximum_standard_error=errors[largest],
+    )
 
 
 def _compare_pairs(images: Tensor, pairs: Tensor, form: str, data_range: float) -> Tensor:

@@ -34,6 +34,15 @@ class ClassSums(Accumulator):
 
     Raises:
         ValueError: an argument out of its range.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import ClassSums
+    >>> labels = torch.arange(60) % 3
+    >>> logits = 20.0 * torch.eye(3)[labels]
+    >>> sums = ClassSums(3)
+    >>> sums.update(logits, labels)
+    >>> [round(sums.score_of(kept).inception_score, 3) for kept in ([0], [0, 1], [0, 1, 2])]
+    [1.0, 2.0, 3.0]
     """
 
     def __init__(

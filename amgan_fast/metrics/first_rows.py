@@ -18,12 +18,30 @@ PROBABILITIES_FOR_LOGITS = (
 
 
 class ScoreWarning(UserWarning):
-    """A score that was computed as asked and does not mean what it seems to."""
+    """A score that was computed as asked and does not mean what it seems to.
+
+    >>> import warnings
+    >>> import torch
+    >>> from amgan_fast.metrics import ScoreWarning, scores
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     few = scores(torch.zeros(3, 2))
+    >>> [issubclass(one.category, ScoreWarning) for one in caught], few.few_samples
+    ([True], True)
+    """
 
 
 @contextmanager
 def without_score_warnings() -> Iterator[None]:
-    """Where doubts are shown beside the scores, or concern numbers that nobody is given."""
+    """Where doubts are shown beside the scores, or concern numbers that nobody is given.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import scores, without_score_warnings
+    >>> with without_score_warnings():
+    ...     few = scores(torch.zeros(3, 2))
+    >>> few.few_samples
+    True
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ScoreWarning)
         yield

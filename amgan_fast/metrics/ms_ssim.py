@@ -50,6 +50,12 @@ def ms_ssim(images_a: Array, images_b: Array, *, form: str = "standard", data_ra
     Raises:
         TypeError: no tensors or arrays, or neither floating point nor uint8.
         ValueError: shapes that differ or do not fit the form, values outside of their interval, an unknown form.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import ms_ssim
+    >>> images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> ms_ssim(images, images, form="small", data_range=1)
+    tensor([1.0000, 1.0000], dtype=torch.float64)
     """
     images_a, images_b = as_tensor("images_a", images_a), as_tensor("images_b", images_b)
     check_images("images_a", images_a, form, data_range)

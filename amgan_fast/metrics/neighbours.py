@@ -21,7 +21,14 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 @dataclass(frozen=True, eq=False)
 class NearestNeighbours:
     """The k nearest training images of each of N samples, by mean absolute difference in pixel space: L1 as Odena et
-    al., arXiv 1610.09585 [AC] section 4.5, divided by the number of values of an image."""
+    al., arXiv 1610.09585 [AC] section 4.5, divided by the number of values of an image.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import nearest_neighbours
+    >>> train = torch.tensor([0, 100, 200], dtype=torch.uint8)[:, None, None, None].expand(3, 1, 4, 4)
+    >>> nearest_neighbours(train[1:] // 2, train).quantiles()[0.5]
+    25.0
+    """
 
     distances: Tensor
     """float64 [N, k], grey levels (0 to 255), ascending; on the CPU. 0 is a copy."""
@@ -57,6 +64,13 @@ def nearest_neighbours(samples: Array, train: Array, *, k: int = 1) -> NearestNe
     Raises:
         TypeError: no tensors or arrays, or not uint8.
         ValueError: shapes that do not fit, or ``k`` out of its range.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import nearest_neighbours
+    >>> train = torch.tensor([0, 100, 200], dtype=torch.uint8)[:, None, None, None].expand(3, 1, 4, 4)
+    >>> found = nearest_neighbours(train[2:] - 10, train, k=2)
+    >>> found.distances.tolist(), found.indices.tolist()
+    ([[10.0, 90.0]], [[2, 1]])
     """
     samples, train = as_tensor("samples", samples), as_tensor("train", train)
     for name, images in (("samples", samples), ("train", train)):
@@ -78,13 +92,35 @@ def nearest_neighbours(samples: Array, train: Array, *, k: int = 1) -> NearestNe
 def save_neighbours(
     path: Path, samples: Tensor, train: Tensor, neighbours: NearestNeighbours, *, rows: int = 10
 ) -> None:
-    """Draw the first ``rows`` samples, each at the left of its row, its neighbours beside it, the nearest first."""
+    """Draw the first ``rows`` samples, each at the left of its row, its neighbours beside it, the nearest first.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import torch
+    >>> from amgan_fast.metrics import nearest_neighbours, save_neighbours
+    >>> train = torch.randint(256, (9, 1, 8, 8), dtype=torch.uint8)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_neighbours(Path(folder) / "neighbours.png", train, train, nearest_neighbours(train, train, k=3))
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['neighbours.png']
+    """
     found = train.cpu()[neighbours.indices[:rows]]
     save_sheet(path, torch.cat([samples[:rows, None].cpu(), found], 1))
 
 
 def save_neighbour_distances(path: Path, neighbours: Mapping[str, NearestNeighbours]) -> None:
-    """Draw how the distances to the nearest training image are distributed: of generated and held-out images, say."""
+    """Draw how the distances to the nearest training image are distributed: of generated and held-out images, say.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import torch
+    >>> from amgan_fast.metrics import nearest_neighbours, save_neighbour_distances
+    >>> train = torch.randint(256, (9, 1, 8, 8), dtype=torch.uint8)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_neighbour_distances(Path(folder) / "distances.png", {"copies": nearest_neighbours(train, train)})
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['distances.png']
+    """
     figure = new_figure()
     (axes,) = figure.axes
     for name, result in neighbours.items():

@@ -13,7 +13,14 @@ _short.maxstring = _short.maxother = 2**10
 
 
 class Numbers:
-    """A base of dataclasses (``repr=False``) of numbers and of tuples of them."""
+    """A base of dataclasses (``repr=False``) of numbers and of tuples of them.
+
+    >>> import math
+    >>> from amgan_fast.metrics import ResolutionAccuracy
+    >>> result = ResolutionAccuracy(n=1, sizes=(4,), accuracy=(1.0,), standard_error=(math.nan,))
+    >>> result.to_dict()
+    {'n': 1, 'sizes': [4], 'accuracy': [1.0], 'standard_error': [None]}
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; None is also what is infinite or undefined, for which JSON has no number."""
@@ -26,7 +33,13 @@ class Numbers:
 
 
 def finite(value: Any) -> Any:
-    """None in the place of what is infinite or undefined, throughout ``value``; of tuples it makes lists."""
+    """None in the place of what is infinite or undefined, throughout ``value``; of tuples it makes lists.
+
+    >>> import math
+    >>> from amgan_fast.metrics import finite
+    >>> finite({"am_score": math.inf, "counts": (1, 2)})
+    {'am_score': None, 'counts': [1, 2]}
+    """
     if isinstance(value, dict):
         return {key: finite(x) for key, x in value.items()}
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreName:
-    """One of the numbers in :class:`amgan_fast.metrics.Scores`."""
+    """One of the numbers in :class:`amgan_fast.metrics.Scores`.
+
+    >>> from amgan_fast.metrics import SCORE
+    >>> SCORE["am_score"].heading
+    'AM Score (lower is better)'
+    """
 
     field: str
     """Of Scores, and the key in JSON."""
@@ -67,7 +72,13 @@ SCORE = {name.field: name for name in SCORES}
 
 
 def score_lines(sets: Sequence[Scores]) -> list[tuple[str, list[str]]]:
-    """(name, a text for each of the sets) of the scores that any of them has; parts of a score are indented."""
+    """(name, a text for each of the sets) of the scores that any of them has; parts of a score are indented.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import score_lines, scores
+    >>> dict(score_lines([scores(20.0 * torch.eye(2).repeat_interleave(50, 0))]))["Inception Score (higher is better)"]
+    ['2.0000']
+    """
     rows: list[tuple[str, list[str]]] = []
     shown = set()
     for name in SCORES:

@@ -7,8 +7,7 @@ import time
 from typing import Any
 
 from amgan_fast.evaluate import score_generator
-from amgan_fast.metrics import without_score_warnings
-from amgan_fast.metrics.score_names import SCORES
+from amgan_fast.metrics import SCORES, without_score_warnings
 from amgan_fast.seeds import Purpose
 from amgan_fast.train.capture import CapturedStep
 from amgan_fast.train.checkpoints import save_checkpoint

@@ -12,8 +12,7 @@ from torch import Tensor
 from amgan_fast.data import to_uint8
 from amgan_fast.drawing import drawable, new_figure, save_figure, save_sheet
 from amgan_fast.evaluate import TrainedClassifier, class_sheet, sheet_names
-from amgan_fast.metrics import Scores
-from amgan_fast.metrics.score_names import SCORE
+from amgan_fast.metrics import SCORE, Scores
 from amgan_fast.nn import Sampler
 
 if TYPE_CHECKING:
