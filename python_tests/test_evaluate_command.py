@@ -218,7 +218,7 @@ def test_the_page_says_how_when_and_by_what_it_was_made(files, tmp_path, monkeyp
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [f"report: {page}"]
     text = page.read_text()
-    assert '<th scope="row" class="part">entropy of the mean</th>' in text  # not kept apart by spaces: a phone is narrow
+    assert '<th scope="row" class="part">entropy of the mean</th>' in text  # kept apart by no spaces: a phone is narrow
     assert f"<code>amgan-fast evaluate --logits {files / 'logits.npy'} " in text
     assert "--classifier &#39;a b&#39;</code>" in text
     (date,) = re.findall(r"<td>(\d{4}-\d\d-\d\d \d\d:\d\d) UTC</td>", text)
