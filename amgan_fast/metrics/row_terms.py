@@ -111,14 +111,12 @@ class RowTerms:
         score_sums = partial(ops.score_sums, blocks=blocks, probabilities=not self.from_logits)
         if self.values.is_cuda or self.values.dtype == torch.float64:
             return score_sums(self._summed(self.values), offset=offset)
-        sums: ops.ScoreSums | None = None
-        for start, part in self._parts(_DOUBLES_AT_ONCE):
-            of_part = score_sums(part.double(), offset=offset + start)
-            if sums is None:
-                sums = of_part
-            else:
-                sums.add_(of_part)
-        return sums or ops.ScoreSums.zeros(blocks, num_classes=self.num_classes, device=self.values.device)
+        parts = [score_sums(part.double(), offset=offset + start) for start, part in self._parts(_DOUBLES_AT_ONCE)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return ops.ScoreSums.zeros(blocks, num_classes=self.num_classes, device=self.values.device)
+        return ops.ScoreSums(*map(torch.stack, zip(*parts, strict=True))).total()
 
     def each_row(self) -> Iterator[tuple[slice, ops.ScoreSums]]:
         """(rows, their sums as if each were a block of its own), some rows at a time; in the dtype of logits, and of
