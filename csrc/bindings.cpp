@@ -12,7 +12,7 @@ PYBIND11_MODULE(_C, m) {
     info["version"] = AMGAN_VERSION;
     info["torch"] = AMGAN_TORCH_VERSION;
     info["compiler"] = AMGAN_COMPILER;
-    info["cpu_capability"] = amgan::cpu::kernels().capability;
+    info["cpu_capability"] = amgan::cpu::name_of(amgan::cpu::build_in_use());
     info["cpu_builds"] = AMGAN_CPU_BUILDS;
     info["cuda"] = static_cast<bool>(AMGAN_WITH_CUDA);
     info["cuda_reason"] = AMGAN_CUDA_REASON;

@@ -37,6 +37,28 @@ EVERYTHING = ("loss", "grad", "total")
 COUNTERS = '#include "emurt.cpp"\nextern "C" void counters(u64* n) { n[0] = g_launches, n[1] = g_errors + g_warnings; }'
 
 
+# Launchers are found by the type of their arguments: here each gets a name that ctypes can look up.
+ARGUMENTS = {"kplus1": "KPlus1Args", "entropy": "EntropyArgs", "scores": "ScoresArgs", "leaky_dropout": "LeakyDropoutArgs"}
+NAMED_LAUNCHER = """
+#include "args/{name}.h"
+#include "cuda/launchers.h"
+extern "C" cudaError_t launch_{name}(const amgan::{args}* args, cudaStream_t stream) {{
+  return amgan::cuda::launch(*args, stream);
+}}"""
+NAMED_WORKSPACE = """
+extern "C" int64_t workspace_{name}(const amgan::{args}* args) {{ return amgan::cuda::workspace_size(*args); }}
+"""
+
+
+def named_launchers() -> str:
+    code = ""
+    for name, args in ARGUMENTS.items():
+        code += NAMED_LAUNCHER.format(name=name, args=args)
+        if hasattr(globals()[args], "workspace"):
+            code += NAMED_WORKSPACE.format(name=name, args=args)
+    return code
+
+
 def why_not() -> str | None:
     """Why there is nothing to run, if so."""
     if not os.environ.get("PTX_CPU_HOME"):
@@ -61,7 +83,8 @@ def build(cache: Path) -> Path:
             place = Path(scratch)
             (place / "counters.cpp").write_text(COUNTERS)
             _compile(place, "-w", "-O1", f"-I{home}", "counters.cpp", "-o", "libemurt.so", "-ldl")
-            kernels = [str(p) for p in sources if p.suffix == ".cu"]
+            (place / "launchers.cpp").write_text(named_launchers())
+            kernels = [*(str(p) for p in sources if p.suffix == ".cu"), "launchers.cpp"]
             ptx = ["-gencode", "arch=compute_90,code=compute_90", "--compress-mode=none", "--threads", "0"]
             link = ["-L.", "-lemurt", "-Xlinker", "-rpath,$ORIGIN", "-o", "liblaunchers.so"]
             _compile(place, "-O3", "-lineinfo", f"-I{CSRC}", *ptx, *kernels, *link)
@@ -271,10 +294,10 @@ class Emulator:
 
     def _call(self, name: str, args: Structure, memory: Memory, schedule: Schedule) -> int:
         """Returns the number of kernels launched."""
-        launcher = getattr(self._launchers, f"amgan_cuda_{name}")
+        launcher = getattr(self._launchers, f"launch_{name}")
         launcher.argtypes = [POINTER(type(args)), c_void_p]
         if hasattr(args, "workspace"):
-            workspace = getattr(self._launchers, f"amgan_cuda_{name}_workspace")
+            workspace = getattr(self._launchers, f"workspace_{name}")
             workspace.restype, workspace.argtypes = c_int64, [POINTER(type(args))]
             args.workspace = memory.output(unwritten(workspace(args), dtype=torch.float64))
         launches, reports = self._counters()

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/chunks.h"
+#include "cpu/dispatch.h"
 #include "cpu/dropout_bits.h"
 #include "cpu/vec.h"
 
@@ -261,7 +262,7 @@ class BatchNorm {
 };
 
 template <bool kDropout>
-void run(const BatchNormArgs& args) {
+void run_kernel(const BatchNormArgs& args) {
   for_dtype(args.dtype, [&](auto zero) {
     const BatchNorm<decltype(zero), kDropout> kernel(args);
     args.grad_output == nullptr ? kernel.forward() : kernel.backward();
@@ -270,9 +271,10 @@ void run(const BatchNormArgs& args) {
 
 }  // namespace
 
-void batch_norm(const BatchNormArgs& args) {
+template <>
+void run(const BatchNormArgs& args) {
   tell_used(args.philox);
-  args.factors.dropped == 0 ? run<false>(args) : run<true>(args);
+  args.factors.dropped == 0 ? run_kernel<false>(args) : run_kernel<true>(args);
 }
 
 }  // namespace amgan::cpu::CPU_CAPABILITY

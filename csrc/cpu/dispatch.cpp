@@ -2,34 +2,24 @@
 
 #include <ATen/Version.h>
 
+#include <string>
+
 namespace amgan::cpu {
 
-#define AMGAN_DECLARE_BUILD(BUILD)                                                       \
-  namespace BUILD {                                                                      \
-  void kplus1(const KPlus1Args&);                                                        \
-  void entropy(const EntropyArgs&);                                                      \
-  void scores(const ScoresArgs&);                                                        \
-  void leaky_dropout(const LeakyDropoutArgs&);                                           \
-  void batch_norm(const BatchNormArgs&);                                                 \
-  constexpr Kernels kernels{#BUILD, kplus1, entropy, scores, leaky_dropout, batch_norm}; \
-  }
-
-AMGAN_DECLARE_BUILD(DEFAULT)
-#if defined(AMGAN_X86_BUILDS)
-AMGAN_DECLARE_BUILD(AVX2)
-AMGAN_DECLARE_BUILD(AVX512)
-#endif
-
-const Kernels& kernels() {
-  static const Kernels* const chosen = [] {
+Build build_in_use() {
+  static const Build chosen = [] {
 #if defined(AMGAN_X86_BUILDS)
     const std::string capability = at::get_cpu_capability();
-    if (capability == "AVX512") return &AVX512::kernels;
-    if (capability == "AVX2") return &AVX2::kernels;
+    if (capability == "AVX512") return Build::AVX512;
+    if (capability == "AVX2") return Build::AVX2;
 #endif
-    return &DEFAULT::kernels;
+    return Build::DEFAULT;
   }();
-  return *chosen;
+  return chosen;
+}
+
+const char* name_of(Build build) {
+  return build == Build::AVX512 ? "AVX512" : build == Build::AVX2 ? "AVX2" : "DEFAULT";
 }
 
 }  // namespace amgan::cpu

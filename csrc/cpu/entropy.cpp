@@ -2,6 +2,7 @@
 #include "args/entropy.h"
 
 #include "cpu/chunks.h"
+#include "cpu/dispatch.h"
 #include "cpu/entropy_row.h"
 #include "cpu/lanes.h"
 #include "cpu/layout.h"
@@ -124,7 +125,7 @@ double run_rows(const EntropyArgs& args, Layout& layout, int64_t begin, int64_t 
 }
 
 template <typename scalar_t, typename Layout>
-void run(const EntropyArgs& args) {
+void run_chunks(const EntropyArgs& args) {
   using T = Computing<scalar_t>;
   const Chunks cut(args.classes);
   const int64_t chunks = cut.count(args.rows);
@@ -142,9 +143,10 @@ void run(const EntropyArgs& args) {
 
 }  // namespace
 
-void entropy(const EntropyArgs& args) {
+template <>
+void run(const EntropyArgs& args) {
   for_layout<InLanes, InColumns>(args.dtype, args.classes, [&](auto layout) {
-    run<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
+    run_chunks<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
   });
 }
 

@@ -3,6 +3,7 @@
 #include "args/kplus1.h"
 
 #include "cpu/chunks.h"
+#include "cpu/dispatch.h"
 #include "cpu/lanes.h"
 #include "cpu/layout.h"
 #include "cpu/row.h"
@@ -294,7 +295,7 @@ class Kernel {
 
 // The chunks of both batches, one after the other.
 template <typename scalar_t, typename Layout>
-void run(const KPlus1Args& args) {
+void run_batches(const KPlus1Args& args) {
   using T = Computing<scalar_t>;
   const Chunks cut(args.classes + args.fake_column);
   const int64_t first_chunks = cut.count(args.batch[0].rows);
@@ -318,9 +319,10 @@ void run(const KPlus1Args& args) {
 
 }  // namespace
 
-void kplus1(const KPlus1Args& args) {
+template <>
+void run(const KPlus1Args& args) {
   for_layout<InLanes, InColumns>(args.dtype, args.classes, [&](auto layout) {
-    run<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
+    run_batches<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
   });
 }
 

@@ -3,6 +3,7 @@
 #include "args/leaky_dropout.h"
 
 #include "cpu/chunks.h"
+#include "cpu/dispatch.h"
 #include "cpu/dropout_bits.h"
 #include "cpu/row.h"
 
@@ -16,7 +17,7 @@ void prefetch(const scalar_t* x, int64_t count) {
 }
 
 template <typename scalar_t, bool kBackward>
-void run(const LeakyDropoutArgs& args) {
+void multiply(const LeakyDropoutArgs& args) {
   using T = Computing<scalar_t>;
   const auto* values = static_cast<const scalar_t*>(args.values);
   const auto* signs = static_cast<const scalar_t*>(args.signs);
@@ -45,11 +46,12 @@ void run(const LeakyDropoutArgs& args) {
 
 }  // namespace
 
-void leaky_dropout(const LeakyDropoutArgs& args) {
+template <>
+void run(const LeakyDropoutArgs& args) {
   tell_used(args.philox);
   for_dtype(args.dtype, [&](auto zero) {
     using scalar_t = decltype(zero);
-    args.signs == nullptr ? run<scalar_t, false>(args) : run<scalar_t, true>(args);
+    args.signs == nullptr ? multiply<scalar_t, false>(args) : multiply<scalar_t, true>(args);
   });
 }
 

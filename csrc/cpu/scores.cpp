@@ -6,6 +6,7 @@
 
 #include "cpu/any_order.h"
 #include "cpu/chunks.h"
+#include "cpu/dispatch.h"
 #include "cpu/entropy_row.h"
 #include "cpu/lanes.h"
 #include "cpu/layout.h"
@@ -336,7 +337,7 @@ int64_t chunks_per_block(const ScoresArgs& args) {
 }
 
 template <typename scalar_t, typename Layout>
-void run(const ScoresArgs& args) {
+void sum_blocks(const ScoresArgs& args) {
   const int64_t classes = args.classes, blocks = args.blocks, chunks = chunks_per_block(args);
   const int64_t size = 3 * classes + 1;
   std::vector<double> partial(chunks > 1 ? blocks * chunks * size : 0);
@@ -390,9 +391,10 @@ void run(const ScoresArgs& args) {
 
 }  // namespace
 
-void scores(const ScoresArgs& args) {
+template <>
+void run(const ScoresArgs& args) {
   for_layout<InLanes, InColumns>(args.dtype, args.classes, [&](auto layout) {
-    run<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
+    sum_blocks<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
   });
 }
 

@@ -2,6 +2,8 @@
 //
 // One launch. Every logit is read once and every gradient written once for up to 8,192 classes (float64: 4,096), one
 // exp2 per logit; longer rows are read again for the gradient, mostly from the L2 cache.
+#include "args/entropy.h"
+
 #include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
 #include "cuda/tile.cuh"
@@ -65,7 +67,7 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
 }
 
 template <typename Scalar, typename Layout>
-cudaError_t launch(const EntropyArgs& args, cudaStream_t stream) {
+cudaError_t launch_typed(const EntropyArgs& args, cudaStream_t stream) {
   using T = Computing<Scalar>;
   Params<Scalar> params{};
   params.logits = static_cast<const Scalar*>(args.logits);
@@ -89,17 +91,20 @@ cudaError_t launch(const EntropyArgs& args, cudaStream_t stream) {
 }
 
 }  // namespace
-}  // namespace amgan::cuda
 
-int64_t amgan_cuda_entropy_workspace(const amgan::EntropyArgs* args) {
-  if (!args->total) return 0;
-  return amgan::cuda::with_layout<double>(args->classes, [&](auto layout) { return layout.blocks(args->rows); });
+template <>
+int64_t workspace_size(const EntropyArgs& args) {
+  if (!args.total) return 0;
+  return with_layout<double>(args.classes, [&](auto layout) { return layout.blocks(args.rows); });
 }
 
-cudaError_t amgan_cuda_entropy(const amgan::EntropyArgs* args, cudaStream_t stream) {
-  return amgan::cuda::dispatch(args->dtype, [&](auto tag) {
+template <>
+cudaError_t launch(const EntropyArgs& args, cudaStream_t stream) {
+  return dispatch(args.dtype, [&](auto tag) {
     using Scalar = typename decltype(tag)::type;
-    return amgan::cuda::with_layout<Scalar>(
-        args->classes, [&](auto layout) { return amgan::cuda::launch<Scalar, decltype(layout)>(*args, stream); });
+    return with_layout<Scalar>(args.classes,
+                               [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
   });
 }
+
+}  // namespace amgan::cuda

@@ -8,6 +8,7 @@
 #undef NDEBUG  // a label out of range must be reported by release builds, too
 #include <cassert>
 
+#include "args/kplus1.h"
 #include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
 #include "cuda/tile.cuh"
@@ -193,7 +194,7 @@ Batch<Scalar> typed(const KPlus1Batch& batch) {
 }
 
 template <typename Scalar, typename Layout>
-cudaError_t launch(const KPlus1Args& args, cudaStream_t stream) {
+cudaError_t launch_typed(const KPlus1Args& args, cudaStream_t stream) {
   using T = Computing<Scalar>;
   Params<Scalar> params{};
   Total<T>& total = params.total;
@@ -220,21 +221,24 @@ cudaError_t launch(const KPlus1Args& args, cudaStream_t stream) {
 }
 
 }  // namespace
-}  // namespace amgan::cuda
 
-int64_t amgan_cuda_kplus1_workspace(const amgan::KPlus1Args* args) {
-  if (!args->total) return 0;
-  return amgan::cuda::with_layout<double>(args->classes, [&](auto layout) {
+template <>
+int64_t workspace_size(const KPlus1Args& args) {
+  if (!args.total) return 0;
+  return with_layout<double>(args.classes, [&](auto layout) {
     int64_t blocks = 0;
-    for (int i = 0; i < args->batches; ++i) blocks += layout.blocks(args->batch[i].rows);
+    for (int i = 0; i < args.batches; ++i) blocks += layout.blocks(args.batch[i].rows);
     return blocks;
   });
 }
 
-cudaError_t amgan_cuda_kplus1(const amgan::KPlus1Args* args, cudaStream_t stream) {
-  return amgan::cuda::dispatch(args->dtype, [&](auto tag) {
+template <>
+cudaError_t launch(const KPlus1Args& args, cudaStream_t stream) {
+  return dispatch(args.dtype, [&](auto tag) {
     using Scalar = typename decltype(tag)::type;
-    return amgan::cuda::with_layout<Scalar>(
-        args->classes, [&](auto layout) { return amgan::cuda::launch<Scalar, decltype(layout)>(*args, stream); });
+    return with_layout<Scalar>(args.classes,
+                               [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
   });
 }
+
+}  // namespace amgan::cuda

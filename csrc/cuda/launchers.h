@@ -1,23 +1,21 @@
 // The CUDA launchers: raw pointers on the current device, a stream, no synchronisation, no allocation.
-// Each returns the first error of its launches. The workspace functions say how many doubles to provide.
+//
+// A launcher is found by the type of its arguments: its file specialises `launch`, and `workspace_size` where the
+// arguments have a `workspace`. There is nothing to add here for a new one.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
-#include "args/entropy.h"
-#include "args/kplus1.h"
-#include "args/leaky_dropout.h"
-#include "args/scores.h"
+#include <cstdint>
 
-extern "C" {
-int64_t amgan_cuda_kplus1_workspace(const amgan::KPlus1Args* args);
-cudaError_t amgan_cuda_kplus1(const amgan::KPlus1Args* args, cudaStream_t stream);
+namespace amgan::cuda {
 
-int64_t amgan_cuda_entropy_workspace(const amgan::EntropyArgs* args);
-cudaError_t amgan_cuda_entropy(const amgan::EntropyArgs* args, cudaStream_t stream);
+// Returns the first error of its launches.
+template <typename Args>
+cudaError_t launch(const Args& args, cudaStream_t stream);
 
-int64_t amgan_cuda_scores_workspace(const amgan::ScoresArgs* args);
-cudaError_t amgan_cuda_scores(const amgan::ScoresArgs* args, cudaStream_t stream);
+// How many doubles to provide as args.workspace.
+template <typename Args>
+int64_t workspace_size(const Args& args);
 
-cudaError_t amgan_cuda_leaky_dropout(const amgan::LeakyDropoutArgs* args, cudaStream_t stream);
-}
+}  // namespace amgan::cuda

@@ -5,6 +5,7 @@
 // Philox blocks decide over (args/leaky_dropout.h); there is no mask in memory.
 #include <algorithm>
 
+#include "args/leaky_dropout.h"
 #include "cuda/dtype.cuh"
 #include "cuda/launchers.h"
 #include "math/leaky_dropout.h"
@@ -113,7 +114,7 @@ __global__ void __launch_bounds__(kBlockThreads) leaky_dropout_kernel(const __gr
 }
 
 template <typename Scalar>
-cudaError_t launch(const LeakyDropoutArgs& args, cudaStream_t stream) {
+cudaError_t launch_typed(const LeakyDropoutArgs& args, cudaStream_t stream) {
   const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
   const Params<Scalar> params{static_cast<const Scalar*>(args.values),
                               static_cast<const Scalar*>(args.signs),
@@ -134,9 +135,10 @@ cudaError_t launch(const LeakyDropoutArgs& args, cudaStream_t stream) {
 }
 
 }  // namespace
-}  // namespace amgan::cuda
 
-cudaError_t amgan_cuda_leaky_dropout(const amgan::LeakyDropoutArgs* args, cudaStream_t stream) {
-  return amgan::cuda::dispatch(
-      args->dtype, [&](auto tag) { return amgan::cuda::launch<typename decltype(tag)::type>(*args, stream); });
+template <>
+cudaError_t launch(const LeakyDropoutArgs& args, cudaStream_t stream) {
+  return dispatch(args.dtype, [&](auto tag) { return launch_typed<typename decltype(tag)::type>(args, stream); });
 }
+
+}  // namespace amgan::cuda

@@ -13,6 +13,8 @@
 #include <cmath>
 #include <vector>
 
+#include "args/batch_norm.h"
+#include "cpu/dispatch.h"
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/leaky_dropout.h"
@@ -102,7 +104,7 @@ NativeOutputs native(const at::Tensor& x, const at::Tensor& weight, const at::Te
   args.variance = variance.mutable_data_ptr();
   if (args.factors.dropped > 0) args.philox = next_random_bits(x);
   args.philox.used = rng_state.mutable_data_ptr<int64_t>();
-  run_kernel(x, args);
+  cpu::run(args);
   return {output, mean, variance, rng_state};
 }
 
@@ -132,7 +134,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> native_backward(const at::Tensor&
   args.grad_bias = grad_bias.mutable_data_ptr();
   args.philox.seed_at = state.const_data_ptr<int64_t>();
   args.philox.offset_at = args.philox.seed_at + 1;
-  run_kernel(x, args);
+  cpu::run(args);
   return {grad_x, grad_weight, grad_bias};
 }
 

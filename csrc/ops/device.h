@@ -2,20 +2,41 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
 
-#include "args/batch_norm.h"
-#include "args/entropy.h"
-#include "args/kplus1.h"
-#include "args/leaky_dropout.h"
-#include "args/scores.h"
+#include "args/philox.h"
+#include "cpu/dispatch.h"
+
+#if AMGAN_WITH_CUDA
+#include <ATen/ops/empty.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "cuda/launchers.h"
+#endif
 
 namespace amgan::ops {
 
-void run_kernel(const at::Tensor& tensor, KPlus1Args& args);
-void run_kernel(const at::Tensor& tensor, EntropyArgs& args);
-void run_kernel(const at::Tensor& tensor, ScoresArgs& args);
-void run_kernel(const at::Tensor& tensor, const LeakyDropoutArgs& args);
-void run_kernel(const at::Tensor& tensor, const BatchNormArgs& args);  // there is none for CUDA
+// The type of the arguments says which kernel. The workspace that some want comes from torch's allocator: no
+// synchronisation, and a CUDA graph can capture it.
+template <typename Args>
+void run_kernel(const at::Tensor& tensor, Args args) {
+  if (!tensor.is_cuda()) return cpu::run(args);
+#if AMGAN_WITH_CUDA
+  const c10::cuda::CUDAGuard guard(tensor.device());
+  at::Tensor workspace;
+  if constexpr (requires { args.workspace; }) {
+    if (const int64_t size = cuda::workspace_size(args); size > 0) {
+      workspace = at::empty({size}, tensor.options().dtype(at::kDouble));
+      args.workspace = workspace.mutable_data_ptr<double>();
+    }
+  }
+  C10_CUDA_CHECK(cuda::launch(args, c10::cuda::getCurrentCUDAStream()));
+#else
+  TORCH_CHECK(false, "amgan_fast was built without CUDA kernels; amgan_fast.build_info() says why");
+#endif
+}
 
 // Random bits for one call, up to four words for each Philox counter, from torch's default generator: reproducible with
 // torch.manual_seed. On the CPU a seed is drawn. On CUDA the generator's sequence goes on, and a CUDA graph that

@@ -4,6 +4,7 @@
 #include <ATen/ops/softmax.h>
 #include <torch/library.h>
 
+#include "args/entropy.h"
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"

@@ -11,6 +11,7 @@
 
 #include <limits>
 
+#include "args/leaky_dropout.h"
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"

@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include "args/scores.h"
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"
