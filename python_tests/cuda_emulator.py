@@ -37,28 +37,6 @@ EVERYTHING = ("loss", "grad", "total")
 COUNTERS = '#include "emurt.cpp"\nextern "C" void counters(u64* n) { n[0] = g_launches, n[1] = g_errors + g_warnings; }'
 
 
-# Launchers are found by the type of their arguments: here each gets a name that ctypes can look up.
-ARGUMENTS = {"kplus1": "KPlus1Args", "entropy": "EntropyArgs", "scores": "ScoresArgs", "leaky_dropout": "LeakyDropoutArgs"}
-NAMED_LAUNCHER = """
-#include "args/{name}.h"
-#include "cuda/launchers.h"
-extern "C" cudaError_t launch_{name}(const amgan::{args}* args, cudaStream_t stream) {{
-  return amgan::cuda::launch(*args, stream);
-}}"""
-NAMED_WORKSPACE = """
-extern "C" int64_t workspace_{name}(const amgan::{args}* args) {{ return amgan::cuda::workspace_size(*args); }}
-"""
-
-
-def named_launchers() -> str:
-    code = ""
-    for name, args in ARGUMENTS.items():
-        code += NAMED_LAUNCHER.format(name=name, args=args)
-        if hasattr(globals()[args], "workspace"):
-            code += NAMED_WORKSPACE.format(name=name, args=args)
-    return code
-
-
 def why_not() -> str | None:
     """Why there is nothing to run, if so."""
     if not os.environ.get("PTX_CPU_HOME"):
@@ -144,6 +122,28 @@ class LeakyDropoutArgs(Structure):
         *(("dtype", c_int32), ("values", c_void_p), ("signs", c_void_p), ("out", c_void_p), ("size", c_int64)),
         *(("positive", c_double), ("negative", c_double), ("dropped", c_int32), ("philox", PhiloxArgs)),
     ]
+
+
+# --- Launchers are found by the type of their arguments: here each gets a name that ctypes can look up.
+
+ARGUMENTS = {"kplus1": KPlus1Args, "entropy": EntropyArgs, "scores": ScoresArgs, "leaky_dropout": LeakyDropoutArgs}
+LAUNCHER = """
+#include "args/{name}.h"
+#include "cuda/launchers.h"
+extern "C" cudaError_t launch_{name}(const amgan::{args}* args, cudaStream_t stream) {{
+  return amgan::cuda::launch(*args, stream);
+}}"""
+WORKSPACE = """
+extern "C" int64_t workspace_{name}(const amgan::{args}* args) {{ return amgan::cuda::workspace_size(*args); }}
+"""
+
+
+def named_launchers() -> str:
+    code = ""
+    for name, args in ARGUMENTS.items():
+        template = LAUNCHER + WORKSPACE if hasattr(args, "workspace") else LAUNCHER
+        code += template.format(name=name, args=args.__name__)
+    return code
 
 
 # --- What a call is given

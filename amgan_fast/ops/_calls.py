@@ -1,4 +1,13 @@
-"""How the documented functions reach the torch operations."""
+"""How the functions of ``amgan_fast.ops`` reach the operations of ``torch.ops.amgan_fast``.
+
+Each of them is a signature and a docstring; the operation that its decorator names does the work:
+
+    @calls(torch.ops.amgan_fast.class_entropy.default)      # csrc/ops/entropy.cpp: schema, checks, kernel call
+    def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
+        \"\"\"H(C) in nats ...\"\"\"
+
+means what a body of ``return torch.ops.amgan_fast.class_entropy.default(logits, reduction=reduction)`` would.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +29,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def calls(
     operation: Callable[..., Any], returns: Callable[[tuple[Any, ...]], Any] | None = None
 ) -> Callable[[_Function], _Function]:
-    """Makes a function that is a signature and a docstring call ``operation`` with the arguments it is given, and
-    ``returns`` with the results.
+    """Gives a function that has no body one: ``operation`` called with the arguments that it is given, and ``returns``
+    with the results.
 
-    With no others: torch fills in the defaults of its own schema at no cost, and takes 0.15 us to convert each of the
-    same defaults from Python, a fifth of the whole call for a small batch. For the same reason arguments are looked at
-    once the call has failed: one that is missing, unknown or of a wrong type is then a TypeError that says so.
+    Why not write that body: it would hand on the defaults too. torch fills in those of its own schema at no cost, and
+    takes 0.15 us to convert each of the same from Python, a fifth of the whole call for a small batch. For the same
+    reason arguments are looked at once the call has failed: one that is missing, unknown or of a wrong type is then a
+    TypeError that says so.
     """
 
     def implement(documented: _Function) -> _Function:

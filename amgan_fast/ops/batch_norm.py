@@ -1,6 +1,7 @@
 """Batch norm, leaky ReLU and dropout together: what follows the convolutions of a GAN in training."""
 
 # mypy: disable-error-code="empty-body"
+# The operations themselves: csrc/ops/batch_norm.cpp; how a function without a body calls one: _calls.py.
 from __future__ import annotations
 
 import torch
@@ -38,4 +39,14 @@ def batch_norm_leaky_dropout(
     Raises:
         TypeError: what is no tensor, or a dtype other than those above.
         ValueError: a shape, device, ``p``, ``slope`` or ``eps`` out of range.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    >>> y, mean, variance = ops.batch_norm_leaky_dropout(x, weight=torch.ones(2), bias=torch.zeros(2))
+    >>> y
+    tensor([[-0.2000,  0.0000],
+            [ 1.0000,  0.0000]])
+    >>> mean, variance
+    (tensor([2., 5.]), tensor([1., 0.]))
     """

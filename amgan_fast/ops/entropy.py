@@ -1,6 +1,7 @@
 """The entropy of a class distribution given by logits."""
 
 # mypy: disable-error-code="empty-body"
+# The operations themselves: csrc/ops/entropy.cpp; how a function without a body calls one: _calls.py.
 from __future__ import annotations
 
 import torch
@@ -25,6 +26,11 @@ def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
     Raises:
         TypeError: what is no tensor, or a dtype that is not floating point.
         ValueError: a wrong shape or an unknown reduction.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> ops.class_entropy(torch.tensor([[0.0, 0.0], [9.0, 0.0]]), reduction="none")
+    tensor([0.6931, 0.0012])
     """
 
 
@@ -33,4 +39,9 @@ def class_entropy_and_grad(logits: Tensor, *, reduction: str = "mean") -> tuple[
     """:func:`class_entropy` and its gradient, ``(entropy, grad)``, in one pass and without an autograd node.
 
     The gradient is that of the result (of its sum, with ``reduction="none"``), in the shape and dtype of the logits.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> ops.class_entropy_and_grad(torch.tensor([[1.0, 0.0]]))
+    (tensor(0.5822), tensor([[-0.1966,  0.1966]]))
     """

@@ -24,6 +24,7 @@ Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the
 """
 
 # mypy: disable-error-code="empty-body"
+# The operations themselves: csrc/ops/kplus1.cpp; how a function without a body calls one: _calls.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -68,6 +69,13 @@ def kplus1_loss(
         labels: [N] with values 0..K (K selects the generated class), or None for the dynamic label.
         fake_labels: False: K is no label either.
         coefficients: the five numbers (a, r, t, f, u), finite.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> logits = torch.tensor([[2.0, 0.0, -1.0]])  # two real classes and the generated one
+    >>> am = (1, 0, 1, 0, 0)  # A - l_y
+    >>> ops.kplus1_loss(logits, torch.tensor([0]), am)
+    tensor(0.1698)
     """
 
 
@@ -93,6 +101,14 @@ def kplus1_cross_entropy(
         logits: see the module's description.
         target: [N] with values 0..K (K is the generated class), ``"dynamic"`` or ``"fake"``.
         label_smoothing: in [0, 1], spread over all K+1 classes as PyTorch does.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> logits = torch.tensor([[2.0, 0.0, -1.0]])
+    >>> ops.kplus1_cross_entropy(logits, torch.tensor([1]))
+    tensor(2.1698)
+    >>> ops.kplus1_cross_entropy(logits, "dynamic"), ops.kplus1_cross_entropy(logits, "fake")
+    (tensor(0.1698), tensor(3.1698))
     """
 
 
@@ -120,6 +136,15 @@ def am_discriminator_loss(
         class_smoothing: share of a real row's class target that is spread over the K classes, in [0, 1].
         reduction: ``"mean"``: mean over real rows + mean over generated rows; ``"sum"`` likewise; ``"none"``:
             [N+M], real rows first.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> real = torch.tensor([[2.0, 0.0, -1.0], [0.0, 3.0, -1.0]], requires_grad=True)
+    >>> generated = torch.tensor([[0.5, 0.0, 1.0]], requires_grad=True)
+    >>> loss = ops.am_discriminator_loss(real, torch.tensor([0, 1]), generated, real_smoothing=0.1)
+    >>> loss.backward()
+    >>> generated.grad
+    tensor([[ 0.3072,  0.1863, -0.4935]])
     """
 
 
@@ -127,7 +152,14 @@ def am_discriminator_loss(
 def am_generator_loss(
     fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
 ) -> Tensor:
-    """Generator loss of AM-GAN, -log D_y(g) ([AM] eq. 14), with dynamic (``labels=None``) or given labels 0..K-1."""
+    """Generator loss of AM-GAN, -log D_y(g) ([AM] eq. 14), with dynamic (``labels=None``) or given labels 0..K-1.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> generated = torch.tensor([[0.5, 0.0, 1.0]])
+    >>> ops.am_generator_loss(generated), ops.am_generator_loss(generated, torch.tensor([1]))
+    (tensor(1.1803), tensor(1.6803))
+    """
 
 
 @calls(_ops.labelgan_generator_loss.default)
@@ -137,12 +169,24 @@ def labelgan_generator_loss(
     """Generator loss of LabelGAN, -log D_r(g) ([AM] eq. 2), D_r the total probability of the real classes.
 
     With ``smoothing`` s in [0, 1] the target is (1-s, s) on (real, generated), which stops at D_r = 1-s ([LS] eq. 11).
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> ops.labelgan_generator_loss(torch.tensor([[0.5, 0.0, 1.0]]))
+    tensor(0.7062)
     """
 
 
 @calls(_ops.kplus1_terms.default, KPlus1Terms._make)
 def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "column") -> KPlus1Terms:
-    """The two halves of -log D_y and the label of every row, from one pass and without gradient ([AM] Lemma 2)."""
+    """The two halves of -log D_y and the label of every row, from one pass and without gradient ([AM] Lemma 2).
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> terms = ops.kplus1_terms(torch.tensor([[0.5, 0.0, 1.0]]))
+    >>> terms.labelgan, terms.auxiliary, terms.labels
+    (tensor([0.7062]), tensor([0.4741]), tensor([0]))
+    """
 
 
 @calls(_ops.kplus1_loss_and_grad.default)
@@ -160,6 +204,11 @@ def kplus1_loss_and_grad(
     Returns:
         ``(loss, grad)``: the gradient of the loss (of its sum, with ``reduction="none"``), in the shape and dtype of
         the logits, to be fed to ``torch.autograd.backward(logits, grad)``.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> ops.kplus1_loss_and_grad(torch.tensor([[2.0, 0.0, -1.0]]), None, (1, 0, 1, 0, 0))
+    (tensor(0.1698), tensor([[-0.1562,  0.1142,  0.0420]]))
     """
 
 
@@ -180,6 +229,13 @@ def am_discriminator_loss_and_grad(
     Returns:
         ``(loss, grad_real, grad_fake)``: the gradients of the loss (of its sum, with ``reduction="none"``), in the
         shapes and dtypes of the logits, to be fed to ``torch.autograd.backward(logits, grad)``.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> real, generated = torch.zeros(2, 3), torch.zeros(4, 3)
+    >>> loss, grad_real, grad_generated = ops.am_discriminator_loss_and_grad(real, torch.tensor([0, 1]), generated)
+    >>> loss, grad_generated[0]
+    (tensor(2.1972), tensor([ 0.0833,  0.0833, -0.1667]))
     """
 
 
@@ -187,4 +243,10 @@ def am_discriminator_loss_and_grad(
 def am_generator_loss_and_grad(
     fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
 ) -> tuple[Tensor, Tensor]:
-    """:func:`am_generator_loss` and its gradient, ``(loss, grad)``, in one pass and without an autograd node."""
+    """:func:`am_generator_loss` and its gradient, ``(loss, grad)``, in one pass and without an autograd node.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> ops.am_generator_loss_and_grad(torch.tensor([[0.5, 0.0, 1.0]]))
+    (tensor(1.1803), tensor([[-0.6928,  0.1863,  0.5065]]))
+    """

@@ -1,6 +1,7 @@
 """Leaky ReLU and dropout in one pass over memory, without a mask."""
 
 # mypy: disable-error-code="empty-body"
+# The operations themselves: csrc/ops/leaky_dropout.cpp; how a function without a body calls one: _calls.py.
 from __future__ import annotations
 
 import torch
@@ -43,4 +44,12 @@ def leaky_dropout(x: Tensor, p: float = 0.5, slope: float = 0.2, *, training: bo
     Raises:
         TypeError: what is no tensor, or a dtype that is not floating point.
         ValueError: ``p``, ``slope`` or a device out of range.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> ops.leaky_dropout(torch.tensor([1.0, -1.0]), training=False)
+    tensor([ 1.0000, -0.2000])
+    >>> dropped = ops.leaky_dropout(torch.ones(1000), p=0.5)
+    >>> dropped.unique()
+    tensor([0., 2.])
     """

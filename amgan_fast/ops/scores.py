@@ -1,6 +1,7 @@
 """The sums that Inception Score, Mode Score and AM Score are made of."""
 
 # mypy: disable-error-code="empty-body"
+# The operations themselves: csrc/ops/scores.cpp; how a function without a body calls one: _calls.py.
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -65,4 +66,11 @@ def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilitie
     Raises:
         TypeError: what is no tensor, or a dtype that is not floating point.
         ValueError: a wrong shape, ``blocks`` or ``offset``.
+
+    >>> import torch
+    >>> from amgan_fast import ops
+    >>> sums = ops.score_sums(torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]))
+    >>> marginal = sums.prob[0] / sums.count[0]
+    >>> (torch.special.entr(marginal).sum() - sums.entropy[0] / sums.count[0]).exp()  # the Inception Score
+    tensor(1.5861, dtype=torch.float64)
     """

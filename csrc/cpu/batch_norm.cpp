@@ -11,6 +11,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/dropout_bits.h"
 #include "cpu/vec.h"
+#include "math/batch_norm.h"
 
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
@@ -24,9 +25,11 @@ class ByChannel {
 
   template <typename F>
   ByChannel(int64_t channels, const F& of) : ByChannel(channels) {
-    for (int64_t k = 0; k < channels + kAhead; ++k) {
-      values_[k] = k < channels ? static_cast<T>(of(k)) : values_[k - channels];
-    }
+    for (int64_t channel = 0; channel < channels; ++channel) set(channel, of(channel));
+  }
+
+  void set(int64_t channel, double value) {
+    for (int64_t k = channel; k < channels_ + kAhead; k += channels_) values_[k] = static_cast<T>(value);
   }
 
   T operator[](int64_t channel) const { return values_[channel]; }
@@ -100,8 +103,7 @@ class BatchNorm {
     });
   }
 
-  // With g the gradient with respect to what batch norm gives, d = x - mean, a = weight / sqrt(variance + epsilon) and
-  // n rows: a (g - sum(g) / n - d sum(g d) / (n (variance + epsilon))).
+  // g, the gradient with respect to z, is computed twice: for its sums, then for the gradient of x.
   void backward() const {
     const auto* given = static_cast<const scalar_t*>(args_.grad_output);
     const ByChannel<T> mean = means(), scale = scales(), bias = biases();
@@ -115,15 +117,14 @@ class BatchNorm {
         });
     auto* grad_weight = static_cast<T*>(args_.grad_weight);
     auto* grad_bias = static_cast<T*>(args_.grad_bias);
+    ByChannel<T> constant(channels_), by_d(channels_);
     for (int64_t c = 0; c < channels_; ++c) {
-      grad_weight[c] = static_cast<T>(sums.second[c] * inverse_deviation(c));
-      grad_bias[c] = static_cast<T>(sums.first[c]);
+      const math::BatchNormGradient of(channel(c), sums.first[c], sums.second[c], static_cast<double>(rows_));
+      grad_weight[c] = static_cast<T>(of.weight);
+      grad_bias[c] = static_cast<T>(of.bias);
+      constant.set(c, of.constant);
+      by_d.set(c, of.by_d);
     }
-    const auto n = static_cast<double>(rows_);
-    const ByChannel<T> constant(channels_,
-                                [&](int64_t c) { return -weight_[c] * inverse_deviation(c) * sums.first[c] / n; });
-    const ByChannel<T> by_d(
-        channels_, [&](int64_t c) { return -weight_[c] * std::pow(inverse_deviation(c), 3) * sums.second[c] / n; });
     store_all(given, [&](const uint16_t* bits, int64_t channel, const Vec<T>& x, const Vec<T>& upstream) {
       const Vec<T> d = x - mean.at(channel);
       const Vec<T> of_sums = at::vec::fmadd(d, by_d.at(channel), constant.at(channel));
@@ -149,21 +150,20 @@ class BatchNorm {
       const Vec<T> d = x - offset.at(channel);
       return std::pair(d, d * d);
     });
-    const auto n = static_cast<double>(rows_);
     for (int64_t c = 0; c < channels_; ++c) {
-      const double mean = sums.first[c] / n, square = sums.second[c] / n - mean * mean;
-      mean_[c] = static_cast<T>(offset[c] + mean);
-      variance_[c] = static_cast<T>(square < 0 ? 0 : square);  // NaN stays
+      const auto [from_offset, variance] = math::moments(sums.first[c], sums.second[c], static_cast<double>(rows_));
+      mean_[c] = static_cast<T>(offset[c] + from_offset);
+      variance_[c] = static_cast<T>(variance);
     }
   }
 
-  double inverse_deviation(int64_t c) const { return 1 / std::sqrt(variance_[c] + args_.epsilon); }
+  math::BatchNormChannel channel(int64_t c) const { return {weight_[c], variance_[c], args_.epsilon}; }
 
   ByChannel<T> means() const {
     return {channels_, [&](int64_t c) { return mean_[c]; }};
   }
   ByChannel<T> scales() const {
-    return {channels_, [&](int64_t c) { return weight_[c] * inverse_deviation(c); }};
+    return {channels_, [&](int64_t c) { return channel(c).scale(); }};
   }
   ByChannel<T> biases() const {
     return {channels_, [&](int64_t c) { return bias_[c]; }};

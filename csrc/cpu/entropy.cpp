@@ -6,6 +6,7 @@
 #include "cpu/entropy_row.h"
 #include "cpu/lanes.h"
 #include "cpu/layout.h"
+#include "cpu/loss.h"
 #include "cpu/row.h"
 #include "math/entropy.h"
 

@@ -6,6 +6,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/lanes.h"
 #include "cpu/layout.h"
+#include "cpu/loss.h"
 #include "cpu/row.h"
 #include "math/kplus1.h"
 
@@ -35,17 +36,12 @@ struct Group {
 // The given labels of a group as numbers, 0 in lanes without a row. Only for few classes: float ends at 2^24.
 template <typename T, typename scalar_t>
 Vec<T> given_labels(const Group<scalar_t>& group) {
-#if defined(CPU_CAPABILITY_AVX512)
-  // Without the detour through memory below, which would hold up everything until 16 stores are done.
-  if constexpr (std::is_same_v<T, float>) {
-    const KPlus1Batch& batch = *group.batch;
-    if (group.rows == kLanes<T> && batch.label_stride == 1 && !batch.labels_are_int32) {
-      const auto* labels = static_cast<const int64_t*>(batch.labels) + group.first;
-      return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtepi64_ps(_mm512_loadu_si512(labels))),
-                                _mm512_cvtepi64_ps(_mm512_loadu_si512(labels + 8)), 1);
-    }
+  const KPlus1Batch& batch = *group.batch;
+  if (group.rows == kLanes<T> && batch.label_stride == 1 && !batch.labels_are_int32) {
+    // Where there is an instruction for it, without the detour through memory below, which would hold up everything
+    // until 16 stores are done.
+    return load_integers<T>(static_cast<const int64_t*>(batch.labels) + group.first);
   }
-#endif
   T labels[kLanes<T>] = {};
   for (int64_t lane = 0; lane < group.rows; ++lane) labels[lane] = static_cast<T>(group.label(lane));
   return Vec<T>::loadu(labels);
@@ -252,7 +248,8 @@ class Kernel {
         rows[count] = layout_.reduce(count, groups[count], wanted);
         ++count;
       }
-      // By themselves, and likewise.
+      // The logarithms by themselves, then the rest: the long chain of instructions of one group's overlaps with that
+      // of the next.
       math::KPlus1Logs<V> logs[Layout::kGroups];
       for (int i = 0; i < count; ++i) logs[i] = math::KPlus1Logs<V>(rows[i]);
       for (int i = 0; i < count; ++i) {

@@ -117,14 +117,17 @@ Vec<T> first_lanes(const Vec<T>& v, int64_t n) {
   return n == Vec<T>::size() ? v : Vec<T>::set(Vec<T>(T(0)), v, n);
 }
 
-// What multiplies the gradients of rows [first, first + rows): scale, times the gradient of each row's result if given.
+// A vector of integers as numbers. Only for small ones: float ends at 2^24.
 template <typename T>
-Vec<T> upstream(const void* grad_output, int64_t stride, double scale, int64_t first, int64_t rows) {
-  if (grad_output == nullptr) return Vec<T>(static_cast<T>(scale));
-  T values[Vec<T>::size()] = {};
-  for (int64_t lane = 0; lane < rows; ++lane) {
-    values[lane] = static_cast<T>(static_cast<const T*>(grad_output)[(first + lane) * stride] * scale);
+Vec<T> load_integers(const int64_t* x) {
+#if defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<T, float>) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtepi64_ps(_mm512_loadu_si512(x))),
+                              _mm512_cvtepi64_ps(_mm512_loadu_si512(x + 8)), 1);
   }
+#endif
+  T values[Vec<T>::size()];
+  for (int k = 0; k < Vec<T>::size(); ++k) values[k] = static_cast<T>(x[k]);
   return Vec<T>::loadu(values);
 }
 

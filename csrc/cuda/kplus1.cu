@@ -94,6 +94,17 @@ __device__ __forceinline__ math::KPlus1Row<typename Row::T> real_sums(Row& logit
 
 // Everything asked about one row; `grad` is where its gradient goes. Returns its loss where loss or total are asked
 // for, to the first thread of the row.
+//
+// A row of K = 1,000 classes and the generated one, float32: 128 threads share it, 8 logits each in registers. Thread 0
+// has columns 0 to 3 and 512 to 515, if the row begins on 16 bytes (row.cuh). All threads go through these steps
+// together; "first" is the one that writes what there is once a row.
+//
+//   1. label, and the generated logit l_f: read by all, from the cache line that one of them brought;
+//   2. the given label's logit, before the logits in registers turn into exponentials;
+//   3. maximum, sum of exponentials: the only work that grows with K, two rounds of shuffles;
+//   4. loss, terms, and the four numbers of the gradient: two logarithms and an exponential, by one warp for all;
+//   5. gradients, weight * e_k + constant each, over the logits where those wait in shared memory; then two
+//   corrections.
 template <typename Scalar, typename Row>
 __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& params, const Batch<Scalar>& batch,
                                                        Row& logits, int64_t index, Scalar* grad) {
@@ -101,19 +112,25 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   using Threads = typename Row::Threads;
   constexpr bool kInRegisters = Row::Layout::kInRegisters;
 
+  // 1. 32-bit columns wherever the row is short enough: 64-bit ones would cost two registers each.
   using Column = typename Row::Column;
   const auto classes = static_cast<Column>(params.classes);
   const bool first = Threads::rank() == 0;
   Column label = batch.labels ? static_cast<Column>(given_label(batch, index)) : Column(-1);
   const T fake = params.fake_column ? logits.logit(classes) : T(0);
 
+  // 2. A label may be K, the generated class: its target is l_f, and the coefficient of l_y moves to l_f. Without
+  // labels the target is the largest logit, which step 3 finds, and who holds it where the label itself is asked for.
   const bool uses_target = batch.coefficients.t != 0 || batch.labels_out;
   const T target = batch.labels && uses_target && label < classes ? logits.logit(label) : fake;
+  // 3. From here on logits in registers are exponentials.
   math::KPlus1Row<T> row = real_sums(logits, classes, batch.coefficients.u != 0, uses_target && !batch.labels, label);
   row.fake = fake;
   if (batch.labels) row.target = target - row.max;
   const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(batch.labels && label == classes);
-  if (!batch.labels && row.excess != row.excess) {  // as torch.argmax: the first NaN
+  // Rare: a NaN (or +inf) has made the sum NaN, and no comparison has found it. As torch.argmax, the first NaN is the
+  // label; the logits are read again, each thread from its own on, up to the first that it meets.
+  if (!batch.labels && row.excess != row.excess) {
     Column nan = classes;
     for (Column k = Threads::rank(); k < nan; k += Row::Layout::kThreads) {
       if (const T value = logits.logit(k); value != value) nan = k;
@@ -122,6 +139,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
     if (nan < classes) label = nan;
   }
 
+  // 4. Where several warps share a row, one computes its formulas and the others get the results through shared memory.
   T loss = 0;
   const auto gradient = Threads::once([&] {
     const math::KPlus1Logs<T> logs(row);
@@ -141,8 +159,12 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   });
 
   if (batch.grad) {
+    // 5. With K = 1,000, label 7 and no smoothing: every gradient is weight * e_k, that of column 7 has -t added, and
+    // column 1,000, the generated one, is a number of its own.
     const auto smooth = [&](T e) { return gradient.weight * e + gradient.constant; };
-    // Before the gradient takes the place of the logit.
+    // Read before the gradient takes the place of the logit: rows of up to 64 classes lie in a tile of shared memory
+    // that holds first the logits, then the gradients. Hence the first sync; the second, so that the corrections come
+    // last.
     const bool real_target = label >= 0 && label < classes && coefficients.t != 0;
     const T e_of_target = real_target && first ? exp_nonpositive(logits.logit(label) - row.max) : T(0);
     Threads::sync();

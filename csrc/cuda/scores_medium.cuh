@@ -58,6 +58,16 @@ struct RowsParams {
   int64_t chunk_stride;  // doubles from one chunk's sums to the next
 };
 
+// 50,000 rows of 2,000 classes in 10 blocks, float32: blockIdx.x says which of the 10, and which chunk of its 5,000
+// rows first, first + 10, first + 20, ...; 256 threads take these rows one after the other. Thread t has columns t, t +
+// 256,
+// ..., t + 1,792 of every row, so that their sums stay in its registers:
+//
+//   row 0   global -> registers (packs) -> shared memory -> 8 columns a thread -> max, 1/s -> p, p^2, log p -> sums
+//   row 1             global -> registers ............................ waits ............. -> shared memory -> ...
+//
+// The next row is asked for as soon as the registers of the last one's packs are free: its way from global memory takes
+// as long as the arithmetic of this one.
 template <typename Scalar, typename Layout, bool kProbabilities>
 __global__ void __launch_bounds__(Layout::kThreads, sizeof(Scalar) == 8 ? 1 : 512 / Layout::kThreads)
     rows_kernel(const __grid_constant__ RowsParams<Scalar> params) {
@@ -76,6 +86,8 @@ __global__ void __launch_bounds__(Layout::kThreads, sizeof(Scalar) == 8 ? 1 : 51
   RowInFlight<Scalar, Layout> next;
   int64_t left = min(params.chunks.rounds, count - skipped);
   if (left > 0) next.load(data, columns);
+  // No sync at the end of a round: the reductions of row_state have one after every thread has read its 8 logits, so
+  // that nobody overwrites the row in shared memory that another still needs.
   for (; left > 0; --left) {
     const Scalar* const elements = next.store(tile_memory);
     data += step;
@@ -96,6 +108,7 @@ __global__ void __launch_bounds__(Layout::kThreads, sizeof(Scalar) == 8 ? 1 : 51
     if (threadIdx.x == 0) entropy += state.terms.entropy;
   }
 
+  // The rows first, first + B, ... belong to this block of the result: row i to (offset + i) % B.
   const int64_t block = (first + input.offset) % input.blocks;
   const Sums place = params.sums + chunk * params.chunk_stride;
 #pragma unroll

@@ -20,6 +20,17 @@ struct SpanParams {
   int64_t chunk_stride;  // doubles from one chunk's sums to the next
 };
 
+// 50,000 rows of 10 classes in 100 blocks: a span is 100 rows, 1,000 columns, one row of every block, and the next span
+// of the same group begins 100 rows (the period) further on. So column 57 of every span is class 7 of the 6th block,
+// and thread 57, which has columns 57 and 569 (57 + 512), may keep its sums in registers for good:
+//
+//   1. bring `tile_spans` spans to shared memory;
+//   2. rows: each row of these spans gets its maximum, 1/s, log s and entropy, by 1, 8 or 32 threads; into `states`;
+//   3. columns: each thread goes down the spans and adds p, p^2 and log p of its two columns to its own sums;
+//   4. the entropies of equal rows of all spans are added up; then 1. again, until the chunk is done;
+//   5. through shared memory the sums of columns that belong to one block are folded, and written.
+//
+// A chunk is a part of the spans of a group, where there are fewer groups than keep a GPU busy.
 template <typename Scalar, typename Layout, bool kProbabilities>
 __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
     span_kernel(const __grid_constant__ SpanParams<Scalar> params) {
@@ -35,6 +46,7 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
   const int64_t periods = (input.rows - first + spans.period - 1) / spans.period;
   int left = static_cast<int>(min(spans.chunks.rounds, periods - period));
 
+  // Two columns a thread, the same ones in every span; row_of is the row of a span that each belongs to.
   SpanTile<Scalar> tile(input, spans, first);
   ColumnSums<T> sums[kThreadColumns];
   int row_of[kThreadColumns];
@@ -44,8 +56,10 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
 
   for (; left > 0; left -= spans.tile_spans, period += spans.tile_spans) {
     const int count = min(spans.tile_spans, left);
-    tile.load_spans(period, count);
+    tile.load_spans(period, count);  // 1.
     __syncthreads();
+    // 2. Row i of the tile is row i % span_rows of its span i / span_rows. The last span may end early: its rows past
+    // the input are nobody's.
     for (int i = Threads::index(); i < count * span_rows; i += kSpanThreads / Layout::kThreads) {
       const int span = i / span_rows, column = i % span_rows * columns;
       if (column >= tile.size(span)) continue;
@@ -54,6 +68,7 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
       if (Threads::rank() == 0) tile.states[i] = state;
     }
     __syncthreads();
+    // 3. The 512 threads of a block read consecutive columns, so that no two ask one bank of shared memory.
     for (int span = 0; span < count; ++span) {
       const Scalar* const elements = tile.begin(span);
       const int size = tile.size(span);
@@ -65,6 +80,7 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
         }
       }
     }
+    // 4. A thread a row, down the spans: in order, so that the sum is the same every time.
     for (int row = threadIdx.x; row < span_rows; row += kSpanThreads) {
       for (int span = 0; span < count && row * columns < tile.size(span); ++span) {
         tile.entropies[row] += tile.states[span * span_rows + row].terms.entropy;
@@ -73,7 +89,8 @@ __global__ void __launch_bounds__(kSpanThreads, sizeof(Scalar) == 8 ? 1 : 2)
     __syncthreads();  // before the tile is filled again
   }
 
-  // Where a span covers its period, several rows of it belong to one block.
+  // 5. With 5 blocks instead of 100 the period is a multiple of 5 rows, say 100: row 0, 5, 10, ... of a span then
+  // belong to one block, 20 repeats, and fold adds up their sums before they are written.
   const int repeats = static_cast<int>(spans.period / input.blocks);
   const int rows = span_rows / repeats;
   const auto store_sums = [&](double* values, int per_row, double* result) {

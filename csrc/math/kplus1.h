@@ -37,13 +37,6 @@ struct Coefficients {
   }
 };
 
-inline Coefficients<double> make_coefficients(double a, double r, double t, double f, double u) {
-  const double z = a + r - t - f - u;
-  // What rounding can make of a sum of 0, whatever the size of the coefficients.
-  const double rounding = 1e-14 * (std::abs(a) + std::abs(r) + std::abs(t) + std::abs(f) + std::abs(u));
-  return {a, r, t, f, u, std::abs(z) <= rounding ? 0.0 : z};
-}
-
 // What one pass over the real logits of a row leaves, in logits shifted by their maximum.
 template <typename T>
 struct KPlus1Row {

@@ -1,10 +1,8 @@
 #include "ops/check.h"
 
-#include <ATen/ops/empty.h>
 #include <c10/core/DispatchKeySet.h>
 
 #include <cmath>
-#include <limits>
 
 namespace amgan::ops {
 
@@ -96,10 +94,10 @@ void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tens
                     tensor.device());
 }
 
-namespace {
-
-void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t max_label) {
-  if (!is_plain(labels)) return;  // where there are values after all, the operation below checks them again
+void check_label_range(const char* op, const char* name, const at::Tensor& labels, const c10::SymInt& largest) {
+  if (!is_plain(labels) || !largest.maybe_as_int())
+    return;  // where there are values, the operation below looks at them
+  const int64_t max_label = largest.expect_int();
   const auto check = [&](const auto* values) {
     const int64_t rows = labels.size(0), stride = labels.stride(0);
     uint64_t signs = 0;  // the top bit is set once label or max_label - label has been negative
@@ -125,19 +123,14 @@ void check_label_range(const char* op, const char* name, const at::Tensor& label
   }
 }
 
-}  // namespace
-
-void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits,
-                  const c10::SymInt& max_label) {
-  if (!labels.has_value()) return;
-  const auto dtype = labels->scalar_type();
+void check_labels(const char* op, const char* name, const at::Tensor& labels, const at::Tensor& logits) {
+  const auto dtype = labels.scalar_type();
   TORCH_CHECK_TYPE(dtype == at::kLong || dtype == at::kInt, op, ": ", name, " has dtype ", dtype,
                    ", wanted int64 or int32");
-  AMGAN_CHECK_SIZE(has_length(*labels, logits.sym_size(0)), op, ": ", name, " has shape ", labels->sym_sizes(),
+  AMGAN_CHECK_SIZE(has_length(labels, logits.sym_size(0)), op, ": ", name, " has shape ", labels.sym_sizes(),
                    ", wanted [", logits.sym_size(0), "], one label per row of logits");
-  TORCH_CHECK_VALUE(labels->device() == logits.device(), op, ": ", name, " is on ", labels->device(),
+  TORCH_CHECK_VALUE(labels.device() == logits.device(), op, ": ", name, " is on ", labels.device(),
                     " and the logits on ", logits.device(), ", wanted the same device");
-  if (const auto known = max_label.maybe_as_int()) check_label_range(op, name, *labels, *known);
 }
 
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,
@@ -152,42 +145,6 @@ at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Redu
   TORCH_CHECK_VALUE(grad_output.device() == logits.device(), op, ": grad_output is on ", grad_output.device(),
                     ", the logits on ", logits.device(), ", wanted the same device");
   return grad_output.to(loss_dtype(logits));
-}
-
-Dtype dtype_of(const at::Tensor& logits) {
-  switch (logits.scalar_type()) {
-    case at::kDouble:
-      return Dtype::float64;
-    case at::kBFloat16:
-      return Dtype::bfloat16;
-    case at::kHalf:
-      return Dtype::float16;
-    default:
-      return Dtype::float32;
-  }
-}
-
-at::ScalarType loss_dtype(const at::Tensor& logits) {
-  return logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
-at::Tensor unit_columns(const at::Tensor& logits) {
-  return logits.stride(1) == 1 || logits.size(1) == 1 ? logits : logits.contiguous();
-}
-
-at::Tensor empty_loss(const at::Tensor& logits, const c10::SymInt& rows, Reduction reduction) {
-  const auto options = logits.options().dtype(loss_dtype(logits));
-  return reduction == Reduction::none ? at::empty_symint({rows}, options) : at::empty_symint({}, options);
-}
-
-at::Tensor empty_grad(const at::Tensor& logits) {
-  return at::empty_symint(logits.sym_sizes(), logits.options());
-}
-
-double row_scale(Reduction reduction, int64_t rows) {
-  if (reduction != Reduction::mean) return 1;
-  // The mean over no rows is NaN, as in torch.
-  return rows == 0 ? std::numeric_limits<double>::quiet_NaN() : 1.0 / static_cast<double>(rows);
 }
 
 }  // namespace amgan::ops

@@ -7,17 +7,14 @@
 #include <c10/core/SymBool.h>
 #include <c10/util/Exception.h>
 
-#include <optional>
 #include <string_view>
 
-#include "args/common.h"
+#include "ops/tensors.h"
 
 // TORCH_CHECK_VALUE of a SymBool.
 #define AMGAN_CHECK_SIZE(condition, ...) TORCH_CHECK_VALUE((condition).expect_true(__FILE__, __LINE__), __VA_ARGS__)
 
 namespace amgan::ops {
-
-enum class Reduction { none, mean, sum };
 
 Reduction parse_reduction(const char* op, std::string_view reduction);
 
@@ -53,30 +50,26 @@ void check_slope(const char* op, double slope);
 // Seed and offset of a generator, int64 [2], on the device of `tensor`.
 void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tensor& tensor);
 
-// int64 or int32, [rows], on the device of the logits; 0 <= label <= max_label for labels on the CPU. On CUDA the
-// kernel asserts the latter, without synchronisation.
-void check_labels(const char* op, const char* name, const std::optional<at::Tensor>& labels, const at::Tensor& logits,
-                  const c10::SymInt& max_label);
+// int64 or int32, [rows], on the device of the logits.
+void check_labels(const char* op, const char* name, const at::Tensor& labels, const at::Tensor& logits);
+
+// 0 <= label <= max_label for labels on the CPU. On CUDA the kernel asserts it, without synchronisation.
+void check_label_range(const char* op, const char* name, const at::Tensor& labels, const c10::SymInt& max_label);
 
 // The gradient of a loss: a scalar, or [rows] without reduction; returned in the dtype of the loss.
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,
                              const c10::SymInt& rows, const at::Tensor& logits);
 
-Dtype dtype_of(const at::Tensor& logits);
-
-// The dtype of losses: float64 for float64, float32 for all others.
-at::ScalarType loss_dtype(const at::Tensor& logits);
-
-// The kernels want a unit column stride; any row stride will do.
-at::Tensor unit_columns(const at::Tensor& logits);
-
-// An uninitialised loss: a scalar, or [rows] without reduction.
-at::Tensor empty_loss(const at::Tensor& logits, const c10::SymInt& rows, Reduction reduction);
-
-// An uninitialised contiguous gradient.
-at::Tensor empty_grad(const at::Tensor& logits);
-
-// What each row's loss is multiplied by in the result.
-double row_scale(Reduction reduction, int64_t rows);
+// The result of `run`, an operation that looks at the values of labels itself. Only where it finds one out of range are
+// they looked at here too, in the name of the operation that the user called.
+template <typename Run, typename CheckRange>
+auto named_by_caller(const Run& run, const CheckRange& check_range) {
+  try {
+    return run();
+  } catch (const c10::IndexError&) {
+    check_range();
+    throw;
+  }
+}
 
 }  // namespace amgan::ops

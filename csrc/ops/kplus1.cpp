@@ -1,9 +1,9 @@
 // The K+1-class losses: checks, allocation, one kernel call each. Autograd is in kplus1_autograd.cpp.
 #include "ops/kplus1.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -13,378 +13,339 @@
 #include "ops/register.h"
 
 namespace amgan::ops {
-namespace {
 
-// The largest label that may occur.
-c10::SymInt max_label(const at::Tensor& logits, bool fake_column, bool fake_labels) {
-  return logits.sym_size(1) - static_cast<int64_t>(fake_column) - (fake_labels ? 0 : 1);
-}
-
-}  // namespace
-
-void check_batch(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
-                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction, bool fake_labels,
-                 double label_smoothing) {
+KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments) {
+  const auto& [logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing] = arguments;
+  const char* op = names.op;
   const bool fake_column = parse_fake(op, fake);
-  parse_reduction(op, reduction);
+  const auto parsed_reduction = parse_reduction(op, reduction);
   TORCH_CHECK_VALUE(coefficients.size() == 5, op, ": coefficients has ", coefficients.size(),
                     " numbers, wanted five: a, r, t, f, u");
   for (const double c : coefficients) {
     TORCH_CHECK_VALUE(std::isfinite(c), op, ": coefficients holds ", c, ", wanted finite numbers");
   }
   check_fraction(op, "label_smoothing", label_smoothing);
-  check_logits(op, logits_name, logits, 1 + fake_column);
-  check_labels(op, "labels", labels, logits, max_label(logits, fake_column, fake_labels));
+  math::LossCoefficients five;
+  std::copy(coefficients.begin(), coefficients.end(), five.begin());
+  const KPlus1Rows rows{names.logits, logits, names.labels, labels ? &*labels : nullptr, five, fake_labels};
+  return {op, fake_column, parsed_reduction, label_smoothing, {rows}};
 }
 
-void check_pair(const char* op, const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
-                std::string_view fake, double real_smoothing, double fake_smoothing, double class_smoothing,
-                std::string_view reduction) {
+KPlus1Call call_of(const char* op, const PairArguments& arguments) {
+  const auto& [real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing, reduction] =
+      arguments;
   const bool fake_column = parse_fake(op, fake);
-  parse_reduction(op, reduction);
+  const auto parsed_reduction = parse_reduction(op, reduction);
   check_fraction(op, "real_smoothing", real_smoothing);
   check_fraction(op, "fake_smoothing", fake_smoothing);
   check_fraction(op, "class_smoothing", class_smoothing);
-  check_logits(op, "real_logits", real_logits, 1 + fake_column);
-  check_logits(op, "fake_logits", fake_logits, 1 + fake_column);
-  check_like(op, "fake_logits", fake_logits, "real_logits", real_logits);
-  check_labels(op, "labels", labels, real_logits, max_label(real_logits, fake_column, false));
+  const auto on_real = math::real_row(real_smoothing, class_smoothing), on_fake = math::generated_row(fake_smoothing);
+  const KPlus1Rows real{"real_logits", real_logits, "labels", &labels, on_real};
+  const KPlus1Rows generated{"fake_logits", fake_logits, "", nullptr, on_fake};
+  return {op, fake_column, parsed_reduction, 0, {real, generated}};
 }
 
 namespace {
 
-// The coefficients (a, r, t, f, u) of the named losses.
-std::array<double, 5> discriminator_real(double real_smoothing, double class_smoothing) {
-  const double on_classes = 1 - real_smoothing;
-  return {1, 0, (1 - class_smoothing) * on_classes, real_smoothing, class_smoothing * on_classes};
+c10::SymInt largest_label(const KPlus1Call& call, const KPlus1Rows& rows) {
+  return rows.logits.sym_size(1) - static_cast<int64_t>(call.fake_column) - (rows.fake_labels ? 0 : 1);
 }
 
-std::array<double, 5> discriminator_fake(double fake_smoothing) {
-  return {1, 0, 0, 1 - fake_smoothing, fake_smoothing};
+}  // namespace
+
+void check(const KPlus1Call& call) {
+  const KPlus1Rows& first = call.batches[0];
+  for (const KPlus1Rows& rows : call.batches) {
+    check_logits(call.op, rows.logits_name, rows.logits, 1 + call.fake_column);
+    if (&rows != &first) check_like(call.op, rows.logits_name, rows.logits, first.logits_name, first.logits);
+  }
+  for (const KPlus1Rows& rows : call.batches) {
+    if (rows.labels != nullptr) check_labels(call.op, rows.labels_name, *rows.labels, rows.logits);
+  }
 }
 
-constexpr std::array<double, 5> kAmGenerator{1, 0, 1, 0, 0};
-
-// A share s of the target mass, t + f + u, goes to all K+1 classes alike, as in PyTorch's label smoothing: s/(K+1) of
-// it to the generated class, s*K/(K+1) to the mean of the real ones.
-std::array<double, 5> smoothed(at::ArrayRef<double> coefficients, double share, int64_t classes) {
-  const double a = coefficients[0], r = coefficients[1], t = coefficients[2], f = coefficients[3], u = coefficients[4];
-  if (share == 0) return {a, r, t, f, u};
-  const double real = static_cast<double>(classes), spread = share * (t + f + u), kept = 1 - share;
-  return {a, r, kept * t, kept * f + spread / (real + 1), kept * u + spread * real / (real + 1)};
-}
-
-// A batch of rows and what is wanted of it. Holds the tensors that the kernel's pointers look into.
-struct Rows {
-  at::Tensor logits;
-  OptionalTensor labels;
-  KPlus1Batch batch{};
-
-  Rows(const at::Tensor& given, const OptionalTensor& given_labels, at::ArrayRef<double> coefficients,
-       Reduction reduction, const c10::SymInt& max_label)
-      : logits(unit_columns(given)), labels(given_labels) {
-    batch.logits = logits.const_data_ptr();
-    batch.rows = logits.size(0);
-    batch.row_stride = logits.stride(0);
-    batch.coefficients =
-        math::make_coefficients(coefficients[0], coefficients[1], coefficients[2], coefficients[3], coefficients[4]);
-    batch.scale = row_scale(reduction, batch.rows);
-    batch.max_label = static_cast<int32_t>(max_label.expect_int());
-    if (labels.has_value()) {
-      batch.labels = labels->const_data_ptr();
-      batch.label_stride = labels->stride(0);
-      batch.labels_are_int32 = labels->scalar_type() == at::kInt;
+void check_label_range(const KPlus1Call& call) {
+  for (const KPlus1Rows& rows : call.batches) {
+    if (rows.labels != nullptr) {
+      check_label_range(call.op, rows.labels_name, *rows.labels, largest_label(call, rows));
     }
   }
-
-  void set_grad_output(const at::Tensor& upstream, int64_t first_row) {
-    const bool scalar = upstream.dim() == 0;
-    batch.grad_output_stride = scalar ? 0 : upstream.stride(0);
-    batch.grad_output = static_cast<const char*>(upstream.const_data_ptr()) +
-                        (scalar ? 0 : first_row * upstream.stride(0) * upstream.element_size());
-  }
-};
-
-KPlus1Args make_args(const at::Tensor& logits, bool fake_column) {
-  KPlus1Args args{};
-  args.dtype = dtype_of(logits);
-  args.fake_column = fake_column;
-  args.classes = logits.size(1) - fake_column;
-  return args;
 }
 
+namespace {
+
+// What a call computes: the tensors that are defined.
 struct Outputs {
-  at::Tensor loss, grad;
+  at::Tensor loss = {};                                  // of all batches
+  std::array<at::Tensor, 2> grad = {};                   // of each
+  at::Tensor labelgan = {}, auxiliary = {}, label = {};  // the terms of the first
 };
 
-// One batch: the loss, the gradient, or both.
-Outputs run_one(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
-                at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction_name,
-                bool fake_labels, double label_smoothing, bool want_loss, bool want_grad,
-                const OptionalTensor& grad_output) {
-  check_batch(op, logits_name, logits, labels, coefficients, fake, reduction_name, fake_labels, label_smoothing);
-  const bool fake_column = parse_fake(op, fake);
-  const auto reduction = parse_reduction(op, reduction_name);
-  at::Tensor upstream;
-  if (grad_output.has_value()) {
-    upstream = check_grad_output(op, *grad_output, reduction, logits.sym_size(0), logits);
-  }
-  Outputs out;
-  if (want_loss) out.loss = empty_loss(logits, logits.sym_size(0), reduction);
-  if (want_grad) out.grad = empty_grad(logits);
-  if (logits.is_meta()) return out;
+c10::SymInt total_rows(const KPlus1Call& call) {
+  c10::SymInt total = 0;
+  for (const KPlus1Rows& rows : call.batches) total += rows.logits.sym_size(0);
+  return total;
+}
 
-  KPlus1Args args = make_args(logits, fake_column);
-  Rows rows(logits, labels, smoothed(coefficients, label_smoothing, args.classes), reduction,
-            max_label(logits, fake_column, fake_labels));
-  if (want_loss) (reduction == Reduction::none ? rows.batch.loss : args.total) = out.loss.mutable_data_ptr();
-  if (want_grad) rows.batch.grad = out.grad.mutable_data_ptr();
-  if (upstream.defined()) rows.set_grad_output(upstream, 0);
-  args.batches = 1;
-  args.batch[0] = rows.batch;
-  run_kernel(logits, args);
+at::Tensor empty_loss(const KPlus1Call& call) {
+  return empty_loss(call.batches[0].logits, total_rows(call), call.reduction);
+}
+
+std::array<at::Tensor, 2> empty_grads(const KPlus1Call& call) {
+  std::array<at::Tensor, 2> grads;
+  for (size_t i = 0; i < call.batches.size(); ++i) grads[i] = empty_grad(call.batches[i].logits);
+  return grads;
+}
+
+// Where the numbers of rows from this one on are, in a tensor of a number a row.
+char* at_row(const at::Tensor& tensor, int64_t row) {
+  return static_cast<char*>(const_cast<void*>(tensor.const_data_ptr())) +
+         row * tensor.stride(0) * tensor.element_size();
+}
+
+KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const at::Tensor& logits) {
+  KPlus1Batch batch{};
+  batch.logits = logits.const_data_ptr();
+  batch.rows = logits.size(0);
+  batch.row_stride = logits.stride(0);
+  batch.coefficients = math::make_coefficients(
+      math::smoothed(given.coefficients, call.label_smoothing, logits.size(1) - call.fake_column));
+  batch.scale = row_scale(call.reduction, batch.rows);
+  if (given.labels != nullptr) {
+    batch.max_label = static_cast<int32_t>(largest_label(call, given).expect_int());
+    batch.labels = given.labels->const_data_ptr();
+    batch.label_stride = given.labels->stride(0);
+    batch.labels_are_int32 = given.labels->scalar_type() == at::kInt;
+  }
+  return batch;
+}
+
+// One kernel for all batches of a checked call. `grad_output`: undefined for 1.
+void run(const KPlus1Call& call, const Outputs& out, const at::Tensor& grad_output = {}) {
+  const at::Tensor& first = call.batches[0].logits;
+  if (first.is_meta()) return;
+  const bool reduced = call.reduction != Reduction::none;
+  KPlus1Args args{};
+  args.dtype = dtype_of(first);
+  args.fake_column = call.fake_column;
+  args.classes = first.size(1) - call.fake_column;
+  std::array<at::Tensor, 2> logits;  // which the kernel's pointers look into
+  int64_t row = 0;
+  for (const KPlus1Rows& given : call.batches) {
+    const int32_t i = args.batches++;
+    KPlus1Batch& batch = args.batch[i];
+    logits[i] = unit_columns(given.logits);
+    batch = kernel_batch(call, given, logits[i]);
+    if (out.loss.defined() && !reduced) batch.loss = at_row(out.loss, row);
+    if (out.grad[i].defined()) batch.grad = out.grad[i].mutable_data_ptr();
+    if (grad_output.defined()) {
+      batch.grad_output = reduced ? grad_output.const_data_ptr() : at_row(grad_output, row);
+      batch.grad_output_stride = reduced ? 0 : grad_output.stride(0);
+    }
+    row += batch.rows;
+  }
+  if (out.loss.defined() && reduced) args.total = out.loss.mutable_data_ptr();
+  if (out.label.defined()) {
+    args.labelgan = out.labelgan.mutable_data_ptr();
+    args.auxiliary = out.auxiliary.mutable_data_ptr();
+    args.labels_out = out.label.mutable_data_ptr<int64_t>();
+  }
+  run_kernel(first, args);
+}
+
+// --- What operations ask of a call.
+
+void check_all(const KPlus1Call& call) {
+  check(call);
+  check_label_range(call);
+}
+
+at::Tensor loss(const KPlus1Call& call) {
+  check_all(call);
+  const Outputs out{.loss = empty_loss(call)};
+  run(call, out);
+  return out.loss;
+}
+
+Outputs loss_and_grad(const KPlus1Call& call) {
+  check_all(call);
+  const Outputs out{.loss = empty_loss(call), .grad = empty_grads(call)};
+  run(call, out);
   return out;
 }
 
-struct PairOutputs {
-  at::Tensor loss, grad_real, grad_fake;
-};
-
-// The discriminator's two batches in one kernel.
-PairOutputs run_pair(const char* op, const at::Tensor& real_logits, const at::Tensor& labels,
-                     const at::Tensor& fake_logits, std::string_view fake, double real_smoothing, double fake_smoothing,
-                     double class_smoothing, std::string_view reduction_name, bool want_loss, bool want_grad,
-                     const OptionalTensor& grad_output) {
-  check_pair(op, real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing,
-             reduction_name);
-  const bool fake_column = parse_fake(op, fake);
-  const auto reduction = parse_reduction(op, reduction_name);
-  const c10::SymInt total_rows = real_logits.sym_size(0) + fake_logits.sym_size(0);
-  at::Tensor upstream;
-  if (grad_output.has_value()) upstream = check_grad_output(op, *grad_output, reduction, total_rows, real_logits);
-  PairOutputs out;
-  if (want_loss) out.loss = empty_loss(real_logits, total_rows, reduction);
-  if (want_grad) {
-    out.grad_real = empty_grad(real_logits);
-    out.grad_fake = empty_grad(fake_logits);
-  }
-  if (real_logits.is_meta()) return out;
-
-  const auto on_real = discriminator_real(real_smoothing, class_smoothing);
-  const auto on_fake = discriminator_fake(fake_smoothing);
-  Rows real(real_logits, labels, on_real, reduction, max_label(real_logits, fake_column, false));
-  Rows generated(fake_logits, std::nullopt, on_fake, reduction, 0);
-  KPlus1Args args = make_args(real_logits, fake_column);
-  if (want_loss && reduction == Reduction::none) {
-    real.batch.loss = out.loss.mutable_data_ptr();
-    generated.batch.loss = static_cast<char*>(out.loss.mutable_data_ptr()) + real.batch.rows * out.loss.element_size();
-  } else if (want_loss) {
-    args.total = out.loss.mutable_data_ptr();
-  }
-  if (want_grad) {
-    real.batch.grad = out.grad_real.mutable_data_ptr();
-    generated.batch.grad = out.grad_fake.mutable_data_ptr();
-  }
-  if (upstream.defined()) {
-    real.set_grad_output(upstream, 0);
-    generated.set_grad_output(upstream, real.batch.rows);
-  }
-  args.batches = 2;
-  args.batch[0] = real.batch;
-  args.batch[1] = generated.batch;
-  run_kernel(real_logits, args);
-  return out;
+std::array<at::Tensor, 2> backward(const KPlus1Call& call, const at::Tensor& grad_output) {
+  check_all(call);
+  const at::Tensor upstream =
+      check_grad_output(call.op, grad_output, call.reduction, total_rows(call), call.batches[0].logits);
+  const Outputs out{.grad = empty_grads(call)};
+  run(call, out, upstream);
+  return out.grad;
 }
 
-using KPlus1LossSignature = decltype(kplus1_loss);
+// --- Any member of the family.
 
-at::Tensor call_kplus1_loss(const at::Tensor& logits, const OptionalTensor& labels, at::ArrayRef<double> coefficients,
-                            std::string_view fake, std::string_view reduction, bool fake_labels,
-                            double label_smoothing = 0) {
-  static const auto op = operation<KPlus1LossSignature>("amgan_fast::kplus1_loss");
-  return op.call(logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing);
+at::Tensor kplus1_loss(const FamilyArguments& arguments) {
+  return loss(call_of({"kplus1_loss"}, arguments));
 }
 
-// --- Named members of the family: kplus1_loss with coefficients. They check first, to name their own arguments.
+at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const FamilyArguments& arguments) {
+  return backward(call_of({"kplus1_loss_backward"}, arguments), grad_output)[0];
+}
 
-void check_rows(const char* op, const char* logits_name, const at::Tensor& logits, const char* labels_name,
-                const OptionalTensor& labels, bool fake_labels, std::string_view fake, std::string_view reduction) {
-  const bool fake_column = parse_fake(op, fake);
-  parse_reduction(op, reduction);
-  check_logits(op, logits_name, logits, 1 + fake_column);
-  check_labels(op, labels_name, labels, logits, max_label(logits, fake_column, fake_labels));
+std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad(const FamilyArguments& arguments) {
+  const Outputs out = loss_and_grad(call_of({"kplus1_loss_and_grad"}, arguments));
+  return {out.loss, out.grad[0]};
+}
+
+TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
+  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+  m.def(R"(kplus1_loss(
+    Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column", str reduction="mean",
+    bool fake_labels=True, float label_smoothing=0.0) -> Tensor)",
+        tags);
+  m.def(R"(kplus1_loss_backward(
+    Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column",
+    str reduction="mean", bool fake_labels=True, float label_smoothing=0.0) -> Tensor)",
+        tags);
+  m.def(R"(kplus1_loss_and_grad(
+    Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column", str reduction="mean",
+    bool fake_labels=True, float label_smoothing=0.0) -> (Tensor loss, Tensor grad))",
+        tags);
+  implement(m, "kplus1_loss", Unpacked<kplus1_loss>::call);
+  implement(m, "kplus1_loss_backward", Unpacked<kplus1_loss_backward>::call);
+  implement(m, "kplus1_loss_and_grad", Unpacked<kplus1_loss_and_grad>::call);
+}
+
+// --- The discriminator's two batches.
+
+at::Tensor am_discriminator_loss(const PairArguments& arguments) {
+  return loss(call_of("am_discriminator_loss", arguments));
+}
+
+std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tensor& grad_output,
+                                                                  const PairArguments& arguments) {
+  const auto [of_real, of_fake] = backward(call_of("am_discriminator_loss_backward", arguments), grad_output);
+  return {of_real, of_fake};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(const PairArguments& arguments) {
+  const Outputs out = loss_and_grad(call_of("am_discriminator_loss_and_grad", arguments));
+  return {out.loss, out.grad[0], out.grad[1]};
+}
+
+TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
+  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+  m.def(R"(am_discriminator_loss(
+    Tensor real_logits, Tensor labels, Tensor fake_logits, *, str fake="column", float real_smoothing=0.0,
+    float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean") -> Tensor)",
+        tags);
+  m.def(R"(am_discriminator_loss_backward(
+    Tensor grad_output, Tensor real_logits, Tensor labels, Tensor fake_logits, *, str fake="column",
+    float real_smoothing=0.0, float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean") -> (Tensor, Tensor))",
+        tags);
+  m.def(R"(am_discriminator_loss_and_grad(
+    Tensor real_logits, Tensor labels, Tensor fake_logits, *, str fake="column", float real_smoothing=0.0,
+    float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean") -> (Tensor loss, Tensor grad_real, Tensor grad_fake))",
+        tags);
+  implement(m, "am_discriminator_loss", Unpacked<am_discriminator_loss>::call);
+  implement(m, "am_discriminator_loss_backward", Unpacked<am_discriminator_loss_backward>::call);
+  implement(m, "am_discriminator_loss_and_grad", Unpacked<am_discriminator_loss_and_grad>::call);
+}
+
+// --- Named members of the family: composites, traced and differentiated through kplus1_loss.
+
+at::Tensor named_loss(const KPlus1Names& names, const FamilyArguments& arguments) {
+  static const Operation<at::Tensor, FamilyArguments> kplus1_loss("kplus1_loss");
+  const KPlus1Call call = call_of(names, arguments);
+  check(call);
+  return named_by_caller([&] { return kplus1_loss(arguments); }, [&] { check_label_range(call); });
 }
 
 at::Tensor kplus1_cross_entropy(const at::Tensor& logits, const at::Tensor& target, std::string_view fake,
                                 double label_smoothing, std::string_view reduction) {
-  constexpr auto op = "kplus1_cross_entropy";
-  check_fraction(op, "label_smoothing", label_smoothing);
-  check_rows(op, "logits", logits, "target", target, true, fake, reduction);
-  return call_kplus1_loss(logits, target, kAmGenerator, fake, reduction, true, label_smoothing);
+  return named_loss({"kplus1_cross_entropy", "logits", "target"},
+                    {logits, target, math::kCrossEntropy, fake, reduction, true, label_smoothing});
 }
 
 at::Tensor kplus1_cross_entropy_mode(const at::Tensor& logits, std::string_view target, std::string_view fake,
                                      double label_smoothing, std::string_view reduction) {
   constexpr auto op = "kplus1_cross_entropy";
-  check_fraction(op, "label_smoothing", label_smoothing);
-  check_rows(op, "logits", logits, "", std::nullopt, false, fake, reduction);
   TORCH_CHECK_VALUE(target == "dynamic" || target == "fake", op, ": target is '", target,
                     "', wanted labels, 'dynamic' or 'fake'");
-  const auto coefficients = target == "fake" ? discriminator_fake(0) : kAmGenerator;
-  return call_kplus1_loss(logits, std::nullopt, coefficients, fake, reduction, false, label_smoothing);
+  const auto coefficients = target == "fake" ? math::generated_row(0) : math::kCrossEntropy;
+  return named_loss({op}, {logits, std::nullopt, coefficients, fake, reduction, false, label_smoothing});
 }
 
 at::Tensor am_generator_loss(const at::Tensor& fake_logits, const OptionalTensor& labels, std::string_view fake,
                              std::string_view reduction) {
-  check_rows("am_generator_loss", "fake_logits", fake_logits, "labels", labels, false, fake, reduction);
-  return call_kplus1_loss(fake_logits, labels, kAmGenerator, fake, reduction, false);
+  return named_loss({"am_generator_loss", "fake_logits"},
+                    {fake_logits, labels, math::kCrossEntropy, fake, reduction, false, 0});
 }
 
 at::Tensor labelgan_generator_loss(const at::Tensor& fake_logits, std::string_view fake, double smoothing,
                                    std::string_view reduction) {
   constexpr auto op = "labelgan_generator_loss";
   check_fraction(op, "smoothing", smoothing);
-  check_rows(op, "fake_logits", fake_logits, "", std::nullopt, false, fake, reduction);
-  const std::array<double, 5> coefficients{1, smoothing - 1, 0, smoothing, 0};
-  return call_kplus1_loss(fake_logits, std::nullopt, coefficients, fake, reduction, false);
-}
-
-// --- Without gradient.
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> kplus1_terms(const at::Tensor& logits, const OptionalTensor& labels,
-                                                            std::string_view fake) {
-  constexpr auto op = "kplus1_terms";
-  const bool fake_column = parse_fake(op, fake);
-  check_logits(op, "logits", logits, 1 + fake_column);
-  check_labels(op, "labels", labels, logits, max_label(logits, fake_column, false));
-  const auto rows_count = logits.sym_size(0);
-  at::Tensor labelgan = empty_loss(logits, rows_count, Reduction::none);
-  at::Tensor auxiliary = empty_loss(logits, rows_count, Reduction::none);
-  at::Tensor labels_out = at::empty_symint({rows_count}, logits.options().dtype(at::kLong));
-  if (logits.is_meta()) return {labelgan, auxiliary, labels_out};
-
-  Rows rows(logits, labels, kAmGenerator, Reduction::none, max_label(logits, fake_column, false));
-  KPlus1Args args = make_args(logits, fake_column);
-  args.labelgan = labelgan.mutable_data_ptr();
-  args.auxiliary = auxiliary.mutable_data_ptr();
-  args.labels_out = labels_out.mutable_data_ptr<int64_t>();
-  args.batches = 1;
-  args.batch[0] = rows.batch;
-  run_kernel(logits, args);
-  return {labelgan, auxiliary, labels_out};
-}
-
-std::tuple<at::Tensor, at::Tensor> am_generator_loss_and_grad(const at::Tensor& fake_logits,
-                                                              const OptionalTensor& labels, std::string_view fake,
-                                                              std::string_view reduction) {
-  auto [loss, grad] = run_one("am_generator_loss_and_grad", "fake_logits", fake_logits, labels, kAmGenerator, fake,
-                              reduction, false, 0, true, true, std::nullopt);
-  return {loss, grad};
-}
-
-}  // namespace
-
-at::Tensor kplus1_loss(const at::Tensor& logits, const OptionalTensor& labels, at::ArrayRef<double> coefficients,
-                       std::string_view fake, std::string_view reduction, bool fake_labels, double label_smoothing) {
-  return run_one("kplus1_loss", "logits", logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing,
-                 true, false, std::nullopt)
-      .loss;
-}
-
-at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor& logits, const OptionalTensor& labels,
-                                at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
-                                bool fake_labels, double label_smoothing) {
-  return run_one("kplus1_loss_backward", "logits", logits, labels, coefficients, fake, reduction, fake_labels,
-                 label_smoothing, false, true, grad_output)
-      .grad;
-}
-
-std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad(const at::Tensor& logits, const OptionalTensor& labels,
-                                                        at::ArrayRef<double> coefficients, std::string_view fake,
-                                                        std::string_view reduction, bool fake_labels,
-                                                        double label_smoothing) {
-  auto [loss, grad] = run_one("kplus1_loss_and_grad", "logits", logits, labels, coefficients, fake, reduction,
-                              fake_labels, label_smoothing, true, true, std::nullopt);
-  return {loss, grad};
-}
-
-at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
-                                 std::string_view fake, double real_smoothing, double fake_smoothing,
-                                 double class_smoothing, std::string_view reduction) {
-  return run_pair("am_discriminator_loss", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
-                  class_smoothing, reduction, true, false, std::nullopt)
-      .loss;
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(
-    const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits, std::string_view fake,
-    double real_smoothing, double fake_smoothing, double class_smoothing, std::string_view reduction) {
-  auto [loss, grad_real, grad_fake] =
-      run_pair("am_discriminator_loss_and_grad", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
-               class_smoothing, reduction, true, true, std::nullopt);
-  return {loss, grad_real, grad_fake};
-}
-
-std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tensor& grad_output,
-                                                                  const at::Tensor& real_logits,
-                                                                  const at::Tensor& labels,
-                                                                  const at::Tensor& fake_logits, std::string_view fake,
-                                                                  double real_smoothing, double fake_smoothing,
-                                                                  double class_smoothing, std::string_view reduction) {
-  auto [loss, grad_real, grad_fake] =
-      run_pair("am_discriminator_loss_backward", real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
-               class_smoothing, reduction, false, true, grad_output);
-  return {grad_real, grad_fake};
+  const auto coefficients = math::labelgan_generator(smoothing);
+  return named_loss({op, "fake_logits"}, {fake_logits, std::nullopt, coefficients, fake, reduction, false, 0});
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
-  const std::string end = "*, str fake=\"column\", str reduction=\"mean\")";
-  const std::string smoothing =
-      "*, str fake=\"column\", float real_smoothing=0.0, float fake_smoothing=0.0, float class_smoothing=0.0, "
-      "str reduction=\"mean\")";
-  const auto def = [&](const std::string& schema) { m.def(schema.c_str(), tags); };
-
-  const std::string family =
-      "Tensor logits, Tensor? labels, float[] coefficients, *, str fake=\"column\", str reduction=\"mean\", "
-      "bool fake_labels=True, float label_smoothing=0.0)";
-  def("kplus1_loss(" + family + " -> Tensor");
-  def("kplus1_loss_backward(Tensor grad_output, " + family + " -> Tensor");
-  def("kplus1_loss_and_grad(" + family + " -> (Tensor loss, Tensor grad)");
-  implement(m, "kplus1_loss", kplus1_loss);
-  implement(m, "kplus1_loss_backward", kplus1_loss_backward);
-  implement(m, "kplus1_loss_and_grad", kplus1_loss_and_grad);
-  without_gradient(m, "kplus1_loss_and_grad");
-
-  const std::string pair = "Tensor real_logits, Tensor labels, Tensor fake_logits, " + smoothing;
-  def("am_discriminator_loss(" + pair + " -> Tensor");
-  def("am_discriminator_loss_backward(Tensor grad_output, " + pair + " -> (Tensor, Tensor)");
-  def("am_discriminator_loss_and_grad(" + pair + " -> (Tensor loss, Tensor grad_real, Tensor grad_fake)");
-  implement(m, "am_discriminator_loss", am_discriminator_loss);
-  implement(m, "am_discriminator_loss_backward", am_discriminator_loss_backward);
-  implement(m, "am_discriminator_loss_and_grad", am_discriminator_loss_and_grad);
-  without_gradient(m, "am_discriminator_loss_and_grad");
-
-  def("am_generator_loss_and_grad(Tensor fake_logits, Tensor? labels=None, " + end + " -> (Tensor loss, Tensor grad)");
-  implement(m, "am_generator_loss_and_grad", am_generator_loss_and_grad);
-  without_gradient(m, "am_generator_loss_and_grad");
-
-  def("kplus1_terms(Tensor logits, Tensor? labels=None, *, str fake=\"column\")"
-      " -> (Tensor labelgan, Tensor auxiliary, Tensor labels)");
-  implement(m, "kplus1_terms", kplus1_terms);
-  without_gradient(m, "kplus1_terms");
-
-  // Composites: traced and differentiated through kplus1_loss.
-  const std::string entropy = "*, str fake=\"column\", float label_smoothing=0.0, str reduction=\"mean\") -> Tensor";
-  def("kplus1_cross_entropy(Tensor logits, Tensor target, " + entropy);
-  def("kplus1_cross_entropy.mode(Tensor logits, str target, " + entropy);
-  def("am_generator_loss(Tensor fake_logits, Tensor? labels=None, " + end + " -> Tensor");
-  def("labelgan_generator_loss(Tensor fake_logits, *, str fake=\"column\", float smoothing=0.0, "
-      "str reduction=\"mean\") -> Tensor");
+  m.def(R"(kplus1_cross_entropy(
+    Tensor logits, Tensor target, *, str fake="column", float label_smoothing=0.0, str reduction="mean") -> Tensor)",
+        tags);
+  m.def(R"(kplus1_cross_entropy.mode(
+    Tensor logits, str target, *, str fake="column", float label_smoothing=0.0, str reduction="mean") -> Tensor)",
+        tags);
+  m.def(R"(am_generator_loss(
+    Tensor fake_logits, Tensor? labels=None, *, str fake="column", str reduction="mean") -> Tensor)",
+        tags);
+  m.def(R"(labelgan_generator_loss(
+    Tensor fake_logits, *, str fake="column", float smoothing=0.0, str reduction="mean") -> Tensor)",
+        tags);
   m.impl("kplus1_cross_entropy", kplus1_cross_entropy);
   m.impl("kplus1_cross_entropy.mode", kplus1_cross_entropy_mode);
   m.impl("am_generator_loss", am_generator_loss);
   m.impl("labelgan_generator_loss", labelgan_generator_loss);
 }
 
+// --- Without gradient.
+
+std::tuple<at::Tensor, at::Tensor> am_generator_loss_and_grad(const at::Tensor& fake_logits,
+                                                              const OptionalTensor& labels, std::string_view fake,
+                                                              std::string_view reduction) {
+  const FamilyArguments arguments{fake_logits, labels, math::kCrossEntropy, fake, reduction, false, 0};
+  const Outputs out = loss_and_grad(call_of({"am_generator_loss_and_grad", "fake_logits"}, arguments));
+  return {out.loss, out.grad[0]};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> kplus1_terms(const at::Tensor& logits, const OptionalTensor& labels,
+                                                            std::string_view fake) {
+  const FamilyArguments arguments{logits, labels, math::kCrossEntropy, fake, "none", false, 0};
+  const KPlus1Call call = call_of({"kplus1_terms"}, arguments);
+  check_all(call);
+  const Outputs out{.labelgan = empty_loss(call),
+                    .auxiliary = empty_loss(call),
+                    .label = at::empty_symint({total_rows(call)}, logits.options().dtype(at::kLong))};
+  run(call, out);
+  return {out.labelgan, out.auxiliary, out.label};
+}
+
+TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
+  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+  m.def(R"(am_generator_loss_and_grad(
+    Tensor fake_logits, Tensor? labels=None, *, str fake="column", str reduction="mean") -> (Tensor loss, Tensor grad))",
+        tags);
+  m.def(
+      R"(kplus1_terms(Tensor logits, Tensor? labels=None, *, str fake="column") -> (Tensor labelgan, Tensor auxiliary, Tensor labels))",
+      tags);
+  implement(m, "am_generator_loss_and_grad", am_generator_loss_and_grad);
+  implement(m, "kplus1_terms", kplus1_terms);
+  without_gradient(m, "am_generator_loss_and_grad");
+  without_gradient(m, "kplus1_terms");
+}
+
+}  // namespace
 }  // namespace amgan::ops

@@ -1,52 +1,59 @@
-// The operations of the K+1 family below autograd. Python's signatures and their meaning: amgan_fast/ops/kplus1.py.
+// A call of an operation of the K+1 family, whichever it is. Python's signatures and their meaning:
+// amgan_fast/ops/kplus1.py.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <optional>
 #include <string_view>
 #include <tuple>
+#include <vector>
+
+#include "math/losses.h"
+#include "ops/tensors.h"
 
 namespace amgan::ops {
 
-using OptionalTensor = std::optional<at::Tensor>;
+// What kplus1_loss takes, and with it its _and_grad and, after grad_output, its _backward: logits, labels,
+// coefficients, fake, reduction, fake_labels (may they name the generated class, K?), label_smoothing (the share of the
+// target mass that is spread over all K+1 classes; no coefficient, as those would be numbers of K, which is not known
+// while tracing).
+using FamilyArguments = std::tuple<const at::Tensor&, OptionalTensor, at::ArrayRef<double>, std::string_view,
+                                   std::string_view, bool, double>;
 
-// All checks of an operation; one that is called in place of another has its arguments checked in the other's name.
-void check_batch(const char* op, const char* logits_name, const at::Tensor& logits, const OptionalTensor& labels,
-                 at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction, bool fake_labels,
-                 double label_smoothing);
+// Likewise of am_discriminator_loss: real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
+// class_smoothing, reduction.
+using PairArguments = std::tuple<const at::Tensor&, const at::Tensor&, const at::Tensor&, std::string_view, double,
+                                 double, double, std::string_view>;
 
-void check_pair(const char* op, const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
-                std::string_view fake, double real_smoothing, double fake_smoothing, double class_smoothing,
-                std::string_view reduction);
+// Rows with one set of coefficients, and what the user calls them.
+struct KPlus1Rows {
+  const char* logits_name;
+  const at::Tensor& logits;
+  const char* labels_name;
+  const at::Tensor* labels;  // null: dynamic
+  math::LossCoefficients coefficients;
+  bool fake_labels = false;
+};
 
-// `fake_labels`: labels may name the generated class, K. `label_smoothing`: the share of the target mass that is spread
-// over all K+1 classes; no coefficient, as those would be numbers of K, which is not known while tracing.
-at::Tensor kplus1_loss(const at::Tensor& logits, const OptionalTensor& labels, at::ArrayRef<double> coefficients,
-                       std::string_view fake, std::string_view reduction, bool fake_labels, double label_smoothing);
+struct KPlus1Call {
+  const char* op;  // what errors name
+  bool fake_column;
+  Reduction reduction;
+  double label_smoothing;
+  std::vector<KPlus1Rows> batches;
+};
 
-at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const at::Tensor& logits, const OptionalTensor& labels,
-                                at::ArrayRef<double> coefficients, std::string_view fake, std::string_view reduction,
-                                bool fake_labels, double label_smoothing);
+// Names of an operation and of its arguments.
+struct KPlus1Names {
+  const char* op;
+  const char* logits = "logits";
+  const char* labels = "labels";
+};
 
-std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad(const at::Tensor& logits, const OptionalTensor& labels,
-                                                        at::ArrayRef<double> coefficients, std::string_view fake,
-                                                        std::string_view reduction, bool fake_labels,
-                                                        double label_smoothing);
+// These check what is no tensor, `check` all that is one, and check_label_range the values of labels: only the
+// operation that runs the kernel does, as that takes a pass over them. The arguments must outlive the call.
+KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments);
+KPlus1Call call_of(const char* op, const PairArguments& arguments);
 
-at::Tensor am_discriminator_loss(const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits,
-                                 std::string_view fake, double real_smoothing, double fake_smoothing,
-                                 double class_smoothing, std::string_view reduction);
-
-std::tuple<at::Tensor, at::Tensor> am_discriminator_loss_backward(const at::Tensor& grad_output,
-                                                                  const at::Tensor& real_logits,
-                                                                  const at::Tensor& labels,
-                                                                  const at::Tensor& fake_logits, std::string_view fake,
-                                                                  double real_smoothing, double fake_smoothing,
-                                                                  double class_smoothing, std::string_view reduction);
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(
-    const at::Tensor& real_logits, const at::Tensor& labels, const at::Tensor& fake_logits, std::string_view fake,
-    double real_smoothing, double fake_smoothing, double class_smoothing, std::string_view reduction);
+void check(const KPlus1Call& call);
+void check_label_range(const KPlus1Call& call);
 
 }  // namespace amgan::ops

@@ -1,4 +1,5 @@
 // leaky_dropout: leaky ReLU, then dropout. Its output and the state of the generator are all that backward needs.
+// Autograd is in leaky_dropout_autograd.cpp.
 #include "ops/leaky_dropout.h"
 
 #include <ATen/ops/cat.h>
@@ -15,15 +16,10 @@
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"
-#include "ops/saved_gradient.h"
-#include "ops/saved_layout.h"
+#include "ops/tensors.h"
 
 namespace amgan::ops {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::Variable;
-using torch::autograd::variable_list;
 
 void check_arguments(const char* op, const at::Tensor& x, double p, double slope) {
   check_floating(op, "x", x);
@@ -73,68 +69,6 @@ at::Tensor native_leaky_dropout_backward(const at::Tensor& grad_output, const at
   return grad;
 }
 
-// What the derivatives of either operation need: the output, the state of the generator, p and slope.
-void save(AutogradContext* ctx, const at::Tensor& output, const at::Tensor& rng_state, double p, double slope) {
-  ctx->save_for_backward({output, rng_state});
-  save_layout(ctx, output);
-  ctx->saved_data["p"] = p;
-  ctx->saved_data["slope"] = slope;
-}
-
-at::Tensor times_factors(AutogradContext* ctx, const at::Tensor& grad) {
-  const auto saved = ctx->get_saved_variables();
-  return leaky_dropout_backward(grad, in_saved_layout(ctx, saved[0]), saved[1], ctx->saved_data["p"].toDouble(),
-                                ctx->saved_data["slope"].toDouble());
-}
-
-// Linear in grad_output, and constant in output but for its sign.
-class LeakyDropoutBackward : public TraceableFunction<LeakyDropoutBackward> {
- public:
-  static Variable forward(AutogradContext* ctx, const at::Tensor& grad_output, const at::Tensor& output,
-                          const at::Tensor& rng_state, double p, double slope) {
-    save(ctx, output, rng_state, p, slope);
-    const at::AutoDispatchBelowADInplaceOrView below;
-    return leaky_dropout_backward(grad_output, output, rng_state, p, slope);
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    return {times_factors(ctx, grads[0]), Variable(), Variable(), Variable(), Variable()};
-  }
-};
-
-at::Tensor native_leaky_dropout_backward_autograd(const at::Tensor& grad_output, const at::Tensor& output,
-                                                  const at::Tensor& rng_state, double p, double slope) {
-  return LeakyDropoutBackward::apply(grad_output, output, rng_state, p, slope);
-}
-
-std::tuple<at::Tensor, at::Tensor> call_forward(const at::Tensor& x, double p, double slope) {
-  static const auto op = operation<decltype(native_leaky_dropout)>("amgan_fast::native_leaky_dropout");
-  return op.call(x, p, slope);
-}
-
-class LeakyDropout : public TraceableFunction<LeakyDropout> {
- public:
-  static variable_list forward(AutogradContext* ctx, const at::Tensor& x, double p, double slope) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    auto [output, rng_state] = call_forward(x, p, slope);
-    save(ctx, output, rng_state, p, slope);
-    return {output, rng_state};
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    return {times_factors(ctx, grads[0]), Variable(), Variable()};
-  }
-};
-
-std::tuple<at::Tensor, at::Tensor> native_leaky_dropout_autograd(const at::Tensor& x, double p, double slope) {
-  if (!is_differentiated(x)) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    return call_forward(x, p, slope);
-  }
-  auto outputs = LeakyDropout::apply(x, p, slope);
-  return {outputs[0], outputs[1]};
-}
-
 // Within torch.func.vmap the seed is drawn by an operation of torch's: it is refused, the same for all or one for each,
 // as the user asked for. x times its factors is then what forward would have computed from it.
 std::tuple<at::Tensor, at::Tensor> native_leaky_dropout_vmap(const at::Tensor& x, double p, double slope) {
@@ -146,16 +80,20 @@ std::tuple<at::Tensor, at::Tensor> native_leaky_dropout_vmap(const at::Tensor& x
 
 }  // namespace
 
+std::tuple<at::Tensor, at::Tensor> leaky_dropout_forward(const at::Tensor& x, double p, double slope) {
+  static const auto op = operation<decltype(native_leaky_dropout)>("native_leaky_dropout");
+  return op.call(x, p, slope);
+}
+
 at::Tensor leaky_dropout_backward(const at::Tensor& grad_output, const at::Tensor& output, const at::Tensor& rng_state,
                                   double p, double slope) {
-  static const auto op =
-      operation<decltype(native_leaky_dropout_backward)>("amgan_fast::native_leaky_dropout_backward");
+  static const auto op = operation<decltype(native_leaky_dropout_backward)>("native_leaky_dropout_backward");
   return op.call(grad_output, output, rng_state, p, slope);
 }
 
 at::Tensor leaky_dropout(const at::Tensor& x, double p, double slope, bool training) {
   check_arguments("leaky_dropout", x, p, slope);
-  return training && p > 0 ? std::get<0>(call_forward(x, p, slope)) : at::leaky_relu(x, slope);
+  return training && p > 0 ? std::get<0>(leaky_dropout_forward(x, p, slope)) : at::leaky_relu(x, slope);
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
@@ -170,9 +108,6 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
         {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded});
   implement(m, "native_leaky_dropout", native_leaky_dropout);
   implement(m, "native_leaky_dropout_backward", native_leaky_dropout_backward);
-  m.impl("native_leaky_dropout", torch::dispatch(c10::DispatchKey::Autograd, native_leaky_dropout_autograd));
-  m.impl("native_leaky_dropout_backward",
-         torch::dispatch(c10::DispatchKey::Autograd, native_leaky_dropout_backward_autograd));
   m.impl("leaky_dropout", leaky_dropout);
   m.impl("native_leaky_dropout", torch::dispatch(c10::DispatchKey::FuncTorchVmapMode, native_leaky_dropout_vmap));
   m.impl("leaky_dropout", torch::dispatch(c10::DispatchKey::FuncTorchVmapMode, leaky_dropout));

@@ -3,12 +3,18 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <tuple>
+
 namespace amgan::ops {
 
-// Differentiable, as are the gradients below.
+// These call the registered operations and are differentiable.
+
 at::Tensor leaky_dropout(const at::Tensor& x, double p, double slope, bool training);
 
-// `output`: anything of the sign of the leaky ReLU's input. `rng_state`: which elements were dropped.
+// The output, and which elements were dropped: the state of the generator, seed and offset.
+std::tuple<at::Tensor, at::Tensor> leaky_dropout_forward(const at::Tensor& x, double p, double slope);
+
+// `output`: anything of the sign of the leaky ReLU's input.
 at::Tensor leaky_dropout_backward(const at::Tensor& grad_output, const at::Tensor& output, const at::Tensor& rng_state,
                                   double p, double slope);
 

@@ -1,14 +1,20 @@
-// How an operation is registered: one implementation for CPU, CUDA and Meta, which allocates symbolically, checks
-// for all three, and stops before the kernel on Meta; what its autograd function derives from; and a way to call a
-// registered operation by its name.
+// How an operation is registered, and how one that is registered is called.
+//
+// torch reads the signature of an implementation off the C++ function. One of many arguments takes them as a tuple, in
+// the order of its schema, and is registered as Unpacked<function>::call; Operation calls a registered one with such a
+// tuple.
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
+
+#include <string>
+#include <tuple>
 
 namespace amgan::ops {
 
+// One implementation for CPU, CUDA and Meta, which allocates symbolically, checks for all three, and stops before the
+// kernel on Meta.
 template <typename Function>
 void implement(torch::Library& m, const char* name, Function function) {
   for (const auto key : {c10::DispatchKey::CPU, c10::DispatchKey::CUDA, c10::DispatchKey::Meta}) {
@@ -21,15 +27,40 @@ inline void without_gradient(torch::Library& m, const char* name) {
   m.impl(name, torch::dispatch(c10::DispatchKey::Autograd, torch::CppFunction::makeFallthrough()));
 }
 
-// An autograd function whose backward is made of operations: compiled autograd traces it.
-template <typename T>
-struct TraceableFunction : torch::autograd::Function<T> {
-  static constexpr bool is_traceable = true;
+// A registered operation, by the signature of its implementation.
+template <typename Signature>
+auto operation(const std::string& name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(("amgan_fast::" + name).c_str(), "").typed<Signature>();
+}
+
+// A function of a tuple, or of a gradient and a tuple, as one of so many arguments.
+template <auto function>
+struct Unpacked;
+
+template <typename Result, typename... Types, Result (*function)(const std::tuple<Types...>&)>
+struct Unpacked<function> {
+  static Result call(Types... given) { return function({given...}); }
 };
 
-template <typename Signature>
-auto operation(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").template typed<Signature>();
-}
+template <typename Result, typename... Types, Result (*function)(const at::Tensor&, const std::tuple<Types...>&)>
+struct Unpacked<function> {
+  static Result call(const at::Tensor& grad_output, Types... given) { return function(grad_output, {given...}); }
+};
+
+template <typename Result, typename Arguments>
+class Operation;
+
+template <typename Result, typename... Types>
+class Operation<Result, std::tuple<Types...>> {
+ public:
+  explicit Operation(const std::string& name) : handle_(operation<Result(Types...)>(name)) {}
+
+  Result operator()(const std::tuple<Types...>& arguments) const {
+    return std::apply([&](Types... given) { return handle_.call(given...); }, arguments);
+  }
+
+ private:
+  c10::TypedOperatorHandle<Result(Types...)> handle_;
+};
 
 }  // namespace amgan::ops

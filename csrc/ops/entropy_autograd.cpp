@@ -1,0 +1,37 @@
+// The derivatives of the class entropy.
+#include <ATen/ops/log_softmax.h>
+#include <torch/library.h>
+
+#include "ops/entropy.h"
+#include "ops/loss_autograd.h"
+
+namespace amgan::ops {
+namespace {
+
+struct ClassEntropy {
+  using Arguments = EntropyArguments;
+  static constexpr auto name = "class_entropy";
+  static constexpr std::array logits{0};
+  static constexpr int reduction = 1;
+
+  static void check(const Arguments& arguments) { ops::check(name, arguments); }
+  static void check_label_range(const Arguments&) {}  // it has no labels
+
+  // With g_k = -p_k (log p_k + H) the gradient: H'' v = -p (v - p.v) (log p + H + 1) - p (g.v).
+  static at::Tensor hessian_product(const Arguments&, const at::Tensor& logits, const at::Tensor& v) {
+    const at::Tensor log_prob = at::log_softmax(logits, 1, loss_dtype(logits));
+    const at::Tensor prob = log_prob.exp();
+    const at::Tensor finite = log_prob.masked_fill(prob == 0, 0.0);
+    const at::Tensor entropy = -(prob * finite).sum(1, true);
+    const at::Tensor gradient = -prob * (finite + entropy);
+    return -softmax_jvp(prob, v) * (finite + entropy + 1) - prob * (gradient * v).sum(1, true);
+  }
+};
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(amgan_fast, Autograd, m) {
+  differentiate<ClassEntropy>(m);
+}
+
+}  // namespace amgan::ops

@@ -1,0 +1,345 @@
+// The derivatives of a loss of rows of logits, the same for all of them.
+//
+// Backward is an operation of its own (one fused kernel), or the product with a gradient that forward has kept. Its own
+// backward is written in plain ATen, so that derivatives of every order exist. A loss is described by a struct:
+//
+//   struct Loss {
+//     using Arguments = std::tuple<...>;       // of its schema, tensors first
+//     static constexpr auto name = "...";      // beside it, NAME_and_grad and NAME_backward are registered
+//     static constexpr std::array logits{0};   // which arguments are logits,
+//     static constexpr int reduction = 1;      // and which is the reduction
+//     static void check(const Arguments&);     // all that the operation checks, in its name,
+//     static void check_label_range(const Arguments&);  // but for the values of labels
+//     // The second derivative of each row's loss times v.
+//     static at::Tensor hessian_product(const Arguments&, const at::Tensor& logits, const at::Tensor& v);
+//   };
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/ones_like.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <torch/csrc/autograd/graph_task.h>
+
+#include <array>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "ops/autograd.h"
+#include "ops/check.h"
+#include "ops/register.h"
+#include "ops/tensors.h"
+
+namespace amgan::ops {
+
+// --- The gradient that forward keeps. On the CPU a row's exponentials are what costs, so taking them once instead of
+// twice nearly halves forward and backward together; the memory is what PyTorch's own cross-entropy keeps.
+
+// Half precision is left out: its gradient must be rounded once, after the multiplication, or scaled losses would
+// underflow. On CUDA backward reads the logits again instead, which moves fewer bytes than a kept gradient.
+inline bool keeps_gradient(const at::Tensor& logits) {
+  const auto dtype = logits.scalar_type();
+  return logits.is_cpu() && (dtype == at::kFloat || dtype == at::kDouble);
+}
+
+// While tracing, values must not be looked at.
+inline bool is_one(const at::Tensor& scalar) {
+  if (!is_plain(scalar) || c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
+  return scalar.scalar_type() == at::kFloat
+             ? *scalar.const_data_ptr<float>() == 1
+             : scalar.scalar_type() == at::kDouble && *scalar.const_data_ptr<double>() == 1;
+}
+
+// The gradient for a given gradient of the reduced loss. loss.backward() starts with 1: then it is the kept one itself,
+// unless the graph is retained, and with it the kept gradient for another backward.
+inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& grad_output, Reduction reduction) {
+  if (reduction == Reduction::none) return gradient * grad_output.unsqueeze(1);
+  if (!is_one(grad_output)) return gradient * grad_output;
+  return torch::autograd::get_current_graph_task_keep_graph() ? gradient.clone() : gradient;
+}
+
+// --- Parts of the second derivative.
+
+// The Jacobian of a softmax with values p, times v: p * (v - p.v).
+inline at::Tensor softmax_jvp(const at::Tensor& p, const at::Tensor& v) {
+  return p * (v - (p * v).sum(1, true));
+}
+
+// What multiplies each row's derivative, given the gradient of the reduced loss.
+inline at::Tensor per_row(const at::Tensor& grad_output, const at::Tensor& logits, Reduction reduction) {
+  if (reduction == Reduction::none) return grad_output.unsqueeze(1);
+  return reduction == Reduction::mean ? grad_output / at::Scalar(logits.sym_size(0)) : grad_output;
+}
+
+// The gradient of (gradient . v) with respect to grad_output, from the gradient at grad_output = 1.
+inline at::Tensor per_output(const at::Tensor& gradient, const at::Tensor& v, Reduction reduction) {
+  const at::Tensor product = gradient.to(v.scalar_type()) * v;
+  return reduction == Reduction::none ? product.sum(1) : product.sum();
+}
+
+// --- Arguments, saved in forward and read in backward.
+
+// What outlives the call.
+template <typename T>
+struct KeptType {
+  using type = std::decay_t<T>;
+};
+template <>
+struct KeptType<std::string_view> {
+  using type = std::string;
+};
+template <>
+struct KeptType<at::ArrayRef<double>> {
+  using type = std::vector<double>;
+};
+
+// Tensors by themselves, followed by `more`; all else in one list, which compiled autograd takes for constants.
+template <typename... Types>
+void save(AutogradContext* ctx, const std::tuple<Types...>& arguments, const variable_list& more = {}) {
+  variable_list tensors;
+  c10::impl::GenericList options(c10::AnyType::get());
+  const auto take = [&](const auto& argument) {
+    using T = std::decay_t<decltype(argument)>;
+    if constexpr (std::is_same_v<T, at::Tensor>) {
+      tensors.push_back(argument);
+    } else if constexpr (std::is_same_v<T, OptionalTensor>) {
+      tensors.push_back(argument.value_or(at::Tensor()));
+    } else {
+      options.push_back(c10::IValue(argument));
+    }
+  };
+  std::apply([&](const auto&... given) { (take(given), ...); }, arguments);
+  tensors.insert(tensors.end(), more.begin(), more.end());
+  ctx->save_for_backward(std::move(tensors));
+  ctx->saved_data["options"] = std::move(options);
+}
+
+template <typename Arguments>
+class Saved;
+
+template <typename... Types>
+class Saved<std::tuple<Types...>> {
+ public:
+  explicit Saved(AutogradContext* ctx)
+      : tensors_(ctx->get_saved_variables()),
+        options_(ctx->saved_data["options"].toList()),
+        kept_{next<typename KeptType<Types>::type>()...} {}
+
+  std::tuple<Types...> arguments() const { return kept_; }
+  // What was saved beside them.
+  variable_list more() const { return {tensors_.begin() + tensor_, tensors_.end()}; }
+
+ private:
+  template <typename T>
+  T next() {
+    if constexpr (std::is_same_v<T, at::Tensor>) {
+      return tensors_[tensor_++];
+    } else if constexpr (std::is_same_v<T, OptionalTensor>) {
+      const at::Tensor& tensor = tensors_[tensor_++];
+      return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+    } else {
+      return options_.get(option_++).template to<T>();
+    }
+  }
+
+  variable_list tensors_;
+  c10::impl::GenericList options_;
+  size_t tensor_ = 0, option_ = 0;
+  std::tuple<typename KeptType<Types>::type...> kept_;  // the last, as it moves on those before
+};
+
+// --- The operations of a loss.
+
+template <typename Loss>
+struct LossOperations {
+  using Arguments = typename Loss::Arguments;
+  static constexpr size_t batches = Loss::logits.size();
+  using Batches = std::array<at::Tensor, batches>;
+  using Gradients = std::conditional_t<batches == 1, at::Tensor, std::tuple<at::Tensor, at::Tensor>>;
+  using WithGradients = std::conditional_t<batches == 1, std::tuple<at::Tensor, at::Tensor>,
+                                           std::tuple<at::Tensor, at::Tensor, at::Tensor>>;
+  using BackwardArguments =
+      decltype(std::tuple_cat(std::declval<std::tuple<const at::Tensor&>>(), std::declval<Arguments>()));
+
+  static Reduction reduction(const Arguments& arguments) {
+    return parse_reduction(Loss::name, std::get<Loss::reduction>(arguments));
+  }
+
+  static at::Tensor loss(const Arguments& arguments) {
+    static const Operation<at::Tensor, Arguments> call(Loss::name);
+    return call(arguments);
+  }
+
+  // The loss, and a gradient for each batch of logits.
+  static variable_list loss_and_grad(const Arguments& arguments) {
+    static const Operation<WithGradients, Arguments> call(std::string(Loss::name) + "_and_grad");
+    return as_list(call(arguments));
+  }
+
+  static variable_list backward(const BackwardArguments& arguments) {
+    static const Operation<Gradients, BackwardArguments> call(std::string(Loss::name) + "_backward");
+    return as_list(call(arguments));
+  }
+
+  static BackwardArguments backward_arguments(const at::Tensor& grad_output, const Arguments& arguments) {
+    return std::tuple_cat(std::tuple<const at::Tensor&>(grad_output), arguments);
+  }
+
+  static Batches logits(const Arguments& arguments) {
+    return [&]<size_t... i>(std::index_sequence<i...>) {
+      return Batches{std::get<Loss::logits[i]>(arguments)...};
+    }(std::make_index_sequence<batches>());
+  }
+
+  // The gradients of losses without reduction belong to the rows of all batches in order; a reduced one to all of them.
+  static Batches per_batch(const at::Tensor& grad_output, const Arguments& arguments) {
+    Batches parts;
+    parts.fill(grad_output);
+    if (batches == 1 || reduction(arguments) != Reduction::none) return parts;
+    const Batches rows = logits(arguments);
+    c10::SymInt first = 0;
+    for (size_t i = 0; i < batches; ++i) {
+      parts[i] = grad_output.narrow_symint(0, first, rows[i].sym_size(0));
+      first += rows[i].sym_size(0);
+    }
+    return parts;
+  }
+
+  // The other way round.
+  static at::Tensor joined(const Batches& parts, Reduction reduction) {
+    if constexpr (batches == 1) {
+      return parts[0];
+    } else {
+      return reduction == Reduction::none ? at::cat(parts) : parts[0] + parts[1];
+    }
+  }
+
+ private:
+  static variable_list as_list(const at::Tensor& tensor) { return {tensor}; }
+  template <typename... Tensors>
+  static variable_list as_list(const std::tuple<Tensors...>& tensors) {
+    return std::apply([](const auto&... x) { return variable_list{x...}; }, tensors);
+  }
+};
+
+// --- The two autograd functions.
+
+template <typename Loss>
+class LossFunction : public TraceableFunction<LossFunction<Loss>> {
+  using Operations = LossOperations<Loss>;
+  using Arguments = typename Loss::Arguments;
+
+ public:
+  template <typename... Types>
+  static Variable forward(AutogradContext* ctx, const Types&... given) {
+    const Arguments arguments(given...);
+    const BelowAutograd below;
+    if (!keeps_gradient(std::get<Loss::logits[0]>(arguments))) {
+      save(ctx, arguments);
+      return Operations::loss(arguments);
+    }
+    Loss::check(arguments);
+    const variable_list loss_and_grad = named_by_caller([&] { return Operations::loss_and_grad(arguments); },  //
+                                                        [&] { Loss::check_label_range(arguments); });
+    save(ctx, arguments, {loss_and_grad.begin() + 1, loss_and_grad.end()});
+    return loss_and_grad[0];
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const Saved<Arguments> saved(ctx);
+    const Arguments arguments = saved.arguments();
+    variable_list gradients = saved.more();
+    // With create_graph the gradient must itself depend on the logits.
+    if (!gradients.empty() && !at::GradMode::is_enabled()) {
+      const auto upstream = Operations::per_batch(grads[0], arguments);
+      for (size_t i = 0; i < gradients.size(); ++i) {
+        gradients[i] = scaled_gradient(gradients[i], upstream[i], Operations::reduction(arguments));
+      }
+    } else {
+      gradients = Operations::backward(Operations::backward_arguments(grads[0], arguments));
+    }
+    variable_list result(std::tuple_size_v<Arguments>);
+    for (size_t i = 0; i < gradients.size(); ++i) result[Loss::logits[i]] = gradients[i];
+    return result;
+  }
+};
+
+template <typename Loss>
+class LossBackwardFunction : public TraceableFunction<LossBackwardFunction<Loss>> {
+  using Operations = LossOperations<Loss>;
+
+ public:
+  template <typename... Types>
+  static variable_list forward(AutogradContext* ctx, const Types&... given) {
+    const typename Operations::BackwardArguments arguments(given...);
+    save(ctx, arguments);
+    const BelowAutograd below;
+    return Operations::backward(arguments);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const Saved<typename Operations::BackwardArguments> saved(ctx);
+    return std::apply(
+        [&](const at::Tensor& grad_output, const auto&... given) {
+          return second_derivatives(grads, grad_output, typename Loss::Arguments(given...));
+        },
+        saved.arguments());
+  }
+
+ private:
+  static variable_list second_derivatives(const variable_list& grads, const at::Tensor& grad_output,
+                                          const typename Loss::Arguments& arguments) {
+    const Reduction reduction = Operations::reduction(arguments);
+    const auto logits = Operations::logits(arguments), upstream = Operations::per_batch(grad_output, arguments);
+    const at::Tensor one = at::ones_like(grad_output);
+    const variable_list of_ones = Operations::backward(Operations::backward_arguments(one, arguments));
+    typename Operations::Batches of_output;
+    variable_list result(1 + std::tuple_size_v<typename Loss::Arguments>);
+    // The batches share grad_output only.
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const at::Tensor& x = logits[i];
+      const at::Tensor v = (grads[i].defined() ? grads[i] : at::zeros_like(x)).to(loss_dtype(x));
+      of_output[i] = per_output(of_ones[i], v, reduction);
+      const at::Tensor product = Loss::hessian_product(arguments, x, v);
+      result[1 + Loss::logits[i]] = (product * per_row(upstream[i], x, reduction)).to(x.scalar_type());
+    }
+    result[0] = Operations::joined(of_output, reduction).to(grad_output.scalar_type());
+    return result;
+  }
+};
+
+// --- What is registered.
+
+template <typename Loss>
+at::Tensor differentiable_loss(const typename Loss::Arguments& arguments) {
+  for (const at::Tensor& logits : LossOperations<Loss>::logits(arguments)) {
+    if (is_differentiated(logits)) {
+      return std::apply([](const auto&... given) { return LossFunction<Loss>::apply(given...); }, arguments);
+    }
+  }
+  const BelowAutograd below;
+  return LossOperations<Loss>::loss(arguments);
+}
+
+template <typename Loss>
+typename LossOperations<Loss>::Gradients differentiable_backward(
+    const typename LossOperations<Loss>::BackwardArguments& arguments) {
+  const variable_list grads =
+      std::apply([](const auto&... given) { return LossBackwardFunction<Loss>::apply(given...); }, arguments);
+  if constexpr (LossOperations<Loss>::batches == 1) {
+    return grads[0];
+  } else {
+    return {grads[0], grads[1]};
+  }
+}
+
+// To be called with a library of the Autograd key.
+template <typename Loss>
+void differentiate(torch::Library& m) {
+  m.impl(Loss::name, Unpacked<differentiable_loss<Loss>>::call);
+  m.impl((std::string(Loss::name) + "_backward").c_str(), Unpacked<differentiable_backward<Loss>>::call);
+  without_gradient(m, (std::string(Loss::name) + "_and_grad").c_str());
+}
+
+}  // namespace amgan::ops
