@@ -32,11 +32,10 @@ def take_steps(training: Training, stop: Stop) -> None:
         if step.steps % config.log_every == 0 or last:
             _log(training, timer.lap(), scored=step.steps % config.score_every == 0 or last)
             timer.lap()  # scoring and writing are no training time
-        signal = stop.signal
-        if step.steps % config.checkpoint_every == 0 or last or signal:
+        if step.steps % config.checkpoint_every == 0 or last or stop.signal:
             save_checkpoint(training)
-        if signal:
-            raise TrainingStopped(training.job.folder, step.steps, signal)
+            if stop.signal:  # only here is what it says true: that this step is saved
+                raise TrainingStopped(training.job.folder, step.steps, stop.signal)
 
 
 def _log(training: Training, seconds: float, *, scored: bool) -> None:
