@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Most inputs are tiny: a second thread only waits. Tests of threading ask for theirs (fixture `threads`).
     torch.set_num_threads(1)
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every program that they
+    # start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _why_no_cuda() -> str | None:

@@ -43,7 +43,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
     sampler, discriminator = _build(config, dataset, objective.outputs(dataset.num_classes))
     generator, inputs = sampler.generator, sampler.latent.width
     weights = _training_bytes(config, generator, discriminator)
-    _require_memory(weights, device, f"{_sizes(config)}: weights, gradients and averages")
+    _require_memory(weights, device, f"{_sizes(config)}: weights, gradients and averages take")
     try:
         with _META:
             if options.normalization == "virtual":
@@ -53,7 +53,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
     except Exception as error:  # sizes that no integer counts
         raise InputError(f"batch_size is {config.batch_size}, wanted a smaller one ({in_one_line(error)})") from None
     kept //= 2 if config.precision == "bfloat16" else 1
-    _require_memory(weights + kept, device, f"batch_size is {config.batch_size}: a step")
+    _require_memory(weights + kept, device, f"batch_size is {config.batch_size}: a step takes")
     check_losses(config, objective, logits)
 
 
@@ -73,7 +73,7 @@ def check_classifier(
         classifier = build_classifier(network, dataset.image_shape, dataset.num_classes, **sizes)
     given = ", ".join(f"{name} {size}" for name, size in classifier.sizes.items())
     size = 3 * _NUMBER_BYTES * _weights(classifier)  # weights, gradients, an average of these at least
-    _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages")
+    _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages take")
 
 
 def _build(config: Config, dataset: Dataset, outputs: int) -> tuple[Sampler, nn.Module]:
@@ -139,5 +139,5 @@ def _sizes(config: Config) -> str:
 def _require_memory(size: int, device: torch.device, what: str) -> None:
     available = memory_of(device)
     if size > available:
-        found = f"{what} take at least {size / 2**30:,.1f} GiB"
+        found = f"{what} at least {size / 2**30:,.1f} GiB"
         raise InputError(f"{found}, wanted at most the {available / 2**30:,.1f} GiB of {device}")
