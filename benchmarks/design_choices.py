@@ -93,24 +93,21 @@ def dropout_of_many() -> Choice:
 
 
 def scores_in_float64() -> Choice:
-    logits = torch.randn(5000, 1000)
-    return Choice(
-        "sums of scores, 5,000 x 1,000 float32",
-        "in float64",
-        lambda: RowTerms(logits).block_sums(100),
-        "in float32",
-        lambda: ops.score_sums(logits, blocks=100),
-    )
+    return _beside_float64_sums("in float32", lambda logits: ops.score_sums(logits, blocks=100))
 
 
 def look_for_probabilities() -> Choice:
+    return _beside_float64_sums("a look at every row, `x.sum(1)`", lambda logits: logits.sum(1))
+
+
+def _beside_float64_sums(what: str, other: Callable[[torch.Tensor], object]) -> Choice:
     logits = torch.randn(5000, 1000)
     return Choice(
         "sums of scores, 5,000 x 1,000 float32",
         "in float64",
         lambda: RowTerms(logits).block_sums(100),
-        "a look at every row, `x.sum(1)`",
-        lambda: logits.sum(1),
+        what,
+        lambda: other(logits),
     )
 
 
