@@ -8,7 +8,7 @@
 namespace amgan::ops {
 namespace {
 
-struct ClassEntropy {
+struct ClassEntropy : LossFunction<ClassEntropy> {
   using Arguments = EntropyArguments;
   static constexpr auto name = "class_entropy";
   static constexpr std::array logits{0};

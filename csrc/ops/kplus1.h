@@ -2,9 +2,10 @@
 // amgan_fast/ops/kplus1.py.
 #pragma once
 
+#include <c10/util/SmallVector.h>
+
 #include <string_view>
 #include <tuple>
-#include <vector>
 
 #include "math/losses.h"
 #include "ops/tensors.h"
@@ -38,7 +39,7 @@ struct KPlus1Call {
   bool fake_column;
   Reduction reduction;
   double label_smoothing;
-  std::vector<KPlus1Rows> batches;
+  c10::SmallVector<KPlus1Rows, 2> batches;  // no allocation: at 100 x 11 it would show
 };
 
 // Names of an operation and of its arguments.

@@ -32,7 +32,7 @@ at::Tensor second_derivative(const at::Tensor& logits, const at::Tensor& v, doub
   return product;
 }
 
-struct KPlus1Loss {
+struct KPlus1Loss : LossFunction<KPlus1Loss> {
   using Arguments = FamilyArguments;
   static constexpr auto name = "kplus1_loss";
   static constexpr std::array logits{0};
@@ -47,7 +47,7 @@ struct KPlus1Loss {
   }
 };
 
-struct AmDiscriminatorLoss {
+struct AmDiscriminatorLoss : LossFunction<AmDiscriminatorLoss> {
   using Arguments = PairArguments;
   static constexpr auto name = "am_discriminator_loss";
   static constexpr std::array logits{0, 2};

@@ -1,9 +1,9 @@
 // The derivatives of a loss of rows of logits, the same for all of them.
 //
 // Backward is an operation of its own (one fused kernel), or the product with a gradient that forward has kept. Its own
-// backward is written in plain ATen, so that derivatives of every order exist. A loss is described by a struct:
+// backward is written in plain ATen, so that derivatives of every order exist. A loss is an autograd function:
 //
-//   struct Loss {
+//   struct Loss : LossFunction<Loss> {
 //     using Arguments = std::tuple<...>;       // of its schema, tensors first
 //     static constexpr auto name = "...";      // beside it, NAME_and_grad and NAME_backward are registered
 //     static constexpr std::array logits{0};   // which arguments are logits,
@@ -21,6 +21,7 @@
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/autograd/graph_task.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <type_traits>
@@ -96,9 +97,11 @@ struct KeptType<at::ArrayRef<double>> {
 
 // Tensors by themselves, followed by `more`; all else in one list, which compiled autograd takes for constants.
 template <typename... Types>
-void save(AutogradContext* ctx, const std::tuple<Types...>& arguments, const variable_list& more = {}) {
+void save(AutogradContext* ctx, const std::tuple<Types...>& arguments, at::ArrayRef<at::Tensor> more = {}) {
   variable_list tensors;
+  tensors.reserve(sizeof...(Types) + more.size());
   c10::impl::GenericList options(c10::AnyType::get());
+  options.reserve(sizeof...(Types));
   const auto take = [&](const auto& argument) {
     using T = std::decay_t<decltype(argument)>;
     if constexpr (std::is_same_v<T, at::Tensor>) {
@@ -122,31 +125,45 @@ template <typename... Types>
 class Saved<std::tuple<Types...>> {
  public:
   explicit Saved(AutogradContext* ctx)
-      : tensors_(ctx->get_saved_variables()),
-        options_(ctx->saved_data["options"].toList()),
-        kept_{next<typename KeptType<Types>::type>()...} {}
+      : tensors_(ctx->get_saved_variables()), options_(ctx->saved_data["options"].toList()) {}
 
-  std::tuple<Types...> arguments() const { return kept_; }
+  // As they were given; what they look into is the result.
+  std::tuple<typename KeptType<Types>::type...> arguments() const {
+    size_t tensor = 0, option = 0;
+    return {next<typename KeptType<Types>::type>(tensor, option)...};
+  }
+
+  // One of those that are no tensors, by its place among all.
+  template <size_t i>
+  auto option() const {
+    constexpr std::array is_option{!is_tensor<std::decay_t<Types>>...};
+    constexpr auto before = std::count(is_option.begin(), is_option.begin() + i, true);
+    return options_.get(before).template to<typename KeptType<std::tuple_element_t<i, std::tuple<Types...>>>::type>();
+  }
+
   // What was saved beside them.
-  variable_list more() const { return {tensors_.begin() + tensor_, tensors_.end()}; }
+  at::ArrayRef<at::Tensor> more() const {
+    return at::ArrayRef<at::Tensor>(tensors_).slice((0 + ... + is_tensor<std::decay_t<Types>>));
+  }
 
  private:
   template <typename T>
-  T next() {
+  static constexpr bool is_tensor = std::is_same_v<T, at::Tensor> || std::is_same_v<T, OptionalTensor>;
+
+  template <typename T>
+  T next(size_t& tensor, size_t& option) const {
     if constexpr (std::is_same_v<T, at::Tensor>) {
-      return tensors_[tensor_++];
+      return tensors_[tensor++];
     } else if constexpr (std::is_same_v<T, OptionalTensor>) {
-      const at::Tensor& tensor = tensors_[tensor_++];
-      return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+      const at::Tensor& found = tensors_[tensor++];
+      return found.defined() ? OptionalTensor(found) : std::nullopt;
     } else {
-      return options_.get(option_++).template to<T>();
+      return options_.get(option++).template to<T>();
     }
   }
 
-  variable_list tensors_;
-  c10::impl::GenericList options_;
-  size_t tensor_ = 0, option_ = 0;
-  std::tuple<typename KeptType<Types>::type...> kept_;  // the last, as it moves on those before
+  const variable_list tensors_;
+  const c10::impl::GenericList options_;
 };
 
 // --- The operations of a loss.
@@ -186,18 +203,23 @@ struct LossOperations {
     return std::tuple_cat(std::tuple<const at::Tensor&>(grad_output), arguments);
   }
 
-  static Batches logits(const Arguments& arguments) {
+  // What `function` makes of the logits of every batch.
+  template <typename Function>
+  static auto with_logits(const Arguments& arguments, const Function& function) {
     return [&]<size_t... i>(std::index_sequence<i...>) {
-      return Batches{std::get<Loss::logits[i]>(arguments)...};
+      return function(std::get<Loss::logits[i]>(arguments)...);
     }(std::make_index_sequence<batches>());
   }
 
+  static Batches logits(const Arguments& arguments) {
+    return with_logits(arguments, [](const auto&... logits) { return Batches{logits...}; });
+  }
+
   // The gradients of losses without reduction belong to the rows of all batches in order; a reduced one to all of them.
-  static Batches per_batch(const at::Tensor& grad_output, const Arguments& arguments) {
+  static Batches per_batch(const at::Tensor& grad_output, at::ArrayRef<at::Tensor> rows, Reduction reduction) {
     Batches parts;
     parts.fill(grad_output);
-    if (batches == 1 || reduction(arguments) != Reduction::none) return parts;
-    const Batches rows = logits(arguments);
+    if (batches == 1 || reduction != Reduction::none) return parts;
     c10::SymInt first = 0;
     for (size_t i = 0; i < batches; ++i) {
       parts[i] = grad_output.narrow_symint(0, first, rows[i].sym_size(0));
@@ -225,15 +247,13 @@ struct LossOperations {
 
 // --- The two autograd functions.
 
-template <typename Loss>
-class LossFunction : public TraceableFunction<LossFunction<Loss>> {
-  using Operations = LossOperations<Loss>;
-  using Arguments = typename Loss::Arguments;
+// torch sees the tensors that have a derivative, and hands on the arguments of the operation as they are.
 
- public:
-  template <typename... Types>
-  static Variable forward(AutogradContext* ctx, const Types&... given) {
-    const Arguments arguments(given...);
+template <typename Loss>
+struct LossFunction : TraceableFunction<Loss> {
+  template <typename Arguments, typename... Tensors>
+  static Variable forward(AutogradContext* ctx, const Arguments& arguments, const Tensors&...) {
+    using Operations = LossOperations<Loss>;
     const BelowAutograd below;
     if (!keeps_gradient(std::get<Loss::logits[0]>(arguments))) {
       save(ctx, arguments);
@@ -242,25 +262,26 @@ class LossFunction : public TraceableFunction<LossFunction<Loss>> {
     Loss::check(arguments);
     const variable_list loss_and_grad = named_by_caller([&] { return Operations::loss_and_grad(arguments); },  //
                                                         [&] { Loss::check_label_range(arguments); });
-    save(ctx, arguments, {loss_and_grad.begin() + 1, loss_and_grad.end()});
+    save(ctx, arguments, at::ArrayRef<at::Tensor>(loss_and_grad).slice(1));
     return loss_and_grad[0];
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    using Operations = LossOperations<Loss>;
+    using Arguments = typename Loss::Arguments;
     const Saved<Arguments> saved(ctx);
-    const Arguments arguments = saved.arguments();
-    variable_list gradients = saved.more();
+    const at::ArrayRef<at::Tensor> kept = saved.more();
+    variable_list result(1 + Operations::batches);
     // With create_graph the gradient must itself depend on the logits.
-    if (!gradients.empty() && !at::GradMode::is_enabled()) {
-      const auto upstream = Operations::per_batch(grads[0], arguments);
-      for (size_t i = 0; i < gradients.size(); ++i) {
-        gradients[i] = scaled_gradient(gradients[i], upstream[i], Operations::reduction(arguments));
-      }
+    if (!kept.empty() && !at::GradMode::is_enabled()) {
+      const Reduction reduction = parse_reduction(Loss::name, saved.template option<Loss::reduction>());
+      const auto upstream = Operations::per_batch(grads[0], kept, reduction);
+      for (size_t i = 0; i < kept.size(); ++i) result[1 + i] = scaled_gradient(kept[i], upstream[i], reduction);
     } else {
-      gradients = Operations::backward(Operations::backward_arguments(grads[0], arguments));
+      const auto arguments = saved.arguments();
+      const auto gradients = Operations::backward(Operations::backward_arguments(grads[0], Arguments(arguments)));
+      std::copy(gradients.begin(), gradients.end(), result.begin() + 1);
     }
-    variable_list result(std::tuple_size_v<Arguments>);
-    for (size_t i = 0; i < gradients.size(); ++i) result[Loss::logits[i]] = gradients[i];
     return result;
   }
 };
@@ -268,43 +289,44 @@ class LossFunction : public TraceableFunction<LossFunction<Loss>> {
 template <typename Loss>
 class LossBackwardFunction : public TraceableFunction<LossBackwardFunction<Loss>> {
   using Operations = LossOperations<Loss>;
+  using Arguments = typename Operations::BackwardArguments;
 
  public:
-  template <typename... Types>
-  static variable_list forward(AutogradContext* ctx, const Types&... given) {
-    const typename Operations::BackwardArguments arguments(given...);
+  template <typename... Tensors>
+  static variable_list forward(AutogradContext* ctx, const Arguments& arguments, const Tensors&...) {
     save(ctx, arguments);
     const BelowAutograd below;
     return Operations::backward(arguments);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const Saved<typename Operations::BackwardArguments> saved(ctx);
+    const auto arguments = Saved<Arguments>(ctx).arguments();
     return std::apply(
         [&](const at::Tensor& grad_output, const auto&... given) {
           return second_derivatives(grads, grad_output, typename Loss::Arguments(given...));
         },
-        saved.arguments());
+        arguments);
   }
 
  private:
   static variable_list second_derivatives(const variable_list& grads, const at::Tensor& grad_output,
                                           const typename Loss::Arguments& arguments) {
     const Reduction reduction = Operations::reduction(arguments);
-    const auto logits = Operations::logits(arguments), upstream = Operations::per_batch(grad_output, arguments);
+    const auto logits = Operations::logits(arguments);
+    const auto upstream = Operations::per_batch(grad_output, logits, reduction);
     const at::Tensor one = at::ones_like(grad_output);
     const variable_list of_ones = Operations::backward(Operations::backward_arguments(one, arguments));
     typename Operations::Batches of_output;
-    variable_list result(1 + std::tuple_size_v<typename Loss::Arguments>);
+    variable_list result(2 + Operations::batches);
     // The batches share grad_output only.
     for (size_t i = 0; i < logits.size(); ++i) {
       const at::Tensor& x = logits[i];
       const at::Tensor v = (grads[i].defined() ? grads[i] : at::zeros_like(x)).to(loss_dtype(x));
       of_output[i] = per_output(of_ones[i], v, reduction);
       const at::Tensor product = Loss::hessian_product(arguments, x, v);
-      result[1 + Loss::logits[i]] = (product * per_row(upstream[i], x, reduction)).to(x.scalar_type());
+      result[2 + i] = (product * per_row(upstream[i], x, reduction)).to(x.scalar_type());
     }
-    result[0] = Operations::joined(of_output, reduction).to(grad_output.scalar_type());
+    result[1] = Operations::joined(of_output, reduction).to(grad_output.scalar_type());
     return result;
   }
 };
@@ -313,20 +335,23 @@ class LossBackwardFunction : public TraceableFunction<LossBackwardFunction<Loss>
 
 template <typename Loss>
 at::Tensor differentiable_loss(const typename Loss::Arguments& arguments) {
-  for (const at::Tensor& logits : LossOperations<Loss>::logits(arguments)) {
-    if (is_differentiated(logits)) {
-      return std::apply([](const auto&... given) { return LossFunction<Loss>::apply(given...); }, arguments);
-    }
-  }
-  const BelowAutograd below;
-  return LossOperations<Loss>::loss(arguments);
+  return LossOperations<Loss>::with_logits(arguments, [&](const auto&... logits) {
+    if ((is_differentiated(logits) || ...)) return Loss::apply(arguments, logits...);
+    const BelowAutograd below;
+    return LossOperations<Loss>::loss(arguments);
+  });
 }
 
 template <typename Loss>
 typename LossOperations<Loss>::Gradients differentiable_backward(
     const typename LossOperations<Loss>::BackwardArguments& arguments) {
-  const variable_list grads =
-      std::apply([](const auto&... given) { return LossBackwardFunction<Loss>::apply(given...); }, arguments);
+  const variable_list grads = std::apply(
+      [&](const at::Tensor& grad_output, const auto&... given) {
+        return LossOperations<Loss>::with_logits(typename Loss::Arguments(given...), [&](const auto&... logits) {
+          return LossBackwardFunction<Loss>::apply(arguments, grad_output, logits...);
+        });
+      },
+      arguments);
   if constexpr (LossOperations<Loss>::batches == 1) {
     return grads[0];
   } else {
