@@ -8,6 +8,7 @@ from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.compat import MeanAndStd, inception_score
 from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
+from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS, ScoreWarning, without_score_warnings
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.metrics.ms_ssim import ms_ssim
@@ -33,6 +34,7 @@ __all__ = [
     "Curve",
     "EntropyCounts",
     "EntropyHistogram",
+    "Estimate",
     "LabelBalance",
     "LabelCounts",
     "MeanAndStd",
