@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import math
 import reprlib
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from amgan_fast.errors import shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 _short = reprlib.Repr()
 _short.maxtuple = _short.maxlist = 4
@@ -26,10 +34,58 @@ class Numbers:
         """Plain values; None is also what is infinite or undefined, for which JSON has no number."""
         return finite(asdict(self))  # type: ignore[call-overload]
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The numbers that :meth:`to_dict` gave, also after they were written as JSON and read again.
+
+        What was infinite or undefined stays None where the field may be None, and is NaN elsewhere.
+
+        Raises:
+            ValueError: a field is missing, or its value is none that it may have; both are named.
+
+        >>> from amgan_fast.metrics import Estimate
+        >>> Estimate.from_dict({"value": 2, "standard_error": 0.5, "degrees_of_freedom": None})
+        Estimate(value=2.0, standard_error=0.5, degrees_of_freedom=None)
+        """
+        names, hints = [field.name for field in fields(cls)], get_type_hints(cls)  # type: ignore[arg-type]
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{cls.__name__} are {shown(values)}, wanted what to_dict() gives")
+        for name in names:
+            if name not in values:
+                raise ValueError(
+                    f"{cls.__name__} have no {name}, as those that earlier versions wrote; wanted what to_dict() gives"
+                )
+        return cls(**{name: _restored(name, values[name], hints[name]) for name in names})
+
     def __repr__(self) -> str:
         """Every field, of a long tuple the first numbers."""
         shown = (f"{field.name}={_short.repr(getattr(self, field.name))}" for field in fields(self))  # type: ignore[arg-type]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _restored(name: str, value: Any, kind: Any) -> Any:
+    """A value from JSON, as a field of that type has it."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):  # with None
+        return None if value is None else _restored(name, value, *(part for part in parts if part is not NoneType))
+    if isinstance(kind, type) and issubclass(kind, Numbers):
+        return kind.from_dict(value)
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = parts[:1] * len(value) if parts[-1] is ... else parts
+        if len(kinds) == len(value):
+            pairs = zip(value, kinds, strict=True)
+            return tuple(_restored(f"{name}[{i}]", x, part) for i, (x, part) in enumerate(pairs))
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _restored(f"{name}[{key!r}]", part, parts[1]) for key, part in value.items()}
+    if origin is Literal and value in parts:
+        return value
+    if kind is float and value is None:
+        return math.nan
+    if kind is float and type(value) is int and abs(value) < sys.float_info.max:
+        return float(value)
+    if type(value) is kind:  # True is an int too
+        return value
+    raise ValueError(f"{name} is {shown(value)}, wanted {kind.__name__ if isinstance(kind, type) else kind}")
 
 
 def finite(value: Any) -> Any:
