@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array
@@ -21,7 +21,6 @@ from amgan_fast.metrics.row_accumulator import RowAccumulator, accumulate
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.ops import ScoreSums
 
-_SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "skip_non_finite")
 _SORTED = (
     "labels are sorted, and the splits contiguous: each split holds few of the classes, and its Inception Score says "
     "nothing; leave num_samples out for splits that are filled in turn"
@@ -42,6 +41,7 @@ class ScoreAccumulator(RowAccumulator):
             number of samples N to come, and split s is the samples from floor(s*N/splits) on, as the original code
             of the Inception Score has it; order then matters.
         skip_non_finite: leave rows that give no distribution out and count them, instead of refusing them.
+        start: samples that others take before the first one here: blocks are then filled as if one had taken all.
         device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
 
     Raises:
@@ -58,6 +58,7 @@ class ScoreAccumulator(RowAccumulator):
     (1000, 4.0, 0.0)
     """
 
+    SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "skip_non_finite")
     COUNTED = ("samples", "non_finite_rows")
 
     def __init__(
@@ -68,6 +69,7 @@ class ScoreAccumulator(RowAccumulator):
         splits: int = 10,
         num_samples: int | None = None,
         skip_non_finite: bool = False,
+        start: int = 0,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__(num_classes, device)
@@ -77,14 +79,17 @@ class ScoreAccumulator(RowAccumulator):
             )
         if num_samples is not None and num_samples < splits:
             raise ValueError(f"num_samples is {num_samples}, wanted at least one for each of {splits} splits")
+        if start < 0 or (start and num_samples is not None):
+            raise ValueError(f"start is {start}, wanted at least 0, and 0 with num_samples")
         self.blocks = blocks
         self.splits = splits
         self.num_samples = num_samples
         self.skip_non_finite = skip_non_finite
+        self.start = start
         self.non_finite_rows = 0
         """Rows left out."""
         self._sums = ScoreSums.zeros(blocks, num_classes=num_classes, device=device)
-        self._late = LateBadRows(device)
+        self._late: LateBadRows = LateBadRows(device)
 
     def update(self, values: Array, *, from_logits: bool = True) -> None:
         """Add a batch. On a GPU nothing waits for it, unless ``skip_non_finite``.
@@ -117,55 +122,6 @@ class ScoreAccumulator(RowAccumulator):
         self._count(good)
         self.samples = end
         self.non_finite_rows += len(rows) - len(good)
-
-    def merge(self, other: ScoreAccumulator) -> None:
-        """Add the samples of another accumulator with the same settings (of another process, say).
-
-        Raises:
-            ValueError: settings differ, or splits are contiguous: their samples have an order, which merging loses;
-                or either holds a row that gives no distribution.
-        """
-        for name in _SETTINGS:
-            mine, others = getattr(self, name), getattr(other, name)
-            if mine != others:
-                raise ValueError(f"other has {name} = {others}, wanted {mine} as here")
-        self._require_mergeable()
-        for accumulator in (self, other):
-            accumulator._late.refuse()
-        self._sums.add_(other._sums)
-        self.first_rows.add(other.first_rows)
-        self.samples += other.samples
-        self.non_finite_rows += other.non_finite_rows
-
-    def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
-        """Make the samples of all processes of the group those of each: every process must call, once, in the end.
-
-        Raises:
-            ValueError: as for :meth:`merge`, on the process where it happens.
-        """
-        self._require_mergeable()
-        self._late.refuse()
-        super().all_reduce(group)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything, as numbers and tensors: torch.load(weights_only=True) takes it."""
-        self._late.refuse()
-        numbers = {name: getattr(self, name) for name in (*_SETTINGS, *self.COUNTED)}
-        sums = self._sums.map(Tensor.clone)._asdict()
-        return numbers | {"first_rows": self.first_rows.counts} | sums
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`.
-
-        Raises:
-            ValueError: a key is missing, or settings differ from those here. Nothing is changed then.
-        """
-        self._check_state(state)
-        for total, name in zip(self._sums, self._sums._fields, strict=True):
-            total.copy_(state[name])
-        self._late.forget()
-        self.first_rows.counts = state["first_rows"]
-        self.samples, self.non_finite_rows = int(state["samples"]), int(state["non_finite_rows"])
 
     def add_sums(self, sums: ScoreSums, samples: int) -> None:
         """Add what :func:`amgan_fast.ops.score_sums` has summed of ``samples`` rows, [blocks] and [blocks, K].
@@ -238,12 +194,12 @@ class ScoreAccumulator(RowAccumulator):
         self.first_rows.warn()
         return statistics.mean_distribution(sums)
 
-    def _states(self) -> list[Tensor]:
-        return list(self._sums)
+    def _states(self) -> dict[str, Tensor]:
+        return self._sums._asdict()
 
     def _sum_parts(self, rows: RowTerms) -> Iterator[tuple[int | None, ScoreSums]]:
         """(split, sums in its blocks) of the pieces into which split boundaries cut a batch; None: in all blocks."""
-        taken = self.samples - self.non_finite_rows  # good rows, which take the blocks in turn
+        taken = self.start + self.samples - self.non_finite_rows  # good rows, which take the blocks in turn
         for split, piece in self._pieces(rows):
             good = piece.good if self.skip_non_finite else piece
             yield split, good.block_sums(self.blocks if split is None else self.blocks // self.splits, taken)
@@ -262,31 +218,20 @@ class ScoreAccumulator(RowAccumulator):
     def _looked_at(self, rows: RowTerms, parts: Sequence[tuple[int | None, ScoreSums]]) -> RowTerms:
         """The rows, none of which is bad, or not yet known to be."""
         entropies = torch.cat([sums.entropy for _, sums in parts])
-        rows.refuse_bad(self.samples, entropies)
+        place = self.start + self.samples
+        rows.refuse_bad(place, entropies)
         if entropies.is_cuda:
-            self._late.look(entropies, self.samples, self.samples + len(rows))
+            self._late.look(entropies, place, place + len(rows))
         return rows
-
-    def _check_state(self, state: Mapping[str, Any]) -> None:
-        for name in (*_SETTINGS, *self.COUNTED, "first_rows", *self._sums._fields):
-            if name not in state:
-                raise ValueError(f"state has no {name}, wanted what state_dict() returned")
-        for name in _SETTINGS:
-            if state[name] != getattr(self, name):
-                raise ValueError(f"state has {name} = {state[name]}, wanted {getattr(self, name)} as here")
-        for total, name in zip(self._sums, self._sums._fields, strict=True):
-            if state[name].shape != total.shape:
-                raise ValueError(f"state has {name} of shape {list(state[name].shape)}, wanted {list(total.shape)}")
-        if len(state["first_rows"]) != 2:
-            raise ValueError(f"state has first_rows = {state['first_rows']}, wanted two numbers")
 
     def _require_mergeable(self) -> None:
         if self.num_samples is not None:
             raise ValueError("contiguous splits (num_samples given) cannot be merged, wanted num_samples=None")
+        super()._require_mergeable()
 
     def _good_sums(self) -> ScoreSums:
         """[blocks, ...], on the CPU, of at least one sample."""
-        self._late.refuse()
+        self._refuse_late()
         if self.samples == self.non_finite_rows:
             raise ValueError("no samples, wanted at least one update before compute")
         return self._sums.map(Tensor.cpu)

@@ -131,8 +131,8 @@ class LabelCounts(RowAccumulator):
         self.first_rows.warn()
         return LabelBalance.of(counts, prob / prob.sum(), as_distribution(reference, self.num_classes))
 
-    def _states(self) -> list[Tensor]:
-        return [self._counts, self._prob]
+    def _states(self) -> dict[str, Tensor]:
+        return {"counts": self._counts, "prob": self._prob}
 
 
 def label_balance(

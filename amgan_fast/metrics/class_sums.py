@@ -30,6 +30,7 @@ class ClassSums(Accumulator):
         num_classes: K, the number of the classifier's classes, at least 2.
         num_labels: L, the number of labels; None: K. Labels may be other than the classifier's classes.
         blocks: B, at least 1.
+        start: samples that others take before the first one here: as of :class:`ScoreAccumulator`.
         device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
 
     Raises:
@@ -45,20 +46,26 @@ class ClassSums(Accumulator):
     [1.0, 2.0, 3.0]
     """
 
+    SETTINGS = ("num_classes", "num_labels", "blocks")
+
     def __init__(
         self,
         num_classes: int,
         *,
         num_labels: int | None = None,
         blocks: int = 20,
+        start: int = 0,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__(num_classes, device)
         self.num_labels = num_classes if num_labels is None else num_labels
         self.blocks = blocks
+        self.start = start
         for name in ("num_labels", "blocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
+        if start < 0:
+            raise ValueError(f"start is {start}, wanted at least 0")
         self.sums = ScoreSums.zeros(blocks, self.num_labels, num_classes=num_classes, device=device)
         """[B, L, ...], float64."""
 
@@ -86,8 +93,9 @@ class ClassSums(Accumulator):
         if not 0 <= int(labels.min()) <= int(labels.max()) < self.num_labels:
             found = f"labels are {int(labels.min())} to {int(labels.max())}"
             raise ValueError(f"{found}, wanted 0 to {self.num_labels - 1}")
-        rows.refuse_bad(self.samples)
-        block = torch.arange(self.samples, self.samples + len(labels), device=labels.device) % self.blocks
+        first = self.start + self.samples
+        rows.refuse_bad(first)
+        block = torch.arange(first, first + len(labels), device=labels.device) % self.blocks
         sets = (block * self.num_labels + labels).to(self.sums.count.device)
         for place, sums in rows.each_row():
             for total, values in zip(self.sums, sums, strict=True):
@@ -130,5 +138,5 @@ class ClassSums(Accumulator):
             warnings.warn(text, ScoreWarning, stacklevel=2)
         return scores
 
-    def _states(self) -> list[Tensor]:
-        return list(self.sums)
+    def _states(self) -> dict[str, Tensor]:
+        return self.sums._asdict()

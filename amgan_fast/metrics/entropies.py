@@ -68,6 +68,8 @@ class EntropyCounts(RowAccumulator):
     (2, 0, 0, 1)
     """
 
+    SETTINGS = ("num_classes", "bins", "threshold")
+
     def __init__(
         self,
         num_classes: int,
@@ -114,8 +116,8 @@ class EntropyCounts(RowAccumulator):
         edges = tuple(self._widest * i / self.bins for i in range(self.bins + 1))
         return EntropyHistogram(n, tuple(counts), edges, total / n, self.threshold, below / n)
 
-    def _states(self) -> list[Tensor]:
-        return [self._counts, self._total]
+    def _states(self) -> dict[str, Tensor]:
+        return {"counts": self._counts, "total": self._total}
 
     @property
     def _widest(self) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import ClassVar, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from amgan_fast.metrics.arrays import Array, batches_of
-from amgan_fast.metrics.bad_rows import kind_of
+from amgan_fast.metrics.bad_rows import LateBadRows, kind_of
 from amgan_fast.metrics.first_rows import FirstRows
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.processes import sum_over_processes
@@ -25,9 +25,14 @@ def check_num_classes(num_classes: int) -> None:
         raise ValueError(f"num_classes is {num_classes}, wanted at least 2")
 
 
-class Accumulator(ABC):
-    """Sums over samples that come batch by batch, to which those of other processes can be added."""
+_Same = TypeVar("_Same", bound="Accumulator")
 
+
+class Accumulator(ABC):
+    """Sums over samples that come batch by batch, to which those of other processes can be added, from files too."""
+
+    SETTINGS: ClassVar[tuple[str, ...]] = ("num_classes",)
+    """Attributes in which two agree whose sums can be added."""
     COUNTED: ClassVar[tuple[str, ...]] = ("samples",)
     """Attributes that are whole numbers and add up too."""
 
@@ -38,14 +43,40 @@ class Accumulator(ABC):
         """Rows seen."""
         self.first_rows = FirstRows(device)
         """What tells whether logits are probabilities."""
+        self._late: LateBadRows | None = None
+        """Of one whose sums do not show which row of a GPU's gave no distribution."""
 
     @abstractmethod
-    def _states(self) -> list[Tensor]:
-        """The sums."""
+    def _states(self) -> dict[str, Tensor]:
+        """The sums by name, which add up."""
+
+    def merge(self: _Same, other: _Same) -> None:
+        """Add the samples of another accumulator with the same settings (of another process, say).
+
+        Raises:
+            ValueError: settings differ, samples have an order that merging loses, or a row gave no distribution.
+        """
+        for name in self.SETTINGS:
+            mine, others = getattr(self, name), getattr(other, name)
+            if mine != others:
+                raise ValueError(f"other has {name} = {others}, wanted {mine} as here")
+        for one in (self, other):
+            one._require_mergeable()
+        theirs = other._states()
+        for name, total in self._states().items():
+            total += theirs[name].to(total.device)
+        for name in self.COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.first_rows.add(other.first_rows)
 
     def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
-        """Make the samples of all processes of the group those of each: every process must call, once, in the end."""
-        states = self._states()
+        """Make the samples of all processes of the group those of each: every process must call, once, in the end.
+
+        Raises:
+            ValueError: as for :meth:`merge`, on the process where it happens.
+        """
+        self._require_mergeable()
+        states = list(self._states().values())
         numbers = [*(getattr(self, name) for name in self.COUNTED), *self.first_rows.counts]
         counts = torch.tensor(numbers, dtype=torch.float64, device=states[0].device)
         sum_over_processes([*states, counts], group)
@@ -53,6 +84,51 @@ class Accumulator(ABC):
         for name, number in zip(self.COUNTED, numbers, strict=True):
             setattr(self, name, number)
         self.first_rows.counts = [seen, alike]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as numbers and tensors: torch.load(weights_only=True) takes it."""
+        self._refuse_late()
+        numbers = {name: getattr(self, name) for name in (*self.SETTINGS, *self.COUNTED)}
+        sums = {name: total.clone() for name, total in self._states().items()}
+        return numbers | {"first_rows": self.first_rows.counts} | sums
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`.
+
+        Raises:
+            ValueError: a key is missing, or settings differ from those here. Nothing is changed then.
+        """
+        self._check_state(state)
+        for name, total in self._states().items():
+            total.copy_(state[name])
+        for name in self.COUNTED:
+            setattr(self, name, int(state[name]))
+        self.first_rows.counts = state["first_rows"]
+        if self._late is not None:
+            self._late.forget()
+
+    def _refuse_late(self) -> None:
+        """Raise ValueError where a row that gives no distribution was found after it had been added."""
+        if self._late is not None:
+            self._late.refuse()
+
+    def _require_mergeable(self) -> None:
+        """Raise ValueError where the sums are not to be added to others."""
+        self._refuse_late()
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        sums = self._states()
+        for name in (*self.SETTINGS, *self.COUNTED, "first_rows", *sums):
+            if name not in state:
+                raise ValueError(f"state has no {name}, wanted what state_dict() returned")
+        for name in self.SETTINGS:
+            if state[name] != getattr(self, name):
+                raise ValueError(f"state has {name} = {state[name]}, wanted {getattr(self, name)} as here")
+        for name, total in sums.items():
+            if state[name].shape != total.shape:
+                raise ValueError(f"state has {name} of shape {list(state[name].shape)}, wanted {list(total.shape)}")
+        if len(state["first_rows"]) != 2:
+            raise ValueError(f"state has first_rows = {state['first_rows']}, wanted two numbers")
 
     def _count(self, rows: RowTerms) -> None:
         """Rows that were added."""
