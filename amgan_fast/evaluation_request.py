@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.option_checks import MOST_PROCESSES
@@ -43,6 +43,10 @@ class Settings:
     contiguous: Annotated[
         bool, Option("splits of consecutive samples, as in the original code, not filled in turn")
     ] = False
+    sampling: Annotated[
+        Literal["auto", "random", "per-class"],
+        Option("how the classes of what is scored came about; auto: as its source says, or as the counts tell"),
+    ] = "auto"
     skip_non_finite: Annotated[bool, Option("leave out rows of logits with NaN or infinity, and count them")] = False
     modes: bool = True
     """Take the sums of each class apart too, for the mode-drop curve that a report draws."""

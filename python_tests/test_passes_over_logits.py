@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from amgan_fast.evaluate import Settings
+from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.metrics import (
     ClassSums,
@@ -52,8 +53,13 @@ def given(logits: Tensor, from_logits: bool) -> Tensor:
     return logits if from_logits else logits.softmax(1)
 
 
+def collector_of(count: int, from_logits: bool, **settings) -> Collector:
+    labels = Labelling(K, torch.arange(K))
+    return Collector(K, count, Settings(**settings), torch.device("cpu"), from_logits=from_logits, labels=labels)
+
+
 def measured(values: Tensor, from_logits: bool = True, labels: Tensor | None = None, **settings) -> Measurements:
-    collector = Collector(K, len(values), Settings(**settings), torch.device("cpu"), from_logits=from_logits)
+    collector = collector_of(len(values), from_logits, **settings)
     for start in range(0, len(values), 150):
         rows = slice(start, start + 150)
         collector.update(values[rows], None if labels is None else labels[rows], None)
@@ -69,7 +75,7 @@ def measured(values: Tensor, from_logits: bool = True, labels: Tensor | None = N
 @pytest.mark.parametrize("at_once", [2**17, 2**9])
 def test_a_batch_goes_through_its_exponentials_twice(logits, from_logits, settings, at_once, monkeypatch):
     monkeypatch.setattr(row_terms, "_ROWS_AT_ONCE", at_once)
-    collector = Collector(K, N, Settings(**settings), torch.device("cpu"), from_logits=from_logits)
+    collector = collector_of(N, from_logits, **settings)
     values, labels = given(logits, from_logits), logits.argmax(1)
     with RowsSeen() as seen:
         collector.update(values, labels, None)
@@ -124,7 +130,7 @@ def test_rows_left_out_are_in_no_measurement(logits, from_logits):
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_a_batch_with_a_bad_row_adds_to_nothing(logits, from_logits):
     values = given(logits, from_logits)
-    collector = Collector(K, N, Settings(), torch.device("cpu"), from_logits=from_logits)
+    collector = collector_of(N, from_logits)
     collector.update(values[:300], logits[:300].argmax(1), None)
     before = collector.compute(REFERENCE).to_dict()
     values[342, 3] = math.nan

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,8 +19,38 @@ from amgan_fast.errors import InputError, some_of
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.images import is_number
+from amgan_fast.metrics import Sampling
 
 _UNNAMED_BEFORE = "image-folder"  # its classifiers have carried names since they count numbers by value
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """What is known of the labels of a source, which are groups of samples even where no one knows their class."""
+
+    number: int
+    """S: how many different ones there may be."""
+    classes: Tensor | None
+    """int64 [S]: the class of the classifier that each stands for; None: not known."""
+    names: tuple[str, ...] = ()
+    """What each is called; empty: by its number."""
+    note: str | None = None
+    """Why the classes are not known."""
+    sampling: Sampling | None = None
+    """As of :attr:`Source.sampling`."""
+    shares: Tensor | None = None
+    """As of :attr:`Source.label_shares`."""
+
+    @classmethod
+    def of(cls, source: Source, classifier: ImageClassifier | None, num_classes: int) -> Labelling | None:
+        """Of a source; arguments and errors as of :func:`classes_of_labels`. None: it has no labels."""
+        if source.num_labels is None:
+            return None
+        classes, note = classes_of_labels(source, classifier, num_classes)
+        names = source.class_names
+        if not names and classes is not None and classifier is not None and classifier.class_names is not None:
+            names = tuple(classifier.class_names[k] for k in classes.tolist())
+        return cls(source.num_labels, classes, names, note, source.sampling, source.label_shares)
 
 
 def classes_of_labels(

@@ -148,8 +148,9 @@ def evaluate(
         reference = classifier.reference
     known = TrainingDistribution(reference) if isinstance(reference, Tensor) else reference
     vector = None if known is None else known.probabilities
-    sources = [source] if held_out is None else [source, held_out]
-    passes = [Pass(one, classifier, vector, settings, share, progress) for one in sources]
+    passes = [Pass(source, classifier, vector, settings, share, progress)]
+    if held_out is not None:
+        passes.append(Pass(held_out, classifier, vector, replace(settings, sampling="auto"), share, progress))
     if len({one.num_classes for one in passes}) > 1:
         found = " and ".join(str(one.num_classes) for one in passes)
         raise InputError(f"held_out and source have logits of {found} classes, wanted as many")

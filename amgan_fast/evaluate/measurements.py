@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.gallery import Gallery
+from amgan_fast.evaluate.sampling import sampling_of
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import (
     ClassSums,
     EntropyCounts,
     EntropyHistogram,
     LabelBalance,
+    LabelSums,
     ModeDrop,
+    PerClass,
     RowTerms,
     ScoreAccumulator,
     Scores,
@@ -55,6 +59,10 @@ class Measurements:
     20 classes the first samples in their order. None for logits."""
     label_note: str | None = None
     """Why there is no :attr:`label_accuracy` although samples have labels."""
+    classes: PerClass | None = None
+    """Of the samples with each label; None where there are no labels."""
+    sampling_reason: str = "no labels, so nothing else can be known"
+    """Why samples were taken to be drawn as :attr:`Scores.sampling` has it."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -63,10 +71,10 @@ class Measurements:
 
     def to_dict(self) -> dict[str, Any]:
         """Without pictures."""
-        parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes")}
+        parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes", "classes")}
         dicts = {name: part and part.to_dict() for name, part in parts.items()}
-        labels = {"label_accuracy": self.label_accuracy, "label_note": self.label_note}
-        return dicts | labels | {"warnings": list(self.warnings)}
+        texts = {name: getattr(self, name) for name in ("label_accuracy", "label_note", "sampling_reason")}
+        return dicts | texts | {"warnings": list(self.warnings)}
 
 
 class Collector:
@@ -78,10 +86,18 @@ class Collector:
         settings: how they are scored.
         device: of the logits.
         from_logits: False: they are probabilities.
+        labels: what is known of their labels; None: there are none.
     """
 
     def __init__(
-        self, num_classes: int, count: int, settings: Settings, device: torch.device, *, from_logits: bool = True
+        self,
+        num_classes: int,
+        count: int,
+        settings: Settings,
+        device: torch.device,
+        *,
+        from_logits: bool = True,
+        labels: Labelling | None = None,
     ) -> None:
         self._from_logits = from_logits
         self.samples = 0
@@ -102,7 +118,10 @@ class Collector:
         if settings.modes and self._blocks:
             self._classes = ClassSums(num_classes, blocks=self._blocks, device=device)
         self._gallery = Gallery(num_classes)
-        self._labelled = torch.zeros(2, dtype=torch.int64, device=device)  # samples with a label, and those that agree
+        self._labels = labels
+        self._by_label = None
+        if labels is not None:
+            self._by_label = LabelSums(num_classes, labels.number, classes=labels.classes, device=device)
 
     @property
     def wants_images(self) -> bool:
@@ -114,7 +133,7 @@ class Collector:
 
         Args:
             logits: [N, K], or probabilities.
-            labels: [N], or None.
+            labels: [N] of the source, or None.
             images: [N, C, H, W], uint8 or float in [-1, 1], or None.
 
         Raises:
@@ -132,41 +151,48 @@ class Collector:
             self._classes.add(rows, rows.likeliest)
         self._entropies.add(rows)  # of the pass over each row that the classes have made
         self._class_counts += rows.class_counts
-        if labels is not None:
-            agreeing = (rows.likeliest == labels.to(rows.likeliest.device)).sum()
-            self._labelled += torch.stack([torch.full_like(agreeing, len(labels)), agreeing])
+        if self._by_label is not None and labels is not None:
+            self._by_label.add(rows, labels)
         if images is not None:
             self._gallery.update(images, rows.likeliest)
 
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
-        for part in (self._scores, self._entropies, self._classes):
+        for part in (self._scores, self._entropies, self._classes, self._by_label):
             if part is not None:
                 part.all_reduce()
-        sum_over_processes([self._class_counts, self._labelled], None)
+        sum_over_processes([self._class_counts], None)
 
-    def compute(self, reference: Tensor | None, label_note: str | None = None) -> Measurements:
+    def compute(self, reference: Tensor | None) -> Measurements:
         """What there is so far.
 
         Args:
             reference: the class distribution [K] of the training set, if there is one.
-            label_note: why labels were not given, if there are some.
 
         Raises:
             ValueError: no samples, or a row of logits that gives no distribution was found late, on a GPU.
         """
-        labelled, agreeing = self._labelled.tolist()
+        counts = None if self._by_label is None else self._by_label.counts
+        _, reason = sampling_of(self._settings.sampling, self._labels, counts)
         with without_score_warnings():  # they are in the scores too
             scores = self._scores.compute(reference)
+            classes = self._per_class()
             return Measurements(
                 scores=scores,
                 entropy=self._entropies.compute(),
                 balance=None if reference is None else self._balance(scores, reference),
-                label_accuracy=agreeing / labelled if labelled else None,
+                label_accuracy=None if classes is None else classes.agreement,
                 modes=self._mode_drop(reference),
                 gallery=self._gallery.sheet(),
-                label_note=label_note,
+                label_note=None if self._labels is None else self._labels.note,
+                classes=classes,
+                sampling_reason=reason,
             )
+
+    def _per_class(self) -> PerClass | None:
+        if self._by_label is None or self._labels is None:
+            return None
+        return self._by_label.compute(self._labels.names)
 
     def _balance(self, scores: Scores, reference: Tensor) -> LabelBalance:
         mean = torch.tensor(scores.class_distribution, dtype=torch.float64)

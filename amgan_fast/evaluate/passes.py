@@ -12,7 +12,7 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
-from amgan_fast.evaluate.class_labels import classes_of_labels
+from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sources import Batch, Source
@@ -60,7 +60,7 @@ class Pass:
                 f"reference has {len(reference)} classes, wanted the {self.num_classes} of the "
                 f"{source.kind if classifier is None else 'classifier'}"
             )
-        self._classes, self._label_note = classes_of_labels(source, classifier, self.num_classes)
+        labels = Labelling.of(source, classifier, self.num_classes)
         self.batch_size = settings.batch_size or self._fitting_batch_size(probe)
         self.doubt = None if classifier is None else _doubt_of_size(classifier, probe.values)
         """What makes every score of the classifier doubtful; None: nothing."""
@@ -68,7 +68,12 @@ class Pass:
         self._range = (start, stop)
         self._wanted = stop - start
         self._collector = Collector(
-            self.num_classes, source.count, settings, self._device, from_logits=source.kind != "probabilities"
+            self.num_classes,
+            source.count,
+            settings,
+            self._device,
+            from_logits=source.kind != "probabilities",
+            labels=labels,
         )
 
     def __str__(self) -> str:
@@ -85,29 +90,23 @@ class Pass:
             for batch in self.source.batches(self.batch_size, *self._range):
                 logits = self._logits(batch)
                 shown = self._shown(batch) if self._collector.wants_images else None
-                self._collector.update(logits, self._labels(batch), shown)
+                self._collector.update(logits, batch.labels, shown)
                 done += len(logits)
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
                 self._collector.all_reduce()
                 for sample in itertools.chain(*gather(self.source.skipped, self._share)):
                     self.source.leave_out(sample)
-            return self._collector.compute(self._reference, self._label_note)
+            return self._collector.compute(self._reference)
         except ValueError as error:
             raise error if isinstance(error, InputError) else InputError(f"{description}: {error}") from error
 
     def so_far(self) -> list[Measurements]:
         """Of the samples so far, of this process alone; empty where there are none."""
         try:
-            return [self._collector.compute(self._reference, self._label_note)]
+            return [self._collector.compute(self._reference)]
         except ValueError:
             return []
-
-    def _labels(self, batch: Batch) -> Tensor | None:
-        """Of a batch, as classes of the classifier."""
-        if batch.labels is None or self._classes is None:
-            return None
-        return self._classes.to(batch.labels.device)[batch.labels]
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
@@ -148,6 +147,10 @@ def _check(source: Source, classifier: ImageClassifier | None, settings: Setting
         raise InputError(
             f"{source.description}: {source.count} samples, wanted at least one for each of {settings.splits} splits "
             "(--splits)"
+        )
+    if settings.sampling == "per-class" and source.num_labels is None:
+        raise InputError(
+            f"--sampling is per-class, and {source.description} has no labels, wanted labels or --sampling auto"
         )
     if (classifier is None) != (source.kind != "images"):
         wanted = f"no classifier for {source.kind}" if classifier else "a classifier for images (--classifier)"

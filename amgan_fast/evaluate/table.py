@@ -52,6 +52,7 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
         lines.append(("input", str(classifier.inputs)))
     rule = "consecutive samples" if settings.contiguous else "filled in turn (sample i in split i mod splits)"
     lines.append(("splits", f"{settings.splits}, {rule}, no shuffle, std with ddof 0"))
+    lines.append(("sampling", _sampling(evaluation)))
     lines.append(("interval", f"95%, jackknife over {settings.blocks} blocks of samples, of the corrected score"))
     lines += [("no agreement", text) for text in _label_notes(evaluation)]
     chosen = ", as memory suggests (--batch-size)" if evaluation.chosen_batch_size else ""
@@ -61,6 +62,10 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     if evaluation.partial:
         lines.insert(0, ("PARTIAL", evaluation.partial))
     return [(name, printable(text)) for name, text in lines]
+
+
+def _sampling(evaluation: Evaluation) -> str:
+    return evaluation.generated.sampling_reason
 
 
 def _accuracy(evaluation: Evaluation) -> str:

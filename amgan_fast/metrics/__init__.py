@@ -19,9 +19,11 @@ from amgan_fast.metrics.neighbours import (
     save_neighbours,
 )
 from amgan_fast.metrics.numbers import Numbers, finite
+from amgan_fast.metrics.per_class import ClassRow, LabelSums, PerClass
 from amgan_fast.metrics.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.metrics.sampling import Sampling, sampling_of_counts
 from amgan_fast.metrics.score_names import SCORE, SCORES, ScoreName, score_lines
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "SCORES",
     "Array",
     "ClassMsSsim",
+    "ClassRow",
     "ClassSums",
     "Curve",
     "EntropyCounts",
@@ -37,12 +40,15 @@ __all__ = [
     "Estimate",
     "LabelBalance",
     "LabelCounts",
+    "LabelSums",
     "MeanAndStd",
     "ModeDrop",
     "NearestNeighbours",
     "Numbers",
+    "PerClass",
     "ResolutionAccuracy",
     "RowTerms",
+    "Sampling",
     "ScoreAccumulator",
     "ScoreName",
     "ScoreWarning",
@@ -58,6 +64,7 @@ __all__ = [
     "mode_drop",
     "ms_ssim",
     "nearest_neighbours",
+    "sampling_of_counts",
     "save_class_ms_ssim",
     "save_entropy_histogram",
     "save_label_balance",

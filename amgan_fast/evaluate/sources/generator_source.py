@@ -63,6 +63,7 @@ class GeneratorSource(Source):
         self.class_names = class_names
         self.has_all_classes = bool(class_names)
         self.label_origin = name
+        self.sampling = "random"
         self.skipped = []
         self._sampler = sampler
         self._seed = seed

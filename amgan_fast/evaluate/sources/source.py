@@ -9,6 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from amgan_fast.metrics import Sampling
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -38,6 +40,10 @@ class Source(ABC):
     """What each label is called; empty: labels are numbers of the classifier's classes."""
     has_all_classes: bool = False
     """Whether ``class_names`` are all classes of a dataset or a run; otherwise those that happen to be there."""
+    sampling: Sampling | None = None
+    """How labels came about: drawn at random, or so many of each; None: what they are, the counts tell."""
+    label_shares: Tensor | None = None
+    """float64 [:attr:`num_labels`], the share of each label in what the samples are from; None: not known."""
     label_origin: str = "the source"
     """Where labels are from, for messages."""
     skipped: list[str]

@@ -60,7 +60,9 @@ class TensorSource(Source):
     @classmethod
     def held_out(cls, dataset: Dataset) -> TensorSource:
         """The images that no one trained on."""
-        return cls._of(dataset, "held-out", dataset.test_images, dataset.test_labels)
+        source = cls._of(dataset, "held-out", dataset.test_images, dataset.test_labels)
+        source.label_shares = dataset.class_frequencies()
+        return source
 
     @classmethod
     def _of(cls, dataset: Dataset, part: str, images: Tensor | ImageFiles, labels: Tensor) -> TensorSource:

@@ -1,0 +1,198 @@
+"""What is measured of the samples of each class: how certain the classifier is, whether it agrees, how much it sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from amgan_fast.metrics.arrays import Array, as_labels
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.numbers import Numbers
+from amgan_fast.metrics.row_accumulator import Accumulator
+from amgan_fast.metrics.row_terms import RowTerms
+
+Interval = tuple[float, float]
+
+_UPPER = 0.975  # the quantile at the upper end of an interval of 95%
+
+
+@dataclass(frozen=True, repr=False)
+class ClassRow(Numbers):
+    """The samples with one label. All intervals are of 95%; what is not known is None."""
+
+    label: int
+    name: str
+    n: int
+    """Samples with this label."""
+    mean_entropy: float | None
+    """Of the classifier on them, nats."""
+    mean_entropy_ci95: Interval | None
+    """By Student's t, as far as it is within 0 and log K. None with fewer than two samples."""
+    agreement: float | None
+    """The fraction whose likeliest class is the label's."""
+    agreement_ci95: Interval | None
+    """Wilson's."""
+    share: float | None = None
+    """m_k: the part of the mean class distribution of all samples that the label's class has, whatever their labels."""
+    share_ci95: Interval | None = None
+    """Wilson's, of as many certain samples drawn at random as would have the variance that m_k has: m_k (1 - m_k) over
+    it."""
+
+
+@dataclass(frozen=True, repr=False)
+class PerClass(Numbers):
+    """A row for each label.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import LabelSums
+    >>> sums = LabelSums(2, 2, classes=torch.tensor([0, 1]))
+    >>> sums.update(8.0 * torch.eye(2)[[0, 0, 0, 1]], torch.tensor([0, 0, 1, 1]))
+    >>> [(row.label, row.n, row.agreement) for row in sums.compute().worst(1)]
+    [(1, 2, 0.5)]
+    """
+
+    rows: tuple[ClassRow, ...]
+    agreement: float | None
+    """The fraction of all samples whose likeliest class is their label's; None: it is not known, or there are none."""
+
+    def worst(self, most: int) -> tuple[ClassRow, ...]:
+        """Up to ``most`` of the labels that there are samples of: where the classifier agrees least often, or where
+        that is not known is least certain."""
+
+        def badness(row: ClassRow) -> tuple[float, float]:
+            return (0.0 if row.agreement is None else -row.agreement, row.mean_entropy or 0.0)
+
+        return tuple(sorted((row for row in self.rows if row.n), key=badness, reverse=True)[:most])
+
+
+class LabelSums(Accumulator):
+    """Collects logits with labels batch by batch; the state is four numbers for each label.
+
+    Args:
+        num_classes: K, the number of the classifier's classes, at least 2.
+        num_labels: S, the number of labels, at least 1.
+        classes: int64 [S], the class that each label stands for; None: not known, so there is no agreement.
+        device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
+
+    Raises:
+        ValueError: an argument out of its range.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import LabelSums
+    >>> sums = LabelSums(3, 2)
+    >>> sums.update(torch.zeros(4, 3), torch.tensor([0, 0, 0, 1]))
+    >>> sums.counts.tolist(), [round(row.mean_entropy, 4) for row in sums.compute(["cat", "dog"]).rows]
+    ([3, 1], [1.0986, 1.0986])
+    """
+
+    SETTINGS = ("num_classes", "num_labels")
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_labels: int,
+        *,
+        classes: Tensor | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(num_classes, device)
+        if num_labels < 1:
+            raise ValueError(f"num_labels is {num_labels}, wanted at least 1")
+        if classes is not None and classes.shape != (num_labels,):
+            raise ValueError(f"classes are {list(classes.shape)}, wanted [{num_labels}], one for each label")
+        self.num_labels = num_labels
+        self._classes = classes
+        self._sums = torch.zeros(4, num_labels, dtype=torch.float64, device=device)
+
+    def update(self, logits: Array, labels: Array, *, from_logits: bool = True) -> None:
+        """Add a batch: ``logits`` [N, K] and ``labels`` [N], 0 to S-1, as :meth:`ClassSums.update` takes them."""
+        self.add(RowTerms(logits, self.num_classes, from_logits=from_logits), labels)
+
+    def add(self, rows: RowTerms, labels: Array) -> None:
+        """Add a batch that others may be handed too: as :meth:`update`."""
+        labels = as_labels(labels, len(rows), below=self.num_labels)
+        entropy = rows.entropy
+        rows.refuse_bad(self.samples, entropy)
+        labels = labels.to(entropy.device)
+        agrees = torch.zeros_like(entropy)
+        if self._classes is not None:
+            agrees = (rows.likeliest == self._classes.to(labels.device)[labels]).double()
+        terms = torch.stack([torch.ones_like(entropy), entropy, entropy.square(), agrees])
+        sums = torch.zeros(4, self.num_labels, dtype=torch.float64, device=entropy.device).index_add_(1, labels, terms)
+        self._sums += sums.to(self._sums.device)
+        self._count(rows)
+
+    @property
+    def counts(self) -> Tensor:
+        """int64 [S], on the CPU: samples with each label."""
+        return self._sums[0].long().cpu()
+
+    def compute(
+        self, names: Sequence[str] = (), mean: Tensor | None = None, variance: Tensor | None = None
+    ) -> PerClass:
+        """What there is so far.
+
+        Args:
+            names: what each label is called; empty: by its number.
+            mean: [K], the mean class distribution of all samples, for the shares; None: there are none.
+            variance: [K], of ``mean``; None: not known.
+
+        Raises:
+            ValueError: a row that gave no distribution.
+        """
+        refuse_bad_sums(self._sums)
+        rows = []
+        for label, (n, entropy, entropy_sq, agreeing) in enumerate(self._sums.T.tolist()):
+            k = None if self._classes is None else int(self._classes[label])
+            rows.append(
+                ClassRow(
+                    label=label,
+                    name=names[label] if names else str(label),
+                    n=int(n),
+                    mean_entropy=entropy / n if n else None,
+                    mean_entropy_ci95=_of_mean(n, entropy, entropy_sq, math.log(self.num_classes)),
+                    agreement=agreeing / n if n and k is not None else None,
+                    agreement_ci95=_wilson(agreeing / n, n) if n and k is not None else None,
+                    share=None if k is None or mean is None else float(mean[k]),
+                    share_ci95=None if k is None or mean is None or variance is None else _share(mean[k], variance[k]),
+                )
+            )
+        n, _, _, agreeing = self._sums.sum(1).tolist()
+        return PerClass(tuple(rows), agreeing / n if n and self._classes is not None else None)
+
+    def _states(self) -> dict[str, Tensor]:
+        return {"sums": self._sums}
+
+
+def _of_mean(n: float, total: float, total_sq: float, most: float) -> Interval | None:
+    """Of a mean that is 0 to ``most``."""
+    from scipy.special import stdtrit
+
+    if n < 2:
+        return None
+    mean = total / n
+    variance = max(0.0, total_sq / n - mean**2) / (n - 1)
+    reach = float(stdtrit(n - 1, _UPPER)) * math.sqrt(variance)
+    return max(0.0, mean - reach), min(most, mean + reach)
+
+
+def _wilson(fraction: float, n: float) -> Interval:
+    """Of a fraction of n (Wilson 1927)."""
+    from scipy.special import ndtri
+
+    z_sq = float(ndtri(_UPPER)) ** 2
+    middle = (fraction + z_sq / (2 * n)) / (1 + z_sq / n)
+    reach = math.sqrt(z_sq * (fraction * (1 - fraction) / n + z_sq / (4 * n**2))) / (1 + z_sq / n)
+    return max(0.0, middle - reach), min(1.0, middle + reach)  # rounded, they may pass 0 and 1
+
+
+def _share(mean: Tensor, variance: Tensor) -> Interval:
+    """Of a class of the mean distribution."""
+    share, squared_error = float(mean), float(variance)
+    if not squared_error:
+        return share, share
+    return _wilson(share, share * (1 - share) / squared_error)
