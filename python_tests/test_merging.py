@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics import ClassSums, EntropyCounts, LabelCounts, RowTerms, ScoreAccumulator
+from amgan_fast.metrics import ClassSums, CompatSums, EntropyCounts, LabelCounts, RowTerms, ScoreAccumulator
 from amgan_fast.metrics.row_accumulator import Accumulator
 
 K, N = 5, 307
@@ -21,12 +21,14 @@ MAKE = {
     "entropies": lambda start: EntropyCounts(K, bins=7),
     "labels": lambda start: LabelCounts(K),
     "classes": lambda start: ClassSums(K, blocks=4, start=start),
+    "compat": lambda start: CompatSums(K, N, compat=["torch-fidelity"], splits=3, start=start),
 }
 COMPUTE = {
     "scores": lambda one: one.compute(REFERENCE),
     "entropies": lambda one: one.compute(),
     "labels": lambda one: one.compute(REFERENCE),
     "classes": lambda one: one.score_of([0, 2], REFERENCE),
+    "compat": lambda one: one.compute()["torch-fidelity"],
 }
 
 

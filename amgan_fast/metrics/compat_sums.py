@@ -1,0 +1,202 @@
+"""The Inception Scores of other tools, all from one pass that keeps no logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+import torch
+from torch import Tensor
+
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.compat_rules import COMPAT_RULES, CompatRule, compat_rule
+from amgan_fast.metrics.numbers import Numbers
+from amgan_fast.metrics.row_accumulator import RowAccumulator
+from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.metrics.statistics import log_inception_score
+from amgan_fast.ops import ScoreSums
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CompatScore(Numbers):
+    """An Inception Score as another tool computes it.
+
+    >>> from amgan_fast.metrics import CompatScore
+    >>> print(CompatScore(mean=9.25, std=0.125, splits=10))
+    9.2500 ± 0.1250
+    """
+
+    mean: float | None
+    """Over the splits; None: it is not to be had."""
+    std: float | None
+    """Over the splits, with the tool's ddof; None for a tool that has none."""
+    splits: int
+    """How many there are."""
+    reason: str | None = None
+    """Why the score is not to be had."""
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return "-"
+        return f"{self.mean:.4f}" if self.std is None else f"{self.mean:.4f} ± {self.std:.4f}"
+
+
+class CompatSums(RowAccumulator):
+    """Collects a classifier's outputs batch by batch for :class:`CompatScore` of several tools.
+
+    Tools shuffle and cut into chunks, for which they keep all logits. Where the number of samples is known, so is the
+    split of each sample, and the score sums of every split will do: 24 KB for 1,000 classes, and 4 bytes a sample for
+    each tool that shuffles.
+
+    Args:
+        num_classes: the number of classes K, at least 2.
+        num_samples: N, the samples to come, of all processes.
+        compat: the tools, as of :func:`inception_score`.
+        splits: of the tools that let one choose.
+        start: samples that others take before the first one here: processes take consecutive parts of the N.
+        seed: what torchmetrics' shuffle is drawn with, as after torch.manual_seed(seed); None: PyTorch's global
+            generator as it is, as torchmetrics does.
+        device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
+
+    Raises:
+        ValueError: an argument out of its range.
+
+    >>> import torch
+    >>> from amgan_fast.metrics import CompatSums
+    >>> sums = CompatSums(num_classes=5, num_samples=500)
+    >>> for logits in (20.0 * torch.eye(5)).repeat(100, 1).split(64):
+    ...     sums.update(logits)
+    >>> {tool: str(score) for tool, score in sums.compute().items() if tool in ("adm", "torch-fidelity")}
+    {'torch-fidelity': '4.8063 ± 0.1141', 'adm': '5.0000'}
+    """
+
+    SETTINGS = ("num_classes", "num_samples", "compat", "splits", "seed")
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_samples: int,
+        *,
+        compat: Sequence[str] = tuple(COMPAT_RULES),
+        splits: int = 10,
+        start: int = 0,
+        seed: int | None = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(num_classes, device)
+        for name, number, least in (("num_samples", num_samples, 1), ("splits", splits, 1), ("start", start, 0)):
+            if number < least:
+                raise ValueError(f"{name} is {number}, wanted at least {least}")
+        self.num_samples = num_samples
+        self.compat = tuple(compat)
+        self.splits = splits
+        self.start = start
+        self.seed = seed
+        self._tools = {
+            tool: _Tool.of(compat_rule(tool), num_classes, num_samples, splits, seed, device) for tool in self.compat
+        }
+
+    def add(self, rows: RowTerms) -> None:
+        """Add a batch that others may be handed too: as :meth:`update`.
+
+        Raises:
+            ValueError: as :meth:`update`, or more samples than ``num_samples``.
+        """
+        first = self.start + self.samples
+        if first + len(rows) > self.num_samples:
+            raise ValueError(f"there are {first + len(rows)} samples, wanted at most num_samples = {self.num_samples}")
+        rows.refuse_bad(first)
+        for tool in self._tools.values():
+            tool.add(rows, first)
+        self._count(rows)
+
+    def compute(self) -> dict[str, CompatScore]:
+        """By tool. A score for which some of the samples are missing has a reason in its place, unless the tool scores
+        the whole set.
+
+        Warns:
+            ScoreWarning: logits that seem to be probabilities.
+
+        Raises:
+            ValueError: no sample yet, or a row that gives no distribution.
+        """
+        scores = self._compute()
+        self.first_rows.warn()
+        return scores
+
+    def _compute(self) -> dict[str, CompatScore]:
+        """:meth:`compute` without its warning."""
+        if not self.samples:
+            raise ValueError("no samples, wanted at least one update before compute")
+        missing = None
+        if self.samples < self.num_samples:
+            missing = f"wants all {self.num_samples:,} samples in their order, and {self.samples:,} were scored"
+        return {name: tool.score(missing) for name, tool in self._tools.items()}
+
+    def _states(self) -> dict[str, Tensor]:
+        sums = ((name, tool.sums._asdict()) for name, tool in self._tools.items())
+        return {f"{name}_{field}": total for name, fields in sums for field, total in fields.items()}
+
+    def _require_mergeable(self) -> None:
+        super()._require_mergeable()
+        if self.seed is None:
+            raise ValueError("seed is None, wanted a number, with which all processes shuffle alike")
+
+
+@dataclass(frozen=True, eq=False)
+class _Tool:
+    """The splits of one tool."""
+
+    rule: CompatRule
+    first_of_splits: Tensor
+    """int64 [S - 1]"""
+    places: Tensor | None
+    """As of :meth:`CompatRule.places`."""
+    sums: ScoreSums
+    """[S, ...]"""
+
+    @classmethod
+    def of(
+        cls,
+        rule: CompatRule,
+        num_classes: int,
+        num_samples: int,
+        splits: int,
+        seed: int | None,
+        device: torch.device | str | None,
+    ) -> _Tool:
+        firsts = torch.tensor(rule.first_of_splits(num_samples, splits), dtype=torch.int64, device="cpu")
+        sums = ScoreSums.zeros(len(firsts) + 1, num_classes=num_classes, device=device)
+        return cls(rule, firsts, rule.places(num_samples, seed), sums)
+
+    def add(self, rows: RowTerms, first: int) -> None:
+        for split, part in self._parts(rows, first):
+            sums = _in_float64(part).block_sums(1).total()
+            self.sums.map(itemgetter(split)).add_(sums)
+
+    def score(self, missing: str | None) -> CompatScore:
+        refuse_bad_sums(self.sums.entropy)
+        splits = len(self.sums.count)
+        if missing is not None and splits > 1:
+            return CompatScore(mean=None, std=None, splits=splits, reason=missing)
+        scores = log_inception_score(self.sums).exp()
+        std = None if self.rule.ddof is None else float(scores.std(correction=self.rule.ddof))
+        return CompatScore(mean=float(scores.mean()), std=std, splits=splits)
+
+    def _parts(self, rows: RowTerms, first: int) -> Iterator[tuple[int, RowTerms]]:
+        """(split, those of the rows that are in it)."""
+        stop = first + len(rows)
+        places = torch.arange(first, stop, device="cpu") if self.places is None else self.places[first:stop]
+        split_of = torch.bucketize(places, self.first_of_splits, right=True)
+        found = split_of.unique().tolist()
+        for split in found:
+            chosen = (split_of == split).nonzero().squeeze(1)
+            yield split, rows if len(found) == 1 else rows[chosen.to(rows.values.device)]
+
+
+def _in_float64(rows: RowTerms) -> RowTerms:
+    """On a GPU, where sums are not of float64 otherwise: other tools compute in any way they like."""
+    if not rows.values.is_cuda:
+        return rows
+    return RowTerms(rows.values.double(), from_logits=rows.from_logits)
