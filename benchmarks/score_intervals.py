@@ -23,25 +23,18 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy.special import digamma, entr, rel_entr
 
 from amgan_fast import ops
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics import ScoreAccumulator
 from benchmarks.machine import describe_machine
 from benchmarks.reports import write_json
+from benchmarks.simulated_classifiers import Soft, Truth
 
 FOLDER = Path("build")
 CELLS = np.array([4, 0.5, 0.5, 0.5, 0.5])
-NEAR = len(CELLS) - 1  # y and the classes beside it
 SIZES = ((10, 500), (10, 5000), (100, 1000), (100, 5000), (1000, 5000), (1000, 10_000))  # K, N
 BLOCKS, SPLITS = 100, 10
-
-
-@dataclass(frozen=True)
-class Truth:
-    inception_score: float
-    am_score: float
 
 
 @dataclass(frozen=True)
@@ -69,48 +62,18 @@ def frequencies(classes: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-def truth(classes: int) -> Truth:
-    total, others = CELLS.sum(), classes - NEAR
-    share = CELLS / total
-    of_class = frequencies(classes)
-    mean = sum(share[j] * np.roll(of_class, j) for j in range(NEAR))
-    near = sum(np.roll(of_class, j) for j in range(NEAR))
-    mean = mean + share[-1] * (1 - near) / others
-    # Entropy of a Dirichlet variable, and of the last cell's equal parts.
-    mean_entropy = digamma(total + 1) - (share * digamma(CELLS + 1)).sum() + share[-1] * math.log(others)
-    return Truth(
-        inception_score=math.exp(entr(mean).sum() - mean_entropy),
-        am_score=float(rel_entr(1 / classes, mean).sum() + mean_entropy),
-    )
-
-
-class Classifier:
-    """Logits of ``n`` samples at a time, in one buffer."""
-
-    def __init__(self, classes: int, n: int, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
-        self.cumulative = frequencies(classes).cumsum()
-        self.beside = torch.arange(NEAR)
-        self.logits = torch.empty(n, classes)
-
-    def draw(self) -> torch.Tensor:
-        n, classes = self.logits.shape
-        y = np.searchsorted(self.cumulative, self.random.random(n)).clip(max=classes - 1)
-        gammas = torch.from_numpy(self.random.standard_gamma(CELLS, (n, len(CELLS))))
-        cells = gammas.clamp_min(1e-300).log().float()
-        self.logits.copy_(cells[:, -1:] - math.log(classes - NEAR))
-        self.logits.scatter_(1, (torch.from_numpy(y)[:, None] + self.beside) % classes, cells[:, :-1])
-        return self.logits
-
-
 def study(classes: int, n: int, repetitions: int, console: Console) -> Study:
-    exact, classifier = truth(classes), Classifier(classes, n, seed=classes + n)
+    classifier, shares = Soft(np.tile(CELLS, (classes, 1))), frequencies(classes)
+    exact, cumulative = classifier.truth(shares), shares.cumsum()
+    random, logits = np.random.default_rng(classes + n), torch.empty(n, classes)
     wanted = np.array([exact.inception_score, exact.am_score, exact.inception_score])
     uniform = [1 / classes] * classes
     values, hits = [], []
     for _ in track(range(repetitions), f"K={classes} N={n}", console=console):
+        y = np.searchsorted(cumulative, random.random(n)).clip(max=classes - 1)
+        classifier.fill(logits, y, random)
         accumulator = ScoreAccumulator(classes, blocks=BLOCKS, splits=SPLITS)
-        accumulator.add_sums(ops.score_sums(classifier.draw(), blocks=BLOCKS), n)
+        accumulator.add_sums(ops.score_sums(logits, blocks=BLOCKS), n)
         scores: Any = accumulator.compute(uniform)  # no field is None with a reference and splits
         reach = 1.96 * scores.split_std / math.sqrt(SPLITS)
         of_splits = (scores.split_mean - reach, scores.split_mean + reach)
