@@ -21,6 +21,7 @@ from rich.table import Table
 
 from amgan_fast.errors import printable
 from amgan_fast.evaluate import Evaluation, provenance, score_rows
+from amgan_fast.metrics import SCORE
 from amgan_fast.train import DiscriminatorAccuracy, Observer
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ PLAIN_SECONDS = 30.0
 """Between two lines where the output is no terminal."""
 
 _STEP = "step"
+_AM_SCORE = SCORE["am_score"].title
 _PREPARATIONS = ("headers of image files", "image files", "classifier")
 """What need not be seen once it is done."""
 
@@ -86,7 +88,7 @@ class ProgressBar(Observer):
         if "am_score" in row:
             self._am_score = f"{row['am_score']:.3f}"
         state = (
-            f"D {row['discriminator_loss']:.2f}  G {row['generator_loss']:.2f}  AM Score {self._am_score}  "
+            f"D {row['discriminator_loss']:.2f}  G {row['generator_loss']:.2f}  {_AM_SCORE} {self._am_score}  "
             f"{row['images_per_second']:,.0f} images/s"
         )
         self._progress.update(self._task(_STEP, row["step"], None), state=state)

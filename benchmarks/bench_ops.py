@@ -3,18 +3,18 @@
     python -m benchmarks.bench_ops [--device cpu|cuda] [--threads 2] [--json build/bench_ops.json]
 
 All are run in turn, many rounds, so that drift of the machine falls on all alike; tables show medians and the quartiles
-of ours. Plain PyTorch is amgan_fast.reference, or what a user would write where that is quicker (AM-GAN's losses:
-F.cross_entropy; score_sums: the same formulas in float32, since the reference works in float64;
-batch_norm_leaky_dropout: the layers of a network, without the statistics). "limit" is what the same bytes
-cost: copying the logits for a loss with its gradient, summing them for the scores; for loss_and_grad of 100 x 11 an
-empty operation that allocates the same three tensors. "exp" is torch.exp of the same logits, which a softmax needs at
-the least. Logits that would stay in the caches from one call to the next are also timed from memory: ours and the limit
-then take turns through many copies of them. On CUDA times are between events, each call from a cold cache, and the
-least that an operation has to move (every logit read once, every gradient written once) is given as a share of what a
-large copy moves in the same time, measured in the same run, and of the data sheet's bandwidth. leaky_dropout (of 100 x
-64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a copy as their limit; at the least they move the bytes of x
-twice forward, and five times with backward, which reads the output (or x) and a gradient. Also draws the bandwidth over
-the number of classes.
+of ours. Plain PyTorch is amgan_fast.reference or what a user would write (AM-GAN's losses: F.cross_entropy; score_sums:
+the same formulas in float32, since the reference works in float64; batch_norm_leaky_dropout: the layers of a network,
+without the statistics), for each shape whichever is quicker there, eager and compiled each on its own.
+"limit" is what the same bytes cost: copying the logits for a loss with its gradient, summing them for the scores; for
+loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors. "exp" is torch.exp of the same
+logits, which a softmax needs at the least. Logits that would stay in the caches from one call to the next are also
+timed from memory: ours and the limit then take turns through many copies of them. On CUDA times are between events,
+each call from a cold cache, and the least that an operation has to move (every logit read once, every gradient written
+once) is given as a share of what a large copy moves in the same time, measured in the same run, and of the data sheet's
+bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a copy as their limit; at the
+least they move the bytes of x twice forward, and five times with backward, which reads the output (or x) and a
+gradient. Also draws the bandwidth over the number of classes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rich.progress import track
 from benchmarks import bandwidth, gpu
 from benchmarks.machine import describe_machine, keep_freed_memory, last_level_cache
 from benchmarks.markdown_tables import machine, operations
-from benchmarks.op_cases import MAKERS, Case, Maker, plain
+from benchmarks.op_cases import MAKERS, Case, Maker, plain_forms
 from benchmarks.reports import write_json
 from benchmarks.timing import interleaved, taking_turns
 
@@ -64,8 +64,21 @@ def cases_with_copies(options: argparse.Namespace) -> Iterator[tuple[Case, list[
         yield from zip(cases, map(list, zip(*copies, strict=True)) if copies else [[]] * len(cases), strict=True)
 
 
-def compiled(case: Case) -> Callable[..., Any]:
-    return torch.compile(plain(case.op), dynamic=(case.op, case.shape) not in STATIC)
+def quickest(case: Case, forms: list[Callable[..., Any]], options: argparse.Namespace) -> Callable[..., Any]:
+    """Of several that do the same as the operation, by a few rounds of each in turn."""
+    if len(forms) == 1:
+        return forms[0]
+    work = {str(i): partial(case.run, form) for i, form in enumerate(forms)}
+    times = interleaved(work, 5, options.threads, options.device)
+    return forms[min(range(len(forms)), key=lambda i: times[str(i)]["median"])]
+
+
+# Of one function, for its shapes and dtypes; beyond this torch falls back to eager without a word.
+torch._dynamo.config.recompile_limit = 64
+
+
+def compiled(case: Case, form: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(form, dynamic=(case.op, case.shape) not in STATIC)
 
 
 def shares(case: Case, microseconds: float, bandwidths: dict[str, float]) -> dict[str, float]:
@@ -76,7 +89,9 @@ def shares(case: Case, microseconds: float, bandwidths: dict[str, float]) -> dic
 def measure(
     case: Case, copies: list[Case], options: argparse.Namespace, bandwidths: dict[str, float]
 ) -> dict[str, Any]:
-    eager, compiled_eager = plain(case.op), compiled(case)
+    forms = plain_forms(case.op)
+    eager = quickest(case, forms, options)
+    compiled_eager = quickest(case, [compiled(case, form) for form in forms], options)
     work: dict[str, Callable[[], object]] = {
         "ours": case.ours(),
         "eager": partial(case.run, eager),

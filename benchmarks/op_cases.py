@@ -99,11 +99,12 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "score_sums": plain_score_sums,
     "batch_norm_leaky_dropout": plain_batch_norm,
 }
-"""What a user would write where that is quicker than the reference, whose terms are those of the formula."""
+"""What a user would write beside the reference, whose terms are those of the formula."""
 
 
-def plain(op: str) -> Callable[..., Any]:
-    return PLAIN.get(op) or getattr(reference, op)
+def plain_forms(op: str) -> list[Callable[..., Any]]:
+    """Functions of plain PyTorch that do the same as the operation."""
+    return [PLAIN[op], getattr(reference, op)] if op in PLAIN else [getattr(reference, op)]
 
 
 def empty_op(real: Tensor, labels: Tensor, generated: Tensor) -> Callable[[], object]:

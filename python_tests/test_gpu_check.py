@@ -16,7 +16,7 @@ import amgan_fast
 from benchmarks import gpu
 from tools.gpu_check.__main__ import main, why_not
 from tools.gpu_check.findings import Findings, read_operations, read_peers, read_sanitizer, read_tests
-from tools.gpu_check.report import without_folders
+from tools.gpu_check.markdown_report import without_folders
 from tools.gpu_check.steps import Step, all_steps, file_of, find_sanitizer
 
 ROOT = Path(__file__).parent.parent

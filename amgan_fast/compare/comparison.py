@@ -18,6 +18,7 @@ from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.files import read_json, to_json, write_json, write_text
 from amgan_fast.lock import hold_folder, is_unused
+from amgan_fast.metrics import SCORE
 from amgan_fast.option_checks import MOST_PROCESSES, check_range
 from amgan_fast.train import Observer, resume, train
 from amgan_fast.train.checks import check_run
@@ -140,4 +141,5 @@ def _train(root: Path, cell: Cell) -> str:
     run = cell.run(root)
     result = resume(run.path) if run.config.exists() else train(cell.config, run.path)
     scores = result.evaluation.generated.scores
-    return f"{cell.name}: AM Score {scores.am_score:.4f}, Inception Score {scores.inception_score:.3f}"
+    told = (SCORE[field] for field in ("am_score", "inception_score"))
+    return f"{cell.name}: {', '.join(f'{score.title} {score.text(scores)}' for score in told)}"

@@ -115,9 +115,9 @@ class Dataset:
             raise InputError(f"image_size is {size}, wanted a smaller one: {images:,} such images fill the memory")
         top, left = (size - height) // 2, (size - width) // 2
         border = (left, size - width - left, top, size - height - top)
-        train_images = self.train_images
-        assert isinstance(train_images, Tensor)  # ImageFiles are resized
-        return replace(self, train_images=pad(train_images, border), test_images=pad(self.test_images, border))
+        if isinstance(self.train_images, ImageFiles):
+            raise InputError(f"image_size is {size} for images that stay in files, wanted it when they are loaded")
+        return replace(self, train_images=pad(self.train_images, border), test_images=pad(self.test_images, border))
 
     def fingerprint(self) -> str:
         """SHA-256 of all images and labels; of images in files, of their paths within the folder and their sizes."""

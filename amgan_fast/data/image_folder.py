@@ -120,11 +120,16 @@ def _training_folder(data_dir: Path) -> Path:
 
 def _class_folders(root: Path) -> ImageListing:
     found = find_images(root)
-    if found.labels is None:
-        raise InputError(f"{root} has its images directly in it, wanted a folder of images for each class")
+    _labels(found)
     if len(found.class_names) < 2:
         raise InputError(f"{root} has one folder, {found.class_names[0]}, wanted a folder of images for each class")
     return found
+
+
+def _labels(listing: ImageListing) -> Tensor:
+    if listing.labels is None:
+        raise InputError(f"{listing.folder} has its images directly in it, wanted a folder of images for each class")
+    return listing.labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,17 +155,15 @@ class _Part:
     ) -> _Part:
         """By their headers; not to be resized, images have to be of the size of most, or of ``like``."""
         headers = read_headers(listing, workers=None, progress=progress)
-        size = like or headers.usual_size
         if image_size is None:
-            headers = headers.of_size(size, "most to train on are" if like else "most are")
-        usable = headers.usable(skip_bad=skip_bad, remedy=_REMEDY)
-        assert size is not None  # as there are good ones
+            whose = "most to train on are" if like else "most are"
+            headers = headers.of_size(like or headers.usual_size, whose)
+        usable, size = headers.usable(skip_bad=skip_bad, remedy=_REMEDY)
         return _Part(usable, size, headers.grey)._naming(headers.left_out())
 
     @property
     def labels(self) -> Tensor:
-        assert self.listing.labels is not None  # as there are class folders
-        return self.listing.labels
+        return _labels(self.listing)
 
     def hold_out(self) -> tuple[_Part, _Part]:
         """What is left to train on, and what is held out."""

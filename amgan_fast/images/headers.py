@@ -39,16 +39,17 @@ class Headers:
     def of_size(self, size: tuple[int, int] | None, whose: str = "most are") -> Headers:
         """The same with files of another size than this (H, W), of which ``whose`` says where it is from, among the
         bad ones."""
+        if size is None:
+            return self  # of which none is good
         good = {header: indices for header, indices in self.good.items() if header.size == size}
         bad = dict(self.bad)
         for header in self.good.keys() - good.keys():
-            assert size is not None  # as there are good ones
             reason = f"{_pixels(header.size)} where {whose} {_pixels(size)}"
             bad |= {i: Unreadable(self.listing.folder / self.listing.names[i], reason) for i in self.good[header]}
         return replace(self, good=good, bad=bad)
 
-    def usable(self, *, skip_bad: bool, remedy: str) -> ImageListing:
-        """The files that can be used.
+    def usable(self, *, skip_bad: bool, remedy: str) -> tuple[ImageListing, tuple[int, int]]:
+        """The files that can be used, and the (H, W) of most of them.
 
         Args:
             skip_bad: whether bad ones are left out, as long as there are others.
@@ -57,14 +58,14 @@ class Headers:
         Raises:
             InputError: none can be used, or not all and bad ones are not to be left out.
         """
-        found = len(self.listing)
-        if self.bad and (len(self.bad) == found or not skip_bad):
+        found, size = len(self.listing), self.usual_size
+        if size is None or (self.bad and not skip_bad):
             named = some_of([f"{self.listing.names[i]} ({self.bad[i].reason})" for i in sorted(self.bad)])
             raise InputError(
                 f"{len(self.bad):,} of {counted(found, 'image')} of {self.listing.folder} cannot be used: {named}; "
                 f"wanted images that can be read, of one size if they are not resized ({remedy})"
             )
-        return self.listing.take([i for i in range(found) if i not in self.bad])
+        return self.listing.take([i for i in range(found) if i not in self.bad]), size
 
     def left_out(self) -> list[str]:
         """The bad ones by name, each with the reason."""

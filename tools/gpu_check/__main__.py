@@ -17,7 +17,7 @@ import torch
 
 import amgan_fast
 from benchmarks.reports import write_json, write_text
-from tools.gpu_check.report import machine, make_report, markdown, step_table
+from tools.gpu_check.markdown_report import machine, make_report, markdown, step_table
 from tools.gpu_check.running import run
 from tools.gpu_check.steps import FOLDER, all_steps
 

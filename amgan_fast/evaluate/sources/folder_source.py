@@ -88,7 +88,7 @@ class ImageFolderSource(Source):
         headers = read_headers(self._found, workers=workers, progress=progress)
         if not mixed_sizes:
             headers = headers.of_size(headers.usual_size)
-        usable = headers.usable(skip_bad=skip_unreadable, remedy=_REMEDY)
+        usable, _ = headers.usable(skip_bad=skip_unreadable, remedy=_REMEDY)
         self._labels = usable.labels
         self.count = len(usable)
         self.class_names = usable.class_names
