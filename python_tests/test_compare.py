@@ -67,6 +67,18 @@ def test_tables_curves_and_going_on(tmp_path, cache):
     assert f"| amgan | {statistics.fmean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f} |" in table
     low, high = next(s for s in summaries if s["config"]["model"] == "amgan")["discriminator"]["ci95"]
     assert f"| {low:.4f} to {high:.4f} |" in table
+    runs = table.split("## Every run: corrected scores with their 95% intervals")[1]
+    for summary in summaries:
+        scores, config = summary["generated"]["scores"], summary["config"]
+        name = f"| {config['model']}, dynamic, seed {config['seed']} |"
+        (line,) = [line for line in runs.splitlines() if line.startswith(name)]
+        for field in ("inception_score", "am_score"):
+            low, high = scores[f"{field}_ci95"]
+            assert f" | {scores[f'{field}_corrected']:.4f} | {low:.4f} to {high:.4f} | " in line
+    for cell in comparison.cells:
+        low, high = cell.ms_ssim.ci95
+        assert f" | {cell.ms_ssim.corrected:.3f} | {low:.3f} to {high:.3f} | " in runs
+        assert low < cell.ms_ssim.corrected <= cell.ms_ssim.plain
     assert [cell.discriminator_accuracy for cell in comparison.cells if cell.model == "gan"] == [None, None]
     assert len(comparison.cells) == 4
     assert json.loads((tmp_path / "all" / "comparison.json").read_text())["cells"][0]["model"] == "gan"
@@ -77,6 +89,21 @@ def test_tables_curves_and_going_on(tmp_path, cache):
     assert compare(tmp_path / "all", cells, observer=again) == comparison
     assert (again.said, again.told) == ([], [("runs", 4, 4)])  # nothing was trained
     assert (tmp_path / "all" / "comparison.md").read_text() == table
+
+
+def test_a_comparison_of_before_the_correction_goes_on(tmp_path, cache):
+    """Its files hold the largest mean alone."""
+    cells = plan(tiny_config(), models=["gan"], labels=["predefined"], seeds=1)
+    comparison = compare(tmp_path / "all", cells)
+    file = tmp_path / "all" / "runs" / cells[0].name / "ms_ssim.json"
+    measured = json.loads(file.read_text())
+    assert measured["maximum_corrected"] == comparison.cells[0].ms_ssim.corrected
+    file.write_text(json.dumps({name: measured[name] for name in ("maximum", "maximum_standard_error")}))
+    assert compare(tmp_path / "all", cells) == comparison
+    assert json.loads(file.read_text()) == measured
+    file.write_text(json.dumps({"maximum": None, "maximum_standard_error": None}))  # no class of two samples
+    (cell,) = compare(tmp_path / "all", cells).cells
+    assert (cell.ms_ssim.plain, cell.ms_ssim.corrected, cell.ms_ssim.ci95) == (None, None, None)
 
 
 def test_scores_that_are_infinite_are_no_number_in_the_tables(tmp_path, cache):

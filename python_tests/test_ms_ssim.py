@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from amgan_fast.metrics import class_ms_ssim, ms_ssim, save_class_ms_ssim
+from amgan_fast.metrics import Estimate, class_ms_ssim, ms_ssim, save_class_ms_ssim
 from amgan_fast.metrics.image_pairs import draw_pairs, mean_over_pairs
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -238,34 +238,38 @@ def test_every_pair_is_as_likely(generator):
 
 def test_the_error_of_pairs_without_a_common_image_is_the_usual_one(generator):
     values = torch.randn(8, generator=generator, dtype=torch.float64)
-    mean, error = mean_over_pairs(values, torch.arange(16).view(2, 8), 20)
-    assert mean == pytest.approx(statistics.mean(values.tolist()))
-    assert error == pytest.approx(statistics.stdev(values.tolist()) / math.sqrt(8))
+    found = mean_over_pairs(values, torch.arange(16).view(2, 8), 20)
+    assert found.value == pytest.approx(statistics.mean(values.tolist()))
+    assert found.standard_error == pytest.approx(statistics.stdev(values.tolist()) / math.sqrt(8))
+    assert found.degrees_of_freedom == 7
 
 
-def simulate(images: int, pairs: int, function, random: torch.Generator, repeats: int) -> tuple[Tensor, Tensor]:
-    """Means and squared standard errors, each of new images (of one number) and new pairs."""
+def simulate(images: int, pairs: int, function, random: torch.Generator, repeats: int) -> list[Estimate]:
+    """Each of new images (of one number) and new pairs."""
     results = []
     for _ in range(repeats):
         values = torch.randn(images, generator=random, dtype=torch.float64)
         drawn = draw_pairs(images, pairs, random)
         results.append(mean_over_pairs(function(*values[drawn]), drawn, images))
-    mean, error = torch.tensor(results, dtype=torch.float64).T
-    return mean, error**2
+    return results
 
 
 @pytest.mark.parametrize("pairs", [10, 60, 190])
 def test_the_squared_error_is_unbiased(pairs, generator):
     # With every image in equally many pairs the mean of x + y is twice the mean of the images: variance 4/n.
-    _, squared = simulate(20, pairs, torch.add, generator, 1000)
-    assert float(squared.mean()) == pytest.approx(4 / 20, rel=0.06)
+    found = simulate(20, pairs, torch.add, generator, 1000)
+    assert statistics.fmean(one.standard_error**2 for one in found) == pytest.approx(4 / 20, rel=0.06)
 
 
-@pytest.mark.parametrize(("images", "pairs"), [(300, 100), (40, 100), (40, 780)])
+def held(found: list[Estimate], truth: float) -> float:
+    """How many intervals hold it."""
+    return statistics.fmean(low <= truth <= high for low, high in (one.interval for one in found))
+
+
+@pytest.mark.parametrize(("images", "pairs"), [(300, 100), (40, 100), (40, 780), (20, 100)])
 def test_intervals_hold_the_expectation_as_often_as_they_say(images, pairs, generator):
-    mean, squared = simulate(images, pairs, lambda x, y: (-((x - y) ** 2)).exp(), generator, 600)
-    covered = ((mean - 1 / math.sqrt(5)).abs() <= 1.96 * squared.sqrt()).double().mean()
-    assert 0.90 < covered < 0.98
+    found = simulate(images, pairs, lambda x, y: (-((x - y) ** 2)).exp(), generator, 600)
+    assert 0.90 < held(found, 1 / math.sqrt(5)) < 0.98
 
 
 def test_all_pairs_of_every_class(generator):
@@ -358,7 +362,7 @@ def test_as_text_as_json_and_as_a_picture(generator, tmp_path):
     scores = class_ms_ssim(images, labels)
     assert json.loads(json.dumps(scores.to_dict()))["maximum"] == scores.maximum
     assert f"maximum {scores.maximum:.4f} +- {scores.maximum_standard_error:.4f}" in str(scores)
-    assert len(str(scores).splitlines()) == 3 + 3
+    assert len(str(scores).splitlines()) == 4 + 3
     picture = tmp_path / "ms_ssim.png"
     save_class_ms_ssim(picture, {"generated": scores, "real": class_ms_ssim(images.flip(0), labels)})
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -2,6 +2,6 @@
 
 from amgan_fast.compare.cells import COMPARED, Cell, plan
 from amgan_fast.compare.comparison import compare
-from amgan_fast.compare.results import CellResult, Comparison, RealResult
+from amgan_fast.compare.results import CellResult, Comparison, MaxMsSsim, RealResult
 
-__all__ = ["COMPARED", "Cell", "CellResult", "Comparison", "RealResult", "compare", "plan"]
+__all__ = ["COMPARED", "Cell", "CellResult", "Comparison", "MaxMsSsim", "RealResult", "compare", "plan"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,27 +23,49 @@ _IMAGES_A_CLASS = 2 * _PAIRS  # so that no two pairs share an image
 
 
 @dataclass(frozen=True)
+class MaxMsSsim:
+    """The largest of the classes' mean MS-SSIM; see :class:`amgan_fast.metrics.ClassMsSsim`.
+
+    >>> from amgan_fast.compare import MaxMsSsim
+    >>> MaxMsSsim(plain=0.888, corrected=0.881, ci95=(0.859, 0.903)).corrected
+    0.881
+    """
+
+    plain: float | None
+    """None where no class had two images."""
+    corrected: float | None
+    """None where no class has images enough for an error."""
+    ci95: tuple[float, float] | None
+    """Of the corrected one."""
+
+    @classmethod
+    def of(cls, measured: Mapping[str, Any]) -> MaxMsSsim:
+        """From the dict of a ClassMsSsim."""
+        if measured["maximum"] is None:
+            return cls(None, None, None)
+        interval = measured["maximum_ci95"]
+        return cls(measured["maximum"], measured["maximum_corrected"], interval and tuple(interval))
+
+
+@dataclass(frozen=True)
 class RealResult:
     """Scores of held-out images; MS-SSIM of training images, of which there are more, where they are in memory.
 
-    >>> from amgan_fast.compare import RealResult
-    >>> RealResult({"am_score": 0.03}, ms_ssim=0.888, ms_ssim_standard_error=0.014).ms_ssim
+    >>> from amgan_fast.compare import MaxMsSsim, RealResult
+    >>> RealResult({"am_score": 0.03}, MaxMsSsim(plain=0.888, corrected=0.881, ci95=(0.859, 0.903))).ms_ssim.plain
     0.888
     """
 
     scores: dict[str, Any]
-    ms_ssim: float
-    """The largest of the classes' means."""
-    ms_ssim_standard_error: float | None
-    """None where no class has images enough to tell."""
+    ms_ssim: MaxMsSsim
 
 
 @dataclass(frozen=True)
 class CellResult:
     """A finished run.
 
-    >>> from amgan_fast.compare import CellResult
-    >>> CellResult("gan", "dynamic", 0, {"am_score": 0.1}, ms_ssim=0.9, ms_ssim_standard_error=0.01, seconds=60.0).seed
+    >>> from amgan_fast.compare import CellResult, MaxMsSsim
+    >>> CellResult("gan", "dynamic", 0, {"am_score": 0.1}, MaxMsSsim(0.9, 0.89, (0.87, 0.91)), seconds=60.0).seed
     0
     """
 
@@ -51,9 +74,7 @@ class CellResult:
     seed: int
     scores: dict[str, Any]
     """Fields of :class:`amgan_fast.metrics.Scores`."""
-    ms_ssim: float | None
-    """The largest of the classes' means; None where no class had two samples."""
-    ms_ssim_standard_error: float | None
+    ms_ssim: MaxMsSsim
     seconds: float
     """Of training."""
     discriminator_accuracy: float | None = None
@@ -65,10 +86,10 @@ class CellResult:
 class Comparison:
     """All results, real images first.
 
-    >>> from amgan_fast.compare import Comparison, RealResult
-    >>> real = RealResult({"am_score": 0.03}, ms_ssim=0.888, ms_ssim_standard_error=0.014)
-    >>> Comparison("digits", {"steps": 4000}, real, cells=()).to_dict()["real"]["ms_ssim"]
-    0.888
+    >>> from amgan_fast.compare import Comparison, MaxMsSsim, RealResult
+    >>> real = RealResult({"am_score": 0.03}, MaxMsSsim(plain=0.888, corrected=0.881, ci95=(0.859, 0.903)))
+    >>> Comparison("digits", {"steps": 4000}, real, cells=()).to_dict()["real"]["ms_ssim"]["corrected"]
+    0.881
     """
 
     dataset: str
@@ -84,7 +105,7 @@ def result_of(cell: Cell, root: Path) -> CellResult:
     """Of a finished run; MS-SSIM is measured once and kept beside its summary."""
     run = cell.run(root)
     summary = Summary.load(run.summary)
-    similar, similar_error = _kept_ms_ssim(run.path)
+    similar = _kept_ms_ssim(run.path)
     with contents_of(run.summary):
         discriminator = summary.discriminator or {"accuracy": None, "ci95": None}
         return CellResult(
@@ -93,7 +114,6 @@ def result_of(cell: Cell, root: Path) -> CellResult:
             seed=cell.config.seed,
             scores={name: summary.scores[name] for name in SCORE},
             ms_ssim=similar,
-            ms_ssim_standard_error=similar_error,
             seconds=summary.training.seconds,
             discriminator_accuracy=discriminator["accuracy"],
             discriminator_accuracy_ci95=discriminator["ci95"] and tuple(discriminator["ci95"]),
@@ -108,18 +128,22 @@ def real_result(run: RunFolder, dataset: Dataset) -> RealResult:
     images, labels = dataset.train_images, dataset.train_labels
     if not isinstance(images, torch.Tensor):  # in files
         images, labels = dataset.test_images, dataset.test_labels
-    similar = class_ms_ssim(images, labels, pairs=_PAIRS, data_range=255).to_dict()
-    return RealResult(scores, similar["maximum"], similar["maximum_standard_error"])
+    return RealResult(scores, MaxMsSsim.of(class_ms_ssim(images, labels, pairs=_PAIRS, data_range=255).to_dict()))
 
 
-def _kept_ms_ssim(folder: Path) -> tuple[float | None, float | None]:
-    """Its maximum and the standard error of that."""
+def _kept_ms_ssim(folder: Path) -> MaxMsSsim:
     kept = folder / "ms_ssim.json"
-    if not kept.exists():
+    if not kept.exists() or _is_plain(kept):
         write_json(kept, _ms_ssim(folder))
-    values = read_json(kept)
     with contents_of(kept):
-        return values["maximum"], values["maximum_standard_error"]
+        return MaxMsSsim.of(read_json(kept))
+
+
+def _is_plain(kept: Path) -> bool:
+    """Whether an earlier version wrote it, which knew no correction."""
+    with contents_of(kept):
+        values = read_json(kept)
+        return values["maximum"] is not None and "maximum_corrected" not in values
 
 
 def _ms_ssim(folder: Path) -> dict[str, Any]:
@@ -131,5 +155,5 @@ def _ms_ssim(folder: Path) -> dict[str, Any]:
         try:
             measured = class_ms_ssim(images, labels, pairs=_PAIRS)
         except ValueError:  # no class of two samples
-            return {"maximum": None, "maximum_standard_error": None}
+            return {"maximum": None}
     return measured.to_dict()

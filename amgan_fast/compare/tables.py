@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from amgan_fast.compare.results import CellResult, Comparison, RealResult
+from amgan_fast.compare.results import CellResult, Comparison, MaxMsSsim, RealResult
 from amgan_fast.metrics import SCORE
 
 
@@ -20,9 +20,11 @@ def markdown(comparison: Comparison) -> str:
         "## Inception Score and AM Score",
         _table(cells, real.scores, [(name.title, name.field, name.digits) for name in _SCORES]),
         "## MS-SSIM, the largest of the classes' means",
-        _table(cells, {"ms_ssim": real.ms_ssim}, (("max MS-SSIM", "ms_ssim", 3),)),
+        "Corrected for being the largest.",
+        _table(cells, {"ms_ssim": real.ms_ssim.corrected}, (("max MS-SSIM", "ms_ssim", 3),)),
         *_accuracies(cells),
-        "## Every run, with 95% intervals of the corrected scores",
+        "## Every run: corrected scores with their 95% intervals",
+        "Over samples, not over runs.",
         _runs(cells, real),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -72,37 +74,41 @@ def _table(cells: Sequence[CellResult], real: dict | None, columns: Sequence[tup
 
 
 def _value(cell: CellResult, name: str) -> float | None:
+    if name == "ms_ssim":
+        return cell.ms_ssim.corrected
     return getattr(cell, name) if hasattr(cell, name) else cell.scores[name]
 
 
 def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
-    scores = [text for field in _WITH_INTERVAL for text in (SCORE[field].title, "95%")]
-    lines = [["run", *scores, "max MS-SSIM", "discriminator's accuracy", "95%"]]
-    similar = _with_error(real.ms_ssim, real.ms_ssim_standard_error)
-    lines.append(["held-out real", *_scores(real.scores), similar, "-", "-"])
+    scores = [text for field in _WITH_INTERVAL for text in (f"{SCORE[field].title}, corrected", "95%")]
+    lines = [["run", *scores, "max MS-SSIM, corrected", "95%", "discriminator's accuracy", "95%"]]
+    lines.append(["held-out real", *_scores(real.scores), *_similar(real.ms_ssim), "-", "-"])
     for cell in sorted(cells, key=lambda cell: (cell.model, cell.labels, cell.seed)):
-        similar = _with_error(cell.ms_ssim, cell.ms_ssim_standard_error)
         accuracy = _number(cell.discriminator_accuracy)
         interval = _interval(cell.discriminator_accuracy_ci95)
         name = f"{cell.model}, {cell.labels}, seed {cell.seed}"
-        lines.append([name, *_scores(cell.scores), similar, accuracy, interval])
+        lines.append([name, *_scores(cell.scores), *_similar(cell.ms_ssim), accuracy, interval])
     return _rows(lines)
 
 
-def _with_error(value: float | None, error: float | None) -> str:
-    return "-" if value is None else f"{_number(value, 3)} ± {_number(error, 3)}"
+def _similar(largest: MaxMsSsim) -> list[str]:
+    return [_number(largest.corrected, 3), _interval(largest.ci95, 3)]
 
 
 def _number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+def _interval(bounds: Sequence[float] | None, digits: int = 4) -> str:
+    return "-" if bounds is None else f"{bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}"
 
 
 def _scores(scores: dict) -> list[str]:
-    return [text for field in _WITH_INTERVAL for text in (_number(scores[field]), _interval(scores[f"{field}_ci95"]))]
+    return [
+        text
+        for field in _WITH_INTERVAL
+        for text in (_number(scores[f"{field}_corrected"]), _interval(scores[f"{field}_ci95"]))
+    ]
 
 
 def _rows(lines: Sequence[Sequence[str]]) -> str:

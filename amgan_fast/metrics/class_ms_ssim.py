@@ -12,10 +12,13 @@ from torch import Tensor
 
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.arrays import Array, as_labels, as_tensor
+from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.image_pairs import draw_pairs, mean_over_pairs
+from amgan_fast.metrics.largest_mean import largest_mean
 from amgan_fast.metrics.ms_ssim import STANDARD_SIZE, check_images, compare
 from amgan_fast.metrics.numbers import Numbers
 
+_Interval = tuple[float, float]
 _VALUES_AT_ONCE = 2**20  # of either image of a batch of pairs: about 100 MB with what is computed from them
 
 
@@ -44,25 +47,46 @@ class ClassMsSsim(Numbers):
     standard_errors: tuple[float, ...]
     """The standard error of each mean as an estimate for all images of the class, those not drawn included; pairs that
     share an image are accounted for. NaN where there are fewer than two pairs without a common image."""
+    ci95: tuple[_Interval | None, ...]
+    """The 95% interval of each mean, by Student's t, cut off at 0 and 1, which no MS-SSIM is beyond. None without a
+    standard error."""
     pairs: tuple[int, ...]
     """The number of pairs compared in each class."""
     maximum: float
-    """The largest mean, the paper's detector of collapse within a class. The largest of several estimates is too
-    large on average: of 10 classes that are equally varied, by one and a half standard errors."""
+    """The largest mean, the paper's detector of collapse within a class, as it is published. The largest of several
+    estimates is too large on average: of 10 classes that are equally varied, by one and a half standard errors."""
     maximum_class: int
     """The label of the class it belongs to."""
     maximum_standard_error: float
     """The standard error of that class's mean; that it was picked as the largest is not in it."""
+    maximum_corrected: float
+    """The same without what picking it adds: the mean of the class that half of the images would choose, measured on
+    the other half, in the average over all ways to halve them (:func:`amgan_fast.metrics.largest_mean.largest_mean`).
+    On average it is no more than the true maximum: as much where one class stands out or all are equal, less where
+    half of the images may take another class for the first. Of the classes that have a standard error; NaN where none
+    has."""
+    maximum_corrected_standard_error: float
+    """Its standard error as an estimate of just that: which class is chosen is in it. NaN as above."""
+    maximum_ci95: _Interval | None
+    """The 95% interval of :attr:`maximum_corrected`, cut off at 0 and 1. None where that is NaN."""
 
     def __str__(self) -> str:
         rows = zip(self.classes, self.means, self.standard_errors, self.pairs, strict=True)
         lines = [
             f"MS-SSIM within classes, {self.form} form   (lower is more varied)",
+            f"  maximum, corrected for being picked: {self.corrected_text()}",
             f"  maximum {self.maximum:.4f} +- {self.maximum_standard_error:.4f}, class {self.maximum_class}",
             "  class     mean   std. error   pairs",
             *(f"  {label:5d}   {mean:.4f}       {error:.4f}   {count:5d}" for label, mean, error, count in rows),
         ]
         return "\n".join(lines)
+
+    def corrected_text(self) -> str:
+        """:attr:`maximum_corrected` and its interval, to be read."""
+        if self.maximum_ci95 is None:
+            return "unknown, too few pairs"
+        low, high = self.maximum_ci95
+        return f"{self.maximum_corrected:.4f}, 95% interval {low:.4f} to {high:.4f}"
 
 
 @torch.no_grad()
@@ -75,14 +99,15 @@ def class_ms_ssim(
     data_range: float = 2,
     seed: int = 0,
 ) -> ClassMsSsim:
-    """Mean MS-SSIM of random pairs of images within each class, and the maximum over classes.
+    """Mean MS-SSIM of random pairs of images within each class, and the maximum over classes: plain, and corrected
+    with its interval.
 
     No image is paired with itself and no pair comes twice; all images of a class take part about equally often. Where
     a class has 2 * ``pairs`` images, no two pairs share one: of generated images, take as many. Pairs are compared in
     batches: the memory needed beside the images does not grow with their number.
 
     Odena et al. take 100 pairs a class, the authors of AM-GAN 5 that share no image (``pairs=5`` in the small form),
-    whose mean has 4.5 times the error.
+    whose mean has 4.5 times the error; the maximum is then too high by as much more.
 
     Args:
         images: [N, C, H, W], as :func:`ms_ssim` takes them, on any device.
@@ -120,8 +145,8 @@ def class_ms_ssim(
 
 
 def save_class_ms_ssim(path: Path, results: Mapping[str, ClassMsSsim]) -> None:
-    """Draw the mean of each class with its 95% interval, and a line at the maximum: of generated images and of real
-    ones, say, side by side.
+    """Draw the mean of each class with its 95% interval, and across all a line and a band, the corrected maximum with
+    its own: of generated images and of real ones, say, side by side.
 
     Raises:
         ValueError: results of different forms, which cannot be compared.
@@ -144,10 +169,14 @@ def save_class_ms_ssim(path: Path, results: Mapping[str, ClassMsSsim]) -> None:
     for number, (name, result) in enumerate(results.items()):
         aside = 0.25 * (number - (len(results) - 1) / 2)
         places = [label + aside for label in result.classes]
-        intervals = [1.96 * error for error in result.standard_errors]
-        label = f"{name}, maximum {result.maximum:.3f}"
-        drawn = axes.errorbar(places, result.means, intervals, fmt="o", markersize=4, capsize=2, label=label)
-        axes.axhline(result.maximum, color=drawn.lines[0].get_color(), linestyle="--", linewidth=1)
+        bounds = [interval or (math.nan, math.nan) for interval in result.ci95]
+        bars = [(mean - low, high - mean) for mean, (low, high) in zip(result.means, bounds, strict=True)]
+        drawn = axes.errorbar(places, result.means, list(zip(*bars, strict=True)), fmt="o", markersize=4, capsize=2)
+        color = drawn.lines[0].get_color()
+        label = f"{name}, maximum {result.corrected_text()}"
+        axes.axhline(result.maximum_corrected, color=color, linestyle="--", linewidth=1, label=label)
+        if result.maximum_ci95 is not None:
+            axes.axhspan(*result.maximum_ci95, color=color, alpha=0.15, linewidth=0)
     axes.locator_params(axis="x", integer=True)
     axes.set(title=f"MS-SSIM within classes, {forms.pop()} form", xlabel="class", ylabel="mean of pairs, 95% interval")
     axes.legend()
@@ -166,18 +195,35 @@ def _summary(
     form: str, members: Mapping[int, Tensor], drawn: Sequence[Tensor], values: Sequence[Tensor]
 ) -> ClassMsSsim:
     of_classes = zip(values, drawn, members.values(), strict=True)
-    means, errors = zip(*(mean_over_pairs(value, pair, len(member)) for value, pair, member in of_classes), strict=True)
+    estimates = [mean_over_pairs(value, pair, len(member)) for value, pair, member in of_classes]
+    means, errors = [estimate.value for estimate in estimates], [_error(estimate) for estimate in estimates]
     largest = max((i for i, mean in enumerate(means) if not math.isnan(mean)), key=means.__getitem__)
+    corrected = largest_mean(estimates)
     return ClassMsSsim(
         form=form,
         classes=tuple(members),
-        means=means,
-        standard_errors=errors,
+        means=tuple(means),
+        standard_errors=tuple(errors),
+        ci95=tuple(map(_interval, estimates)),
         pairs=tuple(map(len, values)),
         maximum=means[largest],
         maximum_class=list(members)[largest],
         maximum_standard_error=errors[largest],
+        maximum_corrected=corrected.value,
+        maximum_corrected_standard_error=_error(corrected),
+        maximum_ci95=_interval(corrected),
     )
+
+
+def _error(estimate: Estimate) -> float:
+    return math.nan if estimate.standard_error is None else estimate.standard_error
+
+
+def _interval(estimate: Estimate) -> _Interval | None:
+    if estimate.interval is None:
+        return None
+    low, high = estimate.interval
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _compare_pairs(images: Tensor, pairs: Tensor, form: str, data_range: float) -> Tensor:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from amgan_fast.metrics.estimate import Estimate
+
 
 def draw_pairs(images: int, pairs: int, random: torch.Generator) -> Tensor:
     """Distinct pairs of distinct images, int64 [2, P] with numbers below ``images``; P = min(pairs, all there are).
@@ -27,8 +29,8 @@ def draw_pairs(images: int, pairs: int, random: torch.Generator) -> Tensor:
     return shuffled[torch.stack([left, right])]
 
 
-def mean_over_pairs(values: Tensor, pairs: Tensor, images: int) -> tuple[float, float]:
-    """Mean of a symmetric function of two images and its standard error; NaN where there is nothing to tell it from.
+def mean_over_pairs(values: Tensor, pairs: Tensor, images: int) -> Estimate:
+    """Mean of a symmetric function of two images and its standard error; None where there is nothing to tell it from.
 
     Pairs that share an image are not independent. With e_p = value_p - mean, the variance of the mean is estimated by
 
@@ -37,7 +39,8 @@ def mean_over_pairs(values: Tensor, pairs: Tensor, images: int) -> tuple[float, 
     with D the number of ordered pairs (p, q) that share none. The first is the sum of Aronow, Samii and Assenova
     ("Cluster-robust variance estimation for dyadic data", 2015), divided so that it is unbiased where all images take
     part equally often; the second holds for independent pairs, and sharing images cannot make a mean more precise than
-    that. Without shared images both are the usual one.
+    that. Without shared images both are the usual one. Degrees of freedom are one less than the pairs, or than the
+    images in them where those are fewer.
 
     Args:
         values: [P], float64, on the CPU.
@@ -49,9 +52,9 @@ def mean_over_pairs(values: Tensor, pairs: Tensor, images: int) -> tuple[float, 
     residual = values - mean
     by_image = torch.zeros(images, dtype=values.dtype).index_add(0, pairs.flatten(), residual.repeat(2))
     squares = residual.square().sum()
-    sharing = int(pairs.flatten().bincount().square().sum()) - count
-    disjoint = count * count - sharing
+    turns = pairs.flatten().bincount()
+    disjoint = count * count + count - int(turns.square().sum())
     if not disjoint:
-        return mean, math.nan
+        return Estimate(mean, None, None)
     variance = max((by_image.square().sum() - squares) / disjoint, squares / (count * (count - 1)))
-    return mean, math.sqrt(variance)
+    return Estimate(mean, math.sqrt(variance), min(count, int(turns.count_nonzero())) - 1)
