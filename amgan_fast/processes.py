@@ -21,29 +21,48 @@ from amgan_fast.errors import InputError, shown
 
 @dataclass(frozen=True)
 class Share:
-    """One of ``ranks`` equal parts of a set of samples, in whole units.
+    """One of ``ranks`` equal parts of a set of samples, in whole units, which the processes of a job add up. Of several
+    jobs that know nothing of each other each has one of ``shards`` equal parts of the set, and shares that.
 
     Raises:
-        ValueError: ``rank`` is not in [0, ``ranks``).
+        ValueError: ``rank`` is not in [0, ``ranks``), or ``shard`` not in [0, ``shards``).
 
     >>> from amgan_fast.processes import Share
     >>> Share(rank=1, ranks=2).bounds(count=10, unit=3)
     (6, 10)
+    >>> Share(shard=2, shards=4).bounds(count=100, unit=1)
+    (50, 75)
     """
 
     rank: int = 0
     ranks: int = 1
+    shard: int = 0
+    shards: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.ranks:
-            raise ValueError(f"rank is {self.rank} of {self.ranks} ranks, wanted 0 to ranks - 1")
+        for one, all_of in (("rank", "ranks"), ("shard", "shards")):
+            place, number = getattr(self, one), getattr(self, all_of)
+            if not 0 <= place < number:
+                raise ValueError(f"{one} is {place} of {number} {all_of}, wanted 0 to {all_of} - 1")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the set is no other process's, and no other job's."""
+        return self.ranks == self.shards == 1
 
     def bounds(self, count: int, unit: int) -> tuple[int, int]:
         """[start, stop) of this process's samples out of ``count``: every sample in one share, every start a multiple
-        of ``unit``, and none larger than that of rank 0, which shows how far all have come."""
-        units = math.ceil(count / unit)
-        start, stop = (min(count, math.ceil(rank * units / self.ranks) * unit) for rank in (self.rank, self.rank + 1))
-        return start, stop
+        of ``unit``, and none of a job larger than that of its rank 0, which shows how far all have come."""
+        first, end = _part(self.shard, self.shards, count, unit)
+        start, stop = _part(self.rank, self.ranks, end - first, unit)
+        return first + start, first + stop
+
+
+def _part(place: int, parts: int, count: int, unit: int) -> tuple[int, int]:
+    """[start, stop) of one of so many parts of ``count`` samples, each start a multiple of ``unit``."""
+    units = math.ceil(count / unit)
+    start, stop = (min(count, math.ceil(part * units / parts) * unit) for part in (place, place + 1))
+    return start, stop
 
 
 @contextmanager
@@ -58,7 +77,7 @@ def join_processes(device: torch.device) -> Iterator[Share]:
     >>> from amgan_fast.processes import join_processes
     >>> with join_processes(torch.device("cpu")) as share:
     ...     print(share)
-    Share(rank=0, ranks=1)
+    Share(rank=0, ranks=1, shard=0, shards=1)
     """
     ranks = _of_torchrun("WORLD_SIZE") or 1
     if ranks == 1:

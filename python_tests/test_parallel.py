@@ -72,6 +72,20 @@ def test_shares_are_the_whole_and_none_is_larger_than_the_first(count, ranks):
     assert max(sizes) - min(sizes) < 1000  # a unit, and what the last one lacks
 
 
+@pytest.mark.parametrize("count", [7, 1001, 5000])
+@pytest.mark.parametrize(("shards", "ranks"), [(1, 3), (4, 1), (3, 2), (7, 3)])
+def test_shares_of_jobs_and_their_processes_are_the_whole(count, shards, ranks):
+    shares = [Share(rank, ranks, shard, shards) for shard in range(shards) for rank in range(ranks)]
+    bounds = [share.bounds(count, 10) for share in shares]
+    assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])]
+    assert bounds[-1][1] == count
+    sizes = torch.tensor([stop - start for start, stop in bounds]).view(shards, ranks)
+    assert (sizes[:, 0] == sizes.amax(1)).all()
+    assert int(sizes.sum(1).max() - sizes.sum(1).min()) < 20
+    with pytest.raises(ValueError, match="shard is 2 of 2 shards, wanted 0 to shards - 1"):
+        Share(shard=2, shards=2)
+
+
 @pytest.mark.parametrize("labels", ["predefined"])
 def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
     use_classifier_cache(tmp_path / "cache", monkeypatch)

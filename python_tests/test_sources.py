@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import tracemalloc
@@ -26,6 +27,7 @@ from amgan_fast.evaluate.sources import (
     TensorSource,
     open_source,
 )
+from amgan_fast.evaluate.sources.record import SourceRecord
 from amgan_fast.images import ImageFiles, read_pixels
 from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.processes import Share
@@ -772,3 +774,82 @@ def test_a_path_of_no_source(tmp_path, name):
         (tmp_path / name).write_text("")
         with pytest.raises(InputError, match=rf"{name} is no folder and no file of these, {wanted}"):
             open_source(tmp_path / name)
+
+
+def labelled_sources(folder: Path) -> dict[str, Source]:
+    """Twelve samples or more with labels, of every kind."""
+    labels = np.array([2, 0, 1, 1, 0, 2, 2, 2, 0, 1, 1, 1])
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "logits.npy", np.zeros((12, 3), np.float32))
+    np.savez(folder / "images.npz", arr_0=np.zeros((12, 2, 2, 1), np.uint8), arr_1=labels)
+    for i, label in enumerate(labels):
+        (folder / "folder" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (2, 2)).save(folder / "folder" / str(label) / f"{i}.png")
+    latent = LatentSource(4, class_frequencies=torch.tensor([0.5, 0.2, 0.3]))
+    sampler = Sampler(nn.Sequential(nn.Linear(7, 4), nn.Unflatten(1, (1, 2, 2))).eval(), latent)
+    return {
+        "logits": LogitsSource(folder / "logits.npy", labels=folder / "labels.npy"),
+        "npz": NpzSource(folder / "images.npz"),
+        "folder": ImageFolderSource(folder / "folder"),
+        "tensor": TensorSource(torch.zeros(12, 1, 2, 2, dtype=torch.uint8), torch.from_numpy(labels), "12 images"),
+        "generator": GeneratorSource(sampler, 1203, seed=0),
+    }
+
+
+@pytest.mark.parametrize("name", ["logits", "npz", "folder", "tensor", "generator"])
+def test_labels_before_a_place_are_counted_without_reading_the_samples(tmp_path, name):
+    source = labelled_sources(tmp_path)[name]
+    for start in {0, 1, 7, source.count // 2, 500, 1000, source.count}:
+        if start <= source.count:
+            labels = torch.cat([torch.zeros(0, dtype=torch.int64), *(x.labels for x in source.batches(100, 0, start))])
+            assert torch.equal(source.labels_before(start), torch.bincount(labels, minlength=3))
+
+
+def test_a_source_without_labels_has_none_before_any_place(tmp_path):
+    np.save(tmp_path / "logits.npy", np.zeros((12, 3), np.float32))
+    assert LogitsSource(tmp_path / "logits.npy").labels_before(5) is None
+    sampler = Sampler(nn.Unflatten(1, (1, 2, 2)).eval(), LatentSource(4))
+    assert GeneratorSource(sampler, 12, seed=0).labels_before(5) is None
+
+
+def test_fingerprints_tell_sources_apart(tmp_path):
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+    first, again = labelled_sources(tmp_path / "a"), labelled_sources(tmp_path / "b")
+    same = ("logits", "npz", "folder", "tensor")  # wherever they are; the generators have other weights
+    assert {name for name in first if first[name].fingerprint() == again[name].fingerprint()} == set(same)
+    assert len({source.fingerprint() for source in first.values()}) == len(first)
+
+    np.save(tmp_path / "b" / "logits.npy", np.eye(12, 3, dtype=np.float32))
+    np.savez(
+        tmp_path / "b" / "images.npz", arr_0=np.ones((12, 2, 2, 1), np.uint8), arr_1=np.load(tmp_path / "b/labels.npy")
+    )
+    (tmp_path / "b" / "folder" / "2" / "0.png").rename(tmp_path / "b" / "folder" / "2" / "00.png")
+    others = {
+        "logits": LogitsSource(tmp_path / "b" / "logits.npy", labels=tmp_path / "b" / "labels.npy"),
+        "npz": NpzSource(tmp_path / "b" / "images.npz"),
+        "folder": ImageFolderSource(tmp_path / "b" / "folder"),
+        "tensor": TensorSource(torch.ones(12, 1, 2, 2, dtype=torch.uint8), first["tensor"]._labels, "12 images"),
+    }
+    for name in same:
+        assert others[name].fingerprint() != first[name].fingerprint(), name
+        assert others[name].labels_before(12).equal(first[name].labels_before(12))
+
+
+def test_a_source_is_recorded_part_by_part(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    for i in range(5):
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    for i in (1, 3):
+        (tmp_path / f"{i}.png").write_bytes((tmp_path / f"{i}.png").read_bytes()[:2000])  # found out when it is read
+    (tmp_path / "notes.txt").touch()
+    parts = []
+    for start, stop in ((0, 2), (2, 5)):
+        source = ImageFolderSource(tmp_path, skip_unreadable=True)
+        list(source.batches(1, start, stop))
+        parts.append(SourceRecord.from_dict(json.loads(json.dumps(source.record().to_dict()))))
+    list(source.batches(1, 0, 2))
+    assert SourceRecord.of_parts(parts).description == source.description
+    assert sorted(SourceRecord.of_parts(parts).skipped) == sorted(source.skipped)
+    assert source.description.startswith("3 images of ")
+    assert source.description.endswith(", 2 left out, 1 other file ignored")

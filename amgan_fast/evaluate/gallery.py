@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -48,6 +48,18 @@ class Gallery:
             if row is not None and len(row) < self._columns:
                 row.append((images[i] if images.dtype == torch.uint8 else to_uint8(images[i])).cpu())
                 self._missing -= 1
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """The images, uint8 [N, C, H, W], None where there are none, and the row of each, int64 [N]."""
+        images = [image for row in self._rows for image in row]
+        rows = torch.tensor([place for place, row in enumerate(self._rows) for _ in row], dtype=torch.int64)
+        return {"images": torch.stack(images) if images else None, "rows": rows}
+
+    def merge_state(self, state: Mapping[str, Tensor | None]) -> None:
+        """Take what is still missing from a :meth:`state_dict` of images that came after these."""
+        images, rows = state["images"], state["rows"]
+        if images is not None and rows is not None:
+            self.update(images, rows)
 
     def sheet(self) -> Tensor | None:
         """uint8 [R, S, C, H, W] on the CPU, grey where there was no image; None where there was none at all."""

@@ -85,6 +85,10 @@ class FileReader(Dataset, Generic[T]):
         """Its path below the folder."""
         return os.fsdecode(self._names[index])
 
+    def identity(self) -> bytes:
+        """Every file's name and number of bytes: what tells one set from another without reading it."""
+        return os.fsencode("\n".join(f"{self.name(i)} {self.path(i).stat().st_size}" for i in range(len(self))))
+
     def take(self, indices: Sequence[int]) -> FileReader[T]:
         """Of these files alone."""
         part = copy.copy(self)

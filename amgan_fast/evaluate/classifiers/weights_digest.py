@@ -17,11 +17,16 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def tensor_bytes(values: Tensor) -> bytes:
+    """In the order of their places, whatever the type."""
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
 def weights_sha256(network: nn.Module) -> str:
     """SHA-256 of the names and values of all tensors in the state of a network, in the order of their names."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         if isinstance(value, Tensor):  # a module may keep other things there
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor_bytes(value))
     return digest.hexdigest()

@@ -12,6 +12,7 @@ import torch
 
 from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.evaluate.sources.label_file import read_file_labels
+from amgan_fast.evaluate.sources.record import Contents
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 from amgan_fast.images import FileReader, ImageListing, Unreadable, find_images, read_headers, read_pixels
 from amgan_fast.progress import Progress
@@ -128,21 +129,23 @@ class ImageFolderSource(Source):
                 raise pixels.refused(_REMEDY)
         return good
 
+    def _identity(self) -> bytes:
+        return self._files.identity()
+
     def _describe(self) -> str:
-        found, left_out = self._found, len(self.skipped)
-        text = f"{counted(len(found) - left_out, 'image')} "
+        return self._contents().without(len(self.skipped))
+
+    def _contents(self) -> Contents:
+        found = self._found
         if self._labels_path is not None:
-            text += f"of {found.folder}/, labels of {self._labels_path}"
+            text = f" of {found.folder}/, labels of {self._labels_path}"
         elif found.class_names:
             classes = counted(len(found.class_names), "class folder")
-            text += f"in {classes} of {found.folder}/ ({some_of(found.class_names)})"
+            text = f" in {classes} of {found.folder}/ ({some_of(found.class_names)})"
         else:
-            text += f"of {found.folder}/, no class folders"
-        if left_out:
-            text += f", {left_out:,} left out"
-        if found.others:
-            text += f", {counted(found.others, 'other file')} ignored"
-        return text
+            text = f" of {found.folder}/, no class folders"
+        others = f", {counted(found.others, 'other file')} ignored" if found.others else ""
+        return Contents(text, len(found), others)
 
 
 def _labelled(found: ImageListing, labels: str | Path) -> ImageListing:

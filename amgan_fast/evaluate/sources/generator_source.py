@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes, weights_sha256
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 from amgan_fast.nn import Sampler
 from amgan_fast.nn.sampler import DRAWN_AT_ONCE
@@ -83,6 +84,22 @@ class GeneratorSource(Source):
             yield Batch(images[here], None if labels is None else labels[here])
             held = [(images[here.stop :], None if labels is None else labels[here.stop :])]
             first = samples.stop
+
+    def labels_before(self, start: int) -> Tensor | None:
+        """As of :class:`Source`: labels are drawn with the latents, which are then dropped."""
+        if self.num_labels is None:
+            return None
+        counts = torch.zeros(self.num_labels, dtype=torch.int64)
+        random = torch.Generator(self._sampler.device).manual_seed(self._seed)
+        for first, labels in zip(range(0, start, self.unit), self._sampler.labels(self.count, random), strict=False):
+            counts += torch.bincount(labels[: start - first].cpu(), minlength=self.num_labels)
+        return counts
+
+    def _identity(self) -> bytes:
+        latent = self._sampler.latent
+        digests = [weights_sha256(self._sampler.generator), str(self._seed), str(latent.size)]
+        frequencies = b"" if latent.class_frequencies is None else tensor_bytes(latent.class_frequencies)
+        return " ".join(digests).encode() + frequencies
 
 
 def _joined(parts: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

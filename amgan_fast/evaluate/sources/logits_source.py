@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources.label_file import read_label_array
 from amgan_fast.evaluate.sources.npy import damage_named, read_npy_header
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
+
+_LOOKED_AT = 2**20  # bytes
 
 
 class LogitsSource(Source):
@@ -52,7 +53,6 @@ class LogitsSource(Source):
         if self.num_classes < 2:
             raise InputError(f"{path} is {self._header}, wanted {self.kind} of at least 2 classes")
         self.description = f"{self.count:,} x {self.num_classes:,} {self.kind} ({self._header.dtype}) of {path}"
-        self._labels: Tensor | None = None
         if labels is not None:
             self._labels = read_label_array(labels, self.count)
             self.num_labels = int(self._labels.max()) + 1
@@ -69,3 +69,10 @@ class LogitsSource(Source):
                 rows = np.memmap(self._path, dtype, "r", offset + samples.start * row_bytes, shape)
             values = torch.from_numpy(rows.astype(dtype.newbyteorder("=")))
             yield Batch(values, None if self._labels is None else self._labels[samples.start : samples.stop])
+
+    def _identity(self) -> bytes:
+        """Of the first rows and the last, beside what there is."""
+        with damage_named(str(self._path)), self._path.open("rb") as file:
+            first = file.read(_LOOKED_AT)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
+            return str(self._header).encode() + first + file.read()

@@ -91,6 +91,10 @@ class NpzSource(Source):
                     images = images.permute(0, 3, 1, 2).contiguous()
                 yield Batch(images, None if self._labels is None else self._labels[samples.start : samples.stop])
 
+    def _identity(self) -> bytes:
+        with damage_named(str(self._path)), zipfile.ZipFile(self._path) as archive:
+            return f"{self._header} {archive.getinfo(self._member).CRC}".encode()
+
     def _header_of(self, archive: zipfile.ZipFile, member: str) -> NpyHeader:
         with archive.open(member) as file:
             return read_npy_header(file, self._name(member), archive.getinfo(member).file_size)

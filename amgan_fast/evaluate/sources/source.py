@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from amgan_fast.evaluate.sources.record import Contents, SourceRecord
 from amgan_fast.metrics import Sampling
 
 
@@ -48,6 +51,8 @@ class Source(ABC):
     """Where labels are from, for messages."""
     skipped: list[str]
     """Samples left out so far, by name and reason: those the user allowed to be."""
+    _labels: Tensor | None = None
+    """int64 [N], of all samples, where that is known without reading these."""
 
     def leave_out(self, sample: str) -> None:
         """
@@ -56,6 +61,33 @@ class Source(ABC):
         """
         if sample not in self.skipped:
             self.skipped.append(sample)
+
+    def record(self) -> SourceRecord:
+        """What there is to say of it without its samples."""
+        return SourceRecord(self.kind, self.count, self.fingerprint(), self._contents(), tuple(self.skipped))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what tells these samples from others, as far as that is to be had without reading them all."""
+        digest = hashlib.sha256(self._identity())
+        digest.update(repr((self.kind, self.count, self.num_labels, self.class_names)).encode(errors="surrogateescape"))
+        if self._labels is not None:
+            digest.update(self._labels.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def labels_before(self, start: int) -> Tensor | None:
+        """int64 [:attr:`num_labels`], on the CPU: how many of the samples before ``start`` have each label, those
+        included that turn out to be unreadable; None: samples have none."""
+        if self._labels is None or self.num_labels is None:
+            return None
+        return torch.bincount(self._labels[:start].cpu(), minlength=self.num_labels)
+
+    def _contents(self) -> Contents:
+        """What :attr:`description` says."""
+        return Contents(self.description)
+
+    def _identity(self) -> bytes:
+        """What tells the samples from others that are as many and have the same labels."""
+        return b""
 
     @abstractmethod
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:

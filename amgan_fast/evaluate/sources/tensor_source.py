@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset
+from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 from amgan_fast.images import ImageFiles, workers_for
 
@@ -33,6 +34,7 @@ class TensorSource(Source):
     """
 
     kind = "images"
+    _labels: Tensor
 
     def __init__(
         self, images: Tensor | ImageFiles, labels: Tensor, description: str, class_names: tuple[str, ...] = ()
@@ -72,6 +74,9 @@ class TensorSource(Source):
         ranges = [slice(here.start, here.stop) for here in batch_ranges(self.count, batch_size, start, stop)]
         for here, images in zip(ranges, self._in(ranges), strict=True):
             yield Batch(images, self._labels[here])
+
+    def _identity(self) -> bytes:
+        return tensor_bytes(self._images) if isinstance(self._images, Tensor) else self._images.identity()
 
     def _in(self, ranges: list[slice]) -> Iterator[Tensor]:
         images = self._images
