@@ -11,6 +11,7 @@ from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
 from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS, ScoreWarning, without_score_warnings
+from amgan_fast.metrics.infinity import inception_score_infinity
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.metrics.ms_ssim import ms_ssim
 from amgan_fast.metrics.neighbours import (
@@ -62,6 +63,7 @@ __all__ = [
     "entropy_histogram",
     "finite",
     "inception_score",
+    "inception_score_infinity",
     "label_balance",
     "measure_resolutions",
     "mode_drop",
