@@ -17,10 +17,11 @@ from amgan_fast.evaluate.report import check_report, save_report
 from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
 from amgan_fast.evaluate.scoring import score_generator, score_images
-from amgan_fast.evaluate.table import provenance, score_rows
+from amgan_fast.evaluate.table import ClassTable, provenance, score_rows
 from amgan_fast.evaluation_request import Request, Settings
 
 __all__ = [
+    "ClassTable",
     "Evaluation",
     "EvaluationError",
     "EvaluationInterrupted",

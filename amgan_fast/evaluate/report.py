@@ -20,7 +20,8 @@ from amgan_fast.drawing import save_sheet
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.gallery import rows_are_classes
-from amgan_fast.evaluate.table import provenance, score_rows
+from amgan_fast.evaluate.measurements import Measurements
+from amgan_fast.evaluate.table import ClassTable, provenance, score_rows
 from amgan_fast.files import check_writable, write_text
 from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
 
@@ -59,8 +60,9 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
     page = environment.get_template(_TEMPLATE).render(
         evaluation=evaluation,
         provenance=provenance(evaluation),
-        columns=["generated"] + (["held-out real"] if evaluation.held_out else []),
+        columns=list(_sets(evaluation)),
         rows=score_rows(evaluation),
+        classes=_classes(evaluation),
         pictures=_pictures(evaluation),
         made=_made(command),
     )
@@ -96,11 +98,26 @@ def _made(command: Sequence[str]) -> list[tuple[str, str]]:
     return lines
 
 
+def _sets(evaluation: Evaluation) -> dict[str, Measurements]:
+    """By what they are called."""
+    sets = {"generated": evaluation.generated, "held-out real": evaluation.held_out}
+    return {name: one for name, one in sets.items() if one is not None}
+
+
+def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Heading, table of the worst and table of all classes, where these are more, of each set that has labels."""
+    tables = []
+    for name, one in _sets(evaluation).items():
+        if one.classes is not None and one.scores.n:
+            worst, every = ClassTable.worst(one.classes), ClassTable.all(one.classes)
+            more = every if len(every.rows) > len(worst.rows) else None
+            tables.append({"heading": f"Classes: {name}", "worst": worst, "all": more})
+    return tables
+
+
 def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Heading, text and data URI of each picture there is something to draw for."""
-    sets = {"generated": evaluation.generated}
-    if evaluation.held_out is not None:
-        sets["held-out real"] = evaluation.held_out
+    sets = _sets(evaluation)
 
     def all_of(field: str) -> dict[str, Any]:
         return {name: getattr(one, field) for name, one in sets.items() if getattr(one, field) is not None}

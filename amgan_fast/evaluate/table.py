@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.evaluation import Evaluation
-from amgan_fast.metrics import score_lines
+from amgan_fast.metrics import ClassRow, PerClass, score_lines
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
@@ -22,6 +25,44 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     sets = [evaluation.generated] + ([evaluation.held_out] if evaluation.held_out else [])
     others = ((name, [cell(one) for one in sets]) for name, cell in _OTHERS)
     return score_lines([one.scores for one in sets]) + [row for row in others if any(text != "-" for text in row[1])]
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Rows of classes in words.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate import ClassTable
+    >>> from amgan_fast.metrics import LabelSums
+    >>> sums = LabelSums(2, 2)
+    >>> sums.update(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))
+    >>> table = ClassTable.worst(sums.compute(["cat", "dog"]))
+    >>> table.title, table.columns, table.rows[0]
+    ('2 classes, the worst first', ('class', 'samples', 'mean entropy'), ('cat', '2', '0.6931 (0.6931 to 0.6931)'))
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def worst(cls, classes: PerClass, most: int = 10) -> ClassTable:
+        """The worst first: :meth:`PerClass.worst`."""
+        there = sum(row.n > 0 for row in classes.rows)
+        title = f"the {most} worst of {there:,} classes" if there > most else f"{there} classes, the worst first"
+        return cls._of(title, classes.worst(most))
+
+    @classmethod
+    def all(cls, classes: PerClass) -> ClassTable:
+        """In the order of labels, those without samples too."""
+        return cls._of(f"all {len(classes.rows):,} classes", classes.rows)
+
+    @classmethod
+    def _of(cls, title: str, rows: Sequence[ClassRow]) -> ClassTable:
+        """Without the columns of which nothing is known."""
+        columns = {name: tuple(map(text, rows)) for name, text in _CLASS_COLUMNS.items()}
+        known = {name: texts for name, texts in columns.items() if any(text != "-" for text in texts)}
+        return cls(title, tuple(known), tuple(zip(*known.values(), strict=True)))
 
 
 def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -94,6 +135,21 @@ def _left_out(evaluation: Evaluation) -> list[str]:
             lines.append(f"{one.scores.non_finite_rows:,} {name} rows that give no distribution")
     return lines
 
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None, number: str) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:{number}}"
+    return text if interval is None else f"{text} ({interval[0]:{number}} to {interval[1]:{number}})"
+
+
+_CLASS_COLUMNS: dict[str, Callable[[ClassRow], str]] = {
+    "class": lambda row: printable(row.name),
+    "samples": lambda row: f"{row.n:,}",
+    "agreement": lambda row: _with_interval(row.agreement, row.agreement_ci95, ".1%"),
+    "mean entropy": lambda row: _with_interval(row.mean_entropy, row.mean_entropy_ci95, ".4f"),
+    "share of all": lambda row: _with_interval(row.share, row.share_ci95, ".2%"),
+}
 
 _OTHERS = (
     ("classifier agrees with the labels", lambda one: _percent(one.label_accuracy)),
