@@ -18,9 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from amgan_fast.errors import printable
-from amgan_fast.evaluate import Evaluation, provenance, score_rows
+from amgan_fast.evaluate import ClassTable, Evaluation, provenance, score_rows
 from amgan_fast.metrics import SCORE
 from amgan_fast.train import DiscriminatorAccuracy, Observer
 
@@ -145,8 +146,8 @@ def print_line(console: Console, text: str) -> None:
 def print_evaluation(
     console: Console, evaluation: Evaluation, discriminator: DiscriminatorAccuracy | None = None
 ) -> None:
-    """Scores of the generated and the held-out samples side by side, and what they rest on; with them the accuracy of
-    the discriminator of a run."""
+    """Scores of the generated and the held-out samples side by side, the worst classes of the generated ones, and what
+    this rests on; with the scores the accuracy of the discriminator of a run."""
     table = Table()
     table.add_column("")
     table.add_column("generated", justify="right")
@@ -155,5 +156,16 @@ def print_evaluation(
     for name, cells in score_rows(evaluation) + (discriminator.rows() if discriminator else []):
         table.add_row(name, *cells)
     console.print(table)
+    if evaluation.generated.classes is not None:
+        console.print(_as_table(ClassTable.worst(evaluation.generated.classes)))
     for name, text in provenance(evaluation):
         print_line(console, f"{name + ':' if name else '':12} {text}")
+
+
+def _as_table(classes: ClassTable) -> Table:
+    table = Table(title=classes.title, title_justify="left")
+    for i, name in enumerate(classes.columns):
+        table.add_column(name, justify="right" if i else "left")
+    for row in classes.rows:
+        table.add_row(*map(Text, row))  # names may have what rich takes for markup
+    return table
