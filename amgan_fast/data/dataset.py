@@ -39,6 +39,8 @@ class Dataset:
     """Whether left and right may be swapped: the image is as good a one of its class, so training may flip it."""
     held_out: str = "as published"
     """How the test images were set aside."""
+    stratified: bool = False
+    """Whether that was done class by class: so many of each, not so many in all."""
     class_names: tuple[str, ...] | None = None
     """What each class is called; None: by its number."""
     left_out: tuple[str, ...] = ()

@@ -23,7 +23,8 @@ def load_digits(data_dir: Path | None = None) -> Dataset:
     train, test = model_selection.train_test_split(
         torch.arange(len(labels)).numpy(), test_size=360, stratify=source.target, random_state=0
     )
-    return Dataset("digits", 10, images[train], labels[train], images[test], labels[test], held_out="stratified")
+    parts = (images[train], labels[train], images[test], labels[test])
+    return Dataset("digits", 10, *parts, held_out="stratified", stratified=True)
 
 
 DIGITS = Loader(load_digits, size=(8, 8))

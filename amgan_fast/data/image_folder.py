@@ -77,10 +77,10 @@ def load_image_folder(
             raise InputError(f"{found}, wanted the same")
         train = usable(listing)
         test = usable(test_listing, like=train.size)
-        split = f"as in {held_out.name}"
+        split, stratified = f"as in {held_out.name}", False
     else:
         train, test = usable(listing).hold_out()
-        split = f"{100 // _HELD_OUT}% of each class, drawn with seed {_HELD_OUT_SEED}"
+        split, stratified = f"{100 // _HELD_OUT}% of each class, drawn with seed {_HELD_OUT_SEED}", True
     channels = 1 if train.grey and test.grey else 3
     size = train.size if image_size is None else (image_size, image_size)
     read = partial(read_pixels, channels=channels, square=image_size)
@@ -95,6 +95,7 @@ def load_image_folder(
         test_images,
         test.labels,
         held_out=split,
+        stratified=stratified,
         class_names=listing.class_names,
         left_out=train.left_out + test.left_out,
     )

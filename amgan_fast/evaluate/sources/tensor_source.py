@@ -63,6 +63,7 @@ class TensorSource(Source):
     def held_out(cls, dataset: Dataset) -> TensorSource:
         """The images that no one trained on."""
         source = cls._of(dataset, "held-out", dataset.test_images, dataset.test_labels)
+        source.sampling = "per-class" if dataset.stratified else None
         source.label_shares = dataset.class_frequencies()
         return source
 
