@@ -2,6 +2,18 @@
 
 from amgan_fast.compare.cells import COMPARED, Cell, plan
 from amgan_fast.compare.comparison import compare
+from amgan_fast.compare.differences import ModelDifference, model_differences
 from amgan_fast.compare.results import CellResult, Comparison, MaxMsSsim, RealResult
 
-__all__ = ["COMPARED", "Cell", "CellResult", "Comparison", "MaxMsSsim", "RealResult", "compare", "plan"]
+__all__ = [
+    "COMPARED",
+    "Cell",
+    "CellResult",
+    "Comparison",
+    "MaxMsSsim",
+    "ModelDifference",
+    "RealResult",
+    "compare",
+    "model_differences",
+    "plan",
+]

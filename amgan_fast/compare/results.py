@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from amgan_fast.compare.cells import Cell
+from amgan_fast.compare.differences import model_differences
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads
 from amgan_fast.evaluate import open_run
@@ -80,6 +81,8 @@ class CellResult:
     discriminator_accuracy: float | None = None
     """On held-out images; None where the discriminator has no class outputs."""
     discriminator_accuracy_ci95: tuple[float, float] | None = None
+    classifier_sha256: str | None = None
+    """Of what judged it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Comparison:
     cells: tuple[CellResult, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"differences": [found.to_dict() for found in model_differences(self.cells)]}
 
 
 def result_of(cell: Cell, root: Path) -> CellResult:
@@ -112,11 +115,12 @@ def result_of(cell: Cell, root: Path) -> CellResult:
             model=cell.config.model,
             labels=cell.config.labels,
             seed=cell.config.seed,
-            scores={name: summary.scores[name] for name in SCORE},
+            scores={name: summary.scores[name] for name in SCORE} | {"estimates": summary.scores.get("estimates")},
             ms_ssim=similar,
             seconds=summary.training.seconds,
             discriminator_accuracy=discriminator["accuracy"],
             discriminator_accuracy_ci95=discriminator["ci95"] and tuple(discriminator["ci95"]),
+            classifier_sha256=summary.evaluation["classifier"]["sha256"],
         )
 
 

@@ -6,6 +6,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from amgan_fast.compare.difference_tables import difference_section
+from amgan_fast.compare.markdown_rows import markdown_rows
 from amgan_fast.compare.results import CellResult, Comparison, MaxMsSsim, RealResult
 from amgan_fast.metrics import SCORE
 
@@ -23,6 +25,7 @@ def markdown(comparison: Comparison) -> str:
         "Corrected for being the largest.",
         _table(cells, {"ms_ssim": real.ms_ssim.corrected}, (("max MS-SSIM", "ms_ssim", 3),)),
         *_accuracies(cells),
+        *difference_section(cells),
         "## Every run: corrected scores with their 95% intervals",
         "Over samples, not over runs.",
         _runs(cells, real),
@@ -70,7 +73,7 @@ def _table(cells: Sequence[CellResult], real: dict | None, columns: Sequence[tup
                 ),
             ]
         )
-    return _rows(lines)
+    return markdown_rows(lines)
 
 
 def _value(cell: CellResult, name: str) -> float | None:
@@ -88,7 +91,7 @@ def _runs(cells: Sequence[CellResult], real: RealResult) -> str:
         interval = _interval(cell.discriminator_accuracy_ci95)
         name = f"{cell.model}, {cell.labels}, seed {cell.seed}"
         lines.append([name, *_scores(cell.scores), *_similar(cell.ms_ssim), accuracy, interval])
-    return _rows(lines)
+    return markdown_rows(lines)
 
 
 def _similar(largest: MaxMsSsim) -> list[str]:
@@ -109,8 +112,3 @@ def _scores(scores: dict) -> list[str]:
         for field in _WITH_INTERVAL
         for text in (_number(scores[f"{field}_corrected"]), _interval(scores[f"{field}_ci95"]))
     ]
-
-
-def _rows(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = (f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])

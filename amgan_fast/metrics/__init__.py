@@ -9,7 +9,7 @@ from amgan_fast.metrics.compat import MeanAndStd, inception_score
 from amgan_fast.metrics.compat_sums import CompatScore, CompatSums
 from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
-from amgan_fast.metrics.estimate import Estimate
+from amgan_fast.metrics.estimate import Estimate, EstimatedDifference, score_estimate, welch
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS, ScoreWarning, without_score_warnings
 from amgan_fast.metrics.infinity import inception_score_infinity
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
@@ -42,6 +42,7 @@ __all__ = [
     "EntropyCounts",
     "EntropyHistogram",
     "Estimate",
+    "EstimatedDifference",
     "LabelBalance",
     "LabelCounts",
     "LabelSums",
@@ -77,8 +78,10 @@ __all__ = [
     "save_neighbour_distances",
     "save_neighbours",
     "save_resolutions",
+    "score_estimate",
     "score_lines",
     "scores",
     "synthetic_mode_drop",
+    "welch",
     "without_score_warnings",
 ]

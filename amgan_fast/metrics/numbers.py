@@ -83,8 +83,8 @@ def _restored(name: str, value: Any, kind: Any) -> Any:
         return math.nan
     if kind is float and type(value) is int and abs(value) < sys.float_info.max:
         return float(value)
-    if type(value) is kind:  # True is an int too
-        return value
+    if isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
+        return value  # True is an int too
     raise ValueError(f"{name} is {shown(value)}, wanted {kind.__name__ if isinstance(kind, type) else kind}")
 
 
