@@ -20,6 +20,8 @@ from amgan_fast.option_declarations import (
     flag_of,
 )
 
+CompatName = Literal["all", "openai", "torch-fidelity", "torchmetrics", "ignite", "adm", "is-infinity"]
+
 _SOURCE, _CLASSIFIER, _REAL = "What to score", "The classifier", "Real data"
 _ANY_CLASSIFIER, _FOLDER = "--run or --classifier", "a folder of images"
 
@@ -47,6 +49,10 @@ class Settings:
         Literal["auto", "random", "per-class"],
         Option("how the classes of what is scored came about; auto: as its source says, or as the counts tell"),
     ] = "auto"
+    compat: Annotated[
+        CompatName | None,
+        Option("the Inception Score as other tools have it too: their order and splits (--splits), and IS-infinity"),
+    ] = None
     skip_non_finite: Annotated[bool, Option("leave out rows of logits with NaN or infinity, and count them")] = False
     modes: bool = True
     """Take the sums of each class apart too, for the mode-drop curve that a report draws."""

@@ -443,6 +443,7 @@ def test_two_processes_give_the_scores_of_one(files, tmp_path, source, monkeypat
     if source == "run":
         use_classifier_cache(tmp_path / "cache", monkeypatch)
         arguments = ["--run", tiny_run(tmp_path / "run").folder.path, "--samples", 1700]
+        arguments += ["--compat", "all"]
     else:
         images = digits().train_images[:1300]
         np.savez(tmp_path / "images.npz", images.permute(0, 2, 3, 1).numpy())
@@ -463,3 +464,5 @@ def test_two_processes_give_the_scores_of_one(files, tmp_path, source, monkeypat
         assert_close(got[part]["scores"], one[part]["scores"])
         assert got[part]["entropy"]["counts"] == one[part]["entropy"]["counts"]
         assert got[part]["balance"]["counts"] == one[part]["balance"]["counts"]
+        for name, score in (one[part]["compat"] or {}).items():
+            assert_close(got[part]["compat"][name], score)

@@ -98,6 +98,7 @@ def test_two_processes_count_what_either_has_left_out(tmp_path, classifier):
     for number in (3, 7, 1111):  # shares are 0 to 999 and the rest
         break_pixels(folder / f"{number:05}.png")
     arguments = command("--images", folder, "--classifier", classifier, "--skip-unreadable", "--json")
+    arguments += ["--splits", "2", "--compat", "all"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
     result = subprocess.run(
         [*launcher, "amgan_fast", *arguments], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
@@ -107,6 +108,9 @@ def test_two_processes_count_what_either_has_left_out(tmp_path, classifier):
     assert got["generated"]["scores"]["n"] == 1197
     assert got["source"].endswith(", 3 left out")
     assert [text.partition(": ")[0][-9:] for text in got["skipped"]] == ["00003.png", "00007.png", "01111.png"]
+    compat = got["generated"]["compat"]
+    assert compat["openai"]["reason"] == "wants all 1,200 samples in their order, and 1,197 were scored"
+    assert compat["ignite"]["mean"] == pytest.approx(got["generated"]["scores"]["inception_score"])
 
 
 # Files of another kind than the option takes.

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from amgan_fast.evaluate.class_labels import Labelling
+from amgan_fast.evaluate.compat import compat_scores, compat_sums
 from amgan_fast.evaluate.gallery import Gallery
 from amgan_fast.evaluate.sampling import sampling_of
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import (
     ClassSums,
+    CompatScore,
     EntropyCounts,
     EntropyHistogram,
     LabelBalance,
@@ -63,6 +65,8 @@ class Measurements:
     """Of the samples with each label; None where there are no labels."""
     sampling_reason: str = "no labels, so nothing else can be known"
     """Why samples were taken to be drawn as :attr:`Scores.sampling` has it."""
+    compat: dict[str, CompatScore] | None = None
+    """Inception Scores by the rules of other tools; None where :attr:`Settings.compat` names none."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -74,7 +78,8 @@ class Measurements:
         parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes", "classes")}
         dicts = {name: part and part.to_dict() for name, part in parts.items()}
         texts = {name: getattr(self, name) for name in ("label_accuracy", "label_note", "sampling_reason")}
-        return dicts | texts | {"warnings": list(self.warnings)}
+        compat = None if self.compat is None else {name: score.to_dict() for name, score in self.compat.items()}
+        return dicts | texts | {"compat": compat, "warnings": list(self.warnings)}
 
 
 class Collector:
@@ -86,6 +91,7 @@ class Collector:
         settings: how they are scored.
         device: of the logits.
         from_logits: False: they are probabilities.
+        start: samples that other processes take before the first one here.
         labels: what is known of their labels; None: there are none.
     """
 
@@ -97,6 +103,7 @@ class Collector:
         device: torch.device,
         *,
         from_logits: bool = True,
+        start: int = 0,
         labels: Labelling | None = None,
     ) -> None:
         self._from_logits = from_logits
@@ -111,6 +118,7 @@ class Collector:
             skip_non_finite=settings.skip_non_finite,
             device=device,
         )
+        self._compat = compat_sums(settings, num_classes, count, start, device)
         self._entropies = EntropyCounts(num_classes, device=device)
         self._class_counts = torch.zeros(num_classes, dtype=torch.float64, device=device)  # likeliest classes
         self._blocks = min(20, _SUMS_BYTES // (24 * num_classes**2))
@@ -149,6 +157,8 @@ class Collector:
             rows = rows.good
         if self._classes is not None:
             self._classes.add(rows, rows.likeliest)
+        if self._compat is not None:
+            self._compat.add(rows)
         self._entropies.add(rows)  # of the pass over each row that the classes have made
         self._class_counts += rows.class_counts
         if self._by_label is not None and labels is not None:
@@ -158,7 +168,7 @@ class Collector:
 
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
-        for part in (self._scores, self._entropies, self._classes, self._by_label):
+        for part in (self._scores, self._compat, self._entropies, self._classes, self._by_label):
             if part is not None:
                 part.all_reduce()
         sum_over_processes([self._class_counts], None)
@@ -187,6 +197,7 @@ class Collector:
                 label_note=None if self._labels is None else self._labels.note,
                 classes=classes,
                 sampling_reason=reason,
+                compat=compat_scores(self._settings, self._compat, self._scores),
             )
 
     def _per_class(self) -> PerClass | None:

@@ -73,6 +73,7 @@ class Pass:
             settings,
             self._device,
             from_logits=source.kind != "probabilities",
+            start=start,
             labels=labels,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amgan_fast.errors import counted, printable, some_of
+from amgan_fast.evaluate.compat import compat_notes, compat_rows
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.metrics import ClassRow, PerClass, score_lines
 
@@ -24,7 +25,11 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     """
     sets = [evaluation.generated] + ([evaluation.held_out] if evaluation.held_out else [])
     others = ((name, [cell(one) for one in sets]) for name, cell in _OTHERS)
-    return score_lines([one.scores for one in sets]) + [row for row in others if any(text != "-" for text in row[1])]
+    return [
+        *score_lines([one.scores for one in sets]),
+        *compat_rows([one.compat for one in sets]),
+        *(row for row in others if any(text != "-" for text in row[1])),
+    ]
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,9 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     lines.append(("splits", f"{settings.splits}, {rule}, no shuffle, std with ddof 0"))
     lines.append(("sampling", _sampling(evaluation)))
     lines.append(("interval", f"95%, jackknife over {settings.blocks} blocks of samples, of the corrected score"))
+    held_out = None if evaluation.held_out is None else evaluation.held_out.compat
+    notes = compat_notes({"generated": evaluation.generated.compat, "held-out": held_out})
+    lines += [("other rules", text) for text in notes]
     lines += [("no agreement", text) for text in _label_notes(evaluation)]
     chosen = ", as memory suggests (--batch-size)" if evaluation.chosen_batch_size else ""
     lines.append(("batches", f"{settings.batch_size:,} samples at a time{chosen}"))

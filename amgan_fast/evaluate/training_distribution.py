@@ -68,7 +68,7 @@ def measure_training_distribution(
     Raises:
         InputError: as :func:`amgan_fast.evaluate.evaluate`.
     """
-    settings = replace(settings, splits=1, contiguous=False, modes=False, sampling="auto")
+    settings = replace(settings, splits=1, contiguous=False, modes=False, sampling="auto", compat=None)
     scores = Pass(source, classifier, None, settings, share, progress).run().scores
     vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
     found = TrainingDistribution.of(vector, probability_like=scores.probability_like)

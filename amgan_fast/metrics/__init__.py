@@ -6,6 +6,7 @@ from amgan_fast.metrics.balance import LabelBalance, LabelCounts, label_balance,
 from amgan_fast.metrics.class_ms_ssim import ClassMsSsim, class_ms_ssim, save_class_ms_ssim
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.compat import MeanAndStd, inception_score
+from amgan_fast.metrics.compat_rules import COMPAT_TOOLS
 from amgan_fast.metrics.compat_sums import CompatScore, CompatSums
 from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
@@ -29,6 +30,7 @@ from amgan_fast.metrics.sampling import Sampling, sampling_of_counts
 from amgan_fast.metrics.score_names import SCORE, SCORES, ScoreName, score_lines
 
 __all__ = [
+    "COMPAT_TOOLS",
     "PROBABILITIES_FOR_LOGITS",
     "SCORE",
     "SCORES",

@@ -83,3 +83,6 @@ COMPAT_RULES = {
     "ignite": CompatRule(_whole, ddof=None, scores="the whole set"),
     "adm": CompatRule(_adm_chunks, ddof=None, scores=f"chunks of {_ADM_CHUNK:,}"),
 }
+
+COMPAT_TOOLS = tuple(COMPAT_RULES)
+"""What ``compat`` may be."""

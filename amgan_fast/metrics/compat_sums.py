@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
-from amgan_fast.metrics.compat_rules import COMPAT_RULES, CompatRule, compat_rule
+from amgan_fast.metrics.compat_rules import COMPAT_TOOLS, CompatRule, compat_rule
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_accumulator import RowAccumulator
 from amgan_fast.metrics.row_terms import RowTerms
@@ -31,8 +32,10 @@ class CompatScore(Numbers):
     """Over the splits; None: it is not to be had."""
     std: float | None
     """Over the splits, with the tool's ddof; None for a tool that has none."""
-    splits: int
-    """How many there are."""
+    splits: int | None
+    """How many there are; None: it is no mean over splits, but an extrapolation."""
+    interval: tuple[float, float] | None = None
+    """95%; None for all that publish none."""
     reason: str | None = None
     """Why the score is not to be had."""
 
@@ -78,7 +81,7 @@ class CompatSums(RowAccumulator):
         num_classes: int,
         num_samples: int,
         *,
-        compat: Sequence[str] = tuple(COMPAT_RULES),
+        compat: Sequence[str] = COMPAT_TOOLS,
         splits: int = 10,
         start: int = 0,
         seed: int | None = 0,
@@ -181,7 +184,9 @@ class _Tool:
         if missing is not None and splits > 1:
             return CompatScore(mean=None, std=None, splits=splits, reason=missing)
         scores = log_inception_score(self.sums).exp()
-        std = None if self.rule.ddof is None else float(scores.std(correction=self.rule.ddof))
+        std = None
+        if self.rule.ddof is not None:  # torch warns of what is NaN
+            std = float(scores.std(correction=self.rule.ddof)) if splits > self.rule.ddof else math.nan
         return CompatScore(mean=float(scores.mean()), std=std, splits=splits)
 
     def _parts(self, rows: RowTerms, first: int) -> Iterator[tuple[int, RowTerms]]:
