@@ -47,11 +47,10 @@ def model_differences(cells: Sequence[CellResult]) -> list[ModelDifference]:
     one classifier (:func:`other_classifiers`).
 
     >>> from amgan_fast.compare import CellResult, MaxMsSsim, model_differences
-    >>> unknown = MaxMsSsim(None, None, None)
-    >>> cells = [
-    ...     CellResult(model, "dynamic", seed, {"am_score_corrected": am, "inception_score_corrected": 8.5}, unknown, 60.0)
-    ...     for model, seed, am in (("amgan", 0, 0.12), ("amgan", 1, 0.13), ("gan", 0, 0.15), ("gan", 1, 0.16))
-    ... ]
+    >>> def run(model, seed, am_score):
+    ...     scores = {"am_score_corrected": am_score, "inception_score_corrected": 8.5}
+    ...     return CellResult(model, "dynamic", seed, scores, MaxMsSsim(None, None, None), seconds=60.0)
+    >>> cells = [run("amgan", 0, 0.12), run("amgan", 1, 0.13), run("gan", 0, 0.15), run("gan", 1, 0.16)]
     >>> found = model_differences(cells)[0]
     >>> found.score, found.model, found.better, found.over, round(found.difference.value, 3)
     ('am_score', 'gan', 'amgan', 'runs', 0.03)
