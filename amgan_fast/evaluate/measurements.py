@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import (
     ClassSums,
     CompatScore,
+    Copies,
+    CopyCounts,
     EntropyCounts,
     EntropyHistogram,
     LabelBalance,
@@ -27,6 +30,7 @@ from amgan_fast.metrics import (
     Scores,
     as_distribution,
     mode_drop,
+    row_hashes,
     without_score_warnings,
 )
 from amgan_fast.processes import sum_over_processes
@@ -67,15 +71,18 @@ class Measurements:
     """Why samples were taken to be drawn as :attr:`Scores.sampling` has it."""
     compat: dict[str, CompatScore] | None = None
     """Inception Scores by the rules of other tools; None where :attr:`Settings.compat` names none."""
+    copies: Copies | None = None
+    """How many of the samples, or of the rows where there are no others, are the same. None: of an earlier version."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the scores doubtful."""
-        return self.scores.warnings
+        copied = None if self.copies is None else self.copies.warning
+        return (*self.scores.warnings, *([copied] if copied else []))
 
     def to_dict(self) -> dict[str, Any]:
         """Without pictures."""
-        parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes", "classes")}
+        parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes", "classes", "copies")}
         dicts = {name: part and part.to_dict() for name, part in parts.items()}
         texts = {name: getattr(self, name) for name in ("label_accuracy", "label_note", "sampling_reason")}
         compat = None if self.compat is None else {name: score.to_dict() for name, score in self.compat.items()}
@@ -120,6 +127,7 @@ class Collector:
         )
         self._compat = compat_sums(settings, num_classes, count, start, device)
         self._entropies = EntropyCounts(num_classes, device=device)
+        self._copies = CopyCounts(device)
         self._class_counts = torch.zeros(num_classes, dtype=torch.float64, device=device)  # likeliest classes
         self._blocks = min(20, _SUMS_BYTES // (24 * num_classes**2))
         self._classes = None
@@ -136,13 +144,20 @@ class Collector:
         """Whether some are still missing for the sheet."""
         return not self._gallery.is_full
 
-    def update(self, logits: Tensor, labels: Tensor | None, images: Tensor | None) -> None:
+    def update(
+        self,
+        logits: Tensor,
+        labels: Tensor | None,
+        images: Tensor | None,
+        samples: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
         """Add a batch.
 
         Args:
             logits: [N, K], or probabilities.
             labels: [N] of the source, or None.
             images: [N, C, H, W], uint8 or float in [-1, 1], or None.
+            samples: N, as the source has them: copies are the same in these. None: in the logits.
 
         Raises:
             ValueError: a row that gives no distribution, unless such rows are left out.
@@ -150,11 +165,14 @@ class Collector:
         rows = RowTerms(logits, from_logits=self._from_logits)
         self._scores.add(rows)  # refuses bad rows before anything is added
         self.samples += len(rows)
+        hashes = row_hashes(logits if samples is None else samples)
         if self._settings.skip_non_finite and rows.good is not rows:
             kept = ~rows.bad
             labels = None if labels is None else labels.to(kept.device)[kept]
             images = None if images is None else images[kept.to(images.device)]
+            hashes = hashes[kept.to(hashes.device)]
             rows = rows.good
+        self._copies.add(hashes)
         if self._classes is not None:
             self._classes.add(rows, rows.likeliest)
         if self._compat is not None:
@@ -168,7 +186,7 @@ class Collector:
 
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
-        for part in (self._scores, self._compat, self._entropies, self._classes, self._by_label):
+        for part in (self._scores, self._compat, self._entropies, self._classes, self._by_label, self._copies):
             if part is not None:
                 part.all_reduce()
         sum_over_processes([self._class_counts], None)
@@ -198,6 +216,7 @@ class Collector:
                 classes=classes,
                 sampling_reason=reason,
                 compat=compat_scores(self._settings, self._compat, self._scores),
+                copies=self._copies.compute(),
             )
 
     def _per_class(self) -> PerClass | None:

@@ -91,7 +91,7 @@ class Pass:
             for batch in self.source.batches(self.batch_size, *self._range):
                 logits = self._logits(batch)
                 shown = self._shown(batch) if self._collector.wants_images else None
-                self._collector.update(logits, batch.labels, shown)
+                self._collector.update(logits, batch.labels, shown, batch.values)
                 done += len(logits)
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:

@@ -8,6 +8,7 @@ from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.compat import MeanAndStd, inception_score
 from amgan_fast.metrics.compat_rules import COMPAT_TOOLS
 from amgan_fast.metrics.compat_sums import CompatScore, CompatSums
+from amgan_fast.metrics.copies import Copies, CopyCounts, count_copies
 from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
 from amgan_fast.metrics.estimate import Estimate, EstimatedDifference, score_estimate, welch
@@ -25,6 +26,7 @@ from amgan_fast.metrics.numbers import Numbers, finite
 from amgan_fast.metrics.per_class import ClassRow, LabelSums, PerClass
 from amgan_fast.metrics.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.metrics.result import Scores
+from amgan_fast.metrics.row_hashes import row_hashes
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.metrics.sampling import Sampling, sampling_of_counts
 from amgan_fast.metrics.score_names import SCORE, SCORES, ScoreName, score_lines
@@ -40,6 +42,8 @@ __all__ = [
     "ClassSums",
     "CompatScore",
     "CompatSums",
+    "Copies",
+    "CopyCounts",
     "Curve",
     "EntropyCounts",
     "EntropyHistogram",
@@ -63,6 +67,7 @@ __all__ = [
     "as_distribution",
     "batches_of",
     "class_ms_ssim",
+    "count_copies",
     "entropy_histogram",
     "finite",
     "inception_score",
@@ -72,6 +77,7 @@ __all__ = [
     "mode_drop",
     "ms_ssim",
     "nearest_neighbours",
+    "row_hashes",
     "sampling_of_counts",
     "save_class_ms_ssim",
     "save_entropy_histogram",

@@ -173,13 +173,15 @@ def save_class_ms_ssim(path: Path, results: Mapping[str, ClassMsSsim]) -> None:
         bars = [(mean - low, high - mean) for mean, (low, high) in zip(result.means, bounds, strict=True)]
         drawn = axes.errorbar(places, result.means, list(zip(*bars, strict=True)), fmt="o", markersize=4, capsize=2)
         color = drawn.lines[0].get_color()
-        label = f"{name}, maximum {result.corrected_text()}"
-        axes.axhline(result.maximum_corrected, color=color, linestyle="--", linewidth=1, label=label)
+        label = name
         if result.maximum_ci95 is not None:
-            axes.axhspan(*result.maximum_ci95, color=color, alpha=0.15, linewidth=0)
+            low, high = result.maximum_ci95
+            label += f", {result.maximum_corrected:.3f} ({low:.3f} to {high:.3f})"
+            axes.axhspan(low, high, color=color, alpha=0.15, linewidth=0)
+        axes.axhline(result.maximum_corrected, color=color, linestyle="--", linewidth=1, label=label)
     axes.locator_params(axis="x", integer=True)
     axes.set(title=f"MS-SSIM within classes, {forms.pop()} form", xlabel="class", ylabel="mean of pairs, 95% interval")
-    axes.legend()
+    figure.legend(title="corrected maximum, 95% interval", loc="outside lower center", ncols=len(results))
     save_figure(path, figure)
 
 
