@@ -60,16 +60,33 @@ class Exact:
         by_split = np.array([self.fields(slice(s, None, SPLITS))["inception_score"] for s in range(SPLITS)])
         without = [self.fields(np.arange(BLOCKS) != block) for block in range(BLOCKS)]
         factor = np.longdouble(scipy.stats.t.ppf(0.975, BLOCKS - 1)) * np.sqrt(np.longdouble(BLOCKS - 1))
-        log_score = np.log(whole["inception_score_corrected"])
-        reach = factor * np.log(np.array([one["inception_score_corrected"] for one in without])).std()
-        am_reach = factor * np.array([one["am_score_corrected"] for one in without]).std()
+        log_scores = np.log(np.array([one["inception_score_corrected"] for one in without]))
+        entropies, am_scores = (np.array([one[x] for one in without]) for x in ("mean_entropy", "am_score_corrected"))
+        reach, of_entropy, am_reach = (factor * x.std() for x in (log_scores, entropies, am_scores))
+        entropy, classes = whole["mean_entropy"], len(self.reference)
+        log_score, am_score = np.log(whole["inception_score_corrected"]), whole["am_score_corrected"]
+        low, high = interval(log_score, reach, entropy, of_entropy, sign=-1)
         return whole | {
-            "inception_score_ci95": np.exp(log_score + np.array([-reach, reach])),
-            "am_score_ci95": whole["am_score_corrected"] + np.array([-am_reach, am_reach]),
+            "inception_score_corrected": np.minimum(whole["inception_score_corrected"], classes),
+            "inception_score_ci95": np.exp(np.array([low, np.minimum(high, np.log(np.longdouble(classes)))])),
+            "am_score_corrected": np.maximum(am_score, entropy),
+            "am_score_ci95": np.maximum(
+                interval(am_score, am_reach, entropy, of_entropy), entropy * np.exp(-of_entropy / entropy)
+            ),
             "class_distribution": self.moments(slice(None))[2],
             "split_mean": by_split.mean(),
             "split_std": by_split.std(),
         }
+
+
+def interval(
+    value: np.longdouble, reach: np.longdouble, entropy: np.longdouble, of_entropy: np.longdouble, sign: int = 1
+) -> LongDouble:
+    """The entropy's part of the error, of that sign in the value, on a logarithmic scale."""
+    u = of_entropy / entropy
+    sides = np.minimum(1, reach / of_entropy) * entropy * np.array([1 - np.exp(-u), np.exp(u) - 1])
+    below, above = np.sqrt(sides**2 + np.maximum(reach**2 - of_entropy**2, 0))[::sign]
+    return np.array([value - below, value + above])
 
 
 def make(kind: str, rows: int, classes: int, random: torch.Generator) -> tuple[Tensor, np.ndarray]:

@@ -30,6 +30,7 @@ from amgan_fast.metrics.row_hashes import row_hashes
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.metrics.sampling import Sampling, sampling_of_counts
 from amgan_fast.metrics.score_names import SCORE, SCORES, ScoreName, score_lines
+from amgan_fast.metrics.stratum_sums import StratumSums
 
 __all__ = [
     "COMPAT_TOOLS",
@@ -64,6 +65,7 @@ __all__ = [
     "ScoreName",
     "ScoreWarning",
     "Scores",
+    "StratumSums",
     "as_distribution",
     "batches_of",
     "class_ms_ssim",

@@ -5,20 +5,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from amgan_fast.metrics import statistics
-from amgan_fast.metrics.arrays import Array
+from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.bad_rows import LateBadRows, kind_of
+from amgan_fast.metrics.designs import Design, RandomDesign
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.first_rows import ScoreWarning
 from amgan_fast.metrics.from_sums import scores_from_sums
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.row_accumulator import RowAccumulator, accumulate
 from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.metrics.stratum_sums import StratumSums, as_shares
 from amgan_fast.ops import ScoreSums
 
 _SORTED = (
@@ -40,6 +43,11 @@ class ScoreAccumulator(RowAccumulator):
         num_samples: None: splits are filled in turn, which does no harm to inputs sorted by class. Given: the
             number of samples N to come, and split s is the samples from floor(s*N/splits) on, as the original code
             of the Inception Score has it; order then matters.
+        strata: the number S of groups, mostly the classes asked for, of which a number of samples was fixed beforehand:
+            scores are then corrected, and their intervals taken, as :class:`StratumSums` has it, which are kept beside
+            the blocks. None: every sample was drawn at random.
+        shares: [S], the part of the population that each stratum is, by which samples then count; None: as there are
+            samples.
         skip_non_finite: leave rows that give no distribution out and count them, instead of refusing them.
         start: samples that others take before the first one here: blocks are then filled as if one had taken all.
         device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
@@ -58,7 +66,7 @@ class ScoreAccumulator(RowAccumulator):
     (1000, 4.0, 0.0)
     """
 
-    SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "skip_non_finite")
+    SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "strata", "skip_non_finite")
     COUNTED = ("samples", "non_finite_rows")
 
     def __init__(
@@ -68,6 +76,8 @@ class ScoreAccumulator(RowAccumulator):
         blocks: int = 100,
         splits: int = 10,
         num_samples: int | None = None,
+        strata: int | None = None,
+        shares: Sequence[float] | Tensor | None = None,
         skip_non_finite: bool = False,
         start: int = 0,
         device: torch.device | str | None = None,
@@ -81,34 +91,49 @@ class ScoreAccumulator(RowAccumulator):
             raise ValueError(f"num_samples is {num_samples}, wanted at least one for each of {splits} splits")
         if start < 0 or (start and num_samples is not None):
             raise ValueError(f"start is {start}, wanted at least 0, and 0 with num_samples")
+        if strata is not None and num_samples is not None:
+            raise ValueError(
+                f"strata is {strata} with num_samples = {num_samples}, wanted one of them: splits of strata "
+                "are filled in turn"
+            )
+        if strata is None and shares is not None:
+            raise ValueError("shares are given without strata, wanted strata, their number")
         self.blocks = blocks
         self.splits = splits
+        self.strata = strata
+        self.shares = None if strata is None or shares is None else as_shares(shares, strata)
         self.num_samples = num_samples
         self.skip_non_finite = skip_non_finite
         self.start = start
         self.non_finite_rows = 0
         """Rows left out."""
         self._sums = ScoreSums.zeros(blocks, num_classes=num_classes, device=device)
+        self._by_stratum = None
+        if strata is not None:
+            self._by_stratum = StratumSums(num_classes, strata, splits=splits, device=device)
         self._late: LateBadRows = LateBadRows(device)
 
-    def update(self, values: Array, *, from_logits: bool = True) -> None:
+    def update(self, values: Array, *, from_logits: bool = True, strata: Array | None = None) -> None:
         """Add a batch. On a GPU nothing waits for it, unless ``skip_non_finite``.
 
         Args:
             values: [N, K], float32, float64, bfloat16 or float16, a tensor or a NumPy array: logits.
             from_logits: False: ``values`` are probabilities, rows that sum to 1. Give logits where there are any:
                 the logarithm of a rounded probability has lost digits.
+            strata: [N], integers 0 to S-1, of each row; wanted where the accumulator has strata, and only there.
 
         Raises:
             TypeError: no tensor or array, or a dtype that is not floating point.
-            ValueError: a wrong shape, more samples than ``num_samples``, or a row that gives no distribution (NaN,
-                +inf, or -inf throughout). Nothing of the batch is added then. For values on a GPU such a row is
-                found by the next call that reads the state (:meth:`compute`, :meth:`merge`), which names its batch.
+            ValueError: a wrong shape, a stratum out of range, more samples than ``num_samples``, or a row that gives no
+                distribution (NaN, +inf, or -inf throughout). Nothing of the batch is added then. For values on a GPU
+                such a row is found by the next call that reads the state (:meth:`compute`, :meth:`merge`), which names
+                its batch.
         """
-        super().update(values, from_logits=from_logits)
+        self.add(RowTerms(values, self.num_classes, from_logits=from_logits), strata)
 
-    def add(self, rows: RowTerms) -> None:
+    def add(self, rows: RowTerms, strata: Array | None = None) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
+        of_row = self._checked(strata, len(rows))
         end = self.samples + len(rows)
         if self.num_samples is not None and end > self.num_samples:
             found = f"{kind_of(rows.from_logits)} make it {end} samples"
@@ -117,6 +142,8 @@ class ScoreAccumulator(RowAccumulator):
             return
         parts = list(self._sum_parts(rows))
         good = rows.good if self.skip_non_finite else self._looked_at(rows, parts)
+        if self._by_stratum is not None and of_row is not None:
+            self._by_stratum.add(good, of_row if good is rows else of_row[~rows.bad.cpu()])
         for split, sums in parts:
             self._blocks_of(split).add_(sums)
         self._count(good)
@@ -131,9 +158,11 @@ class ScoreAccumulator(RowAccumulator):
             samples: their number.
 
         Raises:
-            ValueError: a wrong shape, or contiguous splits.
+            ValueError: a wrong shape, strata, or contiguous splits.
         """
         self._require_mergeable()
+        if self._by_stratum is not None:
+            raise ValueError(f"sums have no strata, wanted samples of each of {self.strata}: update")
         for total, name, part in zip(self._sums, sums._fields, sums, strict=True):
             if part.shape != total.shape:
                 raise ValueError(f"sums have {name} of shape {list(part.shape)}, wanted {list(total.shape)}")
@@ -141,38 +170,40 @@ class ScoreAccumulator(RowAccumulator):
         self.samples += samples
 
     def compute(
-        self, reference: DistributionLike | None = None, labels: Tensor | Sequence[int] | None = None
+        self,
+        reference: DistributionLike | None = None,
+        labels: Tensor | Sequence[int] | None = None,
+        *,
+        sampling: Literal["random"] | None = None,
     ) -> Scores:
         """The scores of all samples so far.
 
         Args:
             reference: the mean class distribution of the training set, for the AM Score: K probabilities, or the
-                Scores or the accumulator of the training set.
+                Scores or the accumulator of the training set. Of an accumulator the reference's own error, as that of a
+                sample, is in the interval of the AM Score too; all else is taken as exact.
             labels: the class of every sample, in their order, where known: contiguous splits of sorted samples,
                 which make a score worthless, are then warned of by name.
+            sampling: ``"random"``: leave the strata alone, as if each sample had been drawn at random.
 
         Warns:
             ScoreWarning: what makes the scores doubtful (:attr:`Scores.warnings`): splits or blocks whose classes
                 differ more than chance allows, fewer than 5 samples a class, probabilities given for logits.
 
         Raises:
-            ValueError: no sample yet, a row that gives no distribution, or ``reference`` is no distribution over K
-                classes.
+            ValueError: no sample yet, a row that gives no distribution, strata of which nothing can be said
+                (:class:`StratifiedDesign`), or ``reference`` is no distribution over K classes.
         """
-        return self._compute(reference, labels)
+        return self._compute(reference, labels, None if sampling == "random" else self._by_stratum)
 
-    def _compute(self, reference: DistributionLike | None, labels: Tensor | Sequence[int] | None) -> Scores:
+    def _compute(
+        self,
+        reference: DistributionLike | None,
+        labels: Tensor | Sequence[int] | None,
+        strata: StratumSums | None,
+    ) -> Scores:
         """:meth:`compute`; warns the caller of whatever calls this."""
-        blocks = self._good_sums()
-        scores = scores_from_sums(
-            blocks,
-            self._complete_splits(blocks),
-            None if reference is None else as_distribution(reference, self.num_classes),
-            splits=self.splits,
-            splits_rule="round robin" if self.num_samples is None else "contiguous",
-            non_finite_rows=self.non_finite_rows,
-            probability_like=self.first_rows.are_probabilities(),
-        )
+        scores = self.scores_by(strata, reference)
         are_sorted = labels is not None and self.num_samples is not None and _are_sorted(torch.as_tensor(labels))
         found = scores.warnings
         if are_sorted:
@@ -180,6 +211,52 @@ class ScoreAccumulator(RowAccumulator):
         for text in found:
             warnings.warn(text, ScoreWarning, stacklevel=3)
         return scores
+
+    def scores_by(self, strata: StratumSums | None, reference: DistributionLike | None = None) -> Scores:
+        """The scores of the same samples, without warnings, as drawn from strata that are kept elsewhere, or at random.
+
+        Args:
+            strata: sums of the same samples; None: they were drawn at random.
+            reference: as of :meth:`compute`.
+
+        Raises:
+            ValueError: as of :meth:`compute`.
+        """
+        blocks = self._good_sums()
+        design: Design = RandomDesign(blocks)
+        in_splits, rule = self._complete_splits(blocks), "round robin" if self.num_samples is None else "contiguous"
+        groups = int((blocks.count > 0).sum())
+        if strata is not None:
+            design = strata.design(self.shares)
+            groups = int((strata.sums.count > 0).sum())
+            if self.num_samples is None:
+                in_splits, rule = strata.in_splits(), "round robin in strata"
+        counts = None if strata is None else strata.counts
+        return scores_from_sums(
+            design,
+            in_splits,
+            None if reference is None else as_distribution(reference, self.num_classes),
+            reference.design() if isinstance(reference, ScoreAccumulator) else None,
+            n=int(blocks.count.sum()),
+            sampling="random" if strata is None else "per-class",
+            strata=None if counts is None else int((counts > 0).sum()),
+            smallest_stratum=None if counts is None else int(counts[counts > 0].min()),
+            splits=self.splits,
+            splits_rule=rule,
+            blocks=groups,
+            block_dispersion=statistics.dispersion(blocks) if strata is None else None,
+            non_finite_rows=self.non_finite_rows,
+            probability_like=self.first_rows.are_probabilities(),
+        )
+
+    def design(self) -> Design:
+        """How the samples so far were drawn.
+
+        Raises:
+            ValueError: no sample yet, a row that gives no distribution, or as of :class:`StratifiedDesign`.
+        """
+        blocks = self._good_sums()
+        return RandomDesign(blocks) if self._by_stratum is None else self._by_stratum.design(self.shares)
 
     def class_distribution(self) -> Tensor:
         """The mean class distribution of all samples so far, [K], float64, on the CPU.
@@ -190,12 +267,13 @@ class ScoreAccumulator(RowAccumulator):
         Raises:
             ValueError: no sample yet, or a row that gives no distribution.
         """
-        sums = self._good_sums().total()
+        mean = self.design().moments.mean
         self.first_rows.warn()
-        return statistics.mean_distribution(sums)
+        return mean
 
     def _states(self) -> dict[str, Tensor]:
-        return self._sums._asdict()
+        strata = {} if self._by_stratum is None else self._by_stratum._states()
+        return self._sums._asdict() | {f"strata_{name}": total for name, total in strata.items()}
 
     def _sum_parts(self, rows: RowTerms) -> Iterator[tuple[int | None, ScoreSums]]:
         """(split, sums in its blocks) of the pieces into which split boundaries cut a batch; None: in all blocks."""
@@ -223,6 +301,13 @@ class ScoreAccumulator(RowAccumulator):
         if entropies.is_cuda:
             self._late.look(entropies, place, place + len(rows))
         return rows
+
+    def _checked(self, strata: Array | None, rows: int) -> Tensor | None:
+        if self._by_stratum is None and strata is not None:
+            raise ValueError("strata are given, and the accumulator has none; wanted ScoreAccumulator(..., strata=S)")
+        if self._by_stratum is not None and strata is None:
+            raise ValueError(f"strata are not given, wanted that of each sample, 0 to {self._by_stratum.strata - 1}")
+        return None if self._by_stratum is None or strata is None else self._by_stratum.checked(strata, rows)
 
     def _require_mergeable(self) -> None:
         if self.num_samples is not None:
@@ -257,6 +342,7 @@ def scores(
     *,
     from_logits: bool = True,
     labels: Tensor | Sequence[int] | None = None,
+    strata: Array | Sequence[int] | None = None,
     **options: Any,
 ) -> Scores:
     """The scores of samples whose logits are in memory, or come batch by batch.
@@ -264,6 +350,8 @@ def scores(
     Args:
         values: [N, K], as for :meth:`ScoreAccumulator.update`, with ``from_logits``; or batches of these.
         reference, labels: as for :meth:`ScoreAccumulator.compute`.
+        strata: [N], the group of each sample where numbers of samples a group were fixed beforehand, 50 images a class,
+            say: integers from 0 on. None: samples were drawn at random.
         options: of :class:`ScoreAccumulator`.
 
     Raises:
@@ -275,9 +363,23 @@ def scores(
     >>> generated = scores(torch.tensor([[20.0, 0.0]] * 75 + [[0.0, 20.0]] * 25), reference=training)
     >>> round(generated.inception_score, 3), round(generated.am_score, 3)
     (1.755, 0.144)
+
+    Ten images of each of ten classes, of which one was taken for another class. Drawn at random, as many would differ
+    more, and their scores be biased more:
+
+    >>> labels = torch.arange(100) % 10
+    >>> logits = 9.0 * torch.eye(10)[labels]
+    >>> logits[7] = 9.0 * torch.eye(10)[3]
+    >>> [round(scores(logits, strata=of).inception_score_corrected, 2) for of in (labels, None)]
+    [9.81, 10.0]
     """
-    accumulator = accumulate(partial(ScoreAccumulator, **options), values, from_logits, "values")
-    return accumulator._compute(reference, labels)
+    if strata is None:
+        accumulator = accumulate(partial(ScoreAccumulator, **options), values, from_logits, "values")
+    else:
+        of_row = as_tensor("strata", strata) if isinstance(strata, Tensor | np.ndarray) else torch.as_tensor(strata)
+        options["strata"] = options.get("strata", int(of_row.max()) + 1 if of_row.numel() else 1)
+        accumulator = accumulate(partial(ScoreAccumulator, **options), values, from_logits, "values", of_row)
+    return accumulator._compute(reference, labels, accumulator._by_stratum)
 
 
 def _are_sorted(labels: Tensor) -> bool:

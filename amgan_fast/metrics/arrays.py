@@ -32,20 +32,22 @@ def as_tensor(name: str, values: Array) -> Tensor:
             raise TypeError(f"{name} are an array of {values.dtype}, wanted a dtype that PyTorch has") from None
 
 
-def as_labels(labels: Array, count: int, sample: str = "sample", *, below: int | None = None) -> Tensor:
-    """[N], integers; ``sample``: what messages call that which has one.
+def as_labels(
+    labels: Array, count: int, sample: str = "sample", *, below: int | None = None, name: str = "labels"
+) -> Tensor:
+    """[N], integers; ``sample`` is what messages call that which has one, ``name`` what they call these.
 
     Raises:
         TypeError: no tensor or array, or another dtype.
         ValueError: other than ``count`` of them, or some that are not 0 to ``below`` - 1 where that is given.
     """
-    labels = as_tensor("labels", labels)
+    labels = as_tensor(name, labels)
     if labels.shape != (count,):
-        raise ValueError(f"labels are {list(labels.shape)}, wanted [{count}], one for each {sample}")
+        raise ValueError(f"{name} are {list(labels.shape)}, wanted [{count}], one for each {sample}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels are {labels.dtype}, wanted integers")
+        raise TypeError(f"{name} are {labels.dtype}, wanted integers")
     if below is not None and count and not 0 <= int(labels.min()) <= int(labels.max()) < below:
-        raise ValueError(f"labels are {int(labels.min())} to {int(labels.max())}, wanted 0 to {below - 1}")
+        raise ValueError(f"{name} are {int(labels.min())} to {int(labels.max())}, wanted 0 to {below - 1}")
     return labels
 
 

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from amgan_fast.metrics.arrays import Array, as_labels
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.designs import RandomDesign
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.first_rows import ScoreWarning
 from amgan_fast.metrics.from_sums import scores_from_sums
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.row_accumulator import Accumulator
 from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.metrics.statistics import dispersion
 from amgan_fast.ops import ScoreSums
 
 
@@ -123,11 +125,14 @@ class ClassSums(Accumulator):
         if not chosen.count.any():
             raise ValueError(f"kept is {list(kept)}, and no sample has such a label; wanted labels with samples")
         scores = scores_from_sums(
-            chosen,
+            RandomDesign(chosen),
             chosen if chosen.count.all() else None,
             None if reference is None else as_distribution(reference, self.num_classes),
+            n=int(chosen.count.sum()),
             splits=self.blocks,
             splits_rule="round robin",
+            blocks=int((chosen.count > 0).sum()),
+            block_dispersion=dispersion(chosen),
             non_finite_rows=0,
             probability_like=self.first_rows.are_probabilities(),
         )

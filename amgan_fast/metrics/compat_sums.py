@@ -12,6 +12,7 @@ from torch import Tensor
 
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.compat_rules import COMPAT_TOOLS, CompatRule, compat_rule
+from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_accumulator import RowAccumulator
 from amgan_fast.metrics.row_terms import RowTerms
@@ -183,7 +184,7 @@ class _Tool:
         splits = len(self.sums.count)
         if missing is not None and splits > 1:
             return CompatScore(mean=None, std=None, splits=splits, reason=missing)
-        scores = log_inception_score(self.sums).exp()
+        scores = log_inception_score(RandomSample(self.sums)).exp()
         std = None
         if self.rule.ddof is not None:  # torch warns of what is NaN
             std = float(scores.std(correction=self.rule.ddof)) if splits > self.rule.ddof else math.nan

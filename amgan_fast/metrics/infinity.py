@@ -10,6 +10,7 @@ from torch import Tensor
 from amgan_fast.metrics.accumulator import ScoreAccumulator
 from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.estimate import Estimate
+from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.metrics.row_accumulator import accumulate
 from amgan_fast.metrics.statistics import log_inception_score
 from amgan_fast.ops import ScoreSums
@@ -87,7 +88,7 @@ def _extrapolated(blocks: ScoreSums, seed: int) -> Estimate:
     left_out = torch.cat([torch.zeros(1, count), torch.eye(count)]).double()  # nothing first, then each block
     within = subsets * (1 - left_out[:, None])
     sums = blocks.map(lambda total: torch.tensordot(within, total, 1))
-    inverse, scores = 1 / sums.count, log_inception_score(sums).exp()
+    inverse, scores = 1 / sums.count, log_inception_score(RandomSample(sums)).exp()
     weights = _intercept_weights(inverse)
     value, *without = (weights * scores).sum(1)
     error = (torch.stack(without).var(correction=0) * (count - 1)).sqrt()

@@ -14,6 +14,7 @@ from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
+from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.score_names import SCORE
 from amgan_fast.metrics.statistics import am_score, log_inception_score
@@ -235,7 +236,8 @@ def _whole_and_without_each_block(x: Tensor) -> Tensor:
 def _along(sets: ScoreSums, permutation: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """log IS and AM Score [S, N] of S sets as the classes [S, N, ...] come in one after another."""
     kept = sets.map(lambda x: x[:, permutation].cumsum(1))
-    return log_inception_score(kept), None if reference is None else am_score(reference, kept)
+    x = RandomSample(kept)
+    return log_inception_score(x), None if reference is None else am_score(reference, x)
 
 
 def _curve(values: Tensor) -> Curve:

@@ -15,6 +15,7 @@ from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.metrics.row_accumulator import check_num_classes
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.ops import ScoreSums
@@ -251,7 +252,7 @@ class InceptionScore(_ScoreMetric):
         Raises:
             ValueError: no sample yet, or a row that gives no distribution.
         """
-        scores = statistics.log_inception_score(self._sums()).exp()
+        scores = statistics.log_inception_score(RandomSample(self._sums())).exp()
         std = scores.std() if len(scores) > 1 else scores.new_tensor(math.nan)
         return scores.mean(), std
 
@@ -295,7 +296,7 @@ class AMScore(_ScoreMetric):
             ValueError: no sample yet, or a row that gives no distribution.
         """
         sums = self._sums()
-        return statistics.am_score(self._reference.to(sums.prob.device), sums).squeeze(0)
+        return statistics.am_score(self._reference.to(sums.prob.device), RandomSample(sums)).squeeze(0)
 
 
 def _fits(state: Tensor, default: Tensor) -> bool:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from amgan_fast.errors import counted
+from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.score_names import score_lines
 from amgan_fast.metrics.statistics import largest_dispersion_by_chance
 
 _PER_CLASS = 5  # samples: what the corrections were measured with (docs/metrics.md)
+_PER_STRATUM = 3
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Scores(Numbers):
     """Scores of N samples under a classifier: p(x) its class distribution on sample x, m = mean_x p(x). Nats.
 
-    H(p) = -sum_k p_k log p_k, H(p, q) = -sum_k p_k log q_k, KL(p, q) = H(p, q) - H(p). mu2_k and mu3_k are the central
-    moments of p_k over the samples, the third that of a Beta distribution with the first two.
+    H(p) = -sum_k p_k log p_k, H(p, q) = -sum_k p_k log q_k, KL(p, q) = H(p, q) - H(p).
 
     Sources: Salimans et al., arXiv 1606.03498 [IG]; Zhou et al., arXiv 1703.02000 [AM] and arXiv 1708.01729 [LS].
 
@@ -35,12 +36,12 @@ class Scores(Numbers):
     Scores of 2000 samples, 10 classes, 10 splits (round robin)
       AM Score (lower is better)              0.6909
         corrected for its bias                0.6895
-        95% interval                      0.6688 to 0.7103
+        95% interval of that              0.6691 to 0.7106
         KL(reference, mean)                   0.0020
         mean entropy                          0.6889
       Inception Score (higher is better)      5.0115
         corrected for its bias                5.0184
-        95% interval                      4.9154 to 5.1236
+        95% interval of that              4.9139 to 5.1220
         entropy of the mean                   2.3006
         over splits, mean ± their spread  4.9503 ± 0.1987
       Mode Score                              5.0115
@@ -55,16 +56,24 @@ class Scores(Numbers):
     """exp(H(m) - mean_x H(p(x))) over the whole set ([IG] section 4); 1 to K, higher is better. Of few
     samples it is too low on average."""
     inception_score_corrected: float
-    """The same less its bias: in the exponent + sum_k mu2_k / (2 N m_k) + (mu3_k / 3 - mu2_k^2 / (4 m_k)) / (N m_k)^2.
-    """
+    """The same less its bias, in the exponent + sum_k V_k / (2 m_k) + (M_k / 3 - V_k^2 / (4 m_k)) / m_k^2 with V and M
+    the second and third central moments of m as an estimate; at most K (:attr:`unlimited`)."""
     inception_score_ci95: tuple[float, float] | None
-    """Its 95% interval: exp(log corrected score +- t error), error^2 = (B - 1) / B sum_b (log score without block b -
-    their mean)^2 over the B :attr:`blocks`, t the 97.5% quantile of B - 1 degrees of freedom. None with fewer than two
-    blocks."""
+    """The 95% interval of the corrected score, within 1 to K: from groups of samples that are left out in turn
+    (:mod:`amgan_fast.metrics.designs`). None with fewer than two groups."""
     entropy_of_mean: float
     """H(m): log K when the classes are balanced."""
     mean_entropy: float
     """mean_x H(p(x)): 0 when the classifier is certain of every sample."""
+    mean_entropy_ci95: tuple[float, float] | None
+    """Its 95% interval. None as above."""
+    estimates: dict[str, Estimate]
+    """With standard errors, for differences of models: ``log_inception_score``, ``entropy_of_mean``, ``mean_entropy``,
+    and with a reference ``kl_reference`` and ``am_score``, all less their bias, and neither limited to what is possible
+    nor on the scale that the intervals are taken on."""
+    unlimited: dict[str, float]
+    """Corrected scores that chance has taken beyond what is possible, as they were before they were set to the limit:
+    an Inception Score above K, an AM Score below the mean entropy."""
     mode_score: float | None = None
     """exp(mean_x KL(p(x), reference) - KL(m, reference)) ([LS] equation 2), the Inception Score by [LS] Lemma 1.
     NaN where the reference lacks a class that samples have."""
@@ -75,10 +84,14 @@ class Scores(Numbers):
     """kl_reference + mean_entropy ([AM] section 6.4); lower is better, at least 0. Of few samples it is too high
     on average."""
     am_score_corrected: float | None = None
-    """The same less its bias: - sum_k reference_k (mu2_k / (2 N m_k^2) + (2 mu3_k / 3 - 3 mu2_k^2 / (4 m_k)) / (N^2
-    m_k^3))."""
+    """The same less its bias: - sum_k reference_k (V_k / (2 m_k^2) + (2 M_k / 3 - 3 V_k^2 / (4 m_k)) / m_k^3); of a
+    reference that is a sample itself also - sum_k (variance of reference_k) / (2 reference_k). At least the mean
+    entropy (:attr:`unlimited`)."""
     am_score_ci95: tuple[float, float] | None = None
-    """Its 95% interval, corrected score +- t error as above; None also where leaving out a block makes it infinite."""
+    """The 95% interval of the corrected score, not below that of the mean entropy; with the error of the reference
+    where that is known. None as above, and where leaving out a block makes the score infinite."""
+    reference_error: float | None = None
+    """Standard error of the AM Score by the reference's own sampling; None: the reference is taken as exact."""
     am_score_2017: float | None = None
     """mean_x H(reference, p(x)) - H(reference, m) ([LS] equation 5): another score, and higher is better. Infinite
     where a sample gives a class of the reference probability exactly 0, NaN where every one does."""
@@ -94,12 +107,20 @@ class Scores(Numbers):
     Var(p_k) / m_k. About 1 in random order, N / (S - 1) where each split holds one class. None for a single split,
     while one is incomplete, or where all samples are alike."""
     splits_rule: str
-    """``"round robin"`` (sample i in split i mod splits) or ``"contiguous"`` (split s starts at floor(s*N/splits))."""
+    """``"round robin"`` (sample i in split i mod splits), ``"round robin in strata"`` (sample j of stratum h in split
+    (h + j) mod splits) or ``"contiguous"`` (split s starts at floor(s*N/splits))."""
+    sampling: Literal["random", "per-class"] = "random"
+    """How samples were drawn: independently of each other, or a fixed number from each stratum (class, mostly)."""
+    strata: int | None = None
+    """Strata that hold samples; None: samples were drawn at random."""
+    smallest_stratum: int | None = None
+    """Samples of the smallest."""
     blocks: int
-    """The number of blocks that hold samples."""
+    """The number of groups of samples that errors rest on: blocks of all of them, or groups within the strata."""
     block_dispersion: float | None
-    """The same of the blocks. Where it is large, the intervals are too wide. Where it is well below 1, as for samples
-    sorted by class, they are those of samples with just these labels, not with labels drawn at random."""
+    """The same of the blocks; None for strata, where the order does not matter. Where it is large, the intervals are
+    too wide. Where it is well below 1, as for samples sorted by class, they are those of samples with just these
+    labels, not with labels drawn at random."""
     non_finite_rows: int
     """Rows that give no distribution and were left out."""
     class_distribution: tuple[float, ...]
@@ -111,8 +132,10 @@ class Scores(Numbers):
 
     @property
     def few_samples(self) -> bool:
-        """Whether there are fewer than 5 samples for each of the K classes: what the corrected scores and the intervals
-        say is then not to be trusted."""
+        """Whether what the corrected scores and the intervals say is not to be trusted: fewer than 5 samples for each
+        of the K classes, or fewer than 3 of a stratum where strata are as many as the classes."""
+        if self.strata is not None and self.strata >= self.num_classes:
+            return self.smallest_stratum is not None and self.smallest_stratum < _PER_STRATUM
         return self.n < _PER_CLASS * self.num_classes
 
     @property
@@ -147,6 +170,11 @@ class Scores(Numbers):
     def _few_samples_warning(self) -> str | None:
         if not self.few_samples:
             return None
+        if self.strata is not None and self.strata >= self.num_classes:
+            return (
+                f"the smallest of {self.strata:,} strata has {counted(self.smallest_stratum or 0, 'sample')}: below "
+                f"{_PER_STRATUM} corrected scores and intervals are not to be trusted"
+            )
         return (
             f"{self.n:,} samples of {self.num_classes:,} classes: below {_PER_CLASS} samples a class "
             f"({_PER_CLASS * self.num_classes:,}) corrected scores and intervals are not to be trusted"
@@ -155,7 +183,8 @@ class Scores(Numbers):
     def __str__(self) -> str:
         left_out = f", {self.non_finite_rows} rows left out" if self.non_finite_rows else ""
         splits = f"{counted(self.splits, 'split')} ({self.splits_rule})"
-        lines = [f"Scores of {self.n} samples, {self.num_classes} classes, {splits}{left_out}"]
+        strata = "" if self.strata is None else f", {self.strata:,} strata"
+        lines = [f"Scores of {self.n} samples, {self.num_classes} classes{strata}, {splits}{left_out}"]
         lines += [f"  {name:<36}{text:>10}" for name, (text,) in score_lines([self])]
         lines += [f"  Warning: {text}" for text in self.warnings]
         return "\n".join(lines)

@@ -163,17 +163,33 @@ _A = TypeVar("_A", bound=RowAccumulator)
 
 
 def accumulate(
-    make: Callable[..., _A], values: Array | Iterable[Array], from_logits: bool, name: str | None = None
+    make: Callable[..., _A],
+    values: Array | Iterable[Array],
+    from_logits: bool,
+    name: str | None = None,
+    strata: Tensor | None = None,
 ) -> _A:
     """All of ``values``, [N, K] or batches of these, in ``make(K, device=...)``, for as many classes as the first has.
 
+    ``strata``, [N], is for one that takes them.
+
     Raises:
-        TypeError, ValueError: as :class:`RowTerms` and ``make`` have it, or no batch.
+        TypeError, ValueError: as :class:`RowTerms` and ``make`` have it, no batch, or other than one stratum a row.
     """
-    batches = batches_of(name or kind_of(from_logits), values)
-    rows = RowTerms(next(batches), from_logits=from_logits, name=name)
-    accumulator = make(rows.num_classes, device=rows.values.device)
-    accumulator.add(rows)
-    for batch in batches:
-        accumulator.add(RowTerms(batch, accumulator.num_classes, from_logits=from_logits, name=name))
+    accumulator: _A | None = None
+    seen = 0
+    for batch in batches_of(name or kind_of(from_logits), values):
+        num_classes = None if accumulator is None else accumulator.num_classes
+        rows = RowTerms(batch, num_classes, from_logits=from_logits, name=name)
+        if accumulator is None:
+            accumulator = make(rows.num_classes, device=rows.values.device)
+        if strata is None:
+            accumulator.add(rows)
+        else:
+            accumulator.add(rows, strata[seen : seen + len(rows)])  # type: ignore[call-arg]
+        seen += len(rows)
+    if strata is not None and len(strata) != seen:
+        raise ValueError(f"strata are {list(strata.shape)}, wanted [{seen}], one for each sample")
+    if accumulator is None:
+        raise ValueError("batches hold no samples, wanted at least one")
     return accumulator

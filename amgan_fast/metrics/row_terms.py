@@ -51,6 +51,7 @@ class RowTerms:
         """[N, K]"""
         self.from_logits = from_logits
         self._known_good = False
+        self._each_row: list[tuple[slice, ops.ScoreSums]] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -119,16 +120,23 @@ class RowTerms:
         return ops.ScoreSums(*map(torch.stack, zip(*parts, strict=True))).total()
 
     def each_row(self) -> Iterator[tuple[slice, ops.ScoreSums]]:
-        """(rows, their sums as if each were a block of its own), some rows at a time; in the dtype of logits, and of
-        probabilities in float64."""
-        entropies = []
+        """(rows, their sums as if each were a block of its own), some rows at a time; in the same precision as
+        :meth:`block_sums`. Those of a batch that is not large are kept for who asks next."""
+        if self._each_row is not None:
+            yield from self._each_row
+            return
+        kept, entropies = [], []
         for start, part in self._parts(_ROWS_AT_ONCE):
-            values = part if self.from_logits else self._summed(part.double())
-            sums = ops.score_sums(values, blocks=len(part), probabilities=not self.from_logits)
+            values = part if part.is_cuda and self.from_logits else part.double()
+            sums = ops.score_sums(self._summed(values), blocks=len(part), probabilities=not self.from_logits)
             entropies.append(sums.entropy)
+            if self.values.numel() <= _DOUBLES_AT_ONCE:
+                kept.append((slice(start, start + len(part)), sums))
             yield slice(start, start + len(part)), sums
         if entropies:
             self.__dict__["entropy"] = torch.cat(entropies)
+        if kept:
+            self._each_row = kept
 
     def refuse_bad(self, seen: int | Tensor, sums: Tensor | None = None) -> None:
         """Raise ValueError for the first bad row.

@@ -48,18 +48,22 @@ class ScoreName:
         text = f"{_number(value[0])} to {_number(value[1])}" if self.is_interval else _number(value)
         if self.spread:
             text += f" ± {_number(getattr(scores, self.spread))}"
+        if self.field in scores.unlimited and (by_chance := _number(scores.unlimited[self.field])) != text:
+            text += f" (the limit; {by_chance} by chance)"
         return f"{text} (too few samples)" if self.wants_samples and scores.few_samples else text
 
 
 SCORES = (
     ScoreName("am_score", "AM Score", better="lower", in_journal=True),
     ScoreName("am_score_corrected", "corrected for its bias", of="am_score", wants_samples=True),
-    ScoreName("am_score_ci95", "95% interval", of="am_score", wants_samples=True, is_interval=True),
+    ScoreName("am_score_ci95", "95% interval of that", of="am_score", wants_samples=True, is_interval=True),
     ScoreName("kl_reference", "KL(reference, mean)", of="am_score", in_journal=True),
     ScoreName("mean_entropy", "mean entropy", of="am_score", in_journal=True),
     ScoreName("inception_score", "Inception Score", better="higher", digits=3, in_journal=True),
     ScoreName("inception_score_corrected", "corrected for its bias", of="inception_score", wants_samples=True),
-    ScoreName("inception_score_ci95", "95% interval", of="inception_score", wants_samples=True, is_interval=True),
+    ScoreName(
+        "inception_score_ci95", "95% interval of that", of="inception_score", wants_samples=True, is_interval=True
+    ),
     ScoreName("entropy_of_mean", "entropy of the mean", of="inception_score"),
     ScoreName("split_mean", "over splits, mean ± their spread", of="inception_score", spread="split_std"),
     ScoreName("mode_score", "Mode Score"),

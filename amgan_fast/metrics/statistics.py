@@ -1,116 +1,118 @@
-"""The scores as functions of score sums, with what their bias is and how far off they may be.
+"""The scores as functions of the moments of samples (:mod:`amgan_fast.metrics.moments`), less their bias too.
 
-Every function takes sums of any number of sets at once: ``count`` and ``entropy`` [...], ``prob``, ``prob_sq`` and
-``log_prob`` [..., K], float64. With N = count, m = prob / N the mean class distribution, H the entropy in nats.
+Corrected scores are less their bias to second order in 1/N, from Taylor's expansion about the expected m. With V and M
+the second and third central moments of the estimate of m_k, expected values are (of sums over k)
 
-Corrected scores are less their bias to second order in 1/N, from Taylor's expansion about the expected m. With mu2 and
-mu3 the central moments of p_k over the samples, expected values are (of sums over k)
+    H(m) - sum V / (2 m) + sum (M / 6 - V^2 / (4 m)) / m^2
 
-    H(m) - sum mu2 / (2 N m) + sum (mu3 / 6 - mu2^2 / (4 m)) / (N m)^2
+since the fourth is 3 V^2 but for higher orders. With the estimate V / (2 m) added, which itself is off by
+-cov(V, m) / (2 m^2) + V^2 / (2 m^3) and has cov(V, m) = M, what is left is -sum (M / 3 - V^2 / (4 m)) / m^2; likewise
+for KL(reference, m). First order alone is Miller's correction (1955), which is not enough for five samples a class.
 
-and with the estimate mu2 / (2 N m) added, what is left is - sum (mu3 / 3 - mu2^2 / (4 m)) / (N m)^2; likewise for
-KL(reference, m). First order alone is Miller's correction (1955), which is not enough for five samples a class. Sums
-hold no mu3: it is taken to be that of a Beta distribution with this m and mu2, which is exact for p that is constant,
-one-hot, or Dirichlet.
+How samples were drawn is in V and M alone. Drawn at random, V = mu2 / N and M = mu3 / N^2 with the central moments of
+p_k over all samples. In strata of fixed numbers of samples N_h that have shares w_h,
+
+    V = sum_h w_h^2 s2_h / N_h,    M = sum_h w_h^3 mu3_h / N_h^2,    cov(V, m) = M again,
+
+with moments from within the strata: what strata differ by from one another adds nothing, since every repetition has as
+many samples of each (:mod:`amgan_fast.metrics.designs`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from amgan_fast.metrics.moments import Moments, RandomSample, ratio
 from amgan_fast.ops import ScoreSums
 
-Statistic = Callable[[ScoreSums], Tensor]
+Statistic = Callable[[Moments], Tensor]
 
 _ALIKE = 1e-6  # about twice log IS; of rounded float32 rows that are equal it is 1e-7
+_ROUNDING = 1e-13  # of log IS, a difference of two entropies of some nats in float64
 _BY_CHANCE = 1e-9  # the probability that samples in random order are given
 _FEW = 5  # where few samples of a class happen to meet in a set, which chi-square takes for less likely than it is
 
 
-def mean_distribution(sums: ScoreSums) -> Tensor:
-    """[..., K], m. Divided by its own sum instead of by N, which is the same but for rounding: what p of float32 rows
-    err by has a common part, which this takes out."""
-    return sums.prob / sums.prob.sum(-1, keepdim=True)
-
-
-def log_inception_score(sums: ScoreSums) -> Tensor:
+def log_inception_score(x: Moments) -> Tensor:
     """[...], H(m) - mean H(p) (Salimans et al., arXiv 1606.03498, section 4)."""
-    return torch.special.entr(mean_distribution(sums)).sum(-1) - sums.entropy / sums.count
+    return without_rounding(entropy_of_mean(x) - x.entropy)
 
 
-def corrected_log_inception_score(sums: ScoreSums) -> Tensor:
+def corrected_log_inception_score(x: Moments) -> Tensor:
     """[...], the same less its bias."""
-    mean, variance = _mean_and_variance(sums)
-    relative, skew = _ratio(variance, mean), _skew(sums, mean, variance)
-    second_order = _ratio(relative.square(), mean) * (2 / 3 * skew - 1 / 4)
-    return log_inception_score(sums) + (relative / 2 + second_order).sum(-1)
+    return without_rounding(corrected_entropy_of_mean(x) - x.entropy)
 
 
-def kl_reference(reference: Tensor, sums: ScoreSums) -> Tensor:
+def without_rounding(log_score: Tensor) -> Tensor:
+    """0 in the place of what rounding leaves: samples that are all alike have an Inception Score of exactly 1."""
+    return torch.where(log_score.abs() < _ROUNDING, 0.0, log_score)
+
+
+def entropy_of_mean(x: Moments) -> Tensor:
+    """[...], H(m)."""
+    return torch.special.entr(x.mean).sum(-1)
+
+
+def corrected_entropy_of_mean(x: Moments) -> Tensor:
+    """[...], the same less its bias."""
+    relative = ratio(x.variance, x.mean)
+    second_order = ratio(x.third / 3 - relative * x.variance / 4, x.mean.square())
+    return entropy_of_mean(x) + (relative / 2 + second_order).sum(-1)
+
+
+def mean_entropy(x: Moments) -> Tensor:
+    """[...], mean H(p), which has no bias."""
+    return x.entropy
+
+
+def kl_reference(reference: Tensor, x: Moments) -> Tensor:
     """[...], KL(reference, m); infinite where the reference has a class to which every sample gives exactly 0.
 
     Summed from terms that are never negative, reference_k (t - log(1 + t)) with m_k = reference_k (1 + t), and m_k of
     the classes that the reference lacks: where the two distributions are close, the usual terms cancel.
     """
     hit = reference > 0
-    mean, log_mean, known = mean_distribution(sums), _log_mean(sums)[..., hit], reference[hit]
-    t = (mean[..., hit] - known) / known
-    log_ratio = torch.where(t.abs() < 0.5, t.log1p(), log_mean - known.log())
-    return (known * (t - log_ratio)).sum(-1) + mean[..., ~hit].sum(-1)
+    known = reference[hit]
+    t = (x.mean[..., hit] - known) / known
+    log_ratio = torch.where(t.abs() < 0.5, t.log1p(), x.log_mean[..., hit] - known.log())
+    return (known * (t - log_ratio)).sum(-1) + x.mean[..., ~hit].sum(-1)
 
 
-def am_score(reference: Tensor, sums: ScoreSums) -> Tensor:
-    """[...], KL(reference, m) + mean H(p) (Zhou et al., arXiv 1703.02000, section 6.4)."""
-    return kl_reference(reference, sums) + sums.entropy / sums.count
-
-
-def corrected_am_score(reference: Tensor, sums: ScoreSums) -> Tensor:
+def corrected_kl_reference(reference: Tensor, x: Moments) -> Tensor:
     """[...], the same less its bias."""
-    mean, variance = _mean_and_variance(sums)
-    relative, skew = _ratio(variance, mean), _skew(sums, mean, variance)
-    second_order = _ratio(relative, mean).square() * (4 / 3 * skew - 3 / 4)
-    return am_score(reference, sums) - (reference * (_ratio(relative, mean) / 2 + second_order)).sum(-1)
+    relative = ratio(x.variance, x.mean.square())
+    second_order = ratio(2 / 3 * x.third, x.mean**3) - 3 / 4 * relative.square()
+    return kl_reference(reference, x) - (reference * (relative / 2 + second_order)).sum(-1)
 
 
-def am_score_2017(reference: Tensor, sums: ScoreSums) -> Tensor:
+def am_score(reference: Tensor, x: Moments) -> Tensor:
+    """[...], KL(reference, m) + mean H(p) (Zhou et al., arXiv 1703.02000, section 6.4)."""
+    return kl_reference(reference, x) + x.entropy
+
+
+def corrected_am_score(reference: Tensor, x: Moments) -> Tensor:
+    """[...], the same less its bias."""
+    return corrected_kl_reference(reference, x) + x.entropy
+
+
+def am_score_2017(reference: Tensor, x: Moments) -> Tensor:
     """[...], mean H(reference, p) - H(reference, m), with H(a, b) the cross-entropy: another score than the AM Score of
     2018, and higher is better (Zhou et al., "Inception Score, Label Smoothing, Gradient Vanishing and -log(D(x))
     Alternative", equation 5). Infinite where a class of the reference has p = 0 exactly."""
     hit = reference > 0
-    return (reference[hit] * (_log_mean(sums)[..., hit] - (sums.log_prob / sums.count[..., None])[..., hit])).sum(-1)
+    return (reference[hit] * (x.log_mean[..., hit] - x.log_prob[..., hit])).sum(-1)
 
 
-def mode_score(reference: Tensor, sums: ScoreSums) -> Tensor:
+def mode_score(reference: Tensor, x: Moments) -> Tensor:
     """[...], exp(mean KL(p, reference) - KL(m, reference)), from its two terms: the Inception Score, as the identity
     of the same paper has it (Lemma 1). NaN where a class that the reference lacks makes both infinite."""
-    mean = mean_distribution(sums)
-    cross_entropy = -torch.special.xlogy(mean, reference).sum(-1)  # mean H(p, reference) = H(m, reference)
-    mean_kl = cross_entropy - sums.entropy / sums.count
-    kl_of_mean = cross_entropy - torch.special.entr(mean).sum(-1)
+    cross_entropy = -torch.special.xlogy(x.mean, reference).sum(-1)  # mean H(p, reference) = H(m, reference)
+    mean_kl = cross_entropy - x.entropy
+    kl_of_mean = cross_entropy - entropy_of_mean(x)
     return (mean_kl - kl_of_mean).exp()
-
-
-def interval(statistic: Statistic, blocks: ScoreSums) -> tuple[float, float] | None:
-    """The 95% interval of statistic(all): Tukey's jackknife, which leaves out each of the blocks [B, ...] in turn, and
-    the t distribution of B - 1 degrees of freedom.
-
-    None with fewer than two blocks that hold samples, or where the statistic is not finite.
-    """
-    from scipy.special import stdtrit
-
-    used = blocks.map(lambda x: x[blocks.count > 0])
-    count = len(used.count)
-    if count < 2:
-        return None
-    whole = used.total()
-    scores = statistic(used.map(_sums_of_others))
-    error = float((scores.var(correction=0) * (count - 1)).sqrt())
-    middle, reach = float(statistic(whole)), error * float(stdtrit(count - 1, 0.975))
-    return (middle - reach, middle + reach) if math.isfinite(middle) and math.isfinite(reach) else None
 
 
 def dispersion(sets: ScoreSums) -> float | None:
@@ -128,13 +130,13 @@ def dispersion(sets: ScoreSums) -> float | None:
     if number < 2:
         return None
     whole = used.total()
-    mean, variance = _mean_and_variance(whole)
+    x = RandomSample(whole)
     count = float(whole.count)
-    by_chance = float(_ratio(variance, mean).sum()) * count
+    by_chance = float(ratio(x.variance, x.mean).sum()) * count
     if by_chance < _ALIKE:
         return None
-    off = (mean_distribution(used) - mean).square().mul(used.count[:, None])
-    return float(_ratio(off, mean).sum()) * (count - 1) / (count * (number - 1) * by_chance)
+    off = (RandomSample(used).mean - x.mean).square().mul(used.count[:, None])
+    return float(ratio(off, x.mean).sum()) * (count - 1) / (count * (number - 1) * by_chance)
 
 
 def largest_dispersion_by_chance(sets: int) -> float:
@@ -143,34 +145,3 @@ def largest_dispersion_by_chance(sets: int) -> float:
     from scipy.special import chdtri
 
     return max(_FEW, float(chdtri(sets - 1, _BY_CHANCE)) / (sets - 1))
-
-
-def _sums_of_others(parts: Tensor) -> Tensor:
-    """[B, ...], the sum of all parts but each one. Not the total less that one: where it is the bulk of a class, what
-    is left would be rounding."""
-    none = torch.zeros_like(parts[:1])
-    before = torch.cat([none, parts[:-1].cumsum(0)])
-    after = torch.cat([parts[1:].flip(0).cumsum(0).flip(0), none])
-    return before + after
-
-
-def _log_mean(sums: ScoreSums) -> Tensor:
-    # Where even the sum of p_k underflows, the mean of log p_k stands for log m_k: finite, and below it (Jensen).
-    log_mean = sums.prob.log() - sums.prob.sum(-1, keepdim=True).log()
-    return torch.where(sums.prob > 0, log_mean, sums.log_prob / sums.count[..., None])
-
-
-def _mean_and_variance(sums: ScoreSums) -> tuple[Tensor, Tensor]:
-    """m, and an estimate of its variance, mu2 / N, [..., K]."""
-    count, mean = sums.count[..., None], mean_distribution(sums)
-    return mean, ((sums.prob_sq / count - mean.square()) / count).clamp_min(0)
-
-
-def _skew(sums: ScoreSums, mean: Tensor, variance: Tensor) -> Tensor:
-    """mu3 m / (2 mu2^2) of Beta distributions, [..., K]."""
-    return _ratio(1 - 2 * mean, 1 - mean + _ratio(variance * sums.count[..., None], mean))
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, 0 where b is 0: where no sample has the class, or every one has no other."""
-    return torch.where(b > 0, a / b, 0.0)
