@@ -7,6 +7,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -157,13 +158,13 @@ def print_evaluation(
         table.add_row(name, *cells)
     console.print(table)
     if evaluation.generated.classes is not None:
-        console.print(_as_table(ClassTable.worst(evaluation.generated.classes)))
+        console.print(_as_table(ClassTable.worst(evaluation.generated.classes, narrow=True)))
     for name, text in provenance(evaluation):
         print_line(console, f"{name + ':' if name else '':12} {text}")
 
 
 def _as_table(classes: ClassTable) -> Table:
-    table = Table(title=classes.title, title_justify="left")
+    table = Table(title=classes.title, title_justify="left", box=SIMPLE_HEAD)
     for i, name in enumerate(classes.columns):
         table.add_column(name, justify="right" if i else "left")
     for row in classes.rows:

@@ -40,6 +40,8 @@ class Labelling:
     """As of :attr:`Source.sampling`."""
     shares: Tensor | None = None
     """As of :attr:`Source.label_shares`."""
+    too_many: str | None = None
+    """Why samples are not summed by label, although they may be drawn so."""
 
     @classmethod
     def of(cls, source: Source, classifier: ImageClassifier | None, num_classes: int) -> Labelling | None:

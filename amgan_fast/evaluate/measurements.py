@@ -12,7 +12,7 @@ from torch import Tensor
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.compat import compat_scores, compat_sums
 from amgan_fast.evaluate.gallery import Gallery
-from amgan_fast.evaluate.sampling import sampling_of
+from amgan_fast.evaluate.sampling import may_be_per_class, sampling_of
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import (
     ClassSums,
@@ -28,11 +28,13 @@ from amgan_fast.metrics import (
     RowTerms,
     ScoreAccumulator,
     Scores,
+    StratumSums,
     as_distribution,
     mode_drop,
     row_hashes,
     without_score_warnings,
 )
+from amgan_fast.metrics.designs import Design
 from amgan_fast.processes import sum_over_processes
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
@@ -100,6 +102,7 @@ class Collector:
         from_logits: False: they are probabilities.
         start: samples that other processes take before the first one here.
         labels: what is known of their labels; None: there are none.
+        turns: [S], samples with each label that other processes take before this one's first; None: none.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Collector:
         from_logits: bool = True,
         start: int = 0,
         labels: Labelling | None = None,
+        turns: Tensor | None = None,
     ) -> None:
         self._from_logits = from_logits
         self.samples = 0
@@ -138,6 +142,9 @@ class Collector:
         self._by_label = None
         if labels is not None:
             self._by_label = LabelSums(num_classes, labels.number, classes=labels.classes, device=device)
+        self._strata = None
+        if labels is not None and may_be_per_class(settings, labels):
+            self._strata = StratumSums(num_classes, labels.number, splits=settings.splits, turns=turns, device=device)
 
     @property
     def wants_images(self) -> bool:
@@ -173,11 +180,13 @@ class Collector:
             hashes = hashes[kept.to(hashes.device)]
             rows = rows.good
         self._copies.add(hashes)
+        if self._strata is not None and labels is not None:
+            self._strata.add(rows, labels)
         if self._classes is not None:
             self._classes.add(rows, rows.likeliest)
         if self._compat is not None:
             self._compat.add(rows)
-        self._entropies.add(rows)  # of the pass over each row that the classes have made
+        self._entropies.add(rows)  # of the pass over each row that strata or classes have made
         self._class_counts += rows.class_counts
         if self._by_label is not None and labels is not None:
             self._by_label.add(rows, labels)
@@ -186,7 +195,8 @@ class Collector:
 
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
-        for part in (self._scores, self._compat, self._entropies, self._classes, self._by_label, self._copies):
+        parts = (self._scores, self._compat, self._strata, self._entropies, self._classes, self._by_label, self._copies)
+        for part in parts:
             if part is not None:
                 part.all_reduce()
         sum_over_processes([self._class_counts], None)
@@ -198,13 +208,15 @@ class Collector:
             reference: the class distribution [K] of the training set, if there is one.
 
         Raises:
-            ValueError: no samples, or a row of logits that gives no distribution was found late, on a GPU.
+            ValueError: no samples, a row of logits that gives no distribution was found late, on a GPU, or samples said
+                to be drawn per class have one each.
         """
         counts = None if self._by_label is None else self._by_label.counts
-        _, reason = sampling_of(self._settings.sampling, self._labels, counts)
+        sampling, reason = sampling_of(self._settings, self._labels, counts)
+        strata = self._strata if sampling == "per-class" else None
         with without_score_warnings():  # they are in the scores too
-            scores = self._scores.compute(reference)
-            classes = self._per_class()
+            scores = self._scores.scores_by(strata, reference)
+            classes = self._per_class((self._scores if strata is None else strata).design())
             return Measurements(
                 scores=scores,
                 entropy=self._entropies.compute(),
@@ -219,10 +231,10 @@ class Collector:
                 copies=self._copies.compute(),
             )
 
-    def _per_class(self) -> PerClass | None:
+    def _per_class(self, design: Design) -> PerClass | None:
         if self._by_label is None or self._labels is None:
             return None
-        return self._by_label.compute(self._labels.names)
+        return self._by_label.compute(self._labels.names, design.moments)
 
     def _balance(self, scores: Scores, reference: Tensor) -> LabelBalance:
         mean = torch.tensor(scores.class_distribution, dtype=torch.float64)

@@ -15,9 +15,11 @@ from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements
+from amgan_fast.evaluate.sampling import may_be_per_class
 from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.memory import fits_in_half_of
+from amgan_fast.metrics.stratum_sums import groups_of
 from amgan_fast.processes import Share, gather
 from amgan_fast.progress import Progress, to_no_one
 
@@ -60,7 +62,7 @@ class Pass:
                 f"reference has {len(reference)} classes, wanted the {self.num_classes} of the "
                 f"{source.kind if classifier is None else 'classifier'}"
             )
-        labels = Labelling.of(source, classifier, self.num_classes)
+        labels = self._that_fit(Labelling.of(source, classifier, self.num_classes))
         self.batch_size = settings.batch_size or self._fitting_batch_size(probe)
         self.doubt = None if classifier is None else _doubt_of_size(classifier, probe.values)
         """What makes every score of the classifier doubtful; None: nothing."""
@@ -75,6 +77,7 @@ class Pass:
             from_logits=source.kind != "probabilities",
             start=start,
             labels=labels,
+            turns=source.labels_before(start) if start else None,
         )
 
     def __str__(self) -> str:
@@ -124,6 +127,19 @@ class Pass:
                 f"{of} has {self.num_classes:,} classes, whose sums in {blocks:,} blocks take {size / 2**30:,.0f} GiB, "
                 "wanted at most half of the memory: fewer classes or --splits"
             )
+
+    def _that_fit(self, labels: Labelling | None) -> Labelling | None:
+        """Labels by which samples are summed where there is memory for it."""
+        if labels is None or not may_be_per_class(self.settings, labels):
+            return labels
+        sums = (2 * groups_of(labels.number) + 1) * labels.number * self.num_classes
+        size = _COPIES * sums * torch.float64.itemsize
+        if fits_in_half_of(self._device, size):
+            return labels
+        found = f"sums of {labels.number:,} labels and {self.num_classes:,} classes take {size / 2**30:,.0f} GiB"
+        if self.settings.sampling == "per-class":
+            raise InputError(f"--sampling is per-class, and {found}, wanted at most half of the memory: fewer labels")
+        return replace(labels, too_many=f"{found}, more than half of the memory")
 
     def _fitting_batch_size(self, probe: Batch) -> int:
         if self.classifier is None:

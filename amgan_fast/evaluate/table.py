@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.compat import compat_notes, compat_rows
 from amgan_fast.evaluate.evaluation import Evaluation
-from amgan_fast.metrics import ClassRow, PerClass, score_lines
+from amgan_fast.metrics import ClassRow, PerClass, Scores, score_lines
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
@@ -43,7 +43,7 @@ class ClassTable:
     >>> sums.update(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))
     >>> table = ClassTable.worst(sums.compute(["cat", "dog"]))
     >>> table.title, table.columns, table.rows[0]
-    ('2 classes, the worst first', ('class', 'samples', 'mean entropy'), ('cat', '2', '0.6931 (0.6931 to 0.6931)'))
+    ('2 classes, the worst first', ('class', 'samples', 'mean entropy'), ('cat', '2', '0.693 (0.693 to 0.693)'))
     """
 
     title: str
@@ -51,22 +51,23 @@ class ClassTable:
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def worst(cls, classes: PerClass, most: int = 10) -> ClassTable:
-        """The worst first: :meth:`PerClass.worst`."""
+    def worst(cls, classes: PerClass, most: int = 10, *, narrow: bool = False) -> ClassTable:
+        """The worst first: :meth:`PerClass.worst`. ``narrow``: for a terminal, without intervals of shares."""
         there = sum(row.n > 0 for row in classes.rows)
         title = f"the {most} worst of {there:,} classes" if there > most else f"{there} classes, the worst first"
-        return cls._of(title, classes.worst(most))
+        columns = _CLASS_COLUMNS | {"share": lambda row: _with_interval(row.share, None, _PERCENT)}
+        return cls._of(title, classes.worst(most), columns if narrow else _CLASS_COLUMNS)
 
     @classmethod
     def all(cls, classes: PerClass) -> ClassTable:
         """In the order of labels, those without samples too."""
-        return cls._of(f"all {len(classes.rows):,} classes", classes.rows)
+        return cls._of(f"all {len(classes.rows):,} classes", classes.rows, _CLASS_COLUMNS)
 
     @classmethod
-    def _of(cls, title: str, rows: Sequence[ClassRow]) -> ClassTable:
+    def _of(cls, title: str, rows: Sequence[ClassRow], columns: Mapping[str, Callable[[ClassRow], str]]) -> ClassTable:
         """Without the columns of which nothing is known."""
-        columns = {name: tuple(map(text, rows)) for name, text in _CLASS_COLUMNS.items()}
-        known = {name: texts for name, texts in columns.items() if any(text != "-" for text in texts)}
+        cells = {name: tuple(map(text, rows)) for name, text in columns.items()}
+        known = {name: texts for name, texts in cells.items() if any(text != "-" for text in texts)}
         return cls(title, tuple(known), tuple(zip(*known.values(), strict=True)))
 
 
@@ -98,8 +99,7 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
         lines.append(("input", str(classifier.inputs)))
     rule = "consecutive samples" if settings.contiguous else "filled in turn (sample i in split i mod splits)"
     lines.append(("splits", f"{settings.splits}, {rule}, no shuffle, std with ddof 0"))
-    lines.append(("sampling", _sampling(evaluation)))
-    lines.append(("interval", f"95%, jackknife over {settings.blocks} blocks of samples, of the corrected score"))
+    lines += _sampling(evaluation)
     held_out = None if evaluation.held_out is None else evaluation.held_out.compat
     notes = compat_notes({"generated": evaluation.generated.compat, "held-out": held_out})
     lines += [("other rules", text) for text in notes]
@@ -113,8 +113,25 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     return [(name, printable(text)) for name, text in lines]
 
 
-def _sampling(evaluation: Evaluation) -> str:
-    return evaluation.generated.sampling_reason
+def _sampling(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """How each set was drawn, and what intervals rest on."""
+    generated, held_out = evaluation.generated, evaluation.held_out
+    lines = [("sampling", f"{_in_words(generated.scores)}: {generated.sampling_reason}")]
+    intervals = f"95%, jackknife over {_groups(generated.scores)}, of the corrected score"
+    if held_out is not None:
+        lines.append(("", f"held-out {_in_words(held_out.scores)}: {held_out.sampling_reason}"))
+        if _groups(held_out.scores) != _groups(generated.scores):
+            intervals += f"; held-out: over {_groups(held_out.scores)}"
+    return [*lines, ("interval", intervals)]
+
+
+def _in_words(scores: Scores) -> str:
+    return scores.sampling.replace("-", " ")
+
+
+def _groups(scores: Scores) -> str:
+    within = "" if scores.strata is None else f" within {scores.strata:,} classes"
+    return f"{scores.blocks:,} {'blocks' if scores.strata is None else 'groups'} of samples{within}"
 
 
 def _accuracy(evaluation: Evaluation) -> str:
@@ -145,18 +162,21 @@ def _left_out(evaluation: Evaluation) -> list[str]:
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None, number: str) -> str:
+    """``number``: a format; percent signs are left out of the interval."""
     if value is None:
         return "-"
-    text = f"{value:{number}}"
-    return text if interval is None else f"{text} ({interval[0]:{number}} to {interval[1]:{number}})"
+    ends = [f"{end:{number}}".rstrip("%") for end in interval or ()]
+    return f"{value:{number}}" + (f" ({' to '.join(ends)})" if ends else "")
 
+
+_PERCENT = ".2%"  # a class of 1,000 has a share of 0.10%
 
 _CLASS_COLUMNS: dict[str, Callable[[ClassRow], str]] = {
     "class": lambda row: printable(row.name),
     "samples": lambda row: f"{row.n:,}",
     "agreement": lambda row: _with_interval(row.agreement, row.agreement_ci95, ".1%"),
-    "mean entropy": lambda row: _with_interval(row.mean_entropy, row.mean_entropy_ci95, ".4f"),
-    "share of all": lambda row: _with_interval(row.share, row.share_ci95, ".2%"),
+    "mean entropy": lambda row: _with_interval(row.mean_entropy, row.mean_entropy_ci95, ".3f"),
+    "share": lambda row: _with_interval(row.share, row.share_ci95, _PERCENT),
 }
 
 _OTHERS = (

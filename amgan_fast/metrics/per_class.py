@@ -11,6 +11,7 @@ from torch import Tensor
 
 from amgan_fast.metrics.arrays import Array, as_labels
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.moments import Moments
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_accumulator import Accumulator
 from amgan_fast.metrics.row_terms import RowTerms
@@ -131,15 +132,12 @@ class LabelSums(Accumulator):
         """int64 [S], on the CPU: samples with each label."""
         return self._sums[0].long().cpu()
 
-    def compute(
-        self, names: Sequence[str] = (), mean: Tensor | None = None, variance: Tensor | None = None
-    ) -> PerClass:
+    def compute(self, names: Sequence[str] = (), moments: Moments | None = None) -> PerClass:
         """What there is so far.
 
         Args:
             names: what each label is called; empty: by its number.
-            mean: [K], the mean class distribution of all samples, for the shares; None: there are none.
-            variance: [K], of ``mean``; None: not known.
+            moments: of all samples, for the shares; None: there are none.
 
         Raises:
             ValueError: a row that gave no distribution.
@@ -157,8 +155,8 @@ class LabelSums(Accumulator):
                     mean_entropy_ci95=_of_mean(n, entropy, entropy_sq, math.log(self.num_classes)),
                     agreement=agreeing / n if n and k is not None else None,
                     agreement_ci95=_wilson(agreeing / n, n) if n and k is not None else None,
-                    share=None if k is None or mean is None else float(mean[k]),
-                    share_ci95=None if k is None or mean is None or variance is None else _share(mean[k], variance[k]),
+                    share=None if k is None or moments is None else float(moments.mean[k]),
+                    share_ci95=None if k is None or moments is None else _share(moments.mean[k], moments.variance[k]),
                 )
             )
         n, _, _, agreeing = self._sums.sum(1).tolist()
