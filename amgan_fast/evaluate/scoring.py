@@ -7,13 +7,22 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics import Array, ScoreAccumulator, Scores, batches_of
+from amgan_fast.metrics import Array, Scores, batches_of, scores
 from amgan_fast.nn import Classifier, Sampler
 
 
 @torch.no_grad()
-def score_images(batches: Array | Iterable[Array], classifier: Classifier, reference: Tensor | None = None) -> Scores:
+def score_images(
+    batches: Array | Iterable[Array],
+    classifier: Classifier,
+    reference: Tensor | None = None,
+    *,
+    strata: Array | None = None,
+) -> Scores:
     """Scores of images [N, C, H, W], or of batches of them, float in [-1, 1], on the classifier's device.
+
+    Args:
+        strata: [N], the class of each where so many of each class were taken; None: they were drawn at random.
 
     >>> import torch
     >>> from amgan_fast.evaluate import score_images
@@ -22,11 +31,7 @@ def score_images(batches: Array | Iterable[Array], classifier: Classifier, refer
     >>> score_images([torch.rand(60, 1, 8, 8), torch.rand(40, 1, 8, 8)], classifier).n
     100
     """
-    device = next(classifier.parameters()).device
-    scores = ScoreAccumulator(classifier.num_classes, device=device)
-    for images in batches_of("images", batches):
-        scores.update(classifier(images))
-    return scores.compute(reference)
+    return scores((classifier(images) for images in batches_of("images", batches)), reference, strata=strata)
 
 
 def score_generator(
