@@ -92,11 +92,12 @@ def test_scores_alone_take_one_pass(logits):
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_what_is_measured_together_is_what_is_measured_alone(logits, from_logits):
     values = given(logits, from_logits)
-    got = measured(values, from_logits, labels=torch.arange(N) % K)
+    labels = torch.arange(N) % K
+    got = measured(values, from_logits, labels=labels)
     sums = ClassSums(K)
     sums.update(values, values.argmax(1), from_logits=from_logits)
     want = {
-        "scores": scores(values, REFERENCE, from_logits=from_logits),
+        "scores": scores(values, REFERENCE, from_logits=from_logits, strata=labels),
         "entropy": entropy_histogram(values, from_logits=from_logits),
         "balance": label_balance(values, REFERENCE, from_logits=from_logits),
         "modes": mode_drop(sums, reference=REFERENCE),
@@ -108,7 +109,7 @@ def test_what_is_measured_together_is_what_is_measured_alone(logits, from_logits
                 assert found == pytest.approx(value, rel=1e-6), (name, field)
             else:
                 assert field == "few" or found == value or isinstance(value, dict), (name, field)
-    assert got.label_accuracy == float((values.argmax(1) == torch.arange(N) % K).double().mean())
+    assert got.label_accuracy == float((values.argmax(1) == labels).double().mean())
     mean = scipy.special.softmax(logits.double().numpy(), axis=1).mean(0)
     assert got.balance.mean == pytest.approx(mean, rel=1e-6)
 

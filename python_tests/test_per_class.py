@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from amgan_fast.metrics import ClassRow, LabelSums, PerClass
+from amgan_fast.metrics.moments import RandomSample
+from amgan_fast.ops import score_sums
 
 K, N = 5, 400
 CLASSES = torch.tensor([4, 0, 2])  # of the three labels
@@ -88,14 +90,17 @@ def test_intervals_stay_within_what_is_possible():
 def test_the_share_of_random_samples_has_wilson_s_interval_of_certain_ones():
     counts = np.array([30, 50, 20])
     sums = LabelSums(3, 3, classes=torch.arange(3))
-    mean = torch.from_numpy(counts / 100)
-    rows = sums.compute(mean=mean, variance=mean * (1 - mean) / 100).rows
+    certain = score_sums(
+        torch.eye(3, dtype=torch.float64).repeat_interleave(torch.from_numpy(counts), 0), probabilities=True
+    )
+    rows = sums.compute(moments=RandomSample(certain.total())).rows
     for row, count in zip(rows, counts, strict=True):
         wilson = scipy.stats.binomtest(int(count), 100).proportion_ci(method="wilson")
         assert row.share == count / 100
         assert row.share_ci95 == pytest.approx((wilson.low, wilson.high))
-    exact = sums.compute(mean=mean, variance=torch.zeros(3, dtype=torch.float64)).rows
-    assert [row.share_ci95 for row in exact] == [(share, share) for share in mean.tolist()]
+    alike = score_sums(torch.tensor([[0.25, 0.25, 0.5]] * 7, dtype=torch.float64), probabilities=True)
+    exact = sums.compute(moments=RandomSample(alike.total())).rows
+    assert [row.share_ci95 for row in exact] == [(0.25, 0.25), (0.25, 0.25), (0.5, 0.5)]
 
 
 def test_the_worst_come_first_by_agreement_then_by_entropy():
