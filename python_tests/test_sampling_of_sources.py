@@ -25,12 +25,14 @@ from amgan_fast.evaluate.sources import (
     Source,
     TensorSource,
 )
-from amgan_fast.metrics import Scores, scores
+from amgan_fast.evaluate.training_distribution import measure_training_distribution
+from amgan_fast.metrics import ScoreAccumulator, Scores, scores
 from amgan_fast.nn import LatentSource, Sampler
+from amgan_fast.processes import Share
 
 K = 10
 EACH = 36
-PER_CLASS = torch.arange(K).repeat(EACH)
+PER_CLASS = torch.randperm(EACH * K, generator=torch.Generator().manual_seed(0)) % K
 REFERENCE = [1 / K] * K
 
 
@@ -239,3 +241,33 @@ def test_what_is_said_of_the_scored_samples_is_not_said_of_held_out_ones(files):
     source = LogitsSource(files / "logits.npy", labels=files / "labels.npy")
     got = evaluate(source, None, held_out=LogitsSource(files / "logits.npy"), settings=Settings(sampling="per-class"))
     assert (got.generated.scores.sampling, got.held_out.scores.sampling) == ("per-class", "random")
+
+
+def test_the_error_of_a_reference_that_is_scored_here_is_in_the_interval(files, logits, generator):
+    training = torch.randn(600, K, generator=generator) + 4 * torch.eye(K)[torch.arange(600) % K]
+    np.save(files / "training.npy", training.numpy())
+    np.save(files / "vector.npy", training.double().softmax(1).mean(0).numpy())
+    labelled = ("--logits", files / "logits.npy", "--labels", files / "labels.npy")
+    sampled_one = command(*labelled, "--reference", files / "training.npy")["scores"]
+    exact = command(*labelled, "--reference", files / "vector.npy")["scores"]
+    accumulator = ScoreAccumulator(K)
+    accumulator.update(training)
+    want = scores(logits, accumulator, strata=PER_CLASS)
+    assert sampled_one["reference_error"] == pytest.approx(want.reference_error, rel=1e-6)
+    assert sampled_one["am_score_ci95"] == pytest.approx(want.am_score_ci95, rel=1e-6)
+    assert exact["reference_error"] is None
+    assert sampled_one["am_score"] == pytest.approx(exact["am_score"], rel=1e-6)
+
+
+def test_a_reference_with_labels_is_a_sample_per_class_and_tells_the_shares_of_classes(tmp_path, generator):
+    training = torch.arange(K).repeat_interleave(torch.arange(1, 11) * 40)
+    test = torch.arange(K).repeat_interleave(torch.arange(1, 11) * 4)
+    for name, labels in (("training", training), ("test", test)):
+        np.savez(tmp_path / f"{name}.npz", arr_0=brightness(labels), arr_1=labels.numpy())
+    pixels = ImageClassifier("pixels", nn.Flatten(), Inputs(value_range="unit"), torch.device("cpu"))
+    reference = measure_training_distribution(NpzSource(tmp_path / "training.npz"), pixels, Settings(), Share())
+    assert reference.class_shares.tolist() == pytest.approx((training.bincount() / len(training)).tolist())
+    got = evaluate(NpzSource(tmp_path / "test.npz"), pixels, reference=reference).generated
+    assert got.scores.sampling == "per-class"
+    assert got.sampling_reason.endswith("closer to the training set's shares than chance allows")
+    assert measured(NpzSource(tmp_path / "test.npz")).scores.sampling == "random"

@@ -39,20 +39,35 @@ class Labelling:
     sampling: Sampling | None = None
     """As of :attr:`Source.sampling`."""
     shares: Tensor | None = None
-    """As of :attr:`Source.label_shares`."""
+    """float64 [S]: as of :attr:`Source.label_shares`, or those of the classes in the training set."""
     too_many: str | None = None
     """Why samples are not summed by label, although they may be drawn so."""
 
     @classmethod
-    def of(cls, source: Source, classifier: ImageClassifier | None, num_classes: int) -> Labelling | None:
-        """Of a source; arguments and errors as of :func:`classes_of_labels`. None: it has no labels."""
+    def of(
+        cls,
+        source: Source,
+        classifier: ImageClassifier | None,
+        num_classes: int,
+        class_shares: Tensor | None = None,
+    ) -> Labelling | None:
+        """Of a source; None: it has no labels.
+
+        Args:
+            class_shares: [K], the parts of the training set that have the label of each class; None: not known.
+
+        Others, and errors, as of :func:`classes_of_labels`.
+        """
         if source.num_labels is None:
             return None
         classes, note = classes_of_labels(source, classifier, num_classes)
         names = source.class_names
         if not names and classes is not None and classifier is not None and classifier.class_names is not None:
             names = tuple(classifier.class_names[k] for k in classes.tolist())
-        return cls(source.num_labels, classes, names, note, source.sampling, source.label_shares)
+        shares = source.label_shares
+        if shares is None and class_shares is not None and classes is not None:
+            shares = class_shares[classes]
+        return cls(source.num_labels, classes, names, note, source.sampling, shares)
 
 
 def classes_of_labels(

@@ -147,10 +147,12 @@ def evaluate(
     if reference is None and classifier is not None:
         reference = classifier.reference
     known = TrainingDistribution(reference) if isinstance(reference, Tensor) else reference
-    vector = None if known is None else known.probabilities
-    passes = [Pass(source, classifier, vector, settings, share, progress)]
+    sets = [(source, settings)]
     if held_out is not None:
-        passes.append(Pass(held_out, classifier, vector, replace(settings, sampling="auto"), share, progress))
+        sets.append((held_out, replace(settings, sampling="auto")))
+    wanted = None if known is None else known.reference
+    shares = None if known is None else known.class_shares
+    passes = [Pass(one, classifier, wanted, how, share, progress, class_shares=shares) for one, how in sets]
     if len({one.num_classes for one in passes}) > 1:
         found = " and ".join(str(one.num_classes) for one in passes)
         raise InputError(f"held_out and source have logits of {found} classes, wanted as many")

@@ -35,6 +35,7 @@ from amgan_fast.metrics import (
     without_score_warnings,
 )
 from amgan_fast.metrics.designs import Design
+from amgan_fast.metrics.distribution import DistributionLike
 from amgan_fast.processes import sum_over_processes
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
@@ -201,22 +202,20 @@ class Collector:
                 part.all_reduce()
         sum_over_processes([self._class_counts], None)
 
-    def compute(self, reference: Tensor | None) -> Measurements:
+    def compute(self, reference: DistributionLike | None) -> Measurements:
         """What there is so far.
 
         Args:
-            reference: the class distribution [K] of the training set, if there is one.
+            reference: the class distribution of the training set, if there is one.
 
         Raises:
             ValueError: no samples, a row of logits that gives no distribution was found late, on a GPU, or samples said
                 to be drawn per class have one each.
         """
-        counts = None if self._by_label is None else self._by_label.counts
-        sampling, reason = sampling_of(self._settings, self._labels, counts)
-        strata = self._strata if sampling == "per-class" else None
+        strata, reason = self._drawn()
         with without_score_warnings():  # they are in the scores too
             scores = self._scores.scores_by(strata, reference)
-            classes = self._per_class((self._scores if strata is None else strata).design())
+            classes = self._per_class()
             return Measurements(
                 scores=scores,
                 entropy=self._entropies.compute(),
@@ -231,16 +230,35 @@ class Collector:
                 copies=self._copies.compute(),
             )
 
-    def _per_class(self, design: Design) -> PerClass | None:
+    def design(self) -> Design:
+        """How the samples so far were drawn.
+
+        Raises:
+            ValueError: as :meth:`compute`.
+        """
+        strata, _ = self._drawn()
+        return (self._scores if strata is None else strata).design()
+
+    def class_shares(self) -> Tensor | None:
+        """[K], float64: the parts of the samples so far that have the label of each class; None: not known."""
+        return None if self._by_label is None else self._by_label.class_shares()
+
+    def _drawn(self) -> tuple[StratumSums | None, str]:
+        """The sums of strata that samples were drawn from, None where they were drawn at random, and why that is so."""
+        counts = None if self._by_label is None else self._by_label.counts
+        sampling, reason = sampling_of(self._settings, self._labels, counts)
+        return self._strata if sampling == "per-class" else None, reason
+
+    def _per_class(self) -> PerClass | None:
         if self._by_label is None or self._labels is None:
             return None
-        return self._by_label.compute(self._labels.names, design.moments)
+        return self._by_label.compute(self._labels.names, self.design().moments)
 
-    def _balance(self, scores: Scores, reference: Tensor) -> LabelBalance:
+    def _balance(self, scores: Scores, reference: DistributionLike) -> LabelBalance:
         mean = torch.tensor(scores.class_distribution, dtype=torch.float64)
         return LabelBalance.of(self._class_counts.cpu(), mean, as_distribution(reference))
 
-    def _mode_drop(self, reference: Tensor | None) -> ModeDrop | None:
+    def _mode_drop(self, reference: DistributionLike | None) -> ModeDrop | None:
         if self._classes is None:
             return None
         work = self._blocks * self._classes.num_classes**2

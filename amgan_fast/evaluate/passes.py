@@ -19,6 +19,8 @@ from amgan_fast.evaluate.sampling import may_be_per_class
 from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.memory import fits_in_half_of
+from amgan_fast.metrics import as_distribution
+from amgan_fast.metrics.distribution import DistributionLike, SampledDistribution
 from amgan_fast.metrics.stratum_sums import groups_of
 from amgan_fast.processes import Share, gather
 from amgan_fast.progress import Progress, to_no_one
@@ -30,6 +32,9 @@ _LARGE = 224  # pixels, the least that networks of ImageNet are made for
 class Pass:
     """Over the samples of a source that are this process's; arguments as of :func:`amgan_fast.evaluate.evaluate`.
 
+    Args:
+        class_shares: [K], the parts of the training set that have the label of each class; None: not known.
+
     Raises:
         InputError: a source that does not fit the classifier, or settings that do not fit the source.
     """
@@ -38,10 +43,12 @@ class Pass:
         self,
         source: Source,
         classifier: ImageClassifier | None,
-        reference: Tensor | None,
+        reference: DistributionLike | None,
         settings: Settings,
         share: Share,
         progress: Progress | None = None,
+        *,
+        class_shares: Tensor | None = None,
     ) -> None:
         _check(source, classifier, settings, share)
         self.source = source
@@ -57,12 +64,12 @@ class Pass:
         self.num_classes = self._logits(probe).size(1)
         """K, from the first sample: what does not fit shows before the work begins."""
         self._check_memory()
-        if reference is not None and len(reference) != self.num_classes:
+        if reference is not None and (found := len(as_distribution(reference))) != self.num_classes:
             raise InputError(
-                f"reference has {len(reference)} classes, wanted the {self.num_classes} of the "
+                f"reference has {found} classes, wanted the {self.num_classes} of the "
                 f"{source.kind if classifier is None else 'classifier'}"
             )
-        labels = self._that_fit(Labelling.of(source, classifier, self.num_classes))
+        labels = self._that_fit(Labelling.of(source, classifier, self.num_classes, class_shares))
         self.batch_size = settings.batch_size or self._fitting_batch_size(probe)
         self.doubt = None if classifier is None else _doubt_of_size(classifier, probe.values)
         """What makes every score of the classifier doubtful; None: nothing."""
@@ -104,6 +111,18 @@ class Pass:
             return self._collector.compute(self._reference)
         except ValueError as error:
             raise error if isinstance(error, InputError) else InputError(f"{description}: {error}") from error
+
+    def distribution(self) -> SampledDistribution:
+        """The mean class distribution of the samples so far.
+
+        Raises:
+            ValueError: there are none.
+        """
+        return SampledDistribution(self._collector.design())
+
+    def class_shares(self) -> Tensor | None:
+        """[K], float64: the parts of the samples so far that have the label of each class; None: not known."""
+        return self._collector.class_shares()
 
     def so_far(self) -> list[Measurements]:
         """Of the samples so far, of this process alone; empty where there are none."""

@@ -122,7 +122,16 @@ def _sampling(evaluation: Evaluation) -> list[tuple[str, str]]:
         lines.append(("", f"held-out {_in_words(held_out.scores)}: {held_out.sampling_reason}"))
         if _groups(held_out.scores) != _groups(generated.scores):
             intervals += f"; held-out: over {_groups(held_out.scores)}"
-    return [*lines, ("interval", intervals)]
+    lines.append(("interval", intervals))
+    if generated.scores.am_score is not None:
+        error = generated.scores.reference_error
+        known = (
+            "taken as exact"
+            if error is None
+            else f"a sample too: its error, {error:.4f}, is in the AM Score's interval"
+        )
+        lines.append(("reference", known))
+    return lines
 
 
 def _in_words(scores: Scores) -> str:

@@ -19,6 +19,7 @@ from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_npy_header, read_rows
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, as_distribution
+from amgan_fast.metrics.distribution import SampledDistribution
 from amgan_fast.processes import Share
 from amgan_fast.progress import Progress
 
@@ -33,6 +34,15 @@ class TrainingDistribution:
     """float64 [K], on the CPU."""
     warnings: tuple[str, ...] = ()
     """What makes it doubtful."""
+    sampled: SampledDistribution | None = None
+    """The same with what its own error follows from, where its samples were scored here; None: it is taken as exact."""
+    class_shares: Tensor | None = None
+    """float64 [K]: the parts of the training set that have the label of each class; None: not known."""
+
+    @property
+    def reference(self) -> Tensor | SampledDistribution:
+        """For scores."""
+        return self.probabilities if self.sampled is None else self.sampled
 
     @classmethod
     def of(cls, distribution: Tensor, *, probability_like: bool = False) -> TrainingDistribution:
@@ -68,11 +78,18 @@ def measure_training_distribution(
     Raises:
         InputError: as :func:`amgan_fast.evaluate.evaluate`.
     """
-    settings = replace(settings, splits=1, contiguous=False, modes=False, sampling="auto", compat=None)
-    scores = Pass(source, classifier, None, settings, share, progress).run().scores
+    splits = min(10, source.count)  # of which blocks follow, and from these its error
+    settings = replace(settings, splits=splits, contiguous=False, modes=False, sampling="auto", compat=None)
+    training = Pass(source, classifier, None, settings, share, progress)
+    scores = training.run().scores
     vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
     found = TrainingDistribution.of(vector, probability_like=scores.probability_like)
-    return replace(found, warnings=found.warnings + _left_out(source))
+    return replace(
+        found,
+        warnings=found.warnings + _left_out(source),
+        sampled=training.distribution(),
+        class_shares=training.class_shares(),
+    )
 
 
 def _left_out(source: Source) -> tuple[str, ...]:

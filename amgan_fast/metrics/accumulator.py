@@ -15,7 +15,7 @@ from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.bad_rows import LateBadRows, kind_of
 from amgan_fast.metrics.designs import Design, RandomDesign
-from amgan_fast.metrics.distribution import DistributionLike, as_distribution
+from amgan_fast.metrics.distribution import DistributionLike, SampledDistribution, as_distribution
 from amgan_fast.metrics.first_rows import ScoreWarning
 from amgan_fast.metrics.from_sums import scores_from_sums
 from amgan_fast.metrics.result import Scores
@@ -236,7 +236,7 @@ class ScoreAccumulator(RowAccumulator):
             design,
             in_splits,
             None if reference is None else as_distribution(reference, self.num_classes),
-            reference.design() if isinstance(reference, ScoreAccumulator) else None,
+            _samples_of(reference),
             n=int(blocks.count.sum()),
             sampling="random" if strata is None else "per-class",
             strata=None if counts is None else int((counts > 0).sum()),
@@ -380,6 +380,13 @@ def scores(
         options["strata"] = options.get("strata", int(of_row.max()) + 1 if of_row.numel() else 1)
         accumulator = accumulate(partial(ScoreAccumulator, **options), values, from_logits, "values", of_row)
     return accumulator._compute(reference, labels, accumulator._by_stratum)
+
+
+def _samples_of(reference: DistributionLike | None) -> Design | None:
+    """Of which it is the mean distribution; None: it is exact, as far as is known."""
+    if isinstance(reference, ScoreAccumulator):
+        return reference.design()
+    return reference.samples if isinstance(reference, SampledDistribution) else None
 
 
 def _are_sorted(labels: Tensor) -> bool:

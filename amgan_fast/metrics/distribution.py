@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -14,10 +15,23 @@ from amgan_fast.metrics.row_accumulator import check_num_classes
 
 if TYPE_CHECKING:
     from amgan_fast.metrics.accumulator import ScoreAccumulator
+    from amgan_fast.metrics.designs import Design
     from amgan_fast.metrics.result import Scores
 
-DistributionLike: TypeAlias = "Array | Sequence[float] | Scores | ScoreAccumulator"
+DistributionLike: TypeAlias = "Array | Sequence[float] | Scores | ScoreAccumulator | SampledDistribution"
 """K probabilities, or the scores or the accumulator of a set of samples, whose mean distribution it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampledDistribution:
+    """The mean class distribution of samples of which it is known how they were drawn, and so how far off it may be."""
+
+    samples: Design
+
+    @property
+    def class_distribution(self) -> Tensor:
+        """[K]"""
+        return self.samples.moments.mean
 
 
 def as_distribution(reference: DistributionLike, num_classes: int | None = None) -> Tensor:

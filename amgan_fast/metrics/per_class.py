@@ -132,6 +132,15 @@ class LabelSums(Accumulator):
         """int64 [S], on the CPU: samples with each label."""
         return self._sums[0].long().cpu()
 
+    def class_shares(self) -> Tensor | None:
+        """float64 [K], on the CPU: the parts of all samples that have the label of each class; None: not known."""
+        counts = self.counts.double()
+        if self._classes is None or not counts.any():
+            return None
+        return torch.zeros(self.num_classes, dtype=torch.float64).index_add_(
+            0, self._classes.cpu(), counts / counts.sum()
+        )
+
     def compute(self, names: Sequence[str] = (), moments: Moments | None = None) -> PerClass:
         """What there is so far.
 
