@@ -101,7 +101,7 @@ def test_without_labels_samples_are_random_ones(files, logits):
     got = command("--logits", files / "logits.npy")
     assert (got["scores"]["sampling"], got["sampling_reason"]) == (
         "random",
-        "no labels, so nothing else can be known",
+        "no labels that could tell otherwise",
     )
     assert got["scores"]["inception_score_corrected"] == pytest.approx(scores(logits).inception_score_corrected)
     assert got["classes"] is None
@@ -229,7 +229,7 @@ def test_the_table_says_how_both_sets_were_drawn(files):
     at = lines.index(
         ("sampling", "per class: 360 samples of 10 classes, 36 each, closer to equal shares than chance allows")
     )
-    assert lines[at + 1] == ("", "held-out random: no labels, so nothing else can be known")
+    assert lines[at + 1] == ("", "held-out random: no labels that could tell otherwise")
     assert lines[at + 2] == (
         "interval",
         "95%, jackknife over 110 groups of samples within 10 classes, of the corrected score; held-out: over 100 "
@@ -271,3 +271,13 @@ def test_a_reference_with_labels_is_a_sample_per_class_and_tells_the_shares_of_c
     assert got.scores.sampling == "per-class"
     assert got.sampling_reason.endswith("closer to the training set's shares than chance allows")
     assert measured(NpzSource(tmp_path / "test.npz")).scores.sampling == "random"
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [({}, "filled in turn within each class"), ({"contiguous": True}, "consecutive samples")],
+)
+def test_the_table_says_how_splits_were_filled(files, settings, rule):
+    source = LogitsSource(files / "logits.npy", labels=files / "labels.npy")
+    lines = dict(provenance(evaluate(source, None, settings=Settings(**settings))))
+    assert lines["splits"] == f"10, {rule}, no shuffle, std with ddof 0"

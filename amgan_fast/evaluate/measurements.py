@@ -70,7 +70,7 @@ class Measurements:
     """Why there is no :attr:`label_accuracy` although samples have labels."""
     classes: PerClass | None = None
     """Of the samples with each label; None where there are no labels."""
-    sampling_reason: str = "no labels, so nothing else can be known"
+    sampling_reason: str = "no labels that could tell otherwise"
     """Why samples were taken to be drawn as :attr:`Scores.sampling` has it."""
     compat: dict[str, CompatScore] | None = None
     """Inception Scores by the rules of other tools; None where :attr:`Settings.compat` names none."""

@@ -30,7 +30,7 @@ def sampling_of(settings: Settings, labels: Labelling | None, counts: Tensor | N
     if settings.sampling == "random":
         return "random", "as was said (--sampling)"
     if labels is None or counts is None or not counts.any():
-        return "random", "no labels, so nothing else can be known"
+        return "random", "no labels that could tell otherwise"
     sampling, reason = _of_labels(settings, labels, counts)
     if sampling == "per-class" and labels.too_many is not None:
         return "random", f"{reason}; but {labels.too_many}"

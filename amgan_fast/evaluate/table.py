@@ -97,8 +97,7 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
         lines.append(("SHA-256", digest))
         lines.append(("accuracy", _accuracy(evaluation)))
         lines.append(("input", str(classifier.inputs)))
-    rule = "consecutive samples" if settings.contiguous else "filled in turn (sample i in split i mod splits)"
-    lines.append(("splits", f"{settings.splits}, {rule}, no shuffle, std with ddof 0"))
+    lines.append(("splits", f"{settings.splits}, {_splits(evaluation)}, no shuffle, std with ddof 0"))
     lines += _sampling(evaluation)
     held_out = None if evaluation.held_out is None else evaluation.held_out.compat
     notes = compat_notes({"generated": evaluation.generated.compat, "held-out": held_out})
@@ -111,6 +110,12 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     if evaluation.partial:
         lines.insert(0, ("PARTIAL", evaluation.partial))
     return [(name, printable(text)) for name, text in lines]
+
+
+def _splits(evaluation: Evaluation) -> str:
+    """How they are filled."""
+    rules = [_SPLITS[one.scores.splits_rule] for one in (evaluation.generated, evaluation.held_out) if one is not None]
+    return "; held-out: ".join(dict.fromkeys(rules))
 
 
 def _sampling(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -177,6 +182,12 @@ def _with_interval(value: float | None, interval: tuple[float, float] | None, nu
     ends = [f"{end:{number}}".rstrip("%") for end in interval or ()]
     return f"{value:{number}}" + (f" ({' to '.join(ends)})" if ends else "")
 
+
+_SPLITS = {
+    "round robin": "filled in turn (sample i in split i mod splits)",
+    "round robin in strata": "filled in turn within each class",
+    "contiguous": "consecutive samples",
+}
 
 _PERCENT = ".2%"  # a class of 1,000 has a share of 0.10%
 
