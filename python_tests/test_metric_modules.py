@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
-from amgan_fast.metrics import ScoreWarning, scores
+from amgan_fast.metrics import ScoreAccumulator, Scores, ScoreWarning, scores
 
 torchmetrics = pytest.importorskip("torchmetrics")
 modules = importlib.import_module("amgan_fast.metrics.modules")
-InceptionScore, AMScore = modules.InceptionScore, modules.AMScore
+InceptionScore, AMScore, CorrectedScores = modules.InceptionScore, modules.AMScore, modules.CorrectedScores
 
 K, N = 6, 200
 REFERENCE = [0.3, 0.1, 0.1, 0.2, 0.25, 0.05]
@@ -51,6 +51,14 @@ def assert_inception_score(metric, logits: Tensor, splits: int = 10) -> None:
     want = inception_scores(logits, splits)
     assert float(mean) == pytest.approx(float(want.mean()), rel=1e-12)
     assert float(std) == pytest.approx(float(want.std(correction=1)), rel=1e-11)
+
+
+def corrected_values(result: Scores) -> dict[str, float]:
+    values = {}
+    for name in ("inception_score", "am_score"):
+        low, high = getattr(result, f"{name}_ci95")
+        values |= {name: getattr(result, f"{name}_corrected"), f"{name}_low": low, f"{name}_high": high}
+    return values
 
 
 def make_metrics():
@@ -233,7 +241,7 @@ def test_by_default_the_network_is_that_of_torchmetrics(logits, monkeypatch):
             asked.append(feature)
             self.inception = nn.Identity()
 
-    monkeypatch.setattr("amgan_fast.metrics.modules.TorchmetricsInceptionScore", Theirs)
+    monkeypatch.setattr("amgan_fast.metrics.modules.classifier_metric.TorchmetricsInceptionScore", Theirs)
     metric = InceptionScore()
     assert asked == [inspect.signature(torchmetrics.image.inception.InceptionScore).parameters["feature"].default]
     torch.testing.assert_close(metric(logits), InceptionScore(None)(logits))
@@ -451,6 +459,154 @@ def test_without_torchmetrics_the_error_says_what_to_install(monkeypatch):
         importlib.import_module("amgan_fast.metrics.modules")
 
 
+# --- Less their bias, with intervals
+
+
+@pytest.fixture
+def strata() -> Tensor:
+    return torch.arange(N) % K
+
+
+def as_numbers(values: dict[str, Tensor]) -> dict[str, float]:
+    assert all(value.shape == () and value.dtype == torch.float64 for value in values.values())
+    return {name: float(value) for name, value in values.items()}
+
+
+def as_strata(strata: Tensor, stratified: bool, rows: slice = slice(None)) -> dict[str, Tensor]:
+    return {"strata": strata[rows]} if stratified else {}
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_corrected_scores_are_those_of_an_accumulator_however_they_come(logits, strata, stratified):
+    metric = CorrectedScores(K, REFERENCE, **({"strata": K} if stratified else {}))
+    for start, stop in ((0, 1), (1, 70), (70, 70), (70, N)):
+        metric.update(logits[start:stop], **as_strata(strata, stratified, slice(start, stop)))
+    want = corrected_values(scores(logits, REFERENCE, **as_strata(strata, stratified)))
+    assert as_numbers(metric.compute()) == pytest.approx(want, rel=1e-12)
+    assert want["inception_score_low"] < want["inception_score"] < want["inception_score_high"]
+
+
+def test_strata_make_the_difference(logits, strata):
+    random, stratified = CorrectedScores(K), CorrectedScores(K, strata=K)
+    random.update(4 * torch.eye(K)[strata] + logits)
+    stratified.update(4 * torch.eye(K)[strata] + logits, strata=strata)
+    assert set(random.compute()) == {"inception_score", "inception_score_low", "inception_score_high"}
+    assert random.compute()["inception_score"] > stratified.compute()["inception_score"]
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_forward_of_corrected_scores_gives_the_batch_and_adds_it(logits, strata, stratified):
+    options = {"strata": K} if stratified else {}
+    metric = CorrectedScores(K, REFERENCE, **options)
+    for rows in (slice(0, 90), slice(90, N)):
+        got = metric(logits[rows], **as_strata(strata, stratified, rows))
+        want = scores(logits[rows], REFERENCE, **as_strata(strata, stratified, rows))
+        assert as_numbers(got) == pytest.approx(corrected_values(want), rel=1e-12)
+    want = corrected_values(scores(logits, REFERENCE, **as_strata(strata, stratified)))
+    assert as_numbers(metric.compute()) == pytest.approx(want, rel=1e-12)
+
+
+def test_corrected_scores_merge_save_load_copy_and_reset(logits, strata):
+    first, second, loaded = (CorrectedScores(K, REFERENCE, strata=K) for _ in range(3))
+    first.update(logits[:120], strata[:120])
+    second.update(logits[120:], strata[120:])
+    first.merge_state(second)
+    want = corrected_values(scores(logits, REFERENCE, strata=strata))
+    assert float(first.compute()["am_score"]) == pytest.approx(want["am_score"], rel=1e-12)
+    for metric in (first, loaded):
+        metric.persistent(True)
+    loaded.update(logits[:5], strata[:5])  # replaced
+    loaded.load_state_dict(first.state_dict())
+    for one in (loaded, copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        torch.testing.assert_close(one.compute(), first.compute(), rtol=0, atol=0)
+    first.reset()
+    first.update(logits, strata)
+    assert as_numbers(first.compute()) == pytest.approx(want, rel=1e-12)
+
+
+def test_the_error_of_a_reference_that_is_a_sample_is_in_the_interval(logits):
+    training = ScoreAccumulator(K)
+    training.update(logits.flip(1) + torch.arange(K) / 2)
+    sampled, exact = CorrectedScores(K, training), CorrectedScores(K, training.class_distribution())
+    for metric in (sampled, exact):
+        metric.update(logits)
+    widths = [float(one["am_score_high"] - one["am_score_low"]) for one in (exact.compute(), sampled.compute())]
+    assert widths[0] < widths[1]
+    assert as_numbers(sampled.compute()) == pytest.approx(corrected_values(scores(logits, training)), rel=1e-12)
+
+
+def test_corrected_scores_classify_once_and_share_a_collection(logits, strata):
+    calls = []
+
+    class Counted(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            calls.append(len(images))
+            return images
+
+    metric = CorrectedScores(K, feature=Counted(), strata=K)
+    metric(logits, strata=strata)
+    assert calls == [N]
+    collection = torchmetrics.MetricCollection([InceptionScore(None), CorrectedScores(K, strata=K)])
+    collection.update(logits, strata=strata)
+    values = collection.compute()
+    assert values["inception_score"] == metric.compute()["inception_score"]
+    assert_inception_score(collection["InceptionScore"], logits)
+
+
+@pytest.mark.parametrize(
+    ("add", "said"),
+    [
+        (lambda metric, x, s: metric(x), "strata are not given"),
+        (lambda metric, x, s: metric.update(x), "strata are not given"),
+        (lambda metric, x, s: metric(x, s + 1), "strata are .*, wanted 0 to 5"),
+        (lambda metric, x, s: metric.update(x, s[1:]), "strata"),
+        (lambda metric, x, s: metric(x[:3], s[:3]), "3 hold one sample each"),
+        (lambda metric, x, s: metric(x.index_fill(1, s[:1], torch.nan), s), r"row 0 .*holds NaN"),
+        (lambda metric, x, s: metric.update(x[:, 1:], s), r"logits are \[200, 5\], wanted \[N, 6\]"),
+    ],
+)
+def test_what_corrected_scores_refuse_is_not_added(logits, strata, add, said):
+    metric = CorrectedScores(K, REFERENCE, strata=K)
+    metric.update(logits, strata)
+    before = metric.compute()
+    with pytest.raises(ValueError, match=said):
+        add(metric, logits, strata)
+    metric.update(logits[:0], strata[:0])
+    torch.testing.assert_close(metric.compute(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: CorrectedScores(1), "num_classes is 1, wanted at least 2"),
+        (lambda: CorrectedScores(K, [0.5, 0.5]), "reference"),
+        (lambda: CorrectedScores(K, strata=0), "strata is 0, wanted at least 1"),
+        (lambda: CorrectedScores(K, dist_sync_on_step=True), "dist_sync_on_step is True, wanted False"),
+        (lambda: CorrectedScores(K).compute(), "no samples, wanted at least one update"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_bad_settings_of_corrected_scores(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_corrected_scores_follow_the_device_and_warn_of_probabilities(device, logits, strata):
+    metric = CorrectedScores(K, REFERENCE, strata=K).to(device)
+    metric.update(logits.softmax(1).to(device), strata.to(device))
+    with pytest.warns(ScoreWarning, match="wanted logits: a feature without softmax"):
+        assert metric.compute()["am_score"].device.type == device.type
+
+
+def test_corrected_scores_plot(logits):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    metric = CorrectedScores(K, REFERENCE)
+    metric.update(logits)
+    drawn, _ = metric.plot()
+    assert isinstance(drawn, pyplot.Figure)
+    pyplot.close(drawn)
+
+
 def in_a_process(rank: int, folder: str) -> None:
     """Half of the samples in each process, then all in process 0; what compute() gives goes to a file."""
     torch.set_num_threads(1)
@@ -459,9 +615,14 @@ def in_a_process(rank: int, folder: str) -> None:
     logits = make_logits(torch.Generator().manual_seed(1))
     results = []
     for halves in (logits.chunk(2), (logits, logits[:0])):
-        for metric in (InceptionScore(None, num_classes=K), AMScore(REFERENCE)):
+        for metric in (
+            CorrectedScores(K, REFERENCE, strata=2),
+            InceptionScore(None, num_classes=K),
+            AMScore(REFERENCE),
+        ):
             if len(halves[rank]):
-                metric.update(halves[rank])
+                strata = [torch.arange(len(halves[rank])) % 2] if isinstance(metric, CorrectedScores) else []
+                metric.update(halves[rank], *strata)
             results.append(metric.compute())
     metric.update(logits.flip(1)[:100])  # goes on with its own samples
     torch.save([*results, metric.count], f"{folder}/{rank}.pt")
@@ -474,9 +635,13 @@ def test_two_processes_give_what_one_does(tmp_path: Path):
     multiprocessing.spawn(in_a_process, (str(tmp_path),), nprocs=2)
     logits = make_logits(torch.Generator().manual_seed(1))
     want = inception_scores(logits, 10)
+    whole = corrected_values(scores(logits, REFERENCE, strata=torch.arange(N) % 2))
     for rank, own in ((0, N + 100), (1, 100)):
         *results, count = torch.load(tmp_path / f"{rank}.pt")
-        for inception, am in (results[:2], results[2:]):
+        for corrected, inception, am in (results[:3], results[3:]):
+            for name, value in corrected.items():
+                tolerance = 1e-12 if name in ("inception_score", "am_score") else 0.2  # samples are in other groups
+                assert float(value) == pytest.approx(whole[name], rel=tolerance)
             assert float(inception[0]) == pytest.approx(float(want.mean()), rel=1e-12)
             assert float(inception[1]) == pytest.approx(float(want.std(correction=1)), rel=1e-11)
             assert float(am) == pytest.approx(am_score(logits), rel=1e-12)

@@ -1,37 +1,24 @@
-"""Inception Score and AM Score as torchmetrics metrics, with sums for a state instead of all samples."""
+"""Plain scores: Inception Score as torchmetrics has it, and the AM Score."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from amgan_fast.metrics import statistics
-from amgan_fast.metrics.arrays import Array, as_tensor
+from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.modules.classifier_metric import PROBABILITIES, ClassifierMetric
 from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.metrics.row_accumulator import check_num_classes
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.ops import ScoreSums
-
-try:
-    from torchmetrics import Metric
-    from torchmetrics.image.inception import InceptionScore as TorchmetricsInceptionScore
-except ImportError as error:
-    raise ImportError("amgan_fast.metrics.modules needs torchmetrics: pip install torchmetrics") from error
-
-
-_SLACK = 1e-3  # of [0, 1]: what interpolation and half precision step over the border; it changes no byte
-_PROBABILITIES = (
-    "logits are within [0, 1] and sum to 1 in each of the first rows, as probabilities do; wanted logits: a feature "
-    "without softmax, or the logarithm of probabilities"
-)
 
 
 class _Batch(NamedTuple):
@@ -41,12 +28,8 @@ class _Batch(NamedTuple):
     """The block of its first row."""
 
 
-class _ScoreMetric(Metric):
+class _ScoreMetric(ClassifierMetric):
     """Keeps :class:`amgan_fast.ScoreSums` of ``blocks`` blocks, float64, filled in turn."""
-
-    is_differentiable = False
-    full_state_update = False
-    feature_network = "inception"  # what torchmetrics.wrappers.FeatureShare shares
 
     count: Tensor
     entropy: Tensor
@@ -62,19 +45,9 @@ class _ScoreMetric(Metric):
         normalize: bool,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if isinstance(feature, str | int):
-            feature = _network_of_torchmetrics(feature)
-        if feature is not None and not isinstance(feature, nn.Module):
-            wanted = "a torch.nn.Module that returns logits, a name, or None"
-            raise TypeError(f"Got unknown input to argument `feature`: feature is {feature!r}, wanted {wanted}")
-        if not isinstance(normalize, bool):
-            raise ValueError(f"Argument `normalize` expected to be a bool: normalize is {normalize!r}")
+        super().__init__(feature, normalize, **kwargs)
         if num_classes is not None:
             check_num_classes(num_classes)
-        self.inception = feature
-        """The classifier, under torchmetrics' name; None: the metric is given logits."""
-        self.normalize = normalize
         # One column of zeros, which broadcasts, until the first batch tells the number of classes.
         for name, zeros in ScoreSums.zeros(blocks, num_classes=num_classes or 1)._asdict().items():
             self.add_state(name, zeros, dist_reduce_fx="sum")
@@ -83,14 +56,6 @@ class _ScoreMetric(Metric):
         self._next = 0
         self._batch: _Batch | None = None  # of forward(), while it runs
         self._first_rows: FirstRows | None = None
-        self.train()
-
-    def train(self, mode: bool = True) -> _ScoreMetric:
-        """The classifier stays in evaluation mode, whatever the mode of a model that holds the metric."""
-        super().train(mode)
-        if self.inception is not None:
-            self.inception.eval()
-        return self
 
     def update(self, imgs: Array) -> None:
         """Add a batch.
@@ -160,32 +125,12 @@ class _ScoreMetric(Metric):
         self._next = int(self.count.sum()) % len(self.count)
         self._computed = None  # what torchmetrics keeps of compute() is of other samples
 
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Draw a value, or several as a curve, with matplotlib.
-
-        Args:
-            val: a score or a sequence of scores; None: what :meth:`compute` gives.
-            ax: matplotlib axes to draw into; None: those of a new figure.
-
-        Returns:
-            The figure (None with ``ax``) and the axes.
-        """
-        return self._plot(val, ax)
-
     def _summed(self, imgs: Array) -> _Batch:
-        if self.inception is None and getattr(imgs, "ndim", 2) != 2:
-            raise ValueError(f"logits are {list(imgs.shape)}, wanted [N, K] with K at least 2; images need a feature")
         classes = self.prob.size(1)
-        rows = RowTerms(self._classify(imgs), classes if classes > 1 else None)
+        rows = RowTerms(self._logits(imgs), classes if classes > 1 else None)
         sums = rows.block_sums(len(self.count), self._next)
         rows.refuse_bad(self.count.sum(), sums.entropy)
         return _Batch(rows.values, sums, self._next)
-
-    def _classify(self, imgs: Array) -> Any:
-        if self.inception is None:
-            return imgs
-        with torch.no_grad():
-            return self.inception(_as_bytes(imgs) if self.normalize else imgs)
 
     def _sums(self) -> ScoreSums:
         """Of the blocks that hold samples."""
@@ -195,7 +140,7 @@ class _ScoreMetric(Metric):
             raise ValueError("no samples, wanted at least one update before compute")
         refuse_bad_sums(sums.entropy)
         if self._first_rows is not None:
-            self._first_rows.warn(_PROBABILITIES, stacklevel=3)
+            self._first_rows.warn(PROBABILITIES, stacklevel=3)
         return sums
 
 
@@ -304,20 +249,3 @@ def _fits(state: Tensor, default: Tensor) -> bool:
     return state.shape == default.shape or (
         default.ndim == state.ndim == 2 and default.size(1) == 1 and len(state) == len(default)
     )
-
-
-def _as_bytes(imgs: Array) -> Tensor:
-    imgs = as_tensor("imgs", imgs)
-    if not imgs.is_floating_point():
-        raise TypeError(f"imgs are {imgs.dtype}, wanted floating point in [0, 1] with normalize=True")
-    if imgs.numel():
-        least, greatest = (float(value) for value in imgs.aminmax())
-        if not (least >= -_SLACK and greatest <= 1 + _SLACK):  # so that NaN fails
-            raise ValueError(f"imgs have values from {least:.6g} to {greatest:.6g}, wanted 0 to 1 with normalize=True")
-    return (imgs * 255).byte()
-
-
-def _network_of_torchmetrics(name: str | int) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the memory that its metric takes
-        return TorchmetricsInceptionScore(name).inception
