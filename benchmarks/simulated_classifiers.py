@@ -33,9 +33,13 @@ class Classifier(ABC):
         self.mean, self.entropy = mean, entropy
         self.classes = len(entropy)
 
+    def expected(self, shares: np.ndarray) -> tuple[np.ndarray, float]:
+        """The mean class distribution and the mean entropy with these shares of the classes."""
+        return shares @ self.mean, float(shares @ self.entropy)
+
     def truth(self, shares: np.ndarray) -> Truth:
         """With these shares of the classes."""
-        mean, entropy = shares @ self.mean, float(shares @ self.entropy)
+        mean, entropy = self.expected(shares)
         return Truth(
             inception_score=math.exp(entr(mean).sum() - entropy),
             am_score=float(rel_entr(1 / self.classes, mean).sum()) + entropy,
