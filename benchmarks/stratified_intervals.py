@@ -20,7 +20,7 @@ import itertools
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from benchmarks.simulated_classifiers import Classifier, Sharp, Soft, Truth
 CLASSES = (10, 100, 1000)
 OF_A_CLASS = (5, 20, 36, 50)
 MANY = 1000  # classes
-SAMPLINGS = ("random", "per-class")
+SAMPLINGS: dict[str, Literal["random"] | None] = {"random": "random", "per-class": None}  # as compute() has it
 
 
 def soft(classes: int) -> Classifier:
@@ -97,13 +97,13 @@ def study(make: Any, classes: int, mean: int, design: str, repetitions: int, con
     random, logits = np.random.default_rng(classes + mean), torch.empty(n, classes)
     strata = random.permutation(np.repeat(np.arange(classes), counts))
     rows: dict[str, list[tuple[float, ...]]] = {sampling: [] for sampling in SAMPLINGS}
-    name = f"{make.__name__} K={classes} {mean} a class, {design}"
-    for _ in track(range(repetitions), name, console=console):
+    label = f"{make.__name__} K={classes} {mean} a class, {design}"
+    for _ in track(range(repetitions), label, console=console):
         classifier.fill(logits, strata, random)
         accumulator = ScoreAccumulator(classes, strata=classes)
         accumulator.update(logits, strata=torch.from_numpy(strata))
-        for sampling in SAMPLINGS:
-            rows[sampling].append(compared(accumulator.compute(uniform, sampling=sampling), exact, noise))
+        for name, sampling in SAMPLINGS.items():
+            rows[name].append(compared(accumulator.compute(uniform, sampling=sampling), exact, noise))
     found = {sampling: Found(*np.mean(of, axis=0).tolist()) for sampling, of in rows.items()}
     return Study(make.__name__, classes, mean, design, n, repetitions, exact, found)
 
