@@ -38,7 +38,7 @@ UNIFORM = [1 / K] * K
 
 MEASUREMENTS = {
     "scores": lambda rows, **options: scores(rows, UNIFORM, **options),
-    "label_balance": lambda rows, **options: label_balance(rows, UNIFORM, **options),
+    "label_balance": lambda rows, **options: label_balance(rows, [50] * K, **options),
     "entropy_histogram": entropy_histogram,
     "openai": lambda rows, **options: inception_score(rows, compat="openai", **options),
     "ignite": lambda rows, **options: inception_score(rows, compat="ignite", **options),
