@@ -280,6 +280,9 @@ def test_any_form_of_the_reference_gives_the_same(logits, strata):
     assert plain.reference == plain.reference_fractions
     assert plain.p_value == one.compute(table.sum(0), "random").p_value
     assert want.reference != want.reference_fractions
+    assert label_balance(logits[:200].split(66), other, strata=strata[:200].numpy()).p_value == want.p_value
+    with pytest.raises(ValueError, match=r"strata are \[200\], wanted \[500\], one for each sample"):
+        label_balance(logits, other, strata=strata[:200])
 
 
 def test_without_counts_of_the_reference_there_are_fractions_and_no_p(logits, monkeypatch):

@@ -145,14 +145,18 @@ def evaluate(
     """
     settings, share = settings or Settings(), share or Share()
     if reference is None and classifier is not None:
-        reference = classifier.reference
+        reference = TrainingDistribution.of_classifier(classifier)
     known = TrainingDistribution(reference) if isinstance(reference, Tensor) else reference
     sets = [(source, settings)]
     if held_out is not None:
         sets.append((held_out, replace(settings, sampling="auto")))
     wanted = None if known is None else known.reference
     shares = None if known is None else known.class_shares
-    passes = [Pass(one, classifier, wanted, how, share, progress, class_shares=shares) for one, how in sets]
+    counts = None if known is None else known.class_counts
+    passes = [
+        Pass(one, classifier, wanted, how, share, progress, class_shares=shares, reference_counts=counts)
+        for one, how in sets
+    ]
     if len({one.num_classes for one in passes}) > 1:
         found = " and ".join(str(one.num_classes) for one in passes)
         raise InputError(f"held_out and source have logits of {found} classes, wanted as many")

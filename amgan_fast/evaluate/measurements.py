@@ -34,9 +34,9 @@ from amgan_fast.metrics import (
     row_hashes,
     without_score_warnings,
 )
+from amgan_fast.metrics.class_counts import ClassCounts
 from amgan_fast.metrics.designs import Design
 from amgan_fast.metrics.distribution import DistributionLike
-from amgan_fast.processes import sum_over_processes
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
 _MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
@@ -76,6 +76,9 @@ class Measurements:
     """Inception Scores by the rules of other tools; None where :attr:`Settings.compat` names none."""
     copies: Copies | None = None
     """How many of the samples, or of the rows where there are no others, are the same. None: of an earlier version."""
+    class_counts: Tensor | None = None
+    """int64, on the CPU: how often each class is the likeliest, [K] of samples drawn at random, else [S, K] by label.
+    None: not counted."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -84,12 +87,14 @@ class Measurements:
         return (*self.scores.warnings, *([copied] if copied else []))
 
     def to_dict(self) -> dict[str, Any]:
-        """Without pictures."""
+        """Without pictures, and without counts by label."""
         parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes", "classes", "copies")}
         dicts = {name: part and part.to_dict() for name, part in parts.items()}
         texts = {name: getattr(self, name) for name in ("label_accuracy", "label_note", "sampling_reason")}
         compat = None if self.compat is None else {name: score.to_dict() for name, score in self.compat.items()}
-        return dicts | texts | {"compat": compat, "warnings": list(self.warnings)}
+        counts = self.class_counts
+        random = None if counts is None or counts.ndim > 1 else counts.tolist()
+        return dicts | texts | {"compat": compat, "class_counts": random, "warnings": list(self.warnings)}
 
 
 class Collector:
@@ -133,7 +138,6 @@ class Collector:
         self._compat = compat_sums(settings, num_classes, count, start, device)
         self._entropies = EntropyCounts(num_classes, device=device)
         self._copies = CopyCounts(device)
-        self._class_counts = torch.zeros(num_classes, dtype=torch.float64, device=device)  # likeliest classes
         self._blocks = min(20, _SUMS_BYTES // (24 * num_classes**2))
         self._classes = None
         if settings.modes and self._blocks:
@@ -146,6 +150,8 @@ class Collector:
         self._strata = None
         if labels is not None and may_be_per_class(settings, labels):
             self._strata = StratumSums(num_classes, labels.number, splits=settings.splits, turns=turns, device=device)
+        by_label = None if self._strata is None else self._strata.strata
+        self._counts = ClassCounts(num_classes, strata=by_label, device=device)
 
     @property
     def wants_images(self) -> bool:
@@ -188,7 +194,7 @@ class Collector:
         if self._compat is not None:
             self._compat.add(rows)
         self._entropies.add(rows)  # of the pass over each row that strata or classes have made
-        self._class_counts += rows.class_counts
+        self._counts.add(rows, None if self._strata is None else labels)
         if self._by_label is not None and labels is not None:
             self._by_label.add(rows, labels)
         if images is not None:
@@ -197,29 +203,31 @@ class Collector:
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
         parts = (self._scores, self._compat, self._strata, self._entropies, self._classes, self._by_label, self._copies)
-        for part in parts:
+        for part in (*parts, self._counts):
             if part is not None:
                 part.all_reduce()
-        sum_over_processes([self._class_counts], None)
 
-    def compute(self, reference: DistributionLike | None) -> Measurements:
+    def compute(self, reference: DistributionLike | None, reference_counts: Tensor | None = None) -> Measurements:
         """What there is so far.
 
         Args:
             reference: the class distribution of the training set, if there is one.
+            reference_counts: how often each class is the likeliest there, as :attr:`Measurements.class_counts`; None:
+                not known.
 
         Raises:
             ValueError: no samples, a row of logits that gives no distribution was found late, on a GPU, or samples said
                 to be drawn per class have one each.
         """
         strata, reason = self._drawn()
+        counts = self._counts.table("random" if strata is None else "per-class")
         with without_score_warnings():  # they are in the scores too
             scores = self._scores.scores_by(strata, reference)
             classes = self._per_class()
             return Measurements(
                 scores=scores,
                 entropy=self._entropies.compute(),
-                balance=None if reference is None else self._balance(scores, reference),
+                balance=None if reference is None else _balance(counts, scores, reference, reference_counts),
                 label_accuracy=None if classes is None else classes.agreement,
                 modes=self._mode_drop(reference),
                 gallery=self._gallery.sheet(),
@@ -228,6 +236,7 @@ class Collector:
                 sampling_reason=reason,
                 compat=compat_scores(self._settings, self._compat, self._scores),
                 copies=self._copies.compute(),
+                class_counts=counts,
             )
 
     def design(self) -> Design:
@@ -254,13 +263,16 @@ class Collector:
             return None
         return self._by_label.compute(self._labels.names, self.design().moments)
 
-    def _balance(self, scores: Scores, reference: DistributionLike) -> LabelBalance:
-        mean = torch.tensor(scores.class_distribution, dtype=torch.float64)
-        return LabelBalance.of(self._class_counts.cpu(), mean, as_distribution(reference))
-
     def _mode_drop(self, reference: DistributionLike | None) -> ModeDrop | None:
         if self._classes is None:
             return None
         work = self._blocks * self._classes.num_classes**2
         orders = min(100, max(4, _MODE_DROP_WORK // work))
         return mode_drop(self._classes, orders=orders, reference=reference)
+
+
+def _balance(
+    counts: Tensor, scores: Scores, reference: DistributionLike, reference_counts: Tensor | None
+) -> LabelBalance:
+    mean = torch.tensor(scores.class_distribution, dtype=torch.float64)
+    return LabelBalance.of(counts, mean, as_distribution(reference), reference_counts)

@@ -34,6 +34,7 @@ class Pass:
 
     Args:
         class_shares: [K], the parts of the training set that have the label of each class; None: not known.
+        reference_counts: as of :meth:`Collector.compute`.
 
     Raises:
         InputError: a source that does not fit the classifier, or settings that do not fit the source.
@@ -49,11 +50,12 @@ class Pass:
         progress: Progress | None = None,
         *,
         class_shares: Tensor | None = None,
+        reference_counts: Tensor | None = None,
     ) -> None:
         _check(source, classifier, settings, share)
         self.source = source
         self.classifier = classifier
-        self._reference = reference
+        self._reference = reference, reference_counts
         self.settings = settings
         self._share = share
         self._progress = progress or to_no_one
@@ -108,7 +110,7 @@ class Pass:
                 self._collector.all_reduce()
                 for sample in itertools.chain(*gather(self.source.skipped, self._share)):
                     self.source.leave_out(sample)
-            return self._collector.compute(self._reference)
+            return self._collector.compute(*self._reference)
         except ValueError as error:
             raise error if isinstance(error, InputError) else InputError(f"{description}: {error}") from error
 
@@ -127,7 +129,7 @@ class Pass:
     def so_far(self) -> list[Measurements]:
         """Of the samples so far, of this process alone; empty where there are none."""
         try:
-            return [self._collector.compute(self._reference)]
+            return [self._collector.compute(*self._reference)]
         except ValueError:
             return []
 

@@ -133,8 +133,8 @@ class _Opened:
         if classifier is None:
             return None
         asked_for_another = self._request.dataset is not None and not (dataset and classifier.is_of(dataset))
-        if classifier.reference is not None and not asked_for_another:
-            return TrainingDistribution(classifier.reference)
+        if not asked_for_another and (known := TrainingDistribution.of_classifier(classifier)):
+            return known
         return None if dataset is None else self._measured(TensorSource.training(dataset))
 
     @cached_property

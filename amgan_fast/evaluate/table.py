@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.compat import compat_notes, compat_rows
 from amgan_fast.evaluate.evaluation import Evaluation
-from amgan_fast.metrics import ClassRow, PerClass, Scores, score_lines
+from amgan_fast.metrics import ClassRow, LabelBalance, PerClass, Scores, score_lines
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
@@ -202,10 +202,14 @@ _CLASS_COLUMNS: dict[str, Callable[[ClassRow], str]] = {
 _OTHERS = (
     ("classifier agrees with the labels", lambda one: _percent(one.label_accuracy)),
     ("entropy below 0.05 nats", lambda one: _percent(one.entropy.below)),
-    ("class balance as in the reference, p", lambda one: "-" if one.balance is None else f"{one.balance.p_value:.2g}"),
+    ("class balance as in the reference, p", lambda one: _p_of_balance(one.balance)),
     ("samples", lambda one: f"{one.scores.n:,}"),
 )
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
+
+
+def _p_of_balance(balance: LabelBalance | None) -> str:
+    return "-" if balance is None or balance.p_value is None else f"{balance.p_value:.2g}"

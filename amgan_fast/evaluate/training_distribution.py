@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError, counted, in_one_line
+from amgan_fast.errors import InputError, counted, in_one_line, shown
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.passes import Pass
 from amgan_fast.evaluate.sources import Source
@@ -38,11 +38,21 @@ class TrainingDistribution:
     """The same with what its own error follows from, where its samples were scored here; None: it is taken as exact."""
     class_shares: Tensor | None = None
     """float64 [K]: the parts of the training set that have the label of each class; None: not known."""
+    class_counts: Tensor | None = None
+    """int64, how often each class is the likeliest: [K] of samples drawn at random, else [S, K] by label. None: not
+    known."""
 
     @property
     def reference(self) -> Tensor | SampledDistribution:
         """For scores."""
         return self.probabilities if self.sampled is None else self.sampled
+
+    @classmethod
+    def of_classifier(cls, classifier: ImageClassifier) -> TrainingDistribution | None:
+        """What it carries of its training set."""
+        if classifier.reference is None:
+            return None
+        return cls(classifier.reference, class_counts=classifier.reference_counts)
 
     @classmethod
     def of(cls, distribution: Tensor, *, probability_like: bool = False) -> TrainingDistribution:
@@ -81,7 +91,8 @@ def measure_training_distribution(
     splits = min(10, source.count)  # of which blocks follow, and from these its error
     settings = replace(settings, splits=splits, contiguous=False, modes=False, sampling="auto", compat=None)
     training = Pass(source, classifier, None, settings, share, progress)
-    scores = training.run().scores
+    measured = training.run()
+    scores = measured.scores
     vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
     found = TrainingDistribution.of(vector, probability_like=scores.probability_like)
     return replace(
@@ -89,6 +100,7 @@ def measure_training_distribution(
         warnings=found.warnings + _left_out(source),
         sampled=training.distribution(),
         class_shares=training.class_shares(),
+        class_counts=measured.class_counts,
     )
 
 
@@ -100,7 +112,8 @@ def _left_out(source: Source) -> tuple[str, ...]:
 
 def _from_json(path: Path) -> TrainingDistribution:
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))["generated"]["scores"]
+        generated = json.loads(path.read_text(encoding="utf-8"))["generated"]
+        scores, counts = generated["scores"], generated.get("class_counts")  # of earlier versions there are none
         numbers = [float(number) for number in scores["class_distribution"]]
         probability_like = "probability_like" in scores and scores["probability_like"] is True
     except OSError as error:
@@ -108,7 +121,15 @@ def _from_json(path: Path) -> TrainingDistribution:
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else in_one_line(error)
         raise InputError(f"{path} holds no scores ({reason}), wanted {_PRINTED}") from None
-    return TrainingDistribution.of(_checked(path, numbers), probability_like=probability_like)
+    found = TrainingDistribution.of(_checked(path, numbers), probability_like=probability_like)
+    return found if counts is None else replace(found, class_counts=_counts(path, counts, len(numbers)))
+
+
+def _counts(path: Path, counts: object, num_classes: int) -> Tensor:
+    whole = isinstance(counts, list) and all(type(count) is int and 0 <= count < 2**53 for count in counts)
+    if not (isinstance(counts, list) and whole and len(counts) == num_classes and any(counts)):
+        raise InputError(f"{path} has class_counts = {shown(counts)}, wanted {num_classes} counts of samples")
+    return torch.tensor(counts)
 
 
 def _from_vector(path: Path) -> TrainingDistribution | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -199,8 +200,9 @@ def label_balance(
     reference: BalanceReference,
     *,
     from_logits: bool = True,
+    strata: Array | None = None,
 ) -> LabelBalance:
-    """Count the likeliest classes of samples that were drawn at random; others: :class:`LabelCounts` with strata.
+    """Count the likeliest classes.
 
     Args:
         batches: logits or, with ``from_logits=False``, probabilities, [N, K] or batches of these, as :func:`scores`
@@ -209,9 +211,11 @@ def label_balance(
             probabilities, floating point, or the Scores or the ScoreAccumulator of a set are shown beside the
             fractions; there is no p then, since nobody knows how often each class was the likeliest.
         from_logits: as of :meth:`ScoreAccumulator.update`.
+        strata: [N], integers from 0 on, the group of each sample where numbers of samples a group were fixed
+            beforehand; None: samples were drawn at random.
 
     Raises:
-        TypeError: no tensor or array, or a dtype that is not floating point.
+        TypeError: no tensor or array, or a dtype that is not floating point, or of ``strata`` no integer.
         ValueError: no samples, a wrong shape, a row that gives no distribution, or a bad ``reference``.
 
     >>> import torch
@@ -224,7 +228,11 @@ def label_balance(
     >>> balance.p_value, balance.reason
     (None, "the reference's counts are not known, only its mean distribution")
     """
-    return accumulate(LabelCounts, batches, from_logits).compute(reference)
+    if strata is None:
+        return accumulate(LabelCounts, batches, from_logits).compute(reference)
+    of_row = as_tensor("strata", strata)
+    make = partial(LabelCounts, strata=int(of_row.max()) + 1 if of_row.numel() else 1)
+    return accumulate(make, batches, from_logits, strata=of_row).compute(reference)
 
 
 def _as_reference(reference: BalanceReference, num_classes: int) -> tuple[Tensor, Tensor | None]:

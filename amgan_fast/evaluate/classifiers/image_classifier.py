@@ -45,6 +45,9 @@ class ImageClassifier:
     tested_on: str | None = None
     reference: Tensor | None = None
     """Its mean class distribution on its training set, float64 [K] on the CPU; None: not measured."""
+    reference_counts: Tensor | None = None
+    """How often each class is its likeliest there, int64 on the CPU: [K] of a training set drawn at random, [S, K] by
+    label of another; None: not counted."""
     dataset: str | None = None
     """The name of the dataset it was trained on; None: not known."""
     fingerprint: str | None = None

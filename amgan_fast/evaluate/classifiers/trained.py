@@ -17,7 +17,16 @@ from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.weights_digest import weights_sha256
 from amgan_fast.images import ImageFiles
-from amgan_fast.metrics import EntropyHistogram, ScoreAccumulator, entropy_histogram, without_score_warnings
+from amgan_fast.metrics import (
+    EntropyHistogram,
+    RowTerms,
+    Sampling,
+    ScoreAccumulator,
+    entropy_histogram,
+    sampling_of_counts,
+    without_score_warnings,
+)
+from amgan_fast.metrics.class_counts import ClassCounts
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.option_declarations import Resize
 from amgan_fast.tensor_files import load_tensors, save_tensors
@@ -45,6 +54,9 @@ class TrainedClassifier:
     dataset: str
     fingerprint: str
     """SHA-256 of the dataset it was trained and tested on."""
+    reference_counts: Tensor | None = None
+    """How often each class is its likeliest on the training set, int64, on the CPU: [K] where that was drawn at random,
+    [K, K] by label where numbers of samples were fixed by class; None: the file is of an earlier version."""
     class_names: tuple[str, ...] | None = None
     """What that dataset calls its classes; None: by their numbers, or the file is of an earlier version."""
 
@@ -74,17 +86,22 @@ class TrainedClassifier:
             test_accuracy=self.test_accuracy,
             tested_on=f"held-out {self.dataset}",
             reference=self.reference,
+            reference_counts=self.reference_counts,
             dataset=self.dataset,
             fingerprint=self.fingerprint,
             class_names=self.class_names,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the weights, as plain values."""
-        return self._description() | {"reference": self.reference.tolist(), "sha256": self.sha256()}
+        """All but the weights, as plain values; counts are those of all labels."""
+        counts = self.reference_counts
+        totals = None if counts is None else counts.view(-1, counts.size(-1)).sum(0).tolist()
+        reference = {"reference": self.reference.tolist(), "reference_counts": totals}
+        return self._description() | reference | {"sha256": self.sha256()}
 
     def save(self, path: Path) -> None:
-        save_tensors(path, self._description() | {"reference": self.reference, "network": self.network.state_dict()})
+        tensors = {"reference": self.reference, "reference_counts": self.reference_counts}
+        save_tensors(path, self._description() | tensors | {"network": self.network.state_dict()})
 
     def _description(self) -> dict[str, Any]:
         network = self.network
@@ -119,8 +136,11 @@ def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, 
     network.eval().requires_grad_(False)
     training, held_out = (_logits(network, images) for images in (dataset.train_images, dataset.test_images))
     scores = ScoreAccumulator(dataset.num_classes, device=training.device)
-    for logits in training.split(_BATCH_SIZE):
-        scores.update(logits)
+    counts = ClassCounts(dataset.num_classes, strata=dataset.num_classes, device=training.device)
+    for logits, labels in zip(training.split(_BATCH_SIZE), dataset.train_labels.split(_BATCH_SIZE), strict=True):
+        rows = RowTerms(logits)
+        scores.add(rows)
+        counts.add(rows, labels)
     with without_score_warnings():  # the mean alone is kept
         reference = scores.compute().class_distribution
     return TrainedClassifier(
@@ -132,8 +152,16 @@ def measure_classifier(network: Classifier, dataset: Dataset, recipe: dict[str, 
         entropy_histogram(held_out.split(_BATCH_SIZE)),
         dataset.name,
         dataset.fingerprint(),
+        counts.table(_training_sampling(dataset)),
         dataset.class_names,
     )
+
+
+def _training_sampling(dataset: Dataset) -> Sampling:
+    if dataset.stratified:
+        return "per-class"
+    labels = dataset.train_labels.bincount(minlength=dataset.num_classes)
+    return sampling_of_counts(labels)[0]
 
 
 def read_classifier(path: Path, device: torch.device | str = "cpu") -> TrainedClassifier:
@@ -193,7 +221,14 @@ def _rebuild(state: dict[str, Any]) -> TrainedClassifier:
     reference = state["reference"]
     if reference.shape != (network.num_classes,) or reference.dtype != torch.float64:
         raise ValueError(f"reference is {list(reference.shape)} of {reference.dtype}")
-    class_names = state.get("class_names")  # files of earlier versions have none
+    counts = state.get("reference_counts")  # files of earlier versions have none
+    if counts is not None and (
+        counts.dtype != torch.int64 or counts.ndim not in (1, 2) or counts.size(-1) != network.num_classes
+    ):
+        raise ValueError(f"reference_counts are {list(counts.shape)} of {counts.dtype}")
+    if counts is not None and not (counts.any() and (counts >= 0).all()):
+        raise ValueError("reference_counts are none, or below 0")
+    class_names = state.get("class_names")  # nor these
     if class_names is not None and len(class_names) != network.num_classes:
         raise ValueError(f"class_names are {len(class_names)}")
     return TrainedClassifier(
@@ -205,6 +240,7 @@ def _rebuild(state: dict[str, Any]) -> TrainedClassifier:
         EntropyHistogram(**state["held_out_entropy"]),
         str(state["dataset"]),
         str(state["fingerprint"]),
+        counts,
         None if class_names is None else tuple(map(str, class_names)),
     )
 

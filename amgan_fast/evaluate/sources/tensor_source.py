@@ -63,13 +63,14 @@ class TensorSource(Source):
     def held_out(cls, dataset: Dataset) -> TensorSource:
         """The images that no one trained on."""
         source = cls._of(dataset, "held-out", dataset.test_images, dataset.test_labels)
-        source.sampling = "per-class" if dataset.stratified else None
         source.label_shares = dataset.class_frequencies()
         return source
 
     @classmethod
     def _of(cls, dataset: Dataset, part: str, images: Tensor | ImageFiles, labels: Tensor) -> TensorSource:
-        return cls(images, labels, f"{len(images):,} {part} images of {dataset.name}", dataset.names)
+        source = cls(images, labels, f"{len(images):,} {part} images of {dataset.name}", dataset.names)
+        source.sampling = "per-class" if dataset.stratified else None  # both parts have so many of each class
+        return source
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         ranges = [slice(here.start, here.stop) for here in batch_ranges(self.count, batch_size, start, stop)]
