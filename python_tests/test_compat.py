@@ -236,10 +236,20 @@ def test_of_some_of_the_samples_only_a_score_of_the_whole_set_is_to_be_had(gener
     scores = sums.compute()
     for tool in ("openai", "torch-fidelity", "torchmetrics"):
         assert (scores[tool].mean, scores[tool].std, str(scores[tool])) == (None, None, "-")
-        assert scores[tool].reason == "wants all 1,000 samples in their order, and 999 were scored"
+        assert scores[tool].note == "wants all 1,000 samples in their order, and 999 were scored"
     for tool in ("ignite", "adm"):  # of which there is one chunk
         assert scores[tool].mean == pytest.approx(inception_score(logits, compat="ignite").mean, rel=1e-13)
-        assert scores[tool].reason is None
+        assert scores[tool].note is None
+
+
+def test_an_order_of_classes_that_spoils_consecutive_splits_is_said(generator):
+    logits = make_logits((6000, 4), generator)
+    logits = logits[logits.argmax(1).argsort()]
+    scores = in_one_pass(logits)
+    assert scores["openai"].mean < 0.8 * scores["ignite"].mean
+    assert [tool for tool, score in scores.items() if score.note is not None] == ["openai", "adm"]
+    assert "samples come in an order of classes, its splits differ" in scores["adm"].note
+    assert not any(score.note for score in in_one_pass(make_logits((6000, 4), generator)).values())
 
 
 def test_rows_that_others_have_looked_at_will_do(generator):

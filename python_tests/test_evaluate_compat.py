@@ -84,7 +84,7 @@ def test_table_json_and_page_have_them(file, logits, tmp_path):
     assert done.exit_code == 0, done.output
     adm = inception_score(logits, compat="adm").mean
     found = json.loads((tmp_path / "all.json").read_text())["generated"]["compat"]
-    assert found["adm"] == {"mean": pytest.approx(adm), "std": None, "splits": 2, "interval": None, "reason": None}
+    assert found["adm"] == {"mean": pytest.approx(adm), "std": None, "splits": 2, "interval": None, "note": None}
     for text in (done.output, (tmp_path / "page.html").read_text()):
         for wanted in (*NAMES, f"{adm:.4f}", "torchmetrics shuffles as after torch.manual_seed(0)"):
             assert wanted in text
@@ -112,4 +112,20 @@ def test_few_samples_have_no_extrapolation(tmp_path):
     np.save(tmp_path / "few.npy", np.eye(9, dtype=np.float32))
     request = Request(logits=tmp_path / "few.npy", compat="is-infinity", splits=3, device="cpu")
     (score,) = evaluate_request(request).generated.compat.values()
-    assert (score.mean, score.reason) == (None, "blocks with samples are 9, wanted at least 10")
+    assert (score.mean, score.note) == (None, "blocks with samples are 9, wanted at least 10")
+
+
+def test_an_extrapolation_beside_scores_of_strata_says_that_it_is_too_high(tmp_path):
+    labels = np.arange(500) % 50
+    np.save(tmp_path / "logits.npy", 9 * np.eye(50, dtype=np.float32)[np.random.default_rng(0).permutation(labels)])
+    np.save(tmp_path / "labels.npy", np.random.default_rng(0).permutation(labels))
+    request = Request(
+        logits=tmp_path / "logits.npy", labels=tmp_path / "labels.npy", compat="is-infinity", device="cpu"
+    )
+    evaluation = evaluate_request(request)
+    (score,) = evaluation.generated.compat.values()
+    assert score.mean > 1.01 * evaluation.generated.scores.inception_score_corrected
+    said = (
+        "is-infinity: takes samples to be drawn at random, and is too high for a fixed number of each class (generated)"
+    )
+    assert ("other rules", said) in provenance(evaluation)

@@ -109,7 +109,7 @@ def test_two_processes_count_what_either_has_left_out(tmp_path, classifier):
     assert got["source"].endswith(", 3 left out")
     assert [text.partition(": ")[0][-9:] for text in got["skipped"]] == ["00003.png", "00007.png", "01111.png"]
     compat = got["generated"]["compat"]
-    assert compat["openai"]["reason"] == "wants all 1,200 samples in their order, and 1,197 were scored"
+    assert compat["openai"]["note"] == "wants all 1,200 samples in their order, and 1,197 were scored"
     assert compat["ignite"]["mean"] == pytest.approx(got["generated"]["scores"]["inception_score"])
 
 

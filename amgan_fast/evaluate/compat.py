@@ -7,15 +7,23 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.metrics import COMPAT_TOOLS, CompatScore, CompatSums, ScoreAccumulator, inception_score_infinity
+from amgan_fast.metrics import (
+    COMPAT_TOOLS,
+    CompatScore,
+    CompatSums,
+    Sampling,
+    ScoreAccumulator,
+    inception_score_infinity,
+)
 
 _ALL, _INFINITY = "all", "is-infinity"
 
 _HEADING = "Inception Score by others' rules"
 _NOTES = {
     "torchmetrics": "torchmetrics shuffles as after torch.manual_seed(0)",
-    _INFINITY: f"{_INFINITY} by extrapolation (Chong and Forsyth, arXiv 1911.07023)",
+    _INFINITY: f"{_INFINITY} is by extrapolation (Chong and Forsyth, arXiv 1911.07023)",
 }
+_TOO_HIGH = "takes samples to be drawn at random, and is too high for a fixed number of each class"
 
 
 def compat_sums(
@@ -29,14 +37,14 @@ def compat_sums(
 
 
 def compat_scores(
-    settings: Settings, sums: CompatSums | None, accumulator: ScoreAccumulator
+    settings: Settings, sums: CompatSums | None, accumulator: ScoreAccumulator, sampling: Sampling
 ) -> dict[str, CompatScore] | None:
     """By name; None where no one asked."""
     if settings.compat is None:
         return None
     scores = {} if sums is None else sums.compute()
     if settings.compat in (_ALL, _INFINITY):
-        scores[_INFINITY] = _extrapolated(accumulator)
+        scores[_INFINITY] = _extrapolated(accumulator, sampling)
     return scores
 
 
@@ -55,7 +63,7 @@ def compat_rows(sets: Sequence[Mapping[str, CompatScore] | None]) -> list[tuple[
 
 
 def compat_notes(sets: Mapping[str, Mapping[str, CompatScore] | None]) -> list[str]:
-    """What the numbers of each set of samples are, and why some are not to be had; empty where no one asked.
+    """What the numbers of each set of samples are, and what is to be known of some; empty where no one asked.
 
     Args:
         sets: by what they are called.
@@ -66,21 +74,22 @@ def compat_notes(sets: Mapping[str, Mapping[str, CompatScore] | None]) -> list[s
     names = {name for scores in asked.values() for name in scores}
     notes = ["of the logits here, whatever classifier a tool has of its own"]
     notes += [note for name, note in _NOTES.items() if name in names]
-    missing: dict[str, list[str]] = {}
+    alike: dict[str, list[str]] = {}
     for of, scores in asked.items():
         for name, score in scores.items():
-            if score.reason is not None:
-                missing.setdefault(f"{score.reason} ({of})", []).append(name)
-    return ["; ".join(notes), *(f"{', '.join(names)}: {reason}" for reason, names in missing.items())]
+            if score.note is not None:
+                alike.setdefault(f"{score.note} ({of})", []).append(name)
+    return ["; ".join(notes), *(f"{', '.join(names)}: {note}" for note, names in alike.items())]
 
 
 def _range(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
-def _extrapolated(accumulator: ScoreAccumulator) -> CompatScore:
+def _extrapolated(accumulator: ScoreAccumulator, sampling: Sampling) -> CompatScore:
     try:
         estimate = inception_score_infinity(accumulator)
     except ValueError as error:  # of few samples
-        return CompatScore(mean=None, std=None, splits=None, reason=str(error))
-    return CompatScore(mean=estimate.value, std=None, splits=None, interval=estimate.interval)
+        return CompatScore(mean=None, std=None, splits=None, note=str(error))
+    note = None if sampling == "random" else _TOO_HIGH
+    return CompatScore(mean=estimate.value, std=None, splits=None, interval=estimate.interval, note=note)

@@ -234,7 +234,7 @@ class Collector:
                 label_note=None if self._labels is None else self._labels.note,
                 classes=classes,
                 sampling_reason=reason,
-                compat=compat_scores(self._settings, self._compat, self._scores),
+                compat=compat_scores(self._settings, self._compat, self._scores, scores.sampling),
                 copies=self._copies.compute(),
                 class_counts=counts,
             )

@@ -16,7 +16,7 @@ from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_accumulator import RowAccumulator
 from amgan_fast.metrics.row_terms import RowTerms
-from amgan_fast.metrics.statistics import log_inception_score
+from amgan_fast.metrics.statistics import dispersion, largest_dispersion_by_chance, log_inception_score
 from amgan_fast.ops import ScoreSums
 
 
@@ -37,8 +37,8 @@ class CompatScore(Numbers):
     """How many there are; None: it is no mean over splits, but an extrapolation."""
     interval: tuple[float, float] | None = None
     """95%; None for all that publish none."""
-    reason: str | None = None
-    """Why the score is not to be had."""
+    note: str | None = None
+    """Why the score is not to be had, or what it must not be taken for."""
 
     def __str__(self) -> str:
         if self.mean is None:
@@ -116,8 +116,8 @@ class CompatSums(RowAccumulator):
         self._count(rows)
 
     def compute(self) -> dict[str, CompatScore]:
-        """By tool. A score for which some of the samples are missing has a reason in its place, unless the tool scores
-        the whole set.
+        """By tool. Of a tool that splits, there is no score while some of the samples are missing, and a note says so.
+        Where samples come in an order of classes, which spoils consecutive splits, the note of the score says that.
 
         Warns:
             ScoreWarning: logits that seem to be probabilities.
@@ -183,12 +183,22 @@ class _Tool:
         refuse_bad_sums(self.sums.entropy)
         splits = len(self.sums.count)
         if missing is not None and splits > 1:
-            return CompatScore(mean=None, std=None, splits=splits, reason=missing)
+            return CompatScore(mean=None, std=None, splits=splits, note=missing)
         scores = log_inception_score(RandomSample(self.sums)).exp()
         std = None
         if self.rule.ddof is not None:  # torch warns of what is NaN
             std = float(scores.std(correction=self.rule.ddof)) if splits > self.rule.ddof else math.nan
-        return CompatScore(mean=float(scores.mean()), std=std, splits=splits)
+        return CompatScore(mean=float(scores.mean()), std=std, splits=splits, note=self._order_of_classes())
+
+    def _order_of_classes(self) -> str | None:
+        """What the splits tell of the order of the samples, where chance does not explain it."""
+        found = dispersion(self.sums.map(Tensor.cpu))
+        if found is None or found <= largest_dispersion_by_chance(len(self.sums.count)):
+            return None
+        return (
+            f"samples come in an order of classes, its splits differ {found:,.0f} times as much as by chance, and "
+            "the score says nothing"
+        )
 
     def _parts(self, rows: RowTerms, first: int) -> Iterator[tuple[int, RowTerms]]:
         """(split, those of the rows that are in it)."""
