@@ -233,3 +233,30 @@ def test_of_five_samples_a_class_the_second_order_counts(generator):
     # Of the first order alone they are -0.0057, -0.0028 and 0.0028, with standard errors of 0.0003 at most.
     limits = {"one-hot": 0.003, "dirichlet": 0.002, "dirichlet, KL": 0.002}
     assert all(abs(float(errors[name])) < limit for name, limit in limits.items()), errors
+
+
+def certain_logits(labels: Tensor, generator: torch.Generator) -> Tensor:
+    logits = torch.randn(len(labels), K, generator=generator, dtype=torch.float64)
+    return logits + 9 * torch.nn.functional.one_hot(labels, K)
+
+
+def test_numbers_per_class_that_were_fixed_show_without_labels(generator):
+    fixed = scores(certain_logits(torch.arange(360).sort().values % K, generator), [1 / K] * K)
+    assert fixed.balanced_by_design
+    assert any("numbers of samples per class were fixed" in text for text in fixed.warnings)
+    labels = torch.arange(360) % K
+    known = scores(certain_logits(labels, generator), [1 / K] * K, strata=labels)
+    assert not any("were fixed" in text for text in known.warnings)
+
+
+def test_samples_drawn_at_random_are_not_taken_for_a_fixed_number_per_class(generator):
+    for _ in range(200):
+        drawn = scores(certain_logits(torch.randint(K, (360,), generator=generator), generator), [1 / K] * K)
+        assert not drawn.balanced_by_design
+
+
+def test_samples_that_are_all_alike_have_an_inception_score_of_exactly_1(generator):
+    row = torch.randn(K, generator=generator)
+    for logits in (row.repeat(503, 1), row.repeat(503, 1).double()):
+        got = scores(logits.split(37))
+        assert (got.inception_score, got.inception_score_corrected, got.inception_score_ci95) == (1, 1, (1, 1))

@@ -66,7 +66,7 @@ class ScoreAccumulator(RowAccumulator):
     (1000, 4.0, 0.0)
     """
 
-    SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "strata", "skip_non_finite")
+    SETTINGS = ("num_classes", "blocks", "splits", "num_samples", "strata", "shares", "skip_non_finite")
     COUNTED = ("samples", "non_finite_rows")
 
     def __init__(
@@ -101,7 +101,9 @@ class ScoreAccumulator(RowAccumulator):
         self.blocks = blocks
         self.splits = splits
         self.strata = strata
-        self.shares = None if strata is None or shares is None else as_shares(shares, strata)
+        self.shares: list[float] | None = None
+        if strata is not None and shares is not None:
+            self.shares = as_shares(shares, strata).tolist()
         self.num_samples = num_samples
         self.skip_non_finite = skip_non_finite
         self.start = start
@@ -227,7 +229,7 @@ class ScoreAccumulator(RowAccumulator):
         in_splits, rule = self._complete_splits(blocks), "round robin" if self.num_samples is None else "contiguous"
         groups = int((blocks.count > 0).sum())
         if strata is not None:
-            design = strata.design(self.shares)
+            design = strata.design(self._shares)
             groups = int((strata.sums.count > 0).sum())
             if self.num_samples is None:
                 in_splits, rule = strata.in_splits(), "round robin in strata"
@@ -256,7 +258,7 @@ class ScoreAccumulator(RowAccumulator):
             ValueError: no sample yet, a row that gives no distribution, or as of :class:`StratifiedDesign`.
         """
         blocks = self._good_sums()
-        return RandomDesign(blocks) if self._by_stratum is None else self._by_stratum.design(self.shares)
+        return RandomDesign(blocks) if self._by_stratum is None else self._by_stratum.design(self._shares)
 
     def class_distribution(self) -> Tensor:
         """The mean class distribution of all samples so far, [K], float64, on the CPU.
@@ -301,6 +303,10 @@ class ScoreAccumulator(RowAccumulator):
         if entropies.is_cuda:
             self._late.look(entropies, place, place + len(rows))
         return rows
+
+    @property
+    def _shares(self) -> Tensor | None:
+        return None if self.shares is None else torch.tensor(self.shares, dtype=torch.float64)
 
     def _checked(self, strata: Array | None, rows: int) -> Tensor | None:
         if self._by_stratum is None and strata is not None:
@@ -377,7 +383,9 @@ def scores(
         accumulator = accumulate(partial(ScoreAccumulator, **options), values, from_logits, "values")
     else:
         of_row = as_tensor("strata", strata) if isinstance(strata, Tensor | np.ndarray) else torch.as_tensor(strata)
-        options["strata"] = options.get("strata", int(of_row.max()) + 1 if of_row.numel() else 1)
+        if options.get("shares") is not None:
+            options.setdefault("strata", len(options["shares"]))
+        options.setdefault("strata", int(of_row.max()) + 1 if of_row.numel() else 1)
         accumulator = accumulate(partial(ScoreAccumulator, **options), values, from_logits, "values", of_row)
     return accumulator._compute(reference, labels, accumulator._by_stratum)
 

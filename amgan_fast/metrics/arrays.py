@@ -46,6 +46,8 @@ def as_labels(
         raise ValueError(f"{name} are {list(labels.shape)}, wanted [{count}], one for each {sample}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"{name} are {labels.dtype}, wanted integers")
+    if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):  # for which torch has no minimum
+        labels = labels.long()
     if below is not None and count and not 0 <= int(labels.min()) <= int(labels.max()) < below:
         raise ValueError(f"{name} are {int(labels.min())} to {int(labels.max())}, wanted 0 to {below - 1}")
     return labels

@@ -53,6 +53,7 @@ def scores_from_sums(
             "kl_reference": float(statistics.kl_reference(reference, x)),
             "am_score": float(statistics.am_score(reference, x)),
             "am_score_2017": float(statistics.am_score_2017(reference, x)),
+            "balanced_by_design": statistics.is_balanced_by_design(reference, x),
         }
     estimates = _estimates(samples, statistics_of)
     reference_error = None

@@ -58,8 +58,9 @@ class Numbers:
         return cls(**{name: _restored(name, values[name], hints[name]) for name in names})
 
     def __repr__(self) -> str:
-        """Every field, of a long tuple the first numbers."""
-        shown = (f"{field.name}={_short.repr(getattr(self, field.name))}" for field in fields(self))  # type: ignore[arg-type]
+        """Every field but those of ``repr=False``, of a long tuple the first numbers."""
+        named = [field.name for field in fields(self) if field.repr]  # type: ignore[arg-type]
+        shown = (f"{name}={_short.repr(getattr(self, name))}" for name in named)
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from amgan_fast.errors import counted
@@ -67,7 +67,7 @@ class Scores(Numbers):
     """mean_x H(p(x)): 0 when the classifier is certain of every sample."""
     mean_entropy_ci95: tuple[float, float] | None
     """Its 95% interval. None as above."""
-    estimates: dict[str, Estimate]
+    estimates: dict[str, Estimate] = field(repr=False)
     """With standard errors, for differences of models: ``log_inception_score``, ``entropy_of_mean``, ``mean_entropy``,
     and with a reference ``kl_reference`` and ``am_score``, all less their bias, and neither limited to what is possible
     nor on the scale that the intervals are taken on."""
@@ -90,6 +90,8 @@ class Scores(Numbers):
     am_score_ci95: tuple[float, float] | None = None
     """The 95% interval of the corrected score, not below that of the mean entropy; with the error of the reference
     where that is known. None as above, and where leaving out a block makes the score infinite."""
+    balanced_by_design: bool = False
+    """The mean distribution is closer to the reference than chance allows for samples drawn like these."""
     reference_error: float | None = None
     """Standard error of the AM Score by the reference's own sampling; None: the reference is taken as exact."""
     am_score_2017: float | None = None
@@ -143,7 +145,8 @@ class Scores(Numbers):
         """What makes the scores doubtful: an order of the samples that chance does not explain, too few of them, or
         probabilities in the place of logits."""
         inputs = PROBABILITIES_FOR_LOGITS if self.probability_like else None
-        return tuple(text for text in (inputs, self.order_warning, self._few_samples_warning) if text is not None)
+        found = (inputs, self.order_warning, self._few_samples_warning, self._design_warning)
+        return tuple(text for text in found if text is not None)
 
     @property
     def order_warning(self) -> str | None:
@@ -165,6 +168,16 @@ class Scores(Numbers):
     def to_json(self) -> str:
         """:meth:`to_dict` as one JSON object."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+    @property
+    def _design_warning(self) -> str | None:
+        if not self.balanced_by_design or self.sampling != "random" or self.few_samples:
+            return None
+        return (
+            "classes are closer to the reference than those of samples drawn at random: the reference is of these very "
+            "samples, or numbers of samples per class were fixed, and without strata (labels, --sampling per-class) "
+            "corrected scores and intervals are wrong"
+        )
 
     @property
     def _few_samples_warning(self) -> str | None:

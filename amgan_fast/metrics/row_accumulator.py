@@ -118,14 +118,13 @@ class Accumulator(ABC):
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         sums = self._states()
-        for name in (*self.SETTINGS, *self.COUNTED, "first_rows", *sums):
-            if name not in state:
-                raise ValueError(f"state has no {name}, wanted what state_dict() returned")
         for name in self.SETTINGS:
-            if state[name] != getattr(self, name):
+            if _there(state, name) != getattr(self, name):
                 raise ValueError(f"state has {name} = {state[name]}, wanted {getattr(self, name)} as here")
+        for name in (*self.COUNTED, "first_rows"):
+            _there(state, name)
         for name, total in sums.items():
-            if state[name].shape != total.shape:
+            if _there(state, name).shape != total.shape:
                 raise ValueError(f"state has {name} of shape {list(state[name].shape)}, wanted {list(total.shape)}")
         if len(state["first_rows"]) != 2:
             raise ValueError(f"state has first_rows = {state['first_rows']}, wanted two numbers")
@@ -135,6 +134,12 @@ class Accumulator(ABC):
         self.samples += len(rows)
         if rows.from_logits:
             self.first_rows.look(rows.values)
+
+
+def _there(state: Mapping[str, Any], name: str) -> Any:
+    if name not in state:
+        raise ValueError(f"state has no {name}, wanted what state_dict() returned")
+    return state[name]
 
 
 class RowAccumulator(Accumulator):

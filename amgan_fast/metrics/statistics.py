@@ -20,6 +20,7 @@ many samples of each (:mod:`amgan_fast.metrics.designs`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -32,6 +33,7 @@ Statistic = Callable[[Moments], Tensor]
 
 _ALIKE = 1e-6  # about twice log IS; of rounded float32 rows that are equal it is 1e-7
 _ROUNDING = 1e-13  # of log IS, a difference of two entropies of some nats in float64
+_MILLIONTH = 1e-6
 _BY_CHANCE = 1e-9  # the probability that samples in random order are given
 _FEW = 5  # where few samples of a class happen to meet in a set, which chi-square takes for less likely than it is
 
@@ -86,6 +88,23 @@ def corrected_kl_reference(reference: Tensor, x: Moments) -> Tensor:
     relative = ratio(x.variance, x.mean.square())
     second_order = ratio(2 / 3 * x.third, x.mean**3) - 3 / 4 * relative.square()
     return kl_reference(reference, x) - (reference * (relative / 2 + second_order)).sum(-1)
+
+
+def is_balanced_by_design(reference: Tensor, x: Moments) -> bool:
+    """Whether m is closer to the reference than it is by chance one time in a million, if V is right: then it is not.
+
+    KL(reference, m) is half a sum of squares, sum_k reference_k (dm_k / m_k)^2, with the expected value of
+    sum_k reference_k V_k / m_k^2; its distribution is taken for that of chi-square with as many degrees of freedom as
+    its terms make up by their shares, less one. Not of five classes or fewer, that may well come out equal.
+    """
+    from scipy.special import chdtr
+
+    terms = reference * ratio(x.variance, x.mean.square())
+    expected = float(terms.sum())
+    freedom = expected**2 / float(terms.square().sum()) - 1 if expected > 0 else 0.0
+    if not _FEW <= freedom < math.inf:
+        return False
+    return float(chdtr(freedom, freedom * 2 * float(kl_reference(reference, x)) / expected)) < _MILLIONTH
 
 
 def am_score(reference: Tensor, x: Moments) -> Tensor:

@@ -171,9 +171,13 @@ def as_shares(shares: Sequence[float] | Tensor, strata: int) -> Tensor:
     """[S], float64: the part of the population that each stratum is.
 
     Raises:
+        TypeError: they are no numbers.
         ValueError: they are no distribution over so many strata.
     """
-    vector = torch.as_tensor(shares, dtype=torch.float64, device="cpu")
+    try:
+        vector = torch.as_tensor(shares, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError):  # PyTorch names the type of an element that is no number
+        raise TypeError(f"shares are a {type(shares).__name__}, wanted {strata} numbers") from None
     if vector.shape != (strata,):
         raise ValueError(f"shares are {list(vector.shape)}, wanted [{strata}], one for each stratum")
     if not (vector >= 0).all() or abs(float(vector.sum()) - 1) > 1e-5:
