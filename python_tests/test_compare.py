@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.compare import COMPARED, compare, plan
+from amgan_fast.compare.tables import mean_and_spread
 from amgan_fast.errors import InputError
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import RunFolder
@@ -122,6 +123,8 @@ def test_scores_that_are_infinite_are_no_number_in_the_tables(tmp_path, cache):
     inception = f"{summary['generated']['scores']['inception_score']:.3f}"
     entropy = f"{summary['generated']['scores']['mean_entropy']:.4f}"
     assert f"| amgan | {inception} | - | - | {entropy} |" in first
+    assert mean_and_spread([0.25, None, 0.75, float("inf")], 2) == "0.50 ± 0.35 (2 of 4 runs)"
+    assert mean_and_spread([0.25, 0.75], 2) == "0.50 ± 0.35"
     assert [line.split(" | ")[3:5] for line in last.splitlines()[-2:]] == [["-", "-"]] * 2
 
 

@@ -346,6 +346,10 @@ def test_accuracy_and_its_error_count_correct_labels(device):
     result = measure_resolutions(batches, brightness, [1, 4, 8])
     assert (result.n, result.accuracy) == (10, (0.7,) * 3)
     assert result.standard_error == pytest.approx((math.sqrt(0.7 * 0.3 / 10),) * 3)
+    z_sq = 1.959964**2  # Wilson's interval has the ends p with (0.7 - p)^2 = z^2 p (1 - p) / n
+    for end in result.ci95[0]:
+        assert (0.7 - end) ** 2 == pytest.approx(z_sq * end * (1 - end) / 10, rel=1e-5)
+    assert result.ci95[0][0] < 0.7 < result.ci95[0][1]
 
 
 def test_digits_lose_accuracy_with_resolution(tmp_path):
@@ -355,7 +359,8 @@ def test_digits_lose_accuracy_with_resolution(tmp_path):
     assert result.accuracy[2] == pytest.approx(classifier.test_accuracy)
     assert result.accuracy[0] < result.accuracy[1] < result.accuracy[2]
     assert json.loads(json.dumps(result.to_dict()))["sizes"] == [1, 6, 8]
-    assert f"{result.accuracy[2]:.4f} +- {result.standard_error[2]:.4f}" in str(result)
+    low, high = result.ci95[2]
+    assert f"{result.accuracy[2]:.4f}, 95% interval {low:.4f} to {high:.4f}" in str(result)
     save_resolutions(tmp_path / "resolution.png", {"held-out": result})
     assert_picture(tmp_path / "resolution.png")
 

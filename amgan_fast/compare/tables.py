@@ -20,6 +20,7 @@ def markdown(comparison: Comparison) -> str:
         f"# {comparison.dataset}: {len(cells)} runs",
         f"Means over {seeds} seed{'s' if seeds > 1 else ''} ± their standard deviation (n - 1)." if seeds > 1 else "",
         "## Inception Score and AM Score",
+        "Plain, as they are published.",
         _table(cells, real.scores, [(name.title, name.field, name.digits) for name in _SCORES]),
         "## MS-SSIM, the largest of the classes' means",
         "Corrected for being the largest.",
@@ -38,11 +39,14 @@ _WITH_INTERVAL = ("inception_score", "am_score")
 
 
 def mean_and_spread(values: Sequence[float | None], digits: int) -> str:
+    """Of the values that are numbers, and of how many where others are infinite or not known."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     if not numbers:
         return "-"
-    mean = f"{statistics.fmean(numbers):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else mean
+    text = f"{statistics.fmean(numbers):.{digits}f}"
+    if len(numbers) > 1:
+        text += f" ± {statistics.stdev(numbers):.{digits}f}"
+    return text if len(numbers) == len(values) else f"{text} ({len(numbers)} of {len(values)} runs)"
 
 
 def _accuracies(cells: Sequence[CellResult]) -> list[str]:

@@ -40,7 +40,8 @@ class Curve(Numbers):
     """Standard deviation over the orders (ddof 0): how much it matters which classes are kept. 0 with one order."""
     standard_error: tuple[float, ...] | None
     """Of ``mean``, for the samples there were: a jackknife that leaves out one block of samples at a time. None for
-    an exact distribution or a single block. NaN where, in one of the orders, all samples kept are of one block."""
+    an exact distribution or a single block. NaN where, in one of the orders, all samples kept are of one block. For
+    samples in random order: of a fixed number of samples a class it is too large."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -19,9 +19,9 @@ class ResolutionAccuracy(Numbers):
     """Accuracy on images of reduced resolution: Odena et al., arXiv 1610.09585 [AC] section 4.1.
 
     >>> from amgan_fast.metrics import ResolutionAccuracy
-    >>> print(ResolutionAccuracy(n=100, sizes=(8, 32), accuracy=(0.5, 0.9), standard_error=(0.05, 0.03)))
-        8 px  0.5000 +- 0.0500
-       32 px  0.9000 +- 0.0300
+    >>> print(ResolutionAccuracy(n=100, sizes=(8, 32), accuracy=(0.5, 1.0), standard_error=(0.05, 0.0)))
+        8 px  0.5000, 95% interval 0.4038 to 0.5962
+       32 px  1.0000, 95% interval 0.9630 to 1.0000
     """
 
     n: int
@@ -31,12 +31,24 @@ class ResolutionAccuracy(Numbers):
     accuracy: tuple[float, ...]
     """At each size, the fraction of samples that the classifier gives the intended label."""
     standard_error: tuple[float, ...]
-    """Of each accuracy a, sqrt(a (1 - a) / n). The samples are the same at all sizes, so that differences between
-    sizes are better known than these errors say."""
+    """Of each accuracy a, sqrt(a (1 - a) / n), which is 0 where all samples are right: see :attr:`ci95`. The samples
+    are the same at all sizes, so that differences between sizes are better known than these errors say."""
+
+    @property
+    def ci95(self) -> tuple[tuple[float, float], ...]:
+        """Wilson's 95% interval of each accuracy."""
+        from scipy.stats import binomtest
+
+        right = (round(accuracy * self.n) for accuracy in self.accuracy)
+        intervals = (binomtest(count, self.n).proportion_ci(0.95, method="wilson") for count in right)
+        return tuple((float(interval.low), float(interval.high)) for interval in intervals)
 
     def __str__(self) -> str:
-        rows = zip(self.sizes, self.accuracy, self.standard_error, strict=True)
-        return "\n".join(f"{size:5d} px  {accuracy:.4f} +- {error:.4f}" for size, accuracy, error in rows)
+        rows = zip(self.sizes, self.accuracy, self.ci95, strict=True)
+        return "\n".join(
+            f"{size:5d} px  {accuracy:.4f}, 95% interval {low:.4f} to {high:.4f}"
+            for size, accuracy, (low, high) in rows
+        )
 
 
 @torch.no_grad()
@@ -87,7 +99,7 @@ def measure_resolutions(
 
 
 def save_resolutions(path: Path, results: Mapping[str, ResolutionAccuracy]) -> None:
-    """Draw the accuracy over the resolution with its standard error: of real and generated images, say.
+    """Draw the accuracy over the resolution with its 95% interval: of real and generated images, say.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -101,8 +113,13 @@ def save_resolutions(path: Path, results: Mapping[str, ResolutionAccuracy]) -> N
     figure = new_figure()
     (axes,) = figure.axes
     for name, result in results.items():
-        axes.errorbar(result.sizes, result.accuracy, result.standard_error, label=name, marker="o", capsize=2)
-    axes.set(title="Accuracy at reduced resolution", xlabel="height shrunk to [pixels]", ylabel="accuracy")
+        low, high = torch.tensor(result.ci95, dtype=torch.float64).T
+        accuracy = torch.tensor(result.accuracy, dtype=torch.float64)
+        bars = torch.stack([accuracy - low, high - accuracy]).clamp_min(0)  # rounded, an end may lie beyond it
+        axes.errorbar(result.sizes, accuracy, bars, label=name, marker="o", capsize=2)
+    axes.set(
+        title="Accuracy at reduced resolution", xlabel="height shrunk to [pixels]", ylabel="accuracy, 95% interval"
+    )
     axes.set_ylim(0, 1.03)
     axes.legend()
     save_figure(path, figure)
