@@ -32,8 +32,8 @@ class CompatRule:
         if self.permutation is None:
             return None
         order = self.permutation(count, seed).cpu()
-        places = torch.empty(count, dtype=torch.int32)
-        places[order] = torch.arange(count, dtype=torch.int32)
+        places = torch.empty(count, dtype=torch.int32, device="cpu")
+        places[order] = torch.arange(count, dtype=torch.int32, device="cpu")
         return places
 
 

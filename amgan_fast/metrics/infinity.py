@@ -72,7 +72,7 @@ def _blocks_of(accumulator: ScoreAccumulator) -> ScoreSums:
     """[B, ...], on the CPU, all of which hold samples."""
     state = accumulator.state_dict()
     sums = ScoreSums(*(state[name].cpu() for name in ScoreSums._fields))
-    group = torch.arange(len(sums.count)) % _MOST
+    group = torch.arange(len(sums.count), device="cpu") % _MOST
     groups = ScoreSums.zeros(int(group.max()) + 1, num_classes=sums.prob.size(1), device="cpu")
     for total, part in zip(groups, sums, strict=True):
         total.index_add_(0, group, part)
@@ -85,8 +85,8 @@ def _blocks_of(accumulator: ScoreAccumulator) -> ScoreSums:
 def _extrapolated(blocks: ScoreSums, seed: int) -> Estimate:
     count = len(blocks.count)
     subsets = _subsets(count, seed)
-    left_out = torch.cat([torch.zeros(1, count), torch.eye(count)]).double()  # nothing first, then each block
-    within = subsets * (1 - left_out[:, None])
+    kept = torch.cat([torch.ones_like(subsets[:1]), 1 - torch.eye(count, dtype=torch.float64, device="cpu")])
+    within = kept[:, None] * subsets  # of all blocks first, then without each
     sums = blocks.map(lambda total: torch.tensordot(within, total, 1))
     inverse, scores = 1 / sums.count, log_inception_score(RandomSample(sums)).exp()
     weights = _intercept_weights(inverse)
@@ -98,7 +98,7 @@ def _extrapolated(blocks: ScoreSums, seed: int) -> Estimate:
 
 
 def _subsets(blocks: int, seed: int) -> Tensor:
-    """[sizes, blocks], float64: 1 where a subset holds a block. One of two blocks is left a score without either."""
+    """[sizes, blocks], float64: 1 where a subset holds a block. They hold two at least, of which one can be left out."""
     smallest = max(2.0, _SMALLEST * blocks)
     sizes = torch.linspace(smallest, blocks, _SIZES, dtype=torch.float64, device="cpu").round().long().unique()
     generator = torch.Generator().manual_seed(seed)
