@@ -18,6 +18,7 @@ from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import Request, evaluate_request, open_run, score_generator, score_images
+from amgan_fast.metrics import scores
 from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
@@ -36,6 +37,11 @@ def own_copy(finished, tmp_path):
     return shutil.copytree(finished.folder.path, tmp_path / "run")
 
 
+@torch.no_grad()
+def logits_of(images: torch.Tensor) -> torch.Tensor:
+    return digits_classifier().network(to_float(images))
+
+
 def assert_same_scores(got, want):
     for name in ("am_score", "kl_reference", "mean_entropy", "inception_score"):
         assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-5)
@@ -52,6 +58,23 @@ def test_real_images_against_plain_torch():
     kl = (classifier.reference * (classifier.reference / mean).log()).sum()
     assert scores.kl_reference == pytest.approx(float(kl), rel=1e-4)
     assert_same_scores(score_images(images, classifier.network, classifier.reference), scores)
+
+
+def test_held_out_images_of_a_run_are_scored_as_so_many_of_each_class(finished):
+    held_out = finished.evaluation.held_out
+    want = scores(logits_of(digits().test_images), digits_classifier().reference, strata=digits().test_labels)
+    assert held_out.scores.sampling == "per-class"
+    assert held_out.scores.am_score_corrected == pytest.approx(want.am_score_corrected, rel=1e-5)
+    assert held_out.scores.am_score_corrected >= held_out.scores.mean_entropy
+    assert [row.n for row in held_out.classes.rows] == digits().test_labels.bincount().tolist()
+    assert finished.evaluation.generated.scores.sampling == "random"
+
+
+def test_strata_of_real_images_are_those_of_their_logits():
+    classifier, images, labels = digits_classifier(), digits().test_images, digits().test_labels
+    got = score_images(to_float(images).split(50), classifier.network, classifier.reference, strata=labels)
+    want = scores(logits_of(images), classifier.reference, strata=labels)
+    assert got.am_score_ci95 == pytest.approx(want.am_score_ci95, rel=1e-5)
 
 
 def test_the_reference_is_the_classifiers_mean_on_the_training_set():
