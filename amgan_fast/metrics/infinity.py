@@ -98,7 +98,7 @@ def _extrapolated(blocks: ScoreSums, seed: int) -> Estimate:
 
 
 def _subsets(blocks: int, seed: int) -> Tensor:
-    """[sizes, blocks], float64: 1 where a subset holds a block. They hold two at least, of which one can be left out."""
+    """[sizes, blocks], float64: 1 where a subset holds a block. Each holds two at least: one can be left out."""
     smallest = max(2.0, _SMALLEST * blocks)
     sizes = torch.linspace(smallest, blocks, _SIZES, dtype=torch.float64, device="cpu").round().long().unique()
     generator = torch.Generator().manual_seed(seed)
