@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from amgan_fast.errors import InputError, as_input_error
+from amgan_fast.errors import InputError, as_input_error, shown
 from amgan_fast.option_checks import MOST_PROCESSES
 from amgan_fast.option_declarations import (
     DataDir,
@@ -98,6 +99,10 @@ class Request(Settings):
     samples: Annotated[
         int | None, Option("how many to generate, with --run; default: 50,000", _SOURCE, lowest=1, needs="--run")
     ] = None
+    shard: Annotated[
+        str | None,
+        Option("the i-th of n parts of all samples, as 2/7, for --state", _SOURCE, placeholder="I/N"),
+    ] = None
     skip_unreadable: Annotated[
         bool, Option("leave out images that cannot be read, or are of another size", _SOURCE, needs=_FOLDER)
     ] = False
@@ -176,6 +181,26 @@ class Request(Settings):
             raise InputError(f"found {found}, wanted one of --run, --images, --npz, --logits and --probabilities")
         return given[0]
 
+    @property
+    def parsed_shard(self) -> tuple[int, int]:
+        """Which part of how many, counted from 0.
+
+        Raises:
+            InputError: ``shard`` is not written so.
+
+        >>> from pathlib import Path
+        >>> from amgan_fast.evaluate import Request
+        >>> Request(logits=Path("logits.npy"), shard="2/7").parsed_shard
+        (1, 7)
+        """
+        if self.shard is None:
+            return 0, 1
+        found = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", self.shard)
+        place, number = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not 1 <= place <= number:
+            raise InputError(f"--shard is {shown(self.shard)}, wanted I/N, 1/N to N/N: 2/7, say")
+        return place - 1, number
+
     def check(self) -> None:
         """
         Raises:
@@ -184,6 +209,7 @@ class Request(Settings):
         with as_input_error():
             check_options(self)
         name, _ = self.scored
+        _ = self.parsed_shard
         outputs = name in ("logits", "probabilities")
         if self.labels is not None and self.run is not None:
             raise InputError("found --labels with --run, wanted one of them: a generator knows what it was asked for")

@@ -10,6 +10,7 @@ import typer
 from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
 from amgan_fast.cli.info import info
+from amgan_fast.cli.merge import merge
 from amgan_fast.cli.output import JsonCommand
 from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command(cls=JsonCommand)(evaluate)
+app.command(cls=JsonCommand)(merge)
 app.command()(sample)
 app.command()(compare)
 app.command("train-classifier")(train_classifier)

@@ -29,7 +29,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             for field, declared in declarations(kind).items():
                 parameters.append(_parameter(field, declared.kind, declared.option, declared.default))
         else:
-            parameters.append(_parameter(name, *split_option(parameter.annotation), parameter.default))
+            plain, option = split_option(parameter.annotation)
+            kind = parameter.annotation if option is None else plain
+            parameters.append(_parameter(name, kind, option, parameter.default))
 
     @wraps(function)
     def run(**values: Any) -> None:

@@ -13,6 +13,7 @@ from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, Evaluati
 from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
 from amgan_fast.evaluate.measurements import Measurements
+from amgan_fast.evaluate.merging import merge_states
 from amgan_fast.evaluate.report import check_report, save_report
 from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
@@ -41,6 +42,7 @@ __all__ = [
     "interpolate_latents",
     "load_classifier",
     "measure_classifier",
+    "merge_states",
     "open_classifier",
     "open_run",
     "provenance",

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,25 +49,25 @@ class Labelling:
         source: Source,
         classifier: ImageClassifier | None,
         num_classes: int,
-        class_shares: Tensor | None = None,
     ) -> Labelling | None:
-        """Of a source; None: it has no labels.
-
-        Args:
-            class_shares: [K], the parts of the training set that have the label of each class; None: not known.
-
-        Others, and errors, as of :func:`classes_of_labels`.
-        """
+        """Of a source, arguments and errors as of :func:`classes_of_labels`; None: it has no labels."""
         if source.num_labels is None:
             return None
         classes, note = classes_of_labels(source, classifier, num_classes)
         names = source.class_names
         if not names and classes is not None and classifier is not None and classifier.class_names is not None:
             names = tuple(classifier.class_names[k] for k in classes.tolist())
-        shares = source.label_shares
-        if shares is None and class_shares is not None and classes is not None:
-            shares = class_shares[classes]
-        return cls(source.num_labels, classes, names, note, source.sampling, shares)
+        return cls(source.num_labels, classes, names, note, source.sampling, source.label_shares)
+
+    def with_shares(self, class_shares: Tensor | None) -> Labelling:
+        """With shares of the labels, where none are known otherwise.
+
+        Args:
+            class_shares: [K], the parts of the training set that have the label of each class; None: not known.
+        """
+        if self.shares is not None or class_shares is None or self.classes is None:
+            return self
+        return replace(self, shares=class_shares[self.classes])
 
 
 def classes_of_labels(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -11,8 +12,9 @@ from torch import Tensor
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements
-from amgan_fast.evaluate.passes import Pass
+from amgan_fast.evaluate.passes import Pass, Passed
 from amgan_fast.evaluate.sources import Source
+from amgan_fast.evaluate.state import save_state
 from amgan_fast.evaluate.training_distribution import TrainingDistribution
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import finite
@@ -114,6 +116,7 @@ def evaluate(
     settings: Settings | None = None,
     progress: Progress | None = None,
     share: Share | None = None,
+    state: Path | None = None,
 ) -> Evaluation:
     """Measure a source and real samples beside it.
 
@@ -126,7 +129,8 @@ def evaluate(
         settings: how; None: the defaults.
         progress: told how far it has come.
         share: this process's part of the samples, whose sums are then added up over the default process group; every
-            process gets the same scores. None: all of them.
+            process gets the same scores. None: all of them. Of a shard the evaluation is marked as partial.
+        state: where all sums are written once they are complete, for :func:`amgan_fast.evaluate.merge_states`.
 
     Raises:
         InputError: a source that does not fit the classifier, or settings that do not fit the source.
@@ -157,8 +161,9 @@ def evaluate(
         Pass(one, classifier, wanted, how, share, progress, class_shares=shares, reference_counts=counts)
         for one, how in sets
     ]
-    if len({one.num_classes for one in passes}) > 1:
-        found = " and ".join(str(one.num_classes) for one in passes)
+    passed = [one.passed for one in passes]
+    if len({one.num_classes for one in passed}) > 1:
+        found = " and ".join(str(one.num_classes) for one in passed)
         raise InputError(f"held_out and source have logits of {found} classes, wanted as many")
     done: list[Measurements] = []
     for one in passes:
@@ -168,15 +173,17 @@ def evaluate(
             done += one.so_far()
             interrupted = isinstance(error, KeyboardInterrupt)
             reason = f"{one}: {'interrupted' if interrupted else error}"
-            partial = _evaluation(passes, done, known, reason) if done else None
+            partial = evaluation_of(passed, done, known, reason) if done else None
             if interrupted:
                 raise EvaluationInterrupted(partial) from error
             raise EvaluationError(str(error), partial) from error
-    return _evaluation(passes, done, known)
+    if state is not None and share.rank == 0:
+        save_state(state, passed, known, share)
+    return evaluation_of(passed, done, known, _of_a_shard(passes[0], share))
 
 
-def _evaluation(
-    passes: Sequence[Pass],
+def evaluation_of(
+    passes: Sequence[Passed],
     done: Sequence[Measurements],
     reference: TrainingDistribution | None,
     partial: str | None = None,
@@ -202,3 +209,9 @@ def _evaluation(
         held_out_skipped=() if held_out is None else tuple(held_out.source.skipped),
         reference_warnings=() if reference is None else reference.warnings,
     )
+
+
+def _of_a_shard(one: Pass, share: Share) -> str | None:
+    if share.shards == 1:
+        return None
+    return f"shard {share.shard + 1} of {share.shards}: {one}; amgan-fast merge makes one evaluation of all"

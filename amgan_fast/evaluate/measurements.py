@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -106,9 +106,9 @@ class Collector:
         settings: how they are scored.
         device: of the logits.
         from_logits: False: they are probabilities.
-        start: samples that other processes take before the first one here.
         labels: what is known of their labels; None: there are none.
-        turns: [S], samples with each label that other processes take before this one's first; None: none.
+        start: samples that other processes take before the first one here.
+        turns: [S], of these samples with each label; None: none.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class Collector:
         device: torch.device,
         *,
         from_logits: bool = True,
-        start: int = 0,
         labels: Labelling | None = None,
+        start: int = 0,
         turns: Tensor | None = None,
     ) -> None:
         self._from_logits = from_logits
@@ -133,6 +133,7 @@ class Collector:
             splits=settings.splits,
             num_samples=count if settings.contiguous else None,
             skip_non_finite=settings.skip_non_finite,
+            start=start,
             device=device,
         )
         self._compat = compat_sums(settings, num_classes, count, start, device)
@@ -141,7 +142,7 @@ class Collector:
         self._blocks = min(20, _SUMS_BYTES // (24 * num_classes**2))
         self._classes = None
         if settings.modes and self._blocks:
-            self._classes = ClassSums(num_classes, blocks=self._blocks, device=device)
+            self._classes = ClassSums(num_classes, blocks=self._blocks, start=start, device=device)
         self._gallery = Gallery(num_classes)
         self._labels = labels
         self._by_label = None
@@ -202,28 +203,75 @@ class Collector:
 
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
-        parts = (self._scores, self._compat, self._strata, self._entropies, self._classes, self._by_label, self._copies)
-        for part in (*parts, self._counts):
-            if part is not None:
-                part.all_reduce()
+        for part in self._parts().values():
+            part.all_reduce()
 
-    def compute(self, reference: DistributionLike | None, reference_counts: Tensor | None = None) -> Measurements:
+    def merge(self, other: Collector) -> None:
+        """Add the samples of another, which come after those here.
+
+        Raises:
+            ValueError: they are of other settings, or splits are contiguous.
+        """
+        others = other._parts()
+        for name, part in self._parts().items():
+            part.merge(others[name])
+        self._gallery.merge_state(other._gallery.state_dict())
+        self.samples += other.samples
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as numbers and tensors by name.
+
+        Raises:
+            ValueError: a row of logits that gives no distribution was found late, on a GPU.
+        """
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return parts | {"gallery": self._gallery.state_dict(), "samples": self.samples}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the samples of a :meth:`state_dict`; there may be more in it than is wanted here.
+
+        Raises:
+            KeyError, ValueError: it is of no collector like this one.
+        """
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self._gallery.merge_state(state["gallery"])
+        self.samples = int(state["samples"])
+
+    def _parts(self) -> dict[str, Any]:
+        """What collects, by name: each can be reduced, merged, saved and loaded."""
+        parts = {
+            "scores": self._scores,
+            "compat": self._compat,
+            "strata": self._strata,
+            "entropies": self._entropies,
+            "classes": self._classes,
+            "labels": self._by_label,
+            "counts": self._counts,
+            "copies": self._copies,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def compute(
+        self, reference: DistributionLike | None, reference_counts: Tensor | None = None, *, partial: bool = False
+    ) -> Measurements:
         """What there is so far.
 
         Args:
             reference: the class distribution of the training set, if there is one.
             reference_counts: how often each class is the likeliest there, as :attr:`Measurements.class_counts`; None:
                 not known.
+            partial: these are some of the samples: what was said of how all are drawn, per class, need not show.
 
         Raises:
             ValueError: no samples, a row of logits that gives no distribution was found late, on a GPU, or samples said
                 to be drawn per class have one each.
         """
-        strata, reason = self._drawn()
+        strata, reason = self._drawn(partial)
         counts = self._counts.table("random" if strata is None else "per-class")
         with without_score_warnings():  # they are in the scores too
             scores = self._scores.scores_by(strata, reference)
-            classes = self._per_class()
+            classes = self._per_class(partial)
             return Measurements(
                 scores=scores,
                 entropy=self._entropies.compute(),
@@ -239,29 +287,30 @@ class Collector:
                 class_counts=counts,
             )
 
-    def design(self) -> Design:
-        """How the samples so far were drawn.
+    def design(self, *, partial: bool = False) -> Design:
+        """How the samples so far were drawn; ``partial`` as of :meth:`compute`.
 
         Raises:
             ValueError: as :meth:`compute`.
         """
-        strata, _ = self._drawn()
+        strata, _ = self._drawn(partial)
         return (self._scores if strata is None else strata).design()
 
     def class_shares(self) -> Tensor | None:
         """[K], float64: the parts of the samples so far that have the label of each class; None: not known."""
         return None if self._by_label is None else self._by_label.class_shares()
 
-    def _drawn(self) -> tuple[StratumSums | None, str]:
+    def _drawn(self, partial: bool) -> tuple[StratumSums | None, str]:
         """The sums of strata that samples were drawn from, None where they were drawn at random, and why that is so."""
         counts = None if self._by_label is None else self._by_label.counts
-        sampling, reason = sampling_of(self._settings, self._labels, counts)
+        settings = replace(self._settings, sampling="auto") if partial else self._settings
+        sampling, reason = sampling_of(settings, self._labels, counts)
         return self._strata if sampling == "per-class" else None, reason
 
-    def _per_class(self) -> PerClass | None:
+    def _per_class(self, partial: bool) -> PerClass | None:
         if self._by_label is None or self._labels is None:
             return None
-        return self._by_label.compute(self._labels.names, self.design().moments)
+        return self._by_label.compute(self._labels.names, self.design(partial=partial).moments)
 
     def _mode_drop(self, reference: DistributionLike | None) -> ModeDrop | None:
         if self._classes is None:

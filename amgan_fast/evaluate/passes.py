@@ -5,28 +5,47 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, counted
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sampling import may_be_per_class
 from amgan_fast.evaluate.sources import Batch, Source
+from amgan_fast.evaluate.sources.record import SourceRecord
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.memory import fits_in_half_of
 from amgan_fast.metrics import as_distribution
-from amgan_fast.metrics.distribution import DistributionLike, SampledDistribution
+from amgan_fast.metrics.distribution import DistributionLike
 from amgan_fast.metrics.stratum_sums import groups_of
 from amgan_fast.processes import Share, gather
 from amgan_fast.progress import Progress, to_no_one
 
 _COPIES = 3  # of the sums: those so far, those of a batch, and what scores are computed from
 _LARGE = 224  # pixels, the least that networks of ImageNet are made for
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """What a pass over a source has left: its sums, and what there is to say of them."""
+
+    source: Source | SourceRecord
+    classifier: ImageClassifier | None
+    """None for logits and probabilities."""
+    settings: Settings
+    """As they were given."""
+    batch_size: int
+    doubt: str | None
+    """What makes every score of the classifier doubtful; None: nothing."""
+    num_classes: int
+    labels: Labelling | None
+    """What is known of the labels themselves; None: there are none."""
+    collector: Collector
 
 
 class Pass:
@@ -53,54 +72,62 @@ class Pass:
         reference_counts: Tensor | None = None,
     ) -> None:
         _check(source, classifier, settings, share)
-        self.source = source
-        self.classifier = classifier
+        self._source = source
+        self._classifier = classifier
         self._reference = reference, reference_counts
-        self.settings = settings
+        self._settings = settings
         self._share = share
         self._progress = progress or to_no_one
         self._device = torch.device("cpu") if classifier is None else classifier.device
         probe = next(iter(source.batches(1)), None)
         if probe is None:
             raise InputError(f"{source.description}: not one sample can be read, wanted samples")
-        self.num_classes = self._logits(probe).size(1)
-        """K, from the first sample: what does not fit shows before the work begins."""
+        # From the first sample: what does not fit shows before the work begins.
+        self._num_classes = self._logits(probe).size(1)
         self._check_memory()
-        if reference is not None and (found := len(as_distribution(reference))) != self.num_classes:
+        if reference is not None and (found := len(as_distribution(reference))) != self._num_classes:
             raise InputError(
-                f"reference has {found} classes, wanted the {self.num_classes} of the "
+                f"reference has {found} classes, wanted the {self._num_classes} of the "
                 f"{source.kind if classifier is None else 'classifier'}"
             )
-        labels = self._that_fit(Labelling.of(source, classifier, self.num_classes, class_shares))
-        self.batch_size = settings.batch_size or self._fitting_batch_size(probe)
-        self.doubt = None if classifier is None else _doubt_of_size(classifier, probe.values)
-        """What makes every score of the classifier doubtful; None: nothing."""
-        start, stop = share.bounds(source.count, math.lcm(settings.blocks, source.unit))
+        labels = self._that_fit(Labelling.of(source, classifier, self._num_classes))
+        start, stop = share.bounds(source.count, source.unit)
         self._range = (start, stop)
         self._wanted = stop - start
         self._collector = Collector(
-            self.num_classes,
+            self._num_classes,
             source.count,
             settings,
             self._device,
             from_logits=source.kind != "probabilities",
+            labels=labels and labels.with_shares(class_shares),
             start=start,
-            labels=labels,
             turns=source.labels_before(start) if start else None,
         )
+        self.passed = Passed(
+            source,
+            classifier,
+            settings,
+            batch_size=settings.batch_size or self._fitting_batch_size(probe),
+            doubt=None if classifier is None else _doubt_of_size(classifier, probe.values),
+            num_classes=self._num_classes,
+            labels=labels,
+            collector=self._collector,
+        )
+        """What there is of it so far."""
 
     def __str__(self) -> str:
-        return f"{self._collector.samples:,} of {self._wanted:,} samples of {self.source.description}"
+        return f"{self._collector.samples:,} of {self._wanted:,} samples of {self._source.description}"
 
     def run(self) -> Measurements:
         """
         Raises:
             InputError: a sample that cannot be read or scored.
         """
-        description, done = self.source.description, 0
+        description, done = self._source.description, 0
         self._progress(description, 0, self._wanted)
         try:
-            for batch in self.source.batches(self.batch_size, *self._range):
+            for batch in self._source.batches(self.passed.batch_size, *self._range):
                 logits = self._logits(batch)
                 shown = self._shown(batch) if self._collector.wants_images else None
                 self._collector.update(logits, batch.labels, shown, batch.values)
@@ -108,79 +135,73 @@ class Pass:
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
                 self._collector.all_reduce()
-                for sample in itertools.chain(*gather(self.source.skipped, self._share)):
-                    self.source.leave_out(sample)
-            return self._collector.compute(*self._reference)
+                for sample in itertools.chain(*gather(self._source.skipped, self._share)):
+                    self._source.leave_out(sample)
+            return self._collector.compute(*self._reference, partial=self._share.shards > 1)
         except ValueError as error:
             raise error if isinstance(error, InputError) else InputError(f"{description}: {error}") from error
-
-    def distribution(self) -> SampledDistribution:
-        """The mean class distribution of the samples so far.
-
-        Raises:
-            ValueError: there are none.
-        """
-        return SampledDistribution(self._collector.design())
-
-    def class_shares(self) -> Tensor | None:
-        """[K], float64: the parts of the samples so far that have the label of each class; None: not known."""
-        return self._collector.class_shares()
 
     def so_far(self) -> list[Measurements]:
         """Of the samples so far, of this process alone; empty where there are none."""
         try:
-            return [self._collector.compute(*self._reference)]
+            return [self._collector.compute(*self._reference, partial=True)]
         except ValueError:
             return []
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
-        if self.classifier is not None:
-            return self.classifier.logits(batch.values)
+        if self._classifier is not None:
+            return self._classifier.logits(batch.values)
         return torch.as_tensor(batch.values)  # they are logits
 
     def _check_memory(self) -> None:
-        blocks = self.settings.blocks
-        size = _COPIES * 3 * blocks * self.num_classes * torch.float64.itemsize
+        blocks = self._settings.blocks
+        size = _COPIES * 3 * blocks * self._num_classes * torch.float64.itemsize
         if not fits_in_half_of(self._device, size):
-            of = self.source.description if self.classifier is None else self.classifier.name
+            of = self._source.description if self._classifier is None else self._classifier.name
             raise InputError(
-                f"{of} has {self.num_classes:,} classes, whose sums in {blocks:,} blocks take {size / 2**30:,.0f} GiB, "
-                "wanted at most half of the memory: fewer classes or --splits"
+                f"{of} has {self._num_classes:,} classes, whose sums in {blocks:,} blocks take "
+                f"{size / 2**30:,.0f} GiB, wanted at most half of the memory: fewer classes or --splits"
             )
 
     def _that_fit(self, labels: Labelling | None) -> Labelling | None:
         """Labels by which samples are summed where there is memory for it."""
-        if labels is None or not may_be_per_class(self.settings, labels):
+        if labels is None or not may_be_per_class(self._settings, labels):
             return labels
-        sums = (2 * groups_of(labels.number) + 1) * labels.number * self.num_classes
+        sums = (2 * groups_of(labels.number) + 1) * labels.number * self._num_classes
         size = _COPIES * sums * torch.float64.itemsize
         if fits_in_half_of(self._device, size):
             return labels
-        found = f"sums of {labels.number:,} labels and {self.num_classes:,} classes take {size / 2**30:,.0f} GiB"
-        if self.settings.sampling == "per-class":
+        found = f"sums of {labels.number:,} labels and {self._num_classes:,} classes take {size / 2**30:,.0f} GiB"
+        if self._settings.sampling == "per-class":
             raise InputError(f"--sampling is per-class, and {found}, wanted at most half of the memory: fewer labels")
         return replace(labels, too_many=f"{found}, more than half of the memory")
 
     def _fitting_batch_size(self, probe: Batch) -> int:
-        if self.classifier is None:
-            return batch_size_of(self.num_classes * torch.float64.itemsize, self._device)
-        return fitting_batch_size(self.classifier.logits, probe.values, self._device)
+        if self._classifier is None:
+            return batch_size_of(self._num_classes * torch.float64.itemsize, self._device)
+        return fitting_batch_size(self._classifier.logits, probe.values, self._device)
 
     def _shown(self, batch: Batch) -> Tensor | None:
         """The images of a batch as they come, or as the classifier sees them where it has them resized."""
-        if self.classifier is None:
+        if self._classifier is None:
             return None
-        if isinstance(batch.values, Tensor) and self.classifier.inputs.resize == "none":
+        if isinstance(batch.values, Tensor) and self._classifier.inputs.resize == "none":
             return batch.values
-        pixels = replace(self.classifier.inputs, value_range="byte", dtype=torch.float32)
+        pixels = replace(self._classifier.inputs, value_range="byte", dtype=torch.float32)
         return pixels(batch.values, self._device).round().to(torch.uint8)
 
 
 def _check(source: Source, classifier: ImageClassifier | None, settings: Settings, share: Share) -> None:
     """Before anything is read."""
-    if settings.contiguous and share.ranks > 1:
-        raise InputError("splits are contiguous and processes several, wanted splits filled in turn or one process")
+    if settings.contiguous and not share.is_whole:
+        raise InputError("splits are contiguous and samples shared out, wanted splits filled in turn, or one process")
+    parts = math.ceil(source.count / source.unit)
+    if share.shards > parts:
+        raise InputError(
+            f"shard is {share.shard + 1}/{share.shards}, and {source.description} can be cut into "
+            f"{counted(parts, 'part')}, wanted no more shards"
+        )
     if source.count < settings.splits:
         raise InputError(
             f"{source.description}: {source.count} samples, wanted at least one for each of {settings.splits} splits "

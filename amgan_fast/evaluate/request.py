@@ -32,13 +32,15 @@ from amgan_fast.progress import Progress, to_no_one
 _SAMPLES = 50_000
 
 
-def evaluate_request(request: Request, progress: Progress | None = None, share: Share | None = None) -> Evaluation:
+def evaluate_request(
+    request: Request, progress: Progress | None = None, share: Share | None = None, state: Path | None = None
+) -> Evaluation:
     """What ``amgan-fast evaluate`` does: open everything that is named, then score it.
 
     Args:
         request: what to score, and how.
         progress: told of what is gone through.
-        share: as of :func:`amgan_fast.evaluate.evaluate`.
+        share, state: as of :func:`amgan_fast.evaluate.evaluate`; ``shard`` of the request is that of the share.
 
     Raises:
         InputError: options that do not go together, or a file that cannot be used; nothing was scored.
@@ -56,7 +58,9 @@ def evaluate_request(request: Request, progress: Progress | None = None, share: 
     3.985
     """
     request.check()
-    return _Opened(request, progress or to_no_one, share or Share()).evaluate()
+    shard, shards = request.parsed_shard
+    share = replace(share or Share(), shard=shard, shards=shards)
+    return _Opened(request, progress or to_no_one, share).evaluate(state)
 
 
 class _Opened:
@@ -70,7 +74,7 @@ class _Opened:
         self._share = share
         self._device = local_device(resolve_device(request.device))
 
-    def evaluate(self) -> Evaluation:
+    def evaluate(self, state: Path | None) -> Evaluation:
         refuse_another_kind(f"--{self._kind}", self._path)
         with nullcontext() if self.run is None else cpu_threads(self.run.config.threads):
             return evaluate(
@@ -81,6 +85,7 @@ class _Opened:
                 settings=self._settings,
                 progress=self._progress,
                 share=self._share,
+                state=state,
             )
 
     @cached_property

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError, counted, in_one_line, shown
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
-from amgan_fast.evaluate.passes import Pass
+from amgan_fast.evaluate.measurements import Measurements
+from amgan_fast.evaluate.passes import Pass, Passed
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_npy_header, read_rows
+from amgan_fast.evaluate.sources.record import SourceRecord
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, as_distribution
 from amgan_fast.metrics.distribution import SampledDistribution
@@ -41,6 +43,8 @@ class TrainingDistribution:
     class_counts: Tensor | None = None
     """int64, how often each class is the likeliest: [K] of samples drawn at random, else [S, K] by label. None: not
     known."""
+    passed: Passed | None = None
+    """What it was measured by; None: it was given."""
 
     @property
     def reference(self) -> Tensor | SampledDistribution:
@@ -91,20 +95,24 @@ def measure_training_distribution(
     splits = min(10, source.count)  # of which blocks follow, and from these its error
     settings = replace(settings, splits=splits, contiguous=False, modes=False, sampling="auto", compat=None)
     training = Pass(source, classifier, None, settings, share, progress)
-    measured = training.run()
-    scores = measured.scores
-    vector = torch.tensor(scores.class_distribution, dtype=torch.float64)
-    found = TrainingDistribution.of(vector, probability_like=scores.probability_like)
+    return distribution_of(training.passed, training.run())
+
+
+def distribution_of(passed: Passed, measured: Measurements) -> TrainingDistribution:
+    """Of a pass over a training set, or of merged parts of it."""
+    vector = torch.tensor(measured.scores.class_distribution, dtype=torch.float64)
+    found = TrainingDistribution.of(vector, probability_like=measured.scores.probability_like)
     return replace(
         found,
-        warnings=found.warnings + _left_out(source),
-        sampled=training.distribution(),
-        class_shares=training.class_shares(),
+        warnings=found.warnings + _left_out(passed.source),
+        sampled=SampledDistribution(passed.collector.design()),
+        class_shares=passed.collector.class_shares(),
         class_counts=measured.class_counts,
+        passed=passed,
     )
 
 
-def _left_out(source: Source) -> tuple[str, ...]:
+def _left_out(source: Source | SourceRecord) -> tuple[str, ...]:
     if not source.skipped:
         return ()
     return (f"{counted(len(source.skipped), 'image')} that cannot be used, the first: {source.skipped[0]}",)

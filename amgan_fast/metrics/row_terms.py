@@ -97,9 +97,13 @@ class RowTerms:
 
     @cached_property
     def entropy(self) -> Tensor:
-        """[N], float64, nats."""
-        if self.from_logits:
+        """[N], float64, nats, in the precision of :meth:`block_sums`."""
+        if self.from_logits and self.values.is_cuda:
             return ops.class_entropy(self.values, reduction="none").double()
+        if self.from_logits:
+            parts = (part for _, part in self._parts(_DOUBLES_AT_ONCE))
+            entropies = [ops.class_entropy(part.double(), reduction="none") for part in parts]
+            return torch.cat(entropies or [self.values.new_zeros(0).double()])
         return torch.cat([sums.entropy for _, sums in self.each_row()] or [self.values.new_zeros(0).double()])
 
     def block_sums(self, blocks: int, offset: int = 0) -> ops.ScoreSums:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +99,19 @@ class ImageClassifier:
             "note": self.note,
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ImageClassifier:
+        """What a :meth:`to_dict` tells of a classifier, which cannot classify any more.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is of no :meth:`to_dict`.
+        """
+        known = {name: value for name, value in values.items() if value is not None}
+        if names := known.get("class_names"):
+            known["class_names"] = tuple(names)
+        inputs, device = Inputs.from_dict(values["inputs"]), torch.device(values["device"])
+        return cls(**known | {"network": _forgotten, "inputs": inputs, "device": device})
+
     def _check(self, logits: object, count: int) -> None:
         wanted = f"logits [{count}, {self.num_classes or 'K'}], floating point"
         if not isinstance(logits, Tensor):
@@ -113,6 +126,10 @@ class ImageClassifier:
             raise InputError(f"{self.name} gives {logits.size(1)} classes, wanted logits of at least 2")
         if self.is_users and _are_probabilities(logits):
             raise InputError(f"{self.name} gives probabilities (rows >= 0 that sum to 1), wanted logits: no softmax")
+
+
+def _forgotten(images: Tensor) -> Tensor:
+    raise ValueError("the network of this classifier was not kept, wanted one that was opened")
 
 
 @contextmanager

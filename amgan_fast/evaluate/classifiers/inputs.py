@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -86,6 +86,15 @@ class Inputs:
             "value_range": self.value_range,
             "dtype": self._dtype_name(),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Inputs:
+        """
+        Raises:
+            KeyError, TypeError, InputError: it is of no :meth:`to_dict`.
+        """
+        size = values["size"]
+        return cls(**{**values, "size": size and tuple(size), "dtype": DTYPES[values["dtype"]]})
 
     def __call__(self, images: Tensor | Sequence[Tensor], device: torch.device | str | None = None) -> Tensor:
         """[N, C, H, W] on ``device``, of :attr:`dtype`.

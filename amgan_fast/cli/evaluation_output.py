@@ -1,0 +1,48 @@
+"""Where an evaluation goes: to the terminal, to JSON and to a page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from amgan_fast.cli.output import PRINTED, check_json, put_json, say_written
+from amgan_fast.option_declarations import Option
+
+if TYPE_CHECKING:
+    from amgan_fast.evaluate import Evaluation
+
+Report = Annotated[Path | None, Option("write a page, .html, with pictures in it")]
+
+
+def check_outputs(json: str | None, report: Path | None) -> None:
+    """Before the work begins: whether :func:`hand_out` can write there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    from amgan_fast.evaluate import check_report
+
+    check_json(json)
+    if report is not None:
+        check_report(report)
+
+
+def hand_out(evaluation: Evaluation, json: str | None, report: Path | None) -> None:
+    """Write and print what was asked for, the table where JSON is not printed.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    from rich.console import Console
+
+    from amgan_fast.console import print_evaluation
+    from amgan_fast.evaluate import save_report
+
+    if report is not None:
+        save_report(report, evaluation, ["amgan-fast", *sys.argv[1:]])
+        say_written("report", report)
+    if json is not None:
+        put_json(json, evaluation.to_dict())
+    if json != PRINTED:
+        print_evaluation(Console(), evaluation)

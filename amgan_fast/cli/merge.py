@@ -1,0 +1,25 @@
+"""``amgan-fast merge``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amgan_fast.cli.command import command
+from amgan_fast.cli.evaluation_output import Report, check_outputs, hand_out
+from amgan_fast.cli.output import Json
+
+
+@command
+def merge(
+    files: Annotated[list[Path], typer.Argument(help="of amgan-fast evaluate --shard I/N --state FILE, in any order")],
+    json: Json = None,
+    report: Report = None,
+) -> None:
+    """Make one evaluation of the files of all its shards: as one process would have that had taken all samples."""
+    check_outputs(json, report)
+    from amgan_fast.evaluate import merge_states
+
+    hand_out(merge_states(files, modes=report is not None), json, report)

@@ -1,0 +1,215 @@
+"""The sums of an evaluation in a file, and those of all its shards, one file each, added up again.
+
+A file has the sums over one shard of the samples, of the held-out ones and, where the reference is measured, of the
+training set. Shards belong together if they agree in everything that sums depend on (:func:`_identity`). Where files
+are, the device, and how many samples are gone through at a time may differ: that changes last digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amgan_fast import __version__
+from amgan_fast.errors import InputError, counted, shown, some_of
+from amgan_fast.evaluate.class_labels import Labelling
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes
+from amgan_fast.evaluate.measurements import Collector
+from amgan_fast.evaluate.passes import Passed
+from amgan_fast.evaluate.sources.record import SourceRecord
+from amgan_fast.evaluate.sources.source import Source
+from amgan_fast.evaluate.state_file import read_state, write_state
+from amgan_fast.evaluate.training_distribution import TrainingDistribution, distribution_of
+from amgan_fast.evaluation_request import Settings
+from amgan_fast.files import contents_of
+from amgan_fast.processes import Share
+
+_States = Sequence[tuple[Path, Mapping[str, Any]]]
+
+_NAMES = ("generated", "held-out")
+_GIVEN = ("probabilities", "warnings", "class_shares", "class_counts")  # of a reference that was not measured
+
+
+def save_state(path: Path, passes: Sequence[Passed], reference: TrainingDistribution | None, share: Share) -> None:
+    """Write the sums of passes over a share of their sources.
+
+    Raises:
+        InputError: the file cannot be written, or a row that gives no distribution was found late, on a GPU.
+    """
+    named = dict(zip(_NAMES, passes, strict=False))
+    given = None
+    if reference is not None and reference.passed is not None:
+        named["reference"] = reference.passed
+    elif reference is not None:
+        given = {name: getattr(reference, name) for name in _GIVEN}
+    classifier = passes[0].classifier
+    state = {
+        "version": __version__,
+        "shard": share.shard + 1,
+        "shards": share.shards,
+        "classifier": classifier and classifier.to_dict(),
+        "reference": given,
+        "passes": {name: _state_of(one) for name, one in named.items()},
+    }
+    write_state(path, state)
+
+
+def load_states(paths: Sequence[Path], *, modes: bool) -> tuple[list[Passed], TrainingDistribution | None]:
+    """The sums of all shards of an evaluation, added up in their order: over the samples, over held-out ones if there
+    are any, and the reference.
+
+    Args:
+        paths: a file of each, in any order.
+        modes: with those that the mode-drop curve is drawn from.
+
+    Raises:
+        InputError: a file that is damaged or of something else, shards that do not belong together, or one that is
+            missing or there twice, by name.
+        ValueError: contiguous splits, or a reference of no samples.
+    """
+    if not paths:
+        raise InputError("found no files, wanted those of amgan-fast evaluate --state")
+    states = [(path, _read(path)) for path in paths]
+    _check_together(states)
+    ordered = sorted(states, key=lambda one: int(one[1]["shard"]))
+    reference = _reference(ordered)
+    class_shares = None if reference is None else reference.class_shares
+    there = [name for name in _NAMES if name in ordered[0][1]["passes"]]
+    return [_merged(ordered, name, modes, class_shares) for name in there], reference
+
+
+def _read(path: Path) -> dict[str, Any]:
+    state = read_state(path)
+    with contents_of(path):
+        if state["version"] != __version__:
+            raise InputError(f"it is of amgan_fast {state['version']}, this is {__version__}")
+        _identity(state)
+        int(state["shard"])
+    return state
+
+
+def _state_of(one: Passed) -> dict[str, Any]:
+    record = one.source.record() if isinstance(one.source, Source) else one.source
+    labels = None
+    if one.labels is not None:
+        labels = {name: getattr(one.labels, name) for name in Labelling.__dataclass_fields__}
+    return {
+        "source": record.to_dict(),
+        "settings": asdict(one.settings),
+        "batch_size": one.batch_size,
+        "doubt": one.doubt,
+        "num_classes": one.num_classes,
+        "labels": labels,
+        "sums": one.collector.state_dict(),
+    }
+
+
+def _reference(ordered: _States) -> TrainingDistribution | None:
+    path, state = ordered[0]
+    if "reference" in state["passes"]:
+        measured = _merged(ordered, "reference", modes=False, class_shares=None)
+        return distribution_of(measured, measured.collector.compute(None))
+    if (given := state["reference"]) is None:
+        return None
+    with contents_of(path):
+        return TrainingDistribution(**given)
+
+
+def _merged(ordered: _States, name: str, modes: bool, class_shares: Tensor | None) -> Passed:
+    """The passes of this name, of all shards."""
+
+    def restored(path: Path, state: Mapping[str, Any]) -> Passed:
+        with contents_of(path):
+            classifier = state["classifier"] and ImageClassifier.from_dict(state["classifier"])
+            return _passed(state["passes"][name], classifier, modes, class_shares)
+
+    first, *others = ordered
+    whole = restored(*first)
+    for one in others:
+        whole.collector.merge(restored(*one).collector)
+    records = [SourceRecord.from_dict(state["passes"][name]["source"]) for _, state in ordered]
+    return replace(whole, source=SourceRecord.of_parts(records))
+
+
+def _passed(
+    state: Mapping[str, Any], classifier: ImageClassifier | None, modes: bool, class_shares: Tensor | None
+) -> Passed:
+    record, settings = SourceRecord.from_dict(state["source"]), Settings(**state["settings"])
+    settings = replace(settings, modes=modes and settings.modes)
+    labels = state["labels"] and Labelling(**state["labels"])
+    from_logits = record.kind != "probabilities"
+    collector = Collector(
+        state["num_classes"],
+        record.count,
+        settings,
+        torch.device("cpu"),
+        from_logits=from_logits,
+        labels=labels and labels.with_shares(class_shares),
+    )
+    collector.load_state_dict(state["sums"])
+    return Passed(
+        record,
+        classifier,
+        settings,
+        batch_size=state["batch_size"],
+        doubt=state["doubt"],
+        num_classes=state["num_classes"],
+        labels=labels,
+        collector=collector,
+    )
+
+
+def _check_together(states: _States) -> None:
+    (first, state), *others = states
+    wanted = _identity(state)
+    for path, other in others:
+        found = _identity(other)
+        for what in {**wanted, **found}:
+            if found.get(what) != wanted.get(what):
+                raise InputError(
+                    f"{path} has {what} {_in_words(found.get(what))} and {first} {_in_words(wanted.get(what))}, wanted "
+                    "shards of one evaluation"
+                )
+    shards, there = int(state["shards"]), dict[int, Path]()
+    for path, other in states:
+        if (before := there.setdefault(int(other["shard"]), path)) is not path:
+            raise InputError(f"{before} and {path} are both shard {other['shard']} of {shards}, wanted each once")
+    if missing := [str(shard) for shard in range(1, shards + 1) if shard not in there]:
+        which = f"shard {missing[0]} is" if len(missing) == 1 else f"shards {some_of(missing)} are"
+        raise InputError(f"found {len(there)} of {counted(shards, 'shard')}, {which} missing, wanted a file of each")
+
+
+def _identity(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What shards of one evaluation agree in, by what messages call it."""
+    classifier, given, passes = state["classifier"], state["reference"], state["passes"]
+    found: dict[str, Any] = {"shards in all:": state["shards"]}
+    if classifier is not None:
+        known = {name: value for name, value in classifier.items() if name != "device"}
+        if classifier["sha256"] is not None:
+            known.pop("name")  # of a file, which may lie elsewhere
+            found["the classifier with SHA-256"] = known.pop("sha256")
+        found |= {f"the classifier's {name.replace('_', ' ')}": value for name, value in known.items()}
+    for name, one in passes.items():
+        source, settings = one["source"], one["settings"]
+        found[f"{name} samples of the kind"] = source["kind"]
+        found[f"{name} samples, in number"] = source["count"]
+        found[f"classes K of {name} samples:"] = one["num_classes"]
+        found[f"{name} samples with the fingerprint"] = source["fingerprint"]
+        found[f"{name} sums by label:"] = one["labels"] and one["labels"]["too_many"] is None
+        unlike = ("batch_size", "modes")
+        found |= {f"{name} {key} =": value for key, value in settings.items() if key not in unlike}
+    if given is not None:
+        tensors = [tensor_bytes(value) for value in given.values() if isinstance(value, Tensor)]
+        found["the reference with SHA-256"] = hashlib.sha256(b"".join(tensors)).hexdigest()
+    return found
+
+
+def _in_words(value: object) -> str:
+    return "none" if value is None else value if isinstance(value, str) else shown(value)
