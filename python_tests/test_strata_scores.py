@@ -223,3 +223,11 @@ def test_what_strata_differ_by_is_in_no_error(generator):
     assert got.estimates["log_inception_score"].standard_error < 1e-12
     drawn = scores(of_stratum[labels])
     assert drawn.estimates["log_inception_score"].standard_error > 1e-2
+
+
+def test_the_same_samples_can_be_taken_as_if_drawn_at_random(reference, generator):
+    labels = labels_of(DESIGNS["unequal"], generator)
+    logits = logits_of(labels, generator)
+    accumulator = ScoreAccumulator(K, strata=K, shares=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    accumulator.update(logits, strata=labels)
+    assert accumulator.compute(reference, sampling="random") == scores(logits, reference)
