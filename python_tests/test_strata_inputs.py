@@ -48,6 +48,7 @@ BAD = {
     "words": (["a"] * N, (TypeError, ValueError), "strata"),
     "numpy floats": (LABELS.numpy() * 0.5, TypeError, r"strata .*float64.*integer"),
     "complex": (LABELS * 1j, TypeError, r"strata .*complex"),
+    "unsigned": (torch.full((N,), 2**63, dtype=torch.uint64), (TypeError, ValueError), "strata"),
     "none": (None, ValueError, r"strata are not given.*0 to 2"),
 }
 
@@ -117,8 +118,24 @@ def test_accumulators_of_other_strata_do_not_merge(logits):
     for wrong, found in ((other, "4"), (without, "None")):
         with pytest.raises(ValueError, match=rf"strata = {found}, wanted 3"):
             mine.merge(wrong)
+        with pytest.raises(ValueError, match=rf"strata = {found}, wanted 3"):
+            mine.load_state_dict(wrong.state_dict())
     with pytest.raises(ValueError, match="strata = 3, wanted None"):
         without.merge(mine)
+    assert untouched(mine, before)
+
+
+def test_accumulators_of_other_shares_do_not_merge(logits):
+    mine = ScoreAccumulator(K, strata=S, shares=[0.5, 0.3, 0.2])
+    other = ScoreAccumulator(K, strata=S)
+    for accumulator in (mine, other):
+        accumulator.update(logits, strata=LABELS)
+    before = copied(mine.state_dict())
+    for one, wrong in ((mine, other), (other, mine)):
+        with pytest.raises(ValueError, match="shares"):
+            one.merge(wrong)
+        with pytest.raises(ValueError, match="shares"):
+            one.load_state_dict(wrong.state_dict())
     assert untouched(mine, before)
 
 
@@ -140,16 +157,19 @@ def test_bad_shares(shares, text):
         ScoreAccumulator(K, strata=S, shares=shares)
 
 
+def test_shares_that_are_no_numbers():
+    with pytest.raises(TypeError, match="shares"):
+        ScoreAccumulator(K, strata=S, shares=["a", "b", "c"])
+
+
 def test_shares_without_strata(logits):
     with pytest.raises(ValueError, match=r"shares .*strata"):
         scores(logits, shares=[0.5, 0.3, 0.2])
 
 
 def test_a_stratum_with_a_share_and_no_sample(logits):
-    accumulator = ScoreAccumulator(K, strata=S, shares=[0.5, 0.3, 0.2])
-    accumulator.update(logits, strata=LABELS % 2)
     with pytest.raises(ValueError, match=r"strata: 2 .*share of 0\.2"):
-        accumulator.compute()
+        scores(logits, strata=LABELS % 2, shares=[0.5, 0.3, 0.2])
     assert scores(logits, strata=LABELS % 2, shares=[0.5, 0.5]).strata == 2
 
 
