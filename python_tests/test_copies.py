@@ -14,7 +14,8 @@ from torch import Tensor, distributed, multiprocessing, nn
 from amgan_fast.data import load_dataset
 from amgan_fast.evaluate import ImageClassifier, Inputs, evaluate, provenance
 from amgan_fast.evaluate.sources import TensorSource
-from amgan_fast.metrics import Copies, CopyCounts, count_copies, row_hashes
+from amgan_fast.evaluation_request import Settings
+from amgan_fast.metrics import Copies, CopyCounts, ScoreAccumulator, Scores, count_copies, row_hashes
 
 MASK = 2**64 - 1
 KEPT = 2**14
@@ -229,8 +230,6 @@ def pixels() -> ImageClassifier:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 500])
 def test_an_evaluation_warns_of_copies_and_its_held_out_samples_are_none(generator, batch_size):
-    from amgan_fast.evaluation_request import Settings
-
     images = torch.randint(256, (300, 1, 3, 3), generator=generator, dtype=torch.uint8)
     copied = TensorSource(images[:10].repeat(30, 1, 1, 1), torch.zeros(300, dtype=torch.int64), "copies")
     real = TensorSource(images, torch.zeros(300, dtype=torch.int64), "real")
@@ -241,3 +240,38 @@ def test_an_evaluation_warns_of_copies_and_its_held_out_samples_are_none(generat
     assert found.to_dict()["generated"]["copies"]["distinct"] == 10
     assert found.held_out.copies.distinct == 300
     assert not any("copies" in text for text in found.held_out.warnings)
+
+
+def assert_one(found: Scores) -> None:
+    """Exactly."""
+    assert (found.inception_score, found.inception_score_corrected, found.inception_score_ci95) == (1, 1, (1, 1))
+
+
+@pytest.mark.filterwarnings("ignore::amgan_fast.metrics.ScoreWarning")
+@pytest.mark.parametrize("sizes", [(60,), (7,), (1,), (50, 3, 200)])
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+@pytest.mark.parametrize("strata", [None, 3])
+def test_rows_that_are_all_alike_have_an_inception_score_of_one(sizes, classes, strata, generator):
+    for scale in (0.1, 3, 30):
+        row = scale * torch.randn(1, classes, generator=generator)
+        accumulator = ScoreAccumulator(classes, strata=strata)
+        while accumulator.samples < 347:
+            for size in sizes:
+                labels = torch.arange(size) % 3
+                accumulator.update(row.expand(size, -1), **({} if strata is None else {"strata": labels}))
+        found = accumulator.compute([1 / classes] * classes)
+        assert_one(found)
+        assert (found.split_mean, found.split_std) == (1, 0)
+
+
+@pytest.mark.filterwarnings("ignore::amgan_fast.metrics.ScoreWarning")
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 500])
+def test_an_evaluation_of_one_image_over_and_over(batch_size, generator):
+    """Whose logits differ in their last digits from batch to batch of another size."""
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 30 * 30, 10))
+    classifier = ImageClassifier("network", network.eval(), Inputs(), torch.device("cpu"))
+    image = torch.randint(256, (1, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    source = TensorSource(image.repeat(333, 1, 1, 1), torch.zeros(333, dtype=torch.int64), "one image")
+    found = evaluate(source, classifier, settings=Settings(batch_size=batch_size))
+    assert_one(found.generated.scores)
+    assert "all 333 samples are the same one; intervals say nothing" in found.warnings
