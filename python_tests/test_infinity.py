@@ -71,9 +71,11 @@ def test_the_bias_of_few_samples_a_class_is_gone_too(generator):
     truth = 50 * math.exp(-float(torch.special.entr(draw(50_000).softmax(1)).sum(1).mean()))
     logits = [draw(1000) for _ in range(60)]
     plain = np.array([scores(one).inception_score for one in logits])
-    extrapolated = np.array([inception_score_infinity(one).value for one in logits])
+    estimates = [inception_score_infinity(one) for one in logits]
+    extrapolated = np.array([one.value for one in estimates])
     assert plain.mean() / truth - 1 < -0.01
     assert abs(extrapolated.mean() / truth - 1) < 0.01
+    assert sum(low <= truth <= high for low, high in (one.interval for one in estimates)) >= 55  # of 60
 
 
 def test_blocks_that_are_alike_have_one_score_and_no_error():

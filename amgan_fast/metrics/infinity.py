@@ -32,14 +32,16 @@ def inception_score_infinity(
     subset costs nothing.
 
     It has the same aim as :attr:`Scores.inception_score_corrected`, which has the slope from the variance of p instead
-    of from a fit, and is the better of the two: in simulations this one's error was 1.1 to 2 times as large, twice for
-    a classifier of 1,000 classes that is certain, since chance chooses the subsets. Where the smallest has few samples
-    a class the line is no longer straight. Samples are taken to be drawn at random and to come in random order; a fixed
-    number of samples a class makes it too high, as it does the corrected score without ``strata``.
+    of from a fit, and is the better of the two: in simulations this one's error was 1.1 to 2.2 times as large, since
+    chance chooses the subsets. Where the smallest has few samples a class the line is no longer straight: of 10,000
+    samples of 1,000 certain classes it ends 1% too low. Samples are taken to be drawn at random and to come in random
+    order; a fixed number of samples a class makes it too high, as it does the corrected score without ``strata``.
 
     The paper has no error. Here it is the jackknife's: each block is left out of every subset that holds it, and the
     line is fitted anew. Blocks weigh unequally in the fit, so that the degrees of freedom are fewer than blocks
-    (Satterthwaite's formula for those weights).
+    (Satterthwaite's formula for those weights). In simulations intervals of uncertain classifiers held the truth in 94
+    to 96% of all sets; those of certain ones, whose score varies to second order only, are up to twice as wide as need
+    be.
 
     Args:
         values: an accumulator of at least 10 blocks that hold samples; or logits [N, K], or batches of these, as for
