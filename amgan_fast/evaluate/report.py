@@ -141,7 +141,10 @@ def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 _ABOUT_SAMPLES = "The first of each class as the classifier sees it; of more than 20 classes the first in their order."
 
-_ABOUT_BALANCE = "Fraction of samples by likeliest class, beside the mean class distribution of the training set."
+_ABOUT_BALANCE = (
+    "Fraction of samples by likeliest class, beside that of the training set where it was counted, else its mean class "
+    "distribution. p: how often two samples drawn so from one distribution differ as much."
+)
 
 _FIGURES: tuple[tuple[str, str, Callable[[Path, Mapping[str, Any]], None], str], ...] = (
     (

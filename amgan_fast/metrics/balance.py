@@ -296,7 +296,7 @@ def save_label_balance(path: Path, balances: Mapping[str, LabelBalance], class_n
     panels = _panels(first)
     figure = new_figure(len(panels))
     for axes, (title, classes) in zip(figure.axes, panels.items(), strict=True):
-        _draw_classes(axes, balances, first.reference_fractions, classes, class_names)
+        _draw_classes(axes, balances, classes, class_names)
         axes.set(title=title, xlabel="class", ylabel="fraction of samples")
         axes.margins(y=0.35)  # above the bars there is room for the legend
         axes.legend(loc="upper center", ncols=2)
@@ -318,7 +318,6 @@ def _panels(balance: LabelBalance) -> dict[str, list[int]]:
 def _draw_classes(
     axes: Axes,
     balances: Mapping[str, LabelBalance],
-    reference: Sequence[float],
     classes: Sequence[int],
     class_names: Sequence[str],
 ) -> None:
@@ -330,7 +329,9 @@ def _draw_classes(
         axes.bar(places, fractions, width, label=name + tested)
         axes.plot(places, [balance.mean[k] for k in classes], "k.", label="mean distribution" if i == 0 else None)
     edges = torch.arange(len(classes) + 1) - 0.5
-    axes.stairs([reference[k] for k in classes], edges, color="black", linestyle="--", label="reference")
+    first = next(iter(balances.values()))
+    label = "reference, mean distribution" if first.reference_counts is None else "reference"
+    axes.stairs([first.reference_fractions[k] for k in classes], edges, color="black", linestyle="--", label=label)
     texts = short_names([class_names[k] if class_names else str(k) for k in classes])
     wide = sum(map(len, texts)) > 24
     axes.set_xticks(range(len(classes)), texts, rotation=90 if wide else 0, parse_math=False)
