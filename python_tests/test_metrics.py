@@ -278,6 +278,8 @@ def test_every_score_with_a_name_is_a_field_and_every_number_has_a_name():
         "block_dispersion",
         "class_distribution",
         "mean_entropy_ci95",
+        "reference",
+        "reference_bias",
         "reference_error",
         "unlimited",
     }

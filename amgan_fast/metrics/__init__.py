@@ -9,6 +9,7 @@ from amgan_fast.metrics.compat import MeanAndStd, inception_score
 from amgan_fast.metrics.compat_rules import COMPAT_TOOLS
 from amgan_fast.metrics.compat_sums import CompatScore, CompatSums
 from amgan_fast.metrics.copies import Copies, CopyCounts, count_copies
+from amgan_fast.metrics.difference import Difference, difference
 from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
 from amgan_fast.metrics.estimate import Estimate, EstimatedDifference, score_estimate, welch
@@ -46,6 +47,7 @@ __all__ = [
     "Copies",
     "CopyCounts",
     "Curve",
+    "Difference",
     "EntropyCounts",
     "EntropyHistogram",
     "Estimate",
@@ -70,6 +72,7 @@ __all__ = [
     "batches_of",
     "class_ms_ssim",
     "count_copies",
+    "difference",
     "entropy_histogram",
     "finite",
     "inception_score",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -56,6 +57,16 @@ def as_distribution(reference: DistributionLike, num_classes: int | None = None)
         found = f"reference sums to {float(vector.sum()):.6g}, its least entry is {float(vector.min()):.6g}"
         raise ValueError(f"{found}; wanted probabilities that sum to 1")
     return vector / vector.sum()
+
+
+def distribution_sha256(probabilities: Sequence[float]) -> str:
+    """SHA-256 of K probabilities as float64 (little-endian): by which a reference is named.
+
+    >>> from amgan_fast.metrics.distribution import distribution_sha256
+    >>> distribution_sha256([0.5, 0.5])[:12]
+    '...'
+    """
+    return hashlib.sha256(np.asarray(probabilities, "<f8").tobytes()).hexdigest()
 
 
 def _as_vector(reference: DistributionLike) -> Tensor:

@@ -109,8 +109,8 @@ def welch(first: Estimate, second: Estimate) -> EstimatedDifference | None:
     rounding = _ROUNDING * max(1.0, abs(first.value), abs(second.value))
     if error < rounding:
         return EstimatedDifference(value if abs(value) > rounding else 0.0, rounding, sum(own for _, own in known))
-    freedom = 1 / sum((part / error) ** 4 / own for part, own in known if part)
-    return EstimatedDifference(value, error, freedom)
+    share = sum((part / error) ** 4 / own for part, own in known if part)
+    return EstimatedDifference(value, error, 1 / share if share else math.inf)
 
 
 def score_estimate(estimates: Mapping[str, Estimate], name: str) -> Estimate | None:

@@ -49,6 +49,8 @@ def scores_from_sums(
         statistics_of["kl_reference"] = lambda x: statistics.corrected_kl_reference(reference, x) - bias
         statistics_of["am_score"] = lambda x: statistics.corrected_am_score(reference, x) - bias
         of_reference = {
+            "reference": tuple(reference.tolist()),
+            "reference_bias": bias,
             "mode_score": float(statistics.mode_score(reference, x)),
             "kl_reference": float(statistics.kl_reference(reference, x)),
             "am_score": float(statistics.am_score(reference, x)),

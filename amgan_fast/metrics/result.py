@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from amgan_fast.errors import counted
+from amgan_fast.metrics.distribution import distribution_sha256
 from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS
 from amgan_fast.metrics.numbers import Numbers
@@ -94,6 +95,8 @@ class Scores(Numbers):
     """The mean distribution is closer to the reference than chance allows for samples drawn like these."""
     reference_error: float | None = None
     """Standard error of the AM Score by the reference's own sampling; None: the reference is taken as exact."""
+    reference_bias: float = 0.0
+    """What the reference's own sampling adds to KL on average, which is taken off the corrected AM Score."""
     am_score_2017: float | None = None
     """mean_x H(reference, p(x)) - H(reference, m) ([LS] equation 5): another score, and higher is better. Infinite
     where a sample gives a class of the reference probability exactly 0, NaN where every one does."""
@@ -127,10 +130,17 @@ class Scores(Numbers):
     """Rows that give no distribution and were left out."""
     class_distribution: tuple[float, ...]
     """m itself, K numbers: what another set's AM Score takes as reference."""
+    reference: tuple[float, ...] | None = None
+    """What was compared with, K probabilities."""
 
     probability_like: bool = False
     """What was given for logits is within [0, 1] and sums to 1, as probabilities do, in every one of the first rows (up
     to 64)."""
+
+    @property
+    def reference_sha256(self) -> str | None:
+        """The name of :attr:`reference`: SHA-256 of its K numbers as float64, little-endian."""
+        return None if self.reference is None else distribution_sha256(self.reference)
 
     @property
     def few_samples(self) -> bool:
