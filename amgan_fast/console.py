@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from threading import Event, Thread
 from types import TracebackType
@@ -157,16 +158,21 @@ def print_evaluation(
     for name, cells in score_rows(evaluation) + (discriminator.rows() if discriminator else []):
         table.add_row(name, *cells)
     console.print(table)
+    if evaluation.against is not None:
+        difference = evaluation.against.difference
+        rows = ([name, *cells] for name, cells in difference.rows())
+        console.print(_as_table(evaluation.against.title, ["", *difference.COLUMNS], rows))
     if evaluation.generated.classes is not None:
-        console.print(_as_table(ClassTable.worst(evaluation.generated.classes, narrow=True)))
+        worst = ClassTable.worst(evaluation.generated.classes, narrow=True)
+        console.print(_as_table(worst.title, worst.columns, worst.rows))
     for name, text in provenance(evaluation):
         print_line(console, f"{name + ':' if name else '':12} {text}")
 
 
-def _as_table(classes: ClassTable) -> Table:
-    table = Table(title=classes.title, title_justify="left", box=SIMPLE_HEAD)
-    for i, name in enumerate(classes.columns):
+def _as_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=Text(printable(title)), title_justify="left", box=SIMPLE_HEAD)
+    for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i else "left")
-    for row in classes.rows:
+    for row in rows:
         table.add_row(*map(Text, row))  # names may have what rich takes for markup
     return table

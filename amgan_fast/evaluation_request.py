@@ -160,6 +160,10 @@ class Request(Settings):
     held_out: Annotated[Path | None, Option("real samples to show beside: a folder, .npz or .npy of logits", _REAL)] = (
         None
     )
+    against: Annotated[
+        Path | None,
+        Option("another evaluation, the .json of --json: the difference to it, with its interval"),
+    ] = None
     workers: Annotated[int, Option("processes that read images", lowest=0, highest=MOST_PROCESSES, needs=_FOLDER)] = 0
     device: Device = "auto"
 

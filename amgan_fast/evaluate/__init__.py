@@ -1,5 +1,6 @@
 """From a generator or images through a classifier to scores."""
 
+from amgan_fast.evaluate.against import OtherEvaluation, read_evaluation
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inputs import Inputs
@@ -31,6 +32,7 @@ __all__ = [
     "Interpolation",
     "Measurements",
     "OpenRun",
+    "OtherEvaluation",
     "Request",
     "Settings",
     "TrainedClassifier",
@@ -47,6 +49,7 @@ __all__ = [
     "open_run",
     "provenance",
     "read_classifier",
+    "read_evaluation",
     "save_interpolation",
     "save_report",
     "score_generator",

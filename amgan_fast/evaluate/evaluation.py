@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.against import Against, OtherEvaluation
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Passed
@@ -39,12 +40,16 @@ class Evaluation:
     skipped: tuple[str, ...] = ()
     """Samples left out because they could not be read, by name and reason."""
     held_out_skipped: tuple[str, ...] = ()
+    reference_origin: str | None = None
+    """Where the reference is from; None where there is none."""
     reference_warnings: tuple[str, ...] = ()
     """What makes the reference doubtful."""
     classifier_warnings: tuple[str, ...] = ()
     """What makes all scores of the classifier doubtful."""
     chosen_batch_size: bool = False
     """Whether the settings left it open how many samples are gone through at a time."""
+    against: Against | None = None
+    """Another evaluation, and the difference to it."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -55,6 +60,7 @@ class Evaluation:
             *self.generated.warnings,
             *(f"held-out: {text}" for text in held_out),
             *(f"reference: {text}" for text in self.reference_warnings),
+            *(() if self.against is None else self.against.warnings),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,6 +71,8 @@ class Evaluation:
                 "generated": self.generated.to_dict(),
                 "held_out": self.held_out and self.held_out.to_dict(),
                 "held_out_source": self.held_out_source,
+                "difference": self.against and self.against.to_dict(),
+                "reference": self._reference(),
                 "classifier": self.classifier and self.classifier.to_dict(),
                 "settings": asdict(self.settings) | {"blocks": self.settings.blocks},
                 "partial": self.partial,
@@ -73,6 +81,11 @@ class Evaluation:
                 "warnings": list(self.warnings),
             }
         )
+
+    def _reference(self) -> dict[str, Any] | None:
+        """What names it; its probabilities are in the scores."""
+        sha256 = self.generated.scores.reference_sha256
+        return None if sha256 is None else {"sha256": sha256, "origin": self.reference_origin}
 
 
 class EvaluationError(InputError):
@@ -113,6 +126,7 @@ def evaluate(
     *,
     reference: Tensor | TrainingDistribution | None = None,
     held_out: Source | None = None,
+    against: OtherEvaluation | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
     share: Share | None = None,
@@ -126,6 +140,8 @@ def evaluate(
         reference: the class distribution of the training set, [K], float64; None: that of the classifier, if it has
             one. Without any there is no AM Score.
         held_out: real samples the source was not made from.
+        against: what the scores are compared with (:func:`read_evaluation`): under the same classifier, with the same
+            reference.
         settings: how; None: the defaults.
         progress: told how far it has come.
         share: this process's part of the samples, whose sums are then added up over the default process group; every
@@ -133,7 +149,8 @@ def evaluate(
         state: where all sums are written once they are complete, for :func:`amgan_fast.evaluate.merge_states`.
 
     Raises:
-        InputError: a source that does not fit the classifier, or settings that do not fit the source.
+        InputError: a source that does not fit the classifier, settings that do not fit the source, or an evaluation
+            that cannot be compared with.
         EvaluationError: a sample that cannot be scored, by name or place.
         EvaluationInterrupted: Ctrl-C.
 
@@ -165,6 +182,9 @@ def evaluate(
     if len({one.num_classes for one in passed}) > 1:
         found = " and ".join(str(one.num_classes) for one in passed)
         raise InputError(f"held_out and source have logits of {found} classes, wanted as many")
+    if against is not None:
+        vector = None if known is None else known.probabilities
+        against.require_comparable(classifier, passed[0].num_classes, vector)
     done: list[Measurements] = []
     for one in passes:
         try:
@@ -173,13 +193,13 @@ def evaluate(
             done += one.so_far()
             interrupted = isinstance(error, KeyboardInterrupt)
             reason = f"{one}: {'interrupted' if interrupted else error}"
-            partial = evaluation_of(passed, done, known, reason) if done else None
+            partial = evaluation_of(passed, done, known, reason, against) if done else None
             if interrupted:
                 raise EvaluationInterrupted(partial) from error
             raise EvaluationError(str(error), partial) from error
     if state is not None and share.rank == 0:
         save_state(state, passed, known, share)
-    return evaluation_of(passed, done, known, _of_a_shard(passes[0], share))
+    return evaluation_of(passed, done, known, _of_a_shard(passes[0], share), against)
 
 
 def evaluation_of(
@@ -187,12 +207,14 @@ def evaluation_of(
     done: Sequence[Measurements],
     reference: TrainingDistribution | None,
     partial: str | None = None,
+    against: OtherEvaluation | None = None,
 ) -> Evaluation:
     """
     Args:
         passes: over the samples, and over held-out ones if there are any.
         done: what was measured, of the first at least.
         partial: why some are missing.
+        against: what can be compared with.
     """
     first, held_out = passes[0], passes[1] if len(passes) > 1 else None
     return Evaluation(
@@ -207,7 +229,9 @@ def evaluation_of(
         partial=partial,
         skipped=tuple(first.source.skipped),
         held_out_skipped=() if held_out is None else tuple(held_out.source.skipped),
+        reference_origin=None if reference is None else reference.origin,
         reference_warnings=() if reference is None else reference.warnings,
+        against=None if against is None else Against.of(first.classifier, done[0].scores, against),
     )
 
 

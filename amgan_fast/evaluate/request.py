@@ -14,6 +14,7 @@ from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.registry import image_size_for
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
+from amgan_fast.evaluate.against import OtherEvaluation, read_evaluation
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
@@ -76,17 +77,25 @@ class _Opened:
 
     def evaluate(self, state: Path | None) -> Evaluation:
         refuse_another_kind(f"--{self._kind}", self._path)
+        against = self.against
         with nullcontext() if self.run is None else cpu_threads(self.run.config.threads):
+            if against is not None:
+                against.require_classifier(self.classifier)  # before a training set is gone through
             return evaluate(
                 self.source,
                 self.classifier,
                 reference=self.reference,
                 held_out=self.held_out,
+                against=against,
                 settings=self._settings,
                 progress=self._progress,
                 share=self._share,
                 state=state,
             )
+
+    @cached_property
+    def against(self) -> OtherEvaluation | None:
+        return None if self._request.against is None else read_evaluation(self._request.against)
 
     @cached_property
     def run(self) -> OpenRun | None:

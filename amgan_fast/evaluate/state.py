@@ -34,7 +34,7 @@ from amgan_fast.processes import Share
 _States = Sequence[tuple[Path, Mapping[str, Any]]]
 
 _NAMES = ("generated", "held-out")
-_GIVEN = ("probabilities", "warnings", "class_shares", "class_counts")  # of a reference that was not measured
+_GIVEN = ("probabilities", "warnings", "class_shares", "class_counts", "origin")  # of a reference that was not measured
 
 
 def save_state(path: Path, passes: Sequence[Passed], reference: TrainingDistribution | None, share: Share) -> None:

@@ -102,6 +102,8 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     held_out = None if evaluation.held_out is None else evaluation.held_out.compat
     notes = compat_notes({"generated": evaluation.generated.compat, "held-out": held_out})
     lines += [("other rules", text) for text in notes]
+    if evaluation.against is not None:
+        lines += evaluation.against.provenance()
     lines += [("no agreement", text) for text in _label_notes(evaluation)]
     chosen = ", as memory suggests (--batch-size)" if evaluation.chosen_batch_size else ""
     lines.append(("batches", f"{settings.batch_size:,} samples at a time{chosen}"))
@@ -135,7 +137,8 @@ def _sampling(evaluation: Evaluation) -> list[tuple[str, str]]:
             if error is None
             else f"a sample too: its error, {error:.4f}, is in the AM Score's interval"
         )
-        lines.append(("reference", known))
+        lines.append(("reference", f"{evaluation.reference_origin}, {known}"))
+        lines.append(("", f"SHA-256 {generated.scores.reference_sha256}"))
     return lines
 
 

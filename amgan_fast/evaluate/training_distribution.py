@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import InputError, counted, in_one_line, shown
+from amgan_fast.errors import InputError, counted, shown
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Passed
+from amgan_fast.evaluate.printed import contents_of_printed, read_printed
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_npy_header, read_rows
 from amgan_fast.evaluate.sources.record import SourceRecord
@@ -24,8 +24,6 @@ from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, as_distribution
 from amgan_fast.metrics.distribution import SampledDistribution
 from amgan_fast.processes import Share
 from amgan_fast.progress import Progress
-
-_PRINTED = "what amgan-fast evaluate --json printed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +43,8 @@ class TrainingDistribution:
     known."""
     passed: Passed | None = None
     """What it was measured by; None: it was given."""
+    origin: str = "given"
+    """Where it is from."""
 
     @property
     def reference(self) -> Tensor | SampledDistribution:
@@ -56,7 +56,7 @@ class TrainingDistribution:
         """What it carries of its training set."""
         if classifier.reference is None:
             return None
-        return cls(classifier.reference, class_counts=classifier.reference_counts)
+        return cls(classifier.reference, class_counts=classifier.reference_counts, origin="the classifier's own")
 
     @classmethod
     def of(cls, distribution: Tensor, *, probability_like: bool = False) -> TrainingDistribution:
@@ -74,9 +74,10 @@ def read_training_distribution(path: Path) -> TrainingDistribution | None:
     if path.is_dir():
         return None
     if path.suffix == ".json":
-        return _from_json(path)
+        return replace(_from_json(path), origin=f"scores of {path}")
     if path.suffix == ".npy" and path.is_file():
-        return _from_vector(path)
+        vector = _from_vector(path)
+        return None if vector is None else TrainingDistribution(vector, origin=str(path))
     return None
 
 
@@ -105,6 +106,7 @@ def distribution_of(passed: Passed, measured: Measurements) -> TrainingDistribut
     return replace(
         found,
         warnings=found.warnings + _left_out(passed.source),
+        origin=passed.source.description,
         sampled=SampledDistribution(passed.collector.design()),
         class_shares=passed.collector.class_shares(),
         class_counts=measured.class_counts,
@@ -119,16 +121,12 @@ def _left_out(source: Source | SourceRecord) -> tuple[str, ...]:
 
 
 def _from_json(path: Path) -> TrainingDistribution:
-    try:
-        generated = json.loads(path.read_text(encoding="utf-8"))["generated"]
+    printed = read_printed(path)
+    with contents_of_printed(path):
+        generated = printed["generated"]
         scores, counts = generated["scores"], generated.get("class_counts")  # of earlier versions there are none
         numbers = [float(number) for number in scores["class_distribution"]]
         probability_like = "probability_like" in scores and scores["probability_like"] is True
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}), wanted {_PRINTED}") from None
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else in_one_line(error)
-        raise InputError(f"{path} holds no scores ({reason}), wanted {_PRINTED}") from None
     found = TrainingDistribution.of(_checked(path, numbers), probability_like=probability_like)
     return found if counts is None else replace(found, class_counts=_counts(path, counts, len(numbers)))
 
@@ -140,7 +138,7 @@ def _counts(path: Path, counts: object, num_classes: int) -> Tensor:
     return torch.tensor(counts)
 
 
-def _from_vector(path: Path) -> TrainingDistribution | None:
+def _from_vector(path: Path) -> Tensor | None:
     with damage_named(str(path)), path.open("rb") as file:
         header = read_npy_header(file, str(path), os.fstat(file.fileno()).st_size)
         if len(header.shape) != 1:
@@ -148,7 +146,7 @@ def _from_vector(path: Path) -> TrainingDistribution | None:
         if header.dtype.kind not in "fiu":
             raise InputError(f"{path} is {header}, wanted K probabilities or logits [N, K]")
         values = read_rows(file, header, header.shape[0])
-    return TrainingDistribution(_checked(path, values.astype(np.float64)))
+    return _checked(path, values.astype(np.float64))
 
 
 def _checked(path: Path, vector: Sequence[float] | np.ndarray) -> Tensor:

@@ -60,13 +60,14 @@ def as_distribution(reference: DistributionLike, num_classes: int | None = None)
 
 
 def distribution_sha256(probabilities: Sequence[float]) -> str:
-    """SHA-256 of K probabilities as float64 (little-endian): by which a reference is named.
+    """SHA-256 of K probabilities, by which a reference is named: as float32 (little-endian), in which sums of other
+    batches or processes are the same.
 
     >>> from amgan_fast.metrics.distribution import distribution_sha256
     >>> distribution_sha256([0.5, 0.5])[:12]
     '...'
     """
-    return hashlib.sha256(np.asarray(probabilities, "<f8").tobytes()).hexdigest()
+    return hashlib.sha256(np.asarray(probabilities, "<f4").tobytes()).hexdigest()
 
 
 def _as_vector(reference: DistributionLike) -> Tensor:

@@ -139,7 +139,7 @@ class Scores(Numbers):
 
     @property
     def reference_sha256(self) -> str | None:
-        """The name of :attr:`reference`: SHA-256 of its K numbers as float64, little-endian."""
+        """The name of :attr:`reference`: SHA-256 of its K numbers as float32, little-endian."""
         return None if self.reference is None else distribution_sha256(self.reference)
 
     @property

@@ -1,0 +1,138 @@
+"""Another evaluation, as its JSON tells of it, and the difference to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from amgan_fast.errors import InputError, as_input_error
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.printed import contents_of_printed, read_printed
+from amgan_fast.metrics import Difference, Scores, difference
+from amgan_fast.metrics.difference import require_comparable
+
+
+@dataclass(frozen=True, eq=False)
+class OtherEvaluation:
+    """What scores are compared with."""
+
+    path: Path
+    source: str
+    """What was scored."""
+    scores: Scores
+    judge: Mapping[str, Any] | None
+    """What scores of one classifier have in common (:func:`_facts`); None for logits and probabilities."""
+    warnings: tuple[str, ...]
+    """What makes its scores doubtful."""
+
+    def require_classifier(self, classifier: ImageClassifier | None) -> None:
+        """
+        Raises:
+            InputError: it is another one, or is given its images in another way. Of logits and probabilities nothing
+                is known.
+        """
+        if self.judge is None or classifier is None:
+            return
+        for name, value in _facts(classifier.to_dict()).items():
+            other = self.judge[name]
+            if other != value:
+                raise InputError(f"{self.path} is of a classifier with {name} {other}, wanted {value} as here")
+
+    def require_comparable(
+        self, classifier: ImageClassifier | None, num_classes: int, reference: Tensor | None
+    ) -> None:
+        """
+        Raises:
+            InputError: as above, or another number of classes or another reference, by both numbers or SHA-256.
+        """
+        self.require_classifier(classifier)
+        vector = None if reference is None else reference.tolist()
+        with as_input_error():
+            require_comparable(self.scores, num_classes, vector, name=str(self.path), as_in="here")
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """What an evaluation is compared with, and how it differs."""
+
+    other: OtherEvaluation
+    difference: Difference
+    """The evaluation's scores less the other's."""
+    note: str | None = None
+    """What is not known of whether they can be compared."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the difference doubtful."""
+        return self.difference.warnings + tuple(f"{self.other.path}: {text}" for text in self.other.warnings)
+
+    @classmethod
+    def of(cls, classifier: ImageClassifier | None, scores: Scores, other: OtherEvaluation) -> Against:
+        """Of scores that can be compared."""
+        return cls(other, difference(scores, other.scores), _note(classifier, other))
+
+    @property
+    def title(self) -> str:
+        """Of a table of differences."""
+        return f"generated less {self.other.path.name}"
+
+    def provenance(self) -> list[tuple[str, str]]:
+        """(name, value): what was compared, and how."""
+        other = self.other
+        lines = [("against", f"{other.path}: {other.source}; {other.scores.n:,} samples")]
+        how = "Welch's t of corrected scores; samples taken as independent, the reference as exact"
+        lines.append(("", how))
+        return lines + ([("", self.note)] if self.note else [])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The difference, and to what."""
+        about = {"against": str(self.other.path), "source": self.other.source, "note": self.note}
+        return about | self.difference.to_dict()
+
+
+def read_evaluation(path: Path) -> OtherEvaluation:
+    """From the .json that ``amgan-fast evaluate --json`` printed, or the summary of a run.
+
+    Raises:
+        InputError: there is no such file, or it holds something else, or is of an earlier version.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.evaluate import read_evaluation
+    >>> read_evaluation(Path("runs/digits/summary.json")).scores.num_classes
+    10
+    """
+    printed = read_printed(path)
+    with contents_of_printed(path):
+        classifier, partial = printed["classifier"], printed["partial"]
+        doubts = [f"partial: {partial}"] if partial else []
+        return OtherEvaluation(
+            path=path,
+            source=str(printed["source"]),
+            scores=Scores.from_dict(printed["generated"]["scores"]),
+            judge=classifier and _facts(classifier),
+            warnings=tuple(doubts + [str(text) for text in printed["generated"]["warnings"]]),
+        )
+
+
+def _facts(classifier: Mapping[str, Any]) -> dict[str, Any]:
+    """What scores under one classifier have in common, of :meth:`ImageClassifier.to_dict`. The note tells of the last
+    bias of Inception v3. The same weights may have several names."""
+    sha256 = classifier["sha256"]
+    return {
+        "SHA-256": sha256,
+        "name": None if sha256 else classifier["name"],
+        "note": classifier["note"],
+        **{name: classifier["inputs"][name] for name in ("size", "channels", "resize", "value_range", "dtype")},
+    }
+
+
+def _note(classifier: ImageClassifier | None, other: OtherEvaluation) -> str | None:
+    if classifier is None or other.judge is None:
+        return "that both are of one classifier is not known: logits or probabilities do not tell"
+    if not classifier.sha256:
+        return "that both are of one classifier is known by its name alone: it has no weights to hash"
+    return None
