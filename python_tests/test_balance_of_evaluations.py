@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import Evaluation, Request, evaluate, evaluate_request, read_classifier, score_rows
+from amgan_fast.evaluate import Evaluation, Request, evaluate, evaluate_request, provenance, read_classifier, score_rows
 from amgan_fast.evaluate.sources import TensorSource
 from amgan_fast.metrics import LabelCounts, label_balance
 from amgan_fast.metrics.homogeneity import homogeneity
@@ -68,6 +69,17 @@ def test_numbers_that_were_fixed_by_class_are_strata(tmp_path, logits):
     assert evaluation.generated.class_counts.equal(want.table())
     assert balance.p_value == want.compute(logits[200:].argmax(1).bincount(minlength=K)).p_value
     assert evaluation.to_dict()["generated"]["class_counts"] is None  # of many classes it would be a long table
+
+
+def test_why_there_is_no_p_is_said_where_one_could_be_expected():
+    images = digits().train_images[digits_classifier().network(to_float(digits().train_images)).argmax(1) == 0]
+    source = TensorSource(images, torch.zeros(len(images), dtype=torch.int64), "zeros")
+    classifier = digits_classifier().for_images()
+    assert ROW in dict(score_rows(evaluate(source, classifier)))
+    only_zeros = torch.tensor([7] + [0] * (K - 1))
+    evaluation = evaluate(source, replace(classifier, reference_counts=only_zeros))
+    assert ROW not in dict(score_rows(evaluation))
+    assert ("no p", "class balance of generated: all samples of both sets are of one class") in provenance(evaluation)
 
 
 def test_the_json_of_a_training_set_has_its_counts(tmp_path, logits):

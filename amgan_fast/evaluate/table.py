@@ -105,6 +105,7 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     if evaluation.against is not None:
         lines += evaluation.against.provenance()
     lines += [("no agreement", text) for text in _label_notes(evaluation)]
+    lines += [("no p", text) for text in _balance_notes(evaluation)]
     chosen = ", as memory suggests (--batch-size)" if evaluation.chosen_batch_size else ""
     lines.append(("batches", f"{settings.batch_size:,} samples at a time{chosen}"))
     lines += [("left out", text) for text in _left_out(evaluation)]
@@ -165,6 +166,16 @@ def _label_notes(evaluation: Evaluation) -> list[str]:
     """Why it is not known how often the classifier agrees with the labels."""
     sets = (("generated", evaluation.generated), ("held-out", evaluation.held_out))
     return [f"{name} labels: {one.label_note}" for name, one in sets if one is not None and one.label_note]
+
+
+def _balance_notes(evaluation: Evaluation) -> list[str]:
+    """Why class balance could not be tested although there are counts of the reference."""
+    lines = []
+    for name, one in (("generated", evaluation.generated), ("held-out", evaluation.held_out)):
+        balance = None if one is None else one.balance
+        if balance is not None and balance.reference_counts is not None and balance.reason:
+            lines.append(f"class balance of {name}: {balance.reason}")
+    return lines
 
 
 def _left_out(evaluation: Evaluation) -> list[str]:
