@@ -259,11 +259,11 @@ def collected(logits: Tensor, strata: Tensor | None, sizes: list[int] | int = 50
     return counts
 
 
-def test_counts_by_stratum_are_those_of_a_table(logits, strata):
+def test_counts_by_stratum_are_those_of_a_table(logits, strata, device):
     want = np.zeros((3, K), dtype=np.int64)
     np.add.at(want, (strata.numpy(), logits.argmax(1).numpy()), 1)
-    for sizes in (500, 77):
-        counts = collected(logits, strata, sizes)
+    for sizes, of_row in ((500, strata), (77, strata.to(device))):
+        counts = collected(logits.to(device), of_row, sizes)
         assert counts.table().tolist() == want.tolist()
         assert counts.table("random").tolist() == want.sum(0).tolist()
 

@@ -65,7 +65,8 @@ class ClassCounts(RowAccumulator):
         counts = rows.class_counts
         if of_row is not None:
             cell = of_row.to(rows.likeliest.device) * self.num_classes + rows.likeliest
-            counts = cell.bincount(minlength=self._counts.numel())
+            ones = torch.ones(len(rows), dtype=torch.float64, device=cell.device)
+            counts = torch.zeros_like(self._counts.view(-1), device=cell.device).index_add_(0, cell, ones)
         self._counts += counts.view_as(self._counts).to(self._counts.device)
         self._count(rows)
 
