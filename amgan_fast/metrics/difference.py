@@ -79,6 +79,9 @@ def difference(first: Scores, second: Scores) -> Difference:
       that share samples, or were made from the same latents, are usually better known than this says.
     - Both compare with one reference. What that is off by itself moves both scores alike, and is left out.
     - Where the classes of a set are as frequent as in the reference, p of KL is too large, not too small.
+    - Student's t wants a mean entropy that more than a few samples make. Of 360 samples of which nearly all are certain
+      (0.004 nats) against 10,000 such, p is below .05 in 12% of all pairs of one source; of 2,000 in 6%.
+    - Sets with a fixed number of samples a class stand for sources with these shares of classes (or ``shares``).
     - It is the difference of these two sets' sources: of two training runs, not of the methods that trained them.
 
     Args:
