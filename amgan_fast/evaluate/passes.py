@@ -165,12 +165,12 @@ class Pass:
             )
 
     def _that_fit(self, labels: Labelling | None) -> Labelling | None:
-        """Labels by which samples are summed where there is memory for it."""
+        """Labels by which samples are summed where there is memory for it, in every process."""
         if labels is None or not may_be_per_class(self._settings, labels):
             return labels
         sums = (2 * groups_of(labels.number) + 1) * labels.number * self._num_classes
         size = _COPIES * sums * torch.float64.itemsize
-        if fits_in_half_of(self._device, size):
+        if all(gather(fits_in_half_of(self._device, size), self._share)):
             return labels
         found = f"sums of {labels.number:,} labels and {self._num_classes:,} classes take {size / 2**30:,.0f} GiB"
         if self._settings.sampling == "per-class":
