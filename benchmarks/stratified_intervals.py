@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,7 @@ from rich.progress import track
 from rich.table import Table
 
 from amgan_fast.drawing import new_figure, save_figure
-from amgan_fast.metrics import ScoreAccumulator, Scores
+from amgan_fast.metrics import ScoreAccumulator, Scores, ScoreWarning
 from benchmarks.machine import describe_machine
 from benchmarks.reports import write_json
 from benchmarks.score_intervals import FOLDER
@@ -166,7 +167,7 @@ def draw(path: Path, studies: list[Study]) -> None:
         axes.set(xticks=range(len(sizes)), xticklabels=names, xlabel="classes, samples of each")
     held.axhspan(93, 97, color="gray", alpha=0.3, linewidth=0)
     held.set(title="95% intervals that hold the Inception Score [%]", ylim=(-3, 103))
-    held.legend(loc="center left")
+    held.legend(loc=(0.55, 0.2))
     bias.axhspan(-0.2, 0.2, color="gray", alpha=0.3, linewidth=0)
     bias.set_yscale("symlog", linthresh=0.2)
     bias.yaxis.set_major_formatter("{x:g}")
@@ -179,6 +180,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=200)
     repetitions = parser.parse_args().repetitions
     console = Console(stderr=True)
+    warnings.simplefilter("ignore", ScoreWarning)  # what samples are not is what they are taken for here
     studies = [
         study(make, classes, mean, design, max(1, repetitions // FEWER[classes]), console)
         for classes, means in SIZES.items()
