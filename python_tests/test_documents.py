@@ -80,9 +80,14 @@ def check_pytest(arguments: list[str]) -> None:
         assert argument.startswith("-") or (ROOT / path).exists() or "/" not in path, f"there is no {path}"
 
 
+def check_sbatch(arguments: list[str]) -> None:
+    check(shlex.split(arguments[arguments.index("--wrap") + 1]))
+
+
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "amgan-fast": parse_command,
     "torchrun": check_torchrun,
+    "sbatch": check_sbatch,
     "make": check_make,
     "python": check_python,
     "pytest": check_pytest,
