@@ -26,6 +26,10 @@ CompatName = Literal["all", "openai", "torch-fidelity", "torchmetrics", "ignite"
 _SOURCE, _CLASSIFIER, _REAL = "What to score", "The classifier", "Real data"
 _ANY_CLASSIFIER, _FOLDER = "--run or --classifier", "a folder of images"
 
+AgainstJson = Annotated[
+    Path | None, Option("another evaluation, the .json of --json: the difference to it, with its interval")
+]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -160,10 +164,7 @@ class Request(Settings):
     held_out: Annotated[Path | None, Option("real samples to show beside: a folder, .npz or .npy of logits", _REAL)] = (
         None
     )
-    against: Annotated[
-        Path | None,
-        Option("another evaluation, the .json of --json: the difference to it, with its interval"),
-    ] = None
+    against: AgainstJson = None
     workers: Annotated[int, Option("processes that read images", lowest=0, highest=MOST_PROCESSES, needs=_FOLDER)] = 0
     device: Device = "auto"
 

@@ -134,6 +134,20 @@ def test_shards_of_a_run(tmp_path, monkeypatch):
     assert "shard is 1/8, and 3,200 samples of a generator of digits can be cut into 7 parts, wanted no more" in text
 
 
+def test_merged_scores_are_compared_with_others_as_those_of_one_process(files, tmp_path):
+    np.save(tmp_path / "others.npy", np.load(files / "logits.npy")[::-1] * 0.9)
+    call("evaluate", "--logits", tmp_path / "others.npy", "--json", tmp_path / "others.json")
+    against = ("--against", tmp_path / "others.json", "--json")
+    want = json.loads(call("evaluate", "--logits", files / "logits.npy", *against))
+    paths = [shard(files, tmp_path, place, 2, "--logits", files / "logits.npy") for place in (1, 2)]
+    got = json.loads(call("merge", *paths, *against))
+    assert got["difference"] is not None
+    assert_same(got["difference"], want["difference"])
+    np.save(tmp_path / "unlike.npy", np.zeros((40, 3), np.float32))
+    call("evaluate", "--logits", tmp_path / "unlike.npy", "--json", tmp_path / "unlike.json")
+    assert "has 3 classes, wanted 10" in refused("merge", *paths, "--against", tmp_path / "unlike.json")
+
+
 def test_a_shard_by_itself_is_marked_as_partial(files, tmp_path):
     arguments = ("--logits", files / "logits.npy", "--shard", "2/7")
     got = json.loads(call("evaluate", *arguments, "--json"))

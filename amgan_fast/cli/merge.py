@@ -10,6 +10,7 @@ import typer
 from amgan_fast.cli.command import command
 from amgan_fast.cli.evaluation_output import Report, check_outputs, hand_out
 from amgan_fast.cli.output import Json
+from amgan_fast.evaluation_request import AgainstJson
 
 
 @command
@@ -17,9 +18,11 @@ def merge(
     files: Annotated[list[Path], typer.Argument(help="of amgan-fast evaluate --shard I/N --state FILE, in any order")],
     json: Json = None,
     report: Report = None,
+    against: AgainstJson = None,
 ) -> None:
     """Make one evaluation of the files of all its shards: as one process would have that had taken all samples."""
-    check_outputs(json, report)
-    from amgan_fast.evaluate import merge_states
+    from amgan_fast.evaluate import merge_states, read_evaluation
 
-    hand_out(merge_states(files, modes=report is not None), json, report)
+    check_outputs(json, report)
+    other = None if against is None else read_evaluation(against)
+    hand_out(merge_states(files, modes=report is not None, against=other), json, report)

@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amgan_fast.errors import as_input_error
+from amgan_fast.evaluate.against import OtherEvaluation
 from amgan_fast.evaluate.evaluation import Evaluation, evaluation_of
 from amgan_fast.evaluate.state import load_states
 
 
-def merge_states(paths: Sequence[Path], *, modes: bool = True) -> Evaluation:
+def merge_states(paths: Sequence[Path], *, modes: bool = True, against: OtherEvaluation | None = None) -> Evaluation:
     """What one process would have found that had taken all samples: from the files that shards of it were written to,
     by ``state`` of :func:`amgan_fast.evaluate.evaluate` or ``amgan-fast evaluate --state``.
 
     Args:
         paths: one for each shard, in any order.
         modes: with the mode-drop curve that a report draws.
+        against: what the scores are compared with, as of :func:`amgan_fast.evaluate.evaluate`.
 
     Raises:
         InputError: a file that is damaged or of something else, shards that do not belong together, or one that is
-            missing or there twice, by name.
+            missing or there twice, by name; or ``against`` is of another classifier or reference.
 
     >>> from pathlib import Path
     >>> import torch
@@ -40,5 +42,9 @@ def merge_states(paths: Sequence[Path], *, modes: bool = True) -> Evaluation:
     """
     with as_input_error():
         passes, reference = load_states(paths, modes=modes)
+        if against is not None:
+            vector = None if reference is None else reference.probabilities
+            against.require_comparable(passes[0].classifier, passes[0].num_classes, vector)
         known = (None, None) if reference is None else (reference.reference, reference.class_counts)
-        return evaluation_of(passes, [one.collector.compute(*known) for one in passes], reference)
+        done = [one.collector.compute(*known) for one in passes]
+        return evaluation_of(passes, done, reference, against=against)
