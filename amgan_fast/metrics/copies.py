@@ -15,6 +15,7 @@ from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_hashes import row_hashes
 
 _KEPT = 2**14  # hashes: 256 KiB with their counts, and 0.8% off
+_WAITING = 2**16  # hashes, before they are sorted in
 _SPREAD = 4  # standard errors that two estimates of the same may be apart
 _TOO_MANY = 0.01
 """The share of copies beyond which there is a warning. Chance explains none where there are grey levels: of the 1,797
@@ -67,7 +68,7 @@ class Copies(Numbers):
 
 
 class CopyCounts:
-    """Collects samples batch by batch for :class:`Copies`; the state is 256 KiB however many samples there are.
+    """Collects samples batch by batch for :class:`Copies`; the state is below 1 MiB however many samples there are.
 
     It keeps the 16,384 least of the samples' hashes (:func:`amgan_fast.metrics.row_hashes.row_hashes`), and how often
     each has come: k minimum values, Bar-Yossef et al., "Counting distinct elements in a data stream" (2002), with
@@ -107,11 +108,11 @@ class CopyCounts:
         self.add(row_hashes(samples))
 
     def add(self, hashes: Tensor) -> None:
-        """Add the :func:`row_hashes` of a batch. On a GPU nothing waits for it before 16,384 have come."""
+        """Add the :func:`row_hashes` of a batch. On a GPU nothing waits for it before 65,536 have come."""
         self.samples += len(hashes)
         self._waiting.append(hashes)
         self._waiting_number += len(hashes)
-        if self._waiting_number >= _KEPT:
+        if self._waiting_number >= _WAITING:
             self._sort_in()
 
     def compute(self) -> Copies:
@@ -186,6 +187,8 @@ class CopyCounts:
             return
         new = torch.cat([hashes.cpu() for hashes in self._waiting])
         self._waiting, self._waiting_number = [], 0
+        if len(self._hashes) == _KEPT:
+            new = new[new <= self._hashes[-1]]
         self._keep_least(torch.cat([self._hashes, new]), torch.cat([self._counts, torch.ones_like(new)]))
 
     def _keep_least(self, hashes: Tensor, counts: Tensor) -> None:
