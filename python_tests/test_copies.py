@@ -222,6 +222,8 @@ def test_no_two_digits_are_the_same():
     assert (found.distinct, found.n, found.warning) == (1797, 1797, None)
     with pytest.raises(ValueError, match="no samples, wanted at least one"):
         CopyCounts().compute()
+    with pytest.raises(ValueError, match="no samples, wanted at least one"):
+        count_copies([])
 
 
 def pixels() -> ImageClassifier:

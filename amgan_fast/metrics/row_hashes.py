@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from amgan_fast.metrics.arrays import Array, as_tensor
 
 _WORD = 8  # bytes
-_AT_ONCE = 2**16  # words, which fit into a cache
+_IN_CACHE, _ON_GPU = 2**16, 2**22  # words at a time
 
 
 @torch.no_grad()
@@ -39,14 +39,13 @@ def row_hashes(samples: Array | Sequence[Tensor]) -> Tensor:
     (True, False)
     """
     if isinstance(samples, Sequence):
-        return torch.cat([row_hashes(sample[None]) for sample in samples])
+        return torch.cat([torch.empty(0, dtype=torch.int64), *(row_hashes(sample[None]).cpu() for sample in samples)])
     samples = as_tensor("samples", samples)
     if not samples.numel():
         sums = torch.zeros(len(samples), dtype=torch.int64, device=samples.device)
     else:
         sums = _sums(_words(samples.detach().flatten(1) if samples.ndim > 1 else samples.detach()[:, None]))
-    salt = sum(size * odd for size, odd in zip(samples.shape[1:], _mixed_range(8).tolist(), strict=False))
-    return _mix(sums + _wrapped(salt)) & (2**63 - 1)
+    return _mix(sums + _salt(samples.shape[1:])) & (2**63 - 1)
 
 
 def _words(rows: Tensor) -> Tensor:
@@ -61,7 +60,8 @@ def _words(rows: Tensor) -> Tensor:
 
 def _sums(words: Tensor) -> Tensor:
     factors = _factors(words.size(1), words.device)
-    return torch.cat([_products(part, *factors) for part in words.split(max(1, _AT_ONCE // words.size(1)))])
+    at_once = _IN_CACHE if words.device.type == "cpu" else _ON_GPU
+    return torch.cat([_products(part, *factors) for part in words.split(max(1, at_once // words.size(1)))])
 
 
 def _products(words: Tensor, factors: Tensor, of_upper: Tensor) -> Tensor:
@@ -74,6 +74,11 @@ def _products(words: Tensor, factors: Tensor, of_upper: Tensor) -> Tensor:
 def _factors(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     factors, of_upper = _mixed_range(2 * count).to(device).chunk(2)
     return factors, of_upper
+
+
+@lru_cache(maxsize=64)
+def _salt(shape: torch.Size) -> int:
+    return _wrapped(sum(size * odd for size, odd in zip(shape, _mixed_range(8).tolist(), strict=False)))
 
 
 def _mixed_range(count: int) -> Tensor:
