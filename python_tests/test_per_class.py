@@ -12,7 +12,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics import ClassRow, LabelSums, PerClass
+from amgan_fast.metrics import ClassRow, LabelSums, PerClass, RowTerms, StratumSums
 from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.ops import score_sums
 
@@ -159,3 +159,24 @@ def test_bad_rows_and_bad_arguments():
         LabelSums(K, 0)
     with pytest.raises(ValueError, match=r"classes are \[2\], wanted \[3\], one for each label"):
         LabelSums(K, 3, classes=torch.arange(2))
+
+
+@pytest.mark.parametrize("at_random", [False, True])
+def test_shares_hold_the_truth_as_often_as_they_say(at_random):
+    """Dirichlet distributions of known means, of certain classes and less certain ones."""
+    classes, each, sets = 10, 36, 100
+    concentration = 0.05 + torch.eye(classes, dtype=torch.float64) * torch.linspace(1, 4, classes)[:, None]
+    truth = (concentration / concentration.sum(1, keepdim=True)).mean(0)
+    held = 0
+    with torch.random.fork_rng():  # torch's own Dirichlet takes no generator
+        torch.manual_seed(0)
+        for _ in range(sets):
+            labels = torch.randint(classes, (classes * each,)) if at_random else torch.arange(classes).repeat(each)
+            rows = RowTerms(torch.distributions.Dirichlet(concentration[labels]).sample(), from_logits=False)
+            sums = LabelSums(classes, classes, classes=torch.arange(classes))
+            drawn = StratumSums(classes, 1 if at_random else classes)  # in one stratum, at random
+            sums.add(rows, labels)
+            drawn.add(rows, torch.zeros_like(labels) if at_random else labels)
+            for row, share in zip(sums.compute(moments=drawn.design().moments).rows, truth.tolist(), strict=True):
+                held += row.share_ci95[0] <= share <= row.share_ci95[1]
+    assert 0.92 < held / (sets * classes) < 0.98
