@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast import __version__
-from amgan_fast.errors import InputError, counted, shown, some_of
+from amgan_fast.errors import InputError, counted, shown
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes
@@ -30,8 +31,6 @@ from amgan_fast.evaluate.training_distribution import TrainingDistribution, dist
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.files import contents_of
 from amgan_fast.processes import Share
-
-_States = Sequence[tuple[Path, Mapping[str, Any]]]
 
 _NAMES = ("generated", "held-out")
 _GIVEN = ("probabilities", "warnings", "class_shares", "class_counts", "origin")  # of a reference that was not measured
@@ -76,23 +75,33 @@ def load_states(paths: Sequence[Path], *, modes: bool) -> tuple[list[Passed], Tr
     """
     if not paths:
         raise InputError("found no files, wanted those of amgan-fast evaluate --state")
-    states = [(path, _read(path)) for path in paths]
-    _check_together(states)
-    ordered = sorted(states, key=lambda one: int(one[1]["shard"]))
+    shards = [_Shard.at(path) for path in paths]
+    _check_together(shards)
+    ordered = sorted(shards, key=lambda one: one.place)
     reference = _reference(ordered)
     class_shares = None if reference is None else reference.class_shares
-    there = [name for name in _NAMES if name in ordered[0][1]["passes"]]
+    there = [name for name in _NAMES if name in ordered[0].passes]
     return [_merged(ordered, name, modes, class_shares) for name in there], reference
 
 
-def _read(path: Path) -> dict[str, Any]:
-    state = read_state(path)
-    with contents_of(path):
-        if state["version"] != __version__:
-            raise InputError(f"it is of amgan_fast {state['version']}, this is {__version__}")
-        _identity(state)
-        int(state["shard"])
-    return state
+@dataclass(frozen=True)
+class _Shard:
+    """Of the file of one: all but its sums, which are read again when it is their turn, as there may be many files."""
+
+    path: Path
+    place: int
+    """From 1 on."""
+    shards: int
+    identity: Mapping[str, Any]
+    passes: tuple[str, ...]
+
+    @classmethod
+    def at(cls, path: Path) -> _Shard:
+        state = read_state(path)
+        with contents_of(path):
+            if state["version"] != __version__:
+                raise InputError(f"it is of amgan_fast {state['version']}, this is {__version__}")
+            return cls(path, int(state["shard"]), int(state["shards"]), _identity(state), tuple(state["passes"]))
 
 
 def _state_of(one: Passed) -> dict[str, Any]:
@@ -111,30 +120,31 @@ def _state_of(one: Passed) -> dict[str, Any]:
     }
 
 
-def _reference(ordered: _States) -> TrainingDistribution | None:
-    path, state = ordered[0]
-    if "reference" in state["passes"]:
+def _reference(ordered: Sequence[_Shard]) -> TrainingDistribution | None:
+    first = ordered[0]
+    if "reference" in first.passes:
         measured = _merged(ordered, "reference", modes=False, class_shares=None)
         return distribution_of(measured, measured.collector.compute(None))
-    if (given := state["reference"]) is None:
-        return None
-    with contents_of(path):
-        return TrainingDistribution(**given)
+    with contents_of(first.path):
+        given = read_state(first.path)["reference"]
+        return None if given is None else TrainingDistribution(**given)
 
 
-def _merged(ordered: _States, name: str, modes: bool, class_shares: Tensor | None) -> Passed:
+def _merged(ordered: Sequence[_Shard], name: str, modes: bool, class_shares: Tensor | None) -> Passed:
     """The passes of this name, of all shards."""
-
-    def restored(path: Path, state: Mapping[str, Any]) -> Passed:
-        with contents_of(path):
+    whole: Passed | None = None
+    records = []
+    for shard in ordered:
+        state = read_state(shard.path)
+        with contents_of(shard.path):
             classifier = state["classifier"] and ImageClassifier.from_dict(state["classifier"])
-            return _passed(state["passes"][name], classifier, modes, class_shares)
-
-    first, *others = ordered
-    whole = restored(*first)
-    for one in others:
-        whole.collector.merge(restored(*one).collector)
-    records = [SourceRecord.from_dict(state["passes"][name]["source"]) for _, state in ordered]
+            part = _passed(state["passes"][name], classifier, modes, class_shares)
+            records.append(SourceRecord.from_dict(state["passes"][name]["source"]))
+        if whole is None:
+            whole = part
+        else:
+            whole.collector.merge(part.collector)
+    assert whole is not None
     return replace(whole, source=SourceRecord.of_parts(records))
 
 
@@ -166,24 +176,27 @@ def _passed(
     )
 
 
-def _check_together(states: _States) -> None:
-    (first, state), *others = states
-    wanted = _identity(state)
-    for path, other in others:
-        found = _identity(other)
-        for what in {**wanted, **found}:
-            if found.get(what) != wanted.get(what):
+def _check_together(all_of_them: Sequence[_Shard]) -> None:
+    first, *others = all_of_them
+    for other in others:
+        for what in {**first.identity, **other.identity}:
+            found, wanted = other.identity.get(what), first.identity.get(what)
+            if found != wanted:
                 raise InputError(
-                    f"{path} has {what} {_in_words(found.get(what))} and {first} {_in_words(wanted.get(what))}, wanted "
-                    "shards of one evaluation"
+                    f"{other.path} has {what} {_in_words(found)} and {first.path} {_in_words(wanted)}, wanted shards of "
+                    "one evaluation"
                 )
-    shards, there = int(state["shards"]), dict[int, Path]()
-    for path, other in states:
-        if (before := there.setdefault(int(other["shard"]), path)) is not path:
-            raise InputError(f"{before} and {path} are both shard {other['shard']} of {shards}, wanted each once")
-    if missing := [str(shard) for shard in range(1, shards + 1) if shard not in there]:
-        which = f"shard {missing[0]} is" if len(missing) == 1 else f"shards {some_of(missing)} are"
-        raise InputError(f"found {len(there)} of {counted(shards, 'shard')}, {which} missing, wanted a file of each")
+    there: dict[int, _Shard] = {}
+    for one in all_of_them:
+        if (before := there.setdefault(one.place, one)) is not one:
+            found = f"{before.path} and {one.path} are both shard {one.place}"
+            raise InputError(f"{found} of {one.shards}, wanted each once")
+    if missing := first.shards - len(there):
+        named = islice((str(place) for place in range(1, first.shards + 1) if place not in there), 3)
+        more = f" and {missing - 3:,} more" if missing > 3 else ""
+        noun, verb = ("shard", "is") if missing == 1 else ("shards", "are")
+        which = f"{noun} {', '.join(named)}{more} {verb} missing"
+        raise InputError(f"found {len(there)} of {counted(first.shards, 'shard')}, {which}, wanted a file of each")
 
 
 def _identity(state: Mapping[str, Any]) -> dict[str, Any]:
