@@ -100,6 +100,16 @@ def test_p_is_adjusted_as_holm_has_it(p, want):
     assert holm(p) == pytest.approx(want)
 
 
+def test_over_runs_scores_are_those_before_they_are_set_to_what_is_possible():
+    runs = [
+        cell("amgan", seed, 0.011, 9.9, estimates=of_samples(math.log(9.9), am_score))
+        for seed, am_score in enumerate((0.010, 0.012))
+    ]
+    runs += [cell("gan", seed, 0.1 + seed / 100, 8.0) for seed in range(2)]
+    assert found(runs)["gan", "amgan"].difference.value == pytest.approx(0.105 - 0.011)
+    assert found(runs)["gan", "amgan"].difference.standard_error == pytest.approx(math.hypot(0.001, 0.005))
+
+
 def test_p_is_adjusted_for_the_pairs_of_one_score():
     got = found(cells()).values()
     assert [one.p_holm for one in got] == pytest.approx(holm([one.difference.p_value for one in got]))

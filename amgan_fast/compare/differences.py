@@ -101,19 +101,22 @@ def standings(cells: Sequence[CellResult], score: str) -> dict[str, Estimate | N
 
 
 def _over_runs(runs: Sequence[CellResult], score: str) -> Estimate | None:
-    values = [run.scores[f"{score}_corrected"] for run in runs]
-    if None in values:
+    estimates = [found for run in runs if (found := _over_samples(run, score)) is not None]
+    if len(estimates) < len(runs):
         return None
-    if len(values) == 1:
-        return _over_samples(runs[0], score)
-    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-    return Estimate(mean, error, len(values) - 1)
+    if len(runs) == 1:
+        return estimates[0]
+    values = [estimate.value for estimate in estimates]
+    return Estimate(statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)), len(values) - 1)
 
 
 def _over_samples(run: CellResult, score: str) -> Estimate | None:
-    kept = run.scores.get("estimates")  # runs of earlier versions have none
-    if kept is None:
-        return Estimate(run.scores[f"{score}_corrected"], None, None)
+    """Not set to what is possible: means of such scores would be biased."""
+    corrected, kept = run.scores[f"{score}_corrected"], run.scores.get("estimates")
+    if corrected is None:  # infinite
+        return None
+    if kept is None:  # of an earlier version
+        return Estimate(corrected, None, None)
     return score_estimate({name: Estimate.from_dict(values) for name, values in kept.items()}, score)
 
 
