@@ -148,7 +148,7 @@ def show(studies: list[Study]) -> None:
             cells += [f"{100 * found.coverage:.1f}%", f"{100 * found.am_coverage:.1f}%"]
             cells += [f"{100 * found.bias:+.2f}%", f"{found.am_bias:+.4f}"]
         table.add_row(*cells, f"{100 * one.found['per-class'].limited:.0f}%")
-    Console(width=170).print(table)
+    Console(width=190).print(table)
 
 
 def draw(path: Path, studies: list[Study]) -> None:
