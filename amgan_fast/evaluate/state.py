@@ -182,10 +182,8 @@ def _check_together(all_of_them: Sequence[_Shard]) -> None:
         for what in {**first.identity, **other.identity}:
             found, wanted = other.identity.get(what), first.identity.get(what)
             if found != wanted:
-                raise InputError(
-                    f"{other.path} has {what} {_in_words(found)} and {first.path} {_in_words(wanted)}, wanted shards of "
-                    "one evaluation"
-                )
+                both = f"{other.path} has {what} {_in_words(found)} and {first.path} {_in_words(wanted)}"
+                raise InputError(f"{both}, wanted shards of one evaluation")
     there: dict[int, _Shard] = {}
     for one in all_of_them:
         if (before := there.setdefault(one.place, one)) is not one:
