@@ -18,8 +18,8 @@ _OVER = {
     "settled holds for these runs, not for the methods, whose runs differ among themselves.",
 }
 _COLUMNS = (
-    "Scores are corrected ones, not set to what is possible where chance took them beyond: an AM Score may be below the "
-    "mean entropy here. The best model is first. The difference is a model's score less the best one's, with its "
+    "Scores are corrected ones, not set to what is possible where chance took them beyond: an AM Score may be below "
+    "the mean entropy here. The best model is first. The difference is a model's score less the best one's, with its "
     "95% interval and p. Then comes p of the difference to each better model, adjusted by Holm's method for all pairs "
     "of the table: bold where it is below .05, which settles that difference."
 )
