@@ -49,7 +49,7 @@ class ScoreName:
         if self.spread:
             text += f" ± {_number(getattr(scores, self.spread))}"
         if self.field in scores.unlimited and (by_chance := _number(scores.unlimited[self.field])) != text:
-            text += f" (the limit; {by_chance} by chance)"
+            text += f" (limit; {by_chance})"
         return f"{text} (too few samples)" if self.wants_samples and scores.few_samples else text
 
 
