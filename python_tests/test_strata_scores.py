@@ -202,6 +202,20 @@ def test_a_classifier_that_is_always_right_has_no_bias_and_no_error_in_equal_str
     assert drawn.unlimited["inception_score_corrected"] > classes
 
 
+@few_samples
+@pytest.mark.parametrize(("classes", "each"), [(10, 36), (100, 20)])
+def test_an_interval_holds_its_score_where_that_was_set_to_the_limit(classes, each, generator):
+    """As of a fixed number a class of which nothing was said: what is corrected is not there."""
+    labels = torch.arange(classes).repeat(each)
+    logits = 2 * torch.randn(len(labels), classes, generator=generator, dtype=torch.float64)
+    logits[torch.arange(len(labels)), labels] += 16.0
+    got = scores(logits, [1 / classes] * classes)
+    assert {"am_score_corrected", "inception_score_corrected"} == set(got.unlimited)
+    assert got.am_score_ci95[0] < got.am_score_corrected < got.am_score_ci95[1]
+    low, high = got.inception_score_ci95
+    assert low < classes * math.exp(-got.mean_entropy) < got.inception_score_corrected == classes == high
+
+
 def test_one_stratum_has_the_corrections_of_random_samples_but_for_the_divisor_of_the_variance(reference, generator):
     """N - 1 in the place of N, and intervals of other groups, which come close with so many samples."""
     logits = logits_of(labels_of([400] * K, generator), generator)

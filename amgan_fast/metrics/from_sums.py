@@ -105,6 +105,10 @@ def _change(weights: Tensor, x: Moments) -> Tensor:
 class _Limited:
     """Corrected scores and their intervals within what is possible: 1 to K, and an AM Score of at least its entropy.
 
+    Where a score is set to its limit, most of its interval or all of it may lie beyond. What is left then says at least
+    how far the limit is known: the mean entropy e by its interval, which AM Scores of e and Inception Scores of K / exp(e)
+    have, the best for that entropy.
+
     The mean entropy of a good classifier is made by few samples, whose distribution is far from normal: its part of an
     error is taken on a logarithmic scale, [e exp(-u), e exp(u)] with u = t error / e, and put together with the rest as
     the limits of a sum (MOVER: Zou and Donner, Statistics in Medicine 27, 2008).
@@ -118,15 +122,16 @@ class _Limited:
 
     def fields(self) -> dict[str, Any]:
         score, entropy = math.exp(self._estimates["log_inception_score"].value), self._estimates["mean_entropy"].value
+        of_entropy = self._with_entropy("mean_entropy")
         found: dict[str, Any] = {
             "inception_score_corrected": self._within("inception_score_corrected", score, 1.0, self._most),
-            "inception_score_ci95": self._inception_score_interval(),
-            "mean_entropy_ci95": self._with_entropy("mean_entropy"),
+            "inception_score_ci95": self._inception_score_interval(of_entropy),
+            "mean_entropy_ci95": of_entropy,
         }
         if "am_score" in self._estimates:
             am_score = self._estimates["am_score"].value
             found["am_score_corrected"] = self._within("am_score_corrected", am_score, entropy, math.inf)
-            found["am_score_ci95"] = self._am_score_interval(found["mean_entropy_ci95"])
+            found["am_score_ci95"] = self._am_score_interval(of_entropy)
         return found | {"unlimited": self._unlimited}
 
     def _within(self, field: str, value: float, least: float, most: float) -> float:
@@ -135,11 +140,14 @@ class _Limited:
             self._unlimited[field] = value
         return limited
 
-    def _inception_score_interval(self) -> _Interval | None:
+    def _inception_score_interval(self, of_entropy: _Interval | None) -> _Interval | None:
         interval = self._with_entropy("log_inception_score")
-        if interval is None:
+        if interval is None or of_entropy is None:
             return None
-        low, high = (1.0 if abs(x) < _ROUNDING else min(max(math.exp(x), 1.0), self._most) for x in interval)
+        low, high = interval
+        if self._unlimited.get("inception_score_corrected", 0.0) > self._most:
+            low = min(low, math.log(self._most) - of_entropy[1])
+        low, high = (1.0 if abs(x) < _ROUNDING else min(max(math.exp(x), 1.0), self._most) for x in (low, high))
         return low, high
 
     def _am_score_interval(self, of_entropy: _Interval | None) -> _Interval | None:
@@ -147,7 +155,8 @@ class _Limited:
         if interval is None or of_entropy is None:
             return None
         least = max(of_entropy[0], 0.0)
-        return max(interval[0], least), max(interval[1], least)
+        most = of_entropy[1] if "am_score_corrected" in self._unlimited else least
+        return max(interval[0], least), max(interval[1], most)
 
     def _with_entropy(self, name: str, other_error: float = 0.0) -> _Interval | None:
         """The 95% interval of an estimate that the mean entropy is a part of, from which log IS subtracts it."""
