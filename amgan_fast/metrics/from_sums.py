@@ -105,8 +105,8 @@ def _change(weights: Tensor, x: Moments) -> Tensor:
 class _Limited:
     """Corrected scores and their intervals within what is possible: 1 to K, and an AM Score of at least its entropy.
 
-    Where a score is set to its limit, most of its interval or all of it may lie beyond. What is left is then at least as
-    long as the interval of the mean entropy e makes it: the best scores for that are e and K / exp(e).
+    Where a score is set to its limit, most of its interval or all of it may lie beyond. What is left is then at least
+    as long as the interval of the mean entropy e makes it: the best scores for that are e and K / exp(e).
 
     The mean entropy of a good classifier is made by few samples, whose distribution is far from normal: its part of an
     error is taken on a logarithmic scale, [e exp(-u), e exp(u)] with u = t error / e, and put together with the rest as
