@@ -273,6 +273,19 @@ def test_a_reference_with_labels_is_a_sample_per_class_and_tells_the_shares_of_c
     assert measured(NpzSource(tmp_path / "test.npz")).scores.sampling == "random"
 
 
+def test_it_is_said_how_the_samples_of_a_reference_were_drawn(files, generator):
+    labelled = LogitsSource(files / "logits.npy", labels=files / "labels.npy")
+    reason = "360 samples of 10 classes, 36 each, closer to equal shares than chance allows"
+    reference = measure_training_distribution(labelled, None, Settings(), Share())
+    evaluation = evaluate(LogitsSource(files / "logits.npy"), None, reference=reference)
+    assert ("", f"reference per class: {reason}") in provenance(evaluation)
+    said = evaluation.to_dict()["reference"]
+    assert (said["sampling"], said["sampling_reason"]) == ("per-class", reason)
+    exact = evaluate(LogitsSource(files / "logits.npy"), None, reference=reference.probabilities)
+    assert not [text for _, text in provenance(exact) if text.startswith("reference per class")]
+    assert (exact.to_dict()["reference"]["sampling"], exact.reference_sampling_reason) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [({}, "filled in turn within each class"), ({"contiguous": True}, "consecutive samples")],

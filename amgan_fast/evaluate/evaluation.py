@@ -18,7 +18,7 @@ from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.state import save_state
 from amgan_fast.evaluate.training_distribution import TrainingDistribution
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.metrics import finite
+from amgan_fast.metrics import Sampling, finite
 from amgan_fast.processes import Share
 from amgan_fast.progress import Progress
 
@@ -42,6 +42,10 @@ class Evaluation:
     held_out_skipped: tuple[str, ...] = ()
     reference_origin: str | None = None
     """Where the reference is from; None where there is none."""
+    reference_sampling: Sampling | None = None
+    """How the samples of the reference were drawn, where its own error is in the AM Score's; None: it is exact."""
+    reference_sampling_reason: str | None = None
+    """Why that is taken to be so."""
     reference_warnings: tuple[str, ...] = ()
     """What makes the reference doubtful."""
     classifier_warnings: tuple[str, ...] = ()
@@ -85,7 +89,14 @@ class Evaluation:
     def _reference(self) -> dict[str, Any] | None:
         """What names it; its probabilities are in the scores."""
         sha256 = self.generated.scores.reference_sha256
-        return None if sha256 is None else {"sha256": sha256, "origin": self.reference_origin}
+        if sha256 is None:
+            return None
+        return {
+            "sha256": sha256,
+            "origin": self.reference_origin,
+            "sampling": self.reference_sampling,
+            "sampling_reason": self.reference_sampling_reason,
+        }
 
 
 class EvaluationError(InputError):
@@ -230,6 +241,8 @@ def evaluation_of(
         skipped=tuple(first.source.skipped),
         held_out_skipped=() if held_out is None else tuple(held_out.source.skipped),
         reference_origin=None if reference is None else reference.origin,
+        reference_sampling=None if reference is None else reference.sampling,
+        reference_sampling_reason=None if reference is None else reference.sampling_reason,
         reference_warnings=() if reference is None else reference.warnings,
         against=None if against is None else Against.of(first.classifier, done[0].scores, against),
     )

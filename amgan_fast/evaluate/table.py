@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.compat import compat_notes, compat_rows
 from amgan_fast.evaluate.evaluation import Evaluation
-from amgan_fast.metrics import ClassRow, LabelBalance, PerClass, Scores, score_lines
+from amgan_fast.metrics import ClassRow, LabelBalance, PerClass, Sampling, Scores, score_lines
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
@@ -124,12 +124,15 @@ def _splits(evaluation: Evaluation) -> str:
 def _sampling(evaluation: Evaluation) -> list[tuple[str, str]]:
     """How each set was drawn, and what intervals rest on."""
     generated, held_out = evaluation.generated, evaluation.held_out
-    lines = [("sampling", f"{_in_words(generated.scores)}: {generated.sampling_reason}")]
+    lines = [("sampling", f"{_in_words(generated.scores.sampling)}: {generated.sampling_reason}")]
     intervals = f"95%, jackknife over {_groups(generated.scores)}, of the corrected score"
     if held_out is not None:
-        lines.append(("", f"held-out {_in_words(held_out.scores)}: {held_out.sampling_reason}"))
+        lines.append(("", f"held-out {_in_words(held_out.scores.sampling)}: {held_out.sampling_reason}"))
         if _groups(held_out.scores) != _groups(generated.scores):
             intervals += f"; held-out: over {_groups(held_out.scores)}"
+    if evaluation.reference_sampling is not None:
+        drawn = _in_words(evaluation.reference_sampling)
+        lines.append(("", f"reference {drawn}: {evaluation.reference_sampling_reason}"))
     lines.append(("interval", intervals))
     if generated.scores.am_score is not None:
         error = generated.scores.reference_error
@@ -143,8 +146,8 @@ def _sampling(evaluation: Evaluation) -> list[tuple[str, str]]:
     return lines
 
 
-def _in_words(scores: Scores) -> str:
-    return scores.sampling.replace("-", " ")
+def _in_words(sampling: Sampling) -> str:
+    return sampling.replace("-", " ")
 
 
 def _groups(scores: Scores) -> str:

@@ -20,7 +20,7 @@ from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.sources.npy import damage_named, read_npy_header, read_rows
 from amgan_fast.evaluate.sources.record import SourceRecord
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, as_distribution
+from amgan_fast.metrics import PROBABILITIES_FOR_LOGITS, Sampling, as_distribution
 from amgan_fast.metrics.distribution import SampledDistribution
 from amgan_fast.processes import Share
 from amgan_fast.progress import Progress
@@ -45,6 +45,10 @@ class TrainingDistribution:
     """What it was measured by; None: it was given."""
     origin: str = "given"
     """Where it is from."""
+    sampling: Sampling | None = None
+    """How its samples were drawn, which :attr:`sampled` goes by; None: it is taken as exact."""
+    sampling_reason: str | None = None
+    """Why that is taken to be so."""
 
     @property
     def reference(self) -> Tensor | SampledDistribution:
@@ -111,6 +115,8 @@ def distribution_of(passed: Passed, measured: Measurements) -> TrainingDistribut
         class_shares=passed.collector.class_shares(),
         class_counts=measured.class_counts,
         passed=passed,
+        sampling=measured.scores.sampling,
+        sampling_reason=measured.sampling_reason,
     )
 
 
