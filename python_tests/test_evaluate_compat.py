@@ -126,6 +126,16 @@ def test_an_extrapolation_beside_scores_of_strata_says_that_it_is_too_high(tmp_p
     (score,) = evaluation.generated.compat.values()
     assert score.mean > 1.01 * evaluation.generated.scores.inception_score_corrected
     said = (
-        "is-infinity: takes samples to be drawn at random, and is too high for a fixed number of each class (generated)"
+        "is-infinity: takes samples to be drawn at random, and is too high for a fixed number of each class; "
+        "an Inception Score is at most 50, and this one is not held to that (generated)"
     )
     assert ("other rules", said) in provenance(evaluation)
+
+
+def test_an_extrapolation_of_random_samples_beyond_the_number_of_classes_is_not_left_unsaid(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 10, 200)
+    np.save(tmp_path / "sharp.npy", 20 * np.eye(10, dtype=np.float32)[labels])
+    evaluation = evaluate_request(Request(logits=tmp_path / "sharp.npy", compat="is-infinity", device="cpu"))
+    (score,) = evaluation.generated.compat.values()
+    assert score.interval[1] > 10
+    assert score.note == "an Inception Score is at most 10, and this one is not held to that"

@@ -91,5 +91,10 @@ def _extrapolated(accumulator: ScoreAccumulator, sampling: Sampling) -> CompatSc
         estimate = inception_score_infinity(accumulator)
     except ValueError as error:  # of few samples
         return CompatScore(mean=None, std=None, splits=None, note=str(error))
-    note = None if sampling == "random" else _TOO_HIGH
-    return CompatScore(mean=estimate.value, std=None, splits=None, interval=estimate.interval, note=note)
+    notes = [] if sampling == "random" else [_TOO_HIGH]
+    interval, most = estimate.interval, accumulator.num_classes
+    if max(estimate.value, *(interval or ())) > most:
+        notes.append(f"an Inception Score is at most {most:,}, and this one is not held to that")
+    return CompatScore(
+        mean=estimate.value, std=None, splits=None, interval=interval, note="; ".join(notes) if notes else None
+    )
