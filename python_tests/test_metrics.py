@@ -285,6 +285,12 @@ def test_every_score_with_a_name_is_a_field_and_every_number_has_a_name():
     }
 
 
+def test_a_zero_is_written_without_a_sign():
+    alike = scores(torch.tensor([[3.0, 1.0, 0.0]]).expand(60, 3), [0.2, 0.3, 0.5])
+    assert abs(alike.am_score_2017) < 1e-12
+    assert SCORE["am_score_2017"].text(dataclasses.replace(alike, am_score_2017=-1e-17)) == "0.0000"
+
+
 def test_follows_the_device(device, logits):
     accumulator = ScoreAccumulator(K, device=device)
     accumulator.update(logits.to(device))

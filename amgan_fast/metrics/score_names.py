@@ -95,4 +95,4 @@ def score_lines(sets: Sequence[Scores]) -> list[tuple[str, list[str]]]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else str(value)
+    return f"{round(value, 4) + 0.0:.4f}" if math.isfinite(value) else str(value)  # 0 and not -0
