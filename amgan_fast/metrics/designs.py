@@ -26,7 +26,7 @@ m (1 - m); and its v_h to be N_h v_h / w_h^2 of theirs on average, times w^2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -34,11 +34,14 @@ import torch
 from torch import Tensor
 
 from amgan_fast.metrics.moments import GivenMoments, Moments, RandomSample, beta_third_moment, distribution, ratio
-from amgan_fast.metrics.statistics import Statistic
 from amgan_fast.ops import ScoreSums
 
 _PART = 0.3  # of the way; with 0.5 the same coverage but for strata of two
 _VALUES_AT_ONCE = 2**22  # of replicates [..., K]: some hundred MB with all that is computed from them
+
+
+Statistics = Callable[[Moments], dict[str, Tensor]]
+"""Some at once, by name, [...] each: they share what they are computed from."""
 
 
 class Error(NamedTuple):
@@ -55,7 +58,7 @@ class Design(Protocol):
     def moments(self) -> Moments:
         """Of all samples."""
 
-    def errors(self, statistics: Sequence[Statistic]) -> list[Error] | None:
+    def errors(self, statistics: Statistics) -> dict[str, Error] | None:
         """Of each statistic; None where there are no two groups to compare."""
 
 
@@ -73,12 +76,12 @@ class RandomDesign:
     def moments(self) -> Moments:
         return RandomSample(self._blocks.total())
 
-    def errors(self, statistics: Sequence[Statistic]) -> list[Error] | None:
+    def errors(self, statistics: Statistics) -> dict[str, Error] | None:
         count = len(self._blocks.count)
         if count < 2:
             return None
-        without = RandomSample(self._blocks.map(_sums_of_others))
-        return [Error(float(statistic(without).var(correction=0) * (count - 1)), count - 1) for statistic in statistics]
+        without = statistics(RandomSample(self._blocks.map(_sums_of_others)))
+        return {name: Error(float(x.var(correction=0) * (count - 1)), count - 1) for name, x in without.items()}
 
 
 class StratumGroups(NamedTuple):
@@ -138,12 +141,13 @@ class StratifiedDesign:
             third=third.sum(0),
         )
 
-    def errors(self, statistics: Sequence[Statistic]) -> list[Error] | None:
+    def errors(self, statistics: Statistics) -> dict[str, Error] | None:
         groups, _, classes = self._groups.prob.shape
         step = max(1, _VALUES_AT_ONCE // (groups * classes))
         parts = [self._squares(statistics, some) for some in torch.arange(len(self.counts)).split(step)]
-        squares = [torch.cat(of_statistic) for of_statistic in zip(*parts, strict=True)]
-        return [self._error(one) for one in squares] if (self._groups_used > 1).any() else None
+        if not (self._groups_used > 1).any():
+            return None
+        return {name: self._error(torch.cat([part[name] for part in parts])) for name in parts[0]}
 
     @cached_property
     def _means(self) -> Tensor:
@@ -170,17 +174,17 @@ class StratifiedDesign:
         count = self._groups.count
         return ((count > 0) & (count < self.counts)).sum(0)
 
-    def _squares(self, statistics: Sequence[Statistic], strata: Tensor) -> list[Tensor]:
+    def _squares(self, statistics: Statistics, strata: Tensor) -> dict[str, Tensor]:
         """v_h of some strata for each statistic; 0 for those of one group."""
         counts, count = self.counts[strata], self._groups.count[:, strata]
         left = counts - count
         used = (count > 0) & (left > 0)
         weight = left.square() / ((self._groups_used[strata] - 1).clamp_min(1) * counts * count.clamp_min(1)) * used
-        x = self._without_each_group(strata, left)
-        return [
-            (weight * torch.where(used, (statistic(x) - statistic(self.moments)) / _PART, 0.0).square()).sum(0)
-            for statistic in statistics
-        ]
+        whole, without = statistics(self.moments), statistics(self._without_each_group(strata, left))
+        return {
+            name: (weight * torch.where(used, (x - whole[name]) / _PART, 0.0).square()).sum(0)
+            for name, x in without.items()
+        }
 
     def _without_each_group(self, strata: Tensor, left: Tensor) -> Moments:
         """[G, s, ...], part of the way to what moments would be without this group of this stratum."""

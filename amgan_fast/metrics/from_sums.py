@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,11 +10,10 @@ import torch
 from torch import Tensor
 
 from amgan_fast.metrics import statistics
-from amgan_fast.metrics.designs import Design, Error
+from amgan_fast.metrics.designs import Design, Error, Statistics
 from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.moments import Moments, RandomSample, ratio
 from amgan_fast.metrics.result import Scores
-from amgan_fast.metrics.statistics import Statistic
 from amgan_fast.ops import ScoreSums
 
 _Interval = tuple[float, float]
@@ -38,16 +36,9 @@ def scores_from_sums(
         facts: fields of :class:`Scores` that neither tells.
     """
     x = samples.moments
-    statistics_of: dict[str, Statistic] = {
-        "log_inception_score": statistics.corrected_log_inception_score,
-        "entropy_of_mean": statistics.corrected_entropy_of_mean,
-        "mean_entropy": statistics.mean_entropy,
-    }
+    bias = 0.0 if reference is None else _bias_of_reference(reference, reference_samples)
     of_reference: dict[str, Any] = {}
     if reference is not None:
-        bias = _bias_of_reference(reference, reference_samples)
-        statistics_of["kl_reference"] = lambda x: statistics.corrected_kl_reference(reference, x) - bias
-        statistics_of["am_score"] = lambda x: statistics.corrected_am_score(reference, x) - bias
         of_reference = {
             "reference": tuple(reference.tolist()),
             "reference_bias": bias,
@@ -57,11 +48,11 @@ def scores_from_sums(
             "am_score_2017": float(statistics.am_score_2017(reference, x)),
             "balanced_by_design": statistics.is_balanced_by_design(reference, x),
         }
-    estimates = _estimates(samples, statistics_of)
+    estimates = _estimates(samples, partial(statistics.corrected_scores, reference, bias))
     reference_error = None
     if reference is not None and reference_samples is not None:
         change = partial(_change, reference.log() + 1 - x.log_mean)
-        reference_error = _estimates(reference_samples, {"change": change})["change"].standard_error
+        reference_error = _estimates(reference_samples, change)["change"].standard_error
     limited = _Limited(len(x.mean), estimates, reference_error)
     return Scores(
         num_classes=len(x.mean),
@@ -78,10 +69,9 @@ def scores_from_sums(
     )
 
 
-def _estimates(samples: Design, statistics_of: dict[str, Statistic]) -> dict[str, Estimate]:
-    values = {name: float(statistic(samples.moments)) for name, statistic in statistics_of.items()}
-    errors: Sequence[Error | None] = samples.errors(list(statistics_of.values())) or [None] * len(values)
-    return {name: _estimate(value, error) for (name, value), error in zip(values.items(), errors, strict=True)}
+def _estimates(samples: Design, of: Statistics) -> dict[str, Estimate]:
+    errors = samples.errors(of) or {}
+    return {name: _estimate(float(value), errors.get(name)) for name, value in of(samples.moments).items()}
 
 
 def _estimate(value: float, error: Error | None) -> Estimate:
@@ -97,9 +87,9 @@ def _bias_of_reference(reference: Tensor, samples: Design | None) -> float:
     return float(ratio(samples.moments.variance, reference).sum() / 2)
 
 
-def _change(weights: Tensor, x: Moments) -> Tensor:
+def _change(weights: Tensor, x: Moments) -> dict[str, Tensor]:
     """What is KL(reference, m) to first order in the reference, with its derivative for weights."""
-    return (torch.where(x.mean > 0, weights, 0.0) * x.mean).sum(-1)
+    return {"change": (torch.where(x.mean > 0, weights, 0.0) * x.mean).sum(-1)}
 
 
 class _Limited:

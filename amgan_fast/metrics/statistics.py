@@ -21,15 +21,12 @@ many samples of each (:mod:`amgan_fast.metrics.designs`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from amgan_fast.metrics.moments import Moments, RandomSample, ratio
 from amgan_fast.ops import ScoreSums
-
-Statistic = Callable[[Moments], Tensor]
 
 _ALIKE = 1e-6  # about twice log IS; of rounded float32 rows that are equal it is 1e-7
 _ROUNDING = 1e-13  # of log IS, a difference of two entropies of some nats in float64
@@ -41,11 +38,6 @@ _FEW = 5  # where few samples of a class happen to meet in a set, which chi-squa
 def log_inception_score(x: Moments) -> Tensor:
     """[...], H(m) - mean H(p) (Salimans et al., arXiv 1606.03498, section 4)."""
     return without_rounding(entropy_of_mean(x) - x.entropy)
-
-
-def corrected_log_inception_score(x: Moments) -> Tensor:
-    """[...], the same less its bias."""
-    return without_rounding(corrected_entropy_of_mean(x) - x.entropy)
 
 
 def without_rounding(log_score: Tensor) -> Tensor:
@@ -63,11 +55,6 @@ def corrected_entropy_of_mean(x: Moments) -> Tensor:
     relative = ratio(x.variance, x.mean)
     second_order = ratio(x.third / 3 - relative * x.variance / 4, x.mean.square())
     return entropy_of_mean(x) + (relative / 2 + second_order).sum(-1)
-
-
-def mean_entropy(x: Moments) -> Tensor:
-    """[...], mean H(p), which has no bias."""
-    return x.entropy
 
 
 def kl_reference(reference: Tensor, x: Moments) -> Tensor:
@@ -90,6 +77,17 @@ def corrected_kl_reference(reference: Tensor, x: Moments) -> Tensor:
     return kl_reference(reference, x) - (reference * (relative / 2 + second_order)).sum(-1)
 
 
+def corrected_scores(reference: Tensor | None, bias_of_reference: float, x: Moments) -> dict[str, Tensor]:
+    """Scores and their terms less their bias, [...] each; those that compare only with a reference, whose own sampling
+    makes KL larger by as much on average."""
+    found = {"entropy_of_mean": corrected_entropy_of_mean(x), "mean_entropy": x.entropy}
+    found["log_inception_score"] = without_rounding(found["entropy_of_mean"] - x.entropy)
+    if reference is not None:
+        found["kl_reference"] = corrected_kl_reference(reference, x) - bias_of_reference
+        found["am_score"] = found["kl_reference"] + x.entropy
+    return found
+
+
 def is_balanced_by_design(reference: Tensor, x: Moments) -> bool:
     """Whether m is closer to the reference than it is by chance one time in a million, if V is right: then it is not.
 
@@ -110,11 +108,6 @@ def is_balanced_by_design(reference: Tensor, x: Moments) -> bool:
 def am_score(reference: Tensor, x: Moments) -> Tensor:
     """[...], KL(reference, m) + mean H(p) (Zhou et al., arXiv 1703.02000, section 6.4)."""
     return kl_reference(reference, x) + x.entropy
-
-
-def corrected_am_score(reference: Tensor, x: Moments) -> Tensor:
-    """[...], the same less its bias."""
-    return corrected_kl_reference(reference, x) + x.entropy
 
 
 def am_score_2017(reference: Tensor, x: Moments) -> Tensor:
