@@ -151,4 +151,9 @@ def test_what_is_told_of_the_counts():
         "random",
         "2,200 samples of 2 classes, 700 to 1,500 each, no closer to equal shares than by chance",
     )
+    digits = torch.tensor([142, 146, 142, 146, 145, 145, 145, 143, 139, 144])
+    assert sampling_of_counts(digits) == (
+        "random",
+        "1,437 samples of 10 classes, 139 to 146 each, as close to equal shares as by chance with probability 4e-06",
+    )
     assert sampling_of_counts(torch.tensor([0, 5]))[1].startswith("5 samples of 1 class, 5 each, ")

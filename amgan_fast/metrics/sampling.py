@@ -24,6 +24,7 @@ from torch import Tensor
 Sampling = Literal["random", "per-class"]
 
 _BY_CHANCE = 1e-6
+_SELDOM = 0.01  # below it is worth saying, though not enough
 _ENOUGH = 5  # samples a label, of which hardly one is missing by chance
 
 
@@ -71,9 +72,13 @@ def sampling_of_counts(counts: Tensor, shares: Tensor | None = None) -> tuple[Sa
         known = shares > 0
         tested["the training set's shares"] = (counts[known], shares[known] / shares[known].sum())
     found = counts_in_words(counts)
-    for what, (of_label, share) in tested.items():
-        if closeness_by_chance(of_label, share) < _BY_CHANCE:
-            return "per-class", f"{found}, closer to {what} than chance allows"
+    by_chance = {what: closeness_by_chance(*counts_and_shares) for what, counts_and_shares in tested.items()}
+    closest = min(by_chance, key=lambda what: by_chance[what])
+    probability = by_chance[closest]
+    if probability < _BY_CHANCE:
+        return "per-class", f"{found}, closer to {closest} than chance allows"
+    if probability < _SELDOM:
+        return "random", f"{found}, as close to {closest} as by chance with probability {probability:.1g}"
     return "random", f"{found}, no closer to equal shares than by chance"
 
 
