@@ -646,3 +646,19 @@ def test_two_processes_give_what_one_does(tmp_path: Path):
             assert float(inception[1]) == pytest.approx(float(want.std(correction=1)), rel=1e-11)
             assert float(am) == pytest.approx(am_score(logits), rel=1e-12)
         assert int(count) == own
+
+
+def test_classes_that_take_turns_are_warned_of_since_splits_are_not_shuffled(generator):
+    labels = torch.arange(500) % 10
+    logits = torch.randn(500, 10, generator=generator)
+    logits[torch.arange(500), labels] += 8
+    metric = InceptionScore(feature=None)
+    metric.update(logits)
+    with pytest.warns(ScoreWarning, match="an order of classes: splits differ [0-9]+ times") as caught:
+        metric.compute()
+    assert caught[0].filename == __file__
+    shuffled = InceptionScore(feature=None)
+    shuffled.update(logits[torch.randperm(500, generator=generator)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ScoreWarning)
+        shuffled.compute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
-from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.first_rows import FirstRows, ScoreWarning
 from amgan_fast.metrics.modules.classifier_metric import PROBABILITIES, ClassifierMetric
 from amgan_fast.metrics.moments import RandomSample
 from amgan_fast.metrics.row_accumulator import check_num_classes
@@ -196,8 +197,14 @@ class InceptionScore(_ScoreMetric):
 
         Raises:
             ValueError: no sample yet, or a row that gives no distribution.
+
+        Warns:
+            ScoreWarning: the classes of the splits differ by more than chance explains. Labels that take turns (0, 1,
+                ... 9, 0, ...) put one class into each of ten splits, whose scores are then 1.
         """
-        scores = statistics.log_inception_score(RandomSample(self._sums())).exp()
+        sums = self._sums()
+        _warn_of_order(sums)
+        scores = statistics.log_inception_score(RandomSample(sums)).exp()
         std = scores.std() if len(scores) > 1 else scores.new_tensor(math.nan)
         return scores.mean(), std
 
@@ -242,6 +249,16 @@ class AMScore(_ScoreMetric):
         """
         sums = self._sums()
         return statistics.am_score(self._reference.to(sums.prob.device), RandomSample(sums)).squeeze(0)
+
+
+def _warn_of_order(splits: ScoreSums) -> None:
+    """Warns the caller of the metric's compute(), which torchmetrics wraps."""
+    found = statistics.dispersion(splits.map(Tensor.cpu))
+    if found is not None and found > statistics.largest_dispersion_by_chance(len(splits.count)):
+        text = (
+            f"samples come in an order of classes: splits differ {found:,.0f} times as much as by chance, their scores "
+        )
+        warnings.warn(text + "are void; shuffle them", ScoreWarning, stacklevel=4)
 
 
 def _fits(state: Tensor, default: Tensor) -> bool:
