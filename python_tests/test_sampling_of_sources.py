@@ -113,6 +113,20 @@ def test_labels_drawn_at_random_are_no_strata(files, logits, generator):
     assert reason.endswith("each, no closer to equal shares than by chance")
 
 
+def test_a_set_that_is_its_own_reference_is_not_taken_for_one_drawn_per_class(files, generator):
+    """Its labels come in the shares of the reference because they are these."""
+    labels = torch.randint(K, (360,), generator=generator)
+    logits = torch.randn(360, K, generator=generator) + 9 * torch.eye(K)[labels]
+    np.save(files / "logits.npy", logits.numpy())
+    np.save(files / "labels.npy", labels.numpy())
+    source = LogitsSource(files / "logits.npy", labels=files / "labels.npy")
+    training = measure_training_distribution(source, None, Settings(), Share())
+    assert training.class_shares is not None
+    got = evaluate(source, None, reference=training).generated
+    assert got.scores.sampling == "random"
+    assert any("of these very samples" in text for text in got.warnings)
+
+
 @pytest.mark.parametrize(("said", "labels"), [("random", PER_CLASS), ("per-class", torch.arange(360) % 7 % 4)])
 def test_what_is_said_of_the_sampling_holds(files, logits, said, labels):
     sampling, reason = of_logits(files, labels, sampling=said)

@@ -183,10 +183,18 @@ def evaluate(
     if held_out is not None:
         sets.append((held_out, replace(settings, sampling="auto")))
     wanted = None if known is None else known.reference
-    shares = None if known is None else known.class_shares
     counts = None if known is None else known.class_counts
     passes = [
-        Pass(one, classifier, wanted, how, share, progress, class_shares=shares, reference_counts=counts)
+        Pass(
+            one,
+            classifier,
+            wanted,
+            how,
+            share,
+            progress,
+            class_shares=None if known is None else known.shares_for(one),
+            reference_counts=counts,
+        )
         for one, how in sets
     ]
     passed = [one.passed for one in passes]

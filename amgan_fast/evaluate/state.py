@@ -79,9 +79,8 @@ def load_states(paths: Sequence[Path], *, modes: bool) -> tuple[list[Passed], Tr
     _check_together(shards)
     ordered = sorted(shards, key=lambda one: one.place)
     reference = _reference(ordered)
-    class_shares = None if reference is None else reference.class_shares
     there = [name for name in _NAMES if name in ordered[0].passes]
-    return [_merged(ordered, name, modes, class_shares) for name in there], reference
+    return [_merged(ordered, name, modes, reference) for name in there], reference
 
 
 @dataclass(frozen=True)
@@ -123,33 +122,35 @@ def _state_of(one: Passed) -> dict[str, Any]:
 def _reference(ordered: Sequence[_Shard]) -> TrainingDistribution | None:
     first = ordered[0]
     if "reference" in first.passes:
-        measured = _merged(ordered, "reference", modes=False, class_shares=None)
+        measured = _merged(ordered, "reference", modes=False, reference=None)
         return distribution_of(measured, measured.collector.compute(None))
     with contents_of(first.path):
         given = read_state(first.path)["reference"]
         return None if given is None else TrainingDistribution(**given)
 
 
-def _merged(ordered: Sequence[_Shard], name: str, modes: bool, class_shares: Tensor | None) -> Passed:
+def _merged(ordered: Sequence[_Shard], name: str, modes: bool, reference: TrainingDistribution | None) -> Passed:
     """The passes of this name, of all shards."""
-    whole: Passed | None = None
-    records = []
-    for shard in ordered:
-        state = read_state(shard.path)
-        with contents_of(shard.path):
-            classifier = state["classifier"] and ImageClassifier.from_dict(state["classifier"])
-            part = _passed(state["passes"][name], classifier, modes, class_shares)
-            records.append(SourceRecord.from_dict(state["passes"][name]["source"]))
-        if whole is None:
-            whole = part
-        else:
-            whole.collector.merge(part.collector)
-    assert whole is not None
+    first, *others = ordered
+    whole, record = _part(first, name, modes, reference)
+    records = [record]
+    for shard in others:
+        part, record = _part(shard, name, modes, reference)
+        whole.collector.merge(part.collector)
+        records.append(record)
     return replace(whole, source=SourceRecord.of_parts(records))
 
 
+def _part(shard: _Shard, name: str, modes: bool, reference: TrainingDistribution | None) -> tuple[Passed, SourceRecord]:
+    state = read_state(shard.path)
+    with contents_of(shard.path):
+        classifier = state["classifier"] and ImageClassifier.from_dict(state["classifier"])
+        record = SourceRecord.from_dict(state["passes"][name]["source"])
+        return _passed(state["passes"][name], classifier, modes, reference), record
+
+
 def _passed(
-    state: Mapping[str, Any], classifier: ImageClassifier | None, modes: bool, class_shares: Tensor | None
+    state: Mapping[str, Any], classifier: ImageClassifier | None, modes: bool, reference: TrainingDistribution | None
 ) -> Passed:
     record, settings = SourceRecord.from_dict(state["source"]), Settings(**state["settings"])
     settings = replace(settings, modes=modes and settings.modes)
@@ -161,7 +162,7 @@ def _passed(
         settings,
         torch.device("cpu"),
         from_logits=from_logits,
-        labels=labels and labels.with_shares(class_shares),
+        labels=labels and labels.with_shares(None if reference is None else reference.shares_for(record)),
     )
     collector.load_state_dict(state["sums"])
     return Passed(

@@ -55,6 +55,11 @@ class TrainingDistribution:
         """For scores."""
         return self.probabilities if self.sampled is None else self.sampled
 
+    def shares_for(self, samples: Source | SourceRecord) -> Tensor | None:
+        """:attr:`class_shares`, to compare the labels of others with; of these very samples they would tell nothing."""
+        mine = None if self.passed is None else _record(self.passed.source)
+        return None if mine and mine.fingerprint == _record(samples).fingerprint else self.class_shares
+
     @classmethod
     def of_classifier(cls, classifier: ImageClassifier) -> TrainingDistribution | None:
         """What it carries of its training set."""
@@ -118,6 +123,10 @@ def distribution_of(passed: Passed, measured: Measurements) -> TrainingDistribut
         sampling=measured.scores.sampling,
         sampling_reason=measured.sampling_reason,
     )
+
+
+def _record(samples: Source | SourceRecord) -> SourceRecord:
+    return samples if isinstance(samples, SourceRecord) else samples.record()
 
 
 def _left_out(source: Source | SourceRecord) -> tuple[str, ...]:

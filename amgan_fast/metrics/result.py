@@ -36,14 +36,14 @@ class Scores(Numbers):
     >>> print(scores(logits, reference=[0.1] * 10))
     Scores of 2000 samples, 10 classes, 10 splits (round robin)
       AM Score (lower is better)              0.6909
-        corrected for its bias                0.6895
-        95% interval of that              0.6691 to 0.7106
         KL(reference, mean)                   0.0020
         mean entropy                          0.6889
+        corrected for its bias                0.6895
+        95% interval of that              0.6691 to 0.7106
       Inception Score (higher is better)      5.0115
+        entropy of the mean                   2.3006
         corrected for its bias                5.0184
         95% interval of that              4.9139 to 5.1220
-        entropy of the mean                   2.3006
         over splits, mean ± their spread  4.9503 ± 0.1987
       Mode Score                              5.0115
       AM Score of 2017 (higher is better)     4.2788

@@ -55,16 +55,16 @@ class ScoreName:
 
 SCORES = (
     ScoreName("am_score", "AM Score", better="lower", in_journal=True),
-    ScoreName("am_score_corrected", "corrected for its bias", of="am_score", wants_samples=True),
-    ScoreName("am_score_ci95", "95% interval of that", of="am_score", wants_samples=True, is_interval=True),
     ScoreName("kl_reference", "KL(reference, mean)", of="am_score", in_journal=True),
     ScoreName("mean_entropy", "mean entropy", of="am_score", in_journal=True),
+    ScoreName("am_score_corrected", "corrected for its bias", of="am_score", wants_samples=True),
+    ScoreName("am_score_ci95", "95% interval of that", of="am_score", wants_samples=True, is_interval=True),
     ScoreName("inception_score", "Inception Score", better="higher", digits=3, in_journal=True),
+    ScoreName("entropy_of_mean", "entropy of the mean", of="inception_score"),
     ScoreName("inception_score_corrected", "corrected for its bias", of="inception_score", wants_samples=True),
     ScoreName(
         "inception_score_ci95", "95% interval of that", of="inception_score", wants_samples=True, is_interval=True
     ),
-    ScoreName("entropy_of_mean", "entropy of the mean", of="inception_score"),
     ScoreName("split_mean", "over splits, mean ± their spread", of="inception_score", spread="split_std"),
     ScoreName("mode_score", "Mode Score"),
     ScoreName("am_score_2017", "AM Score of 2017", better="higher"),
