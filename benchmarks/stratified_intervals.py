@@ -1,6 +1,6 @@
 """Coverage of the 95% intervals, and bias, of the corrected scores of samples of which there are so many of each class.
 
-    python -m benchmarks.stratified_intervals [--repetitions 200]
+    python -m benchmarks.stratified_intervals [--repetitions 1000]
 
 Samples are scored twice: as what they are, a sample of fixed numbers of each class (strata), and as if their classes
 had been drawn at random. Numbers are equal, or grow by class from half the mean to three times that. Of the two
@@ -10,7 +10,7 @@ distribution. Of a hundred classes half of the repetitions has to do, of a thous
 
 A bias is the mean error, less of each set the linear part of it: its mean is 0, and most of the noise is in it.
 
-Leaves build/stratified_intervals.json and build/stratified_intervals.png, in six minutes on two cores.
+Leaves build/stratified_intervals.json and build/stratified_intervals.png, in ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def draw(path: Path, studies: list[Study]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--repetitions", type=int, default=1000)
     repetitions = parser.parse_args().repetitions
     console = Console(stderr=True)
     warnings.simplefilter("ignore", ScoreWarning)  # what samples are not is what they are taken for here
