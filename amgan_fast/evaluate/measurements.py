@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from amgan_fast.evaluate.class_labels import Labelling
-from amgan_fast.evaluate.compat import compat_scores, compat_sums
 from amgan_fast.evaluate.gallery import Gallery
-from amgan_fast.evaluate.sampling import may_be_per_class, sampling_of
+from amgan_fast.evaluate.other_tools import compat_scores, compat_sums
+from amgan_fast.evaluate.sampling_choice import may_be_per_class, sampling_of
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.metrics import (
     ClassSums,

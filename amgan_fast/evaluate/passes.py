@@ -15,7 +15,7 @@ from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.measurements import Collector, Measurements
-from amgan_fast.evaluate.sampling import may_be_per_class
+from amgan_fast.evaluate.sampling_choice import may_be_per_class
 from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.evaluate.sources.record import SourceRecord
 from amgan_fast.evaluation_request import Settings

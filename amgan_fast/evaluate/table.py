@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amgan_fast.errors import counted, printable, some_of
-from amgan_fast.evaluate.compat import compat_notes, compat_rows
 from amgan_fast.evaluate.evaluation import Evaluation
+from amgan_fast.evaluate.other_tools import compat_notes, compat_rows
 from amgan_fast.metrics import ClassRow, LabelBalance, PerClass, Sampling, Scores, score_lines
 
 

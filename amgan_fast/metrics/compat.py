@@ -105,7 +105,8 @@ def inception_score(
         sums.add(rows[start : start + _BATCH])
     score = sums._compute()[compat]
     sums.first_rows.warn()
-    assert score.mean is not None  # of all samples
+    if score.mean is None:
+        raise ValueError(f"{compat} has no score of these logits, wanted all of them: {score.note}")
     return MeanAndStd(score.mean, score.std)
 
 

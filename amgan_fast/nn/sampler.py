@@ -52,11 +52,11 @@ class Sampler:
                 yield self.generator(inputs), labels
 
     def labels(self, count: int, random: torch.Generator) -> Iterator[Tensor]:
-        """The labels that :meth:`batches` asks for, which are predefined: of all its batches, without images."""
+        """The labels that :meth:`batches` asks for, of all its batches, without images; none where they are dynamic."""
         for first in range(0, count, DRAWN_AT_ONCE):
             _, labels = self.latent.draw(min(DRAWN_AT_ONCE, count - first), random)
-            assert labels is not None
-            yield labels
+            if labels is not None:
+                yield labels
 
     @torch.no_grad()
     def of_classes(self, labels: Tensor, random: torch.Generator) -> Tensor:
