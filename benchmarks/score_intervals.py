@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -132,15 +133,21 @@ def draw(path: Path, studies: list[Study]) -> None:
             axes.plot([place + aside for place in places], values, marker, label=label)
         names = [f"{one.num_classes}\n{one.n}" for one in studies]
         axes.set(xticks=places, xticklabels=names, xlabel="classes K, samples N")
-    held.axhspan(93, 97, color="gray", alpha=0.3, linewidth=0)
-    held.set(title="95% intervals that hold the truth [%]", ylim=(-3, 103))
+    shade_what_is_wanted(held, bias)
+    held.set(title="95% intervals that hold the truth [%]")
     held.legend()
-    bias.axhspan(-0.2, 0.2, color="gray", alpha=0.3, linewidth=0)
-    bias.set_yscale("symlog", linthresh=0.2)
-    bias.yaxis.set_major_formatter("{x:g}")
     bias.set(title="Inception Score: bias [% of the truth]", ylim=(-100, 10))
     bias.legend(loc="upper right")
     save_figure(path, figure)
+
+
+def shade_what_is_wanted(held: Axes, bias: Axes) -> None:
+    """Per cent of intervals that hold the truth, and per cent of it that estimates are off."""
+    held.axhspan(93, 97, color="gray", alpha=0.3, linewidth=0)
+    held.set_ylim(-3, 103)
+    bias.axhspan(-0.2, 0.2, color="gray", alpha=0.3, linewidth=0)
+    bias.set_yscale("symlog", linthresh=0.2)
+    bias.yaxis.set_major_formatter("{x:g}")
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics import ScoreAccumulator, Scores, ScoreWarning
 from benchmarks.machine import describe_machine
 from benchmarks.reports import write_json
-from benchmarks.score_intervals import FOLDER
+from benchmarks.score_intervals import FOLDER, shade_what_is_wanted
 from benchmarks.simulated_classifiers import Classifier, Sharp, Soft, Truth
 
 SIZES = {10: (5, 20, 36, 50), 100: (5, 20, 36, 50), 1000: (5, 50)}  # K: samples a class
@@ -165,12 +165,9 @@ def draw(path: Path, studies: list[Study]) -> None:
     for axes in figure.axes:
         names = [f"{classes}\n{mean}" for classes, mean in sizes]
         axes.set(xticks=range(len(sizes)), xticklabels=names, xlabel="classes, samples of each")
-    held.axhspan(93, 97, color="gray", alpha=0.3, linewidth=0)
-    held.set(title="95% intervals that hold the Inception Score [%]", ylim=(-3, 103))
+    shade_what_is_wanted(held, bias)
+    held.set(title="95% intervals that hold the Inception Score [%]")
     held.legend(loc=(0.55, 0.2))
-    bias.axhspan(-0.2, 0.2, color="gray", alpha=0.3, linewidth=0)
-    bias.set_yscale("symlog", linthresh=0.2)
-    bias.yaxis.set_major_formatter("{x:g}")
     bias.set(title="corrected Inception Score: bias [% of the truth]")
     save_figure(path, figure)
 

@@ -135,7 +135,7 @@ class ScoreAccumulator(RowAccumulator):
 
     def add(self, rows: RowTerms, strata: Array | None = None) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
-        of_row = self._checked(strata, len(rows))
+        of_row = self._strata_of(strata, len(rows))
         end = self.samples + len(rows)
         if self.num_samples is not None and end > self.num_samples:
             found = f"{kind_of(rows.from_logits)} make it {end} samples"
@@ -145,7 +145,7 @@ class ScoreAccumulator(RowAccumulator):
         parts = list(self._sum_parts(rows))
         good = rows.good if self.skip_non_finite else self._looked_at(rows, parts)
         if self._by_stratum is not None and of_row is not None:
-            self._by_stratum.add(good, of_row if good is rows else of_row[~rows.bad.cpu()])
+            self._by_stratum.add(good, of_row if good is rows else of_row[~rows.bad.to(of_row.device)])
         for split, sums in parts:
             self._blocks_of(split).add_(sums)
         self._count(good)
@@ -307,13 +307,6 @@ class ScoreAccumulator(RowAccumulator):
     @property
     def _shares(self) -> Tensor | None:
         return None if self.shares is None else torch.tensor(self.shares, dtype=torch.float64)
-
-    def _checked(self, strata: Array | None, rows: int) -> Tensor | None:
-        if self._by_stratum is None and strata is not None:
-            raise ValueError("strata are given, and the accumulator has none; wanted ScoreAccumulator(..., strata=S)")
-        if self._by_stratum is not None and strata is None:
-            raise ValueError(f"strata are not given, wanted that of each sample, 0 to {self._by_stratum.strata - 1}")
-        return None if self._by_stratum is None or strata is None else self._by_stratum.checked(strata, rows)
 
     def _require_mergeable(self) -> None:
         if self.num_samples is not None:

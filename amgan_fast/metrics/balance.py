@@ -153,7 +153,7 @@ class LabelCounts(ClassCounts):
     def add(self, rows: RowTerms, strata: Array | None = None) -> None:
         """Add a batch that others may be handed too: as :meth:`update`. On a GPU a row that gives no distribution is
         found by :meth:`compute`."""
-        self._checked(strata, len(rows))
+        self._strata_of(strata, len(rows))
         prob = rows.block_sums(1).prob[0]
         rows.refuse_bad(self.samples, prob)
         super().add(rows, strata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics.arrays import Array, as_labels
+from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.row_accumulator import RowAccumulator
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.metrics.sampling import Sampling
@@ -60,7 +60,7 @@ class ClassCounts(RowAccumulator):
     def add(self, rows: RowTerms, strata: Array | None = None) -> None:
         """Add a batch that others may be handed too: as :meth:`update`. Rows on a GPU are not looked at: that none is
         bad is for others to find."""
-        of_row = self._checked(strata, len(rows))
+        of_row = self._strata_of(strata, len(rows))
         rows.refuse_bad(self.samples)
         counts = rows.class_counts
         if of_row is not None:
@@ -78,13 +78,6 @@ class ClassCounts(RowAccumulator):
         """
         counts = self._counts.long().cpu()
         return counts.sum(0) if self.strata is None or sampling == "random" else counts
-
-    def _checked(self, strata: Array | None, rows: int) -> Tensor | None:
-        if self.strata is None and strata is not None:
-            raise ValueError(f"strata are given, and there are none; wanted {type(self).__name__}(..., strata=S)")
-        if self.strata is not None and strata is None:
-            raise ValueError(f"strata are not given, wanted that of each sample, 0 to {self.strata - 1}")
-        return None if strata is None else as_labels(strata, rows, below=self.strata, name="strata").long()
 
     def _states(self) -> dict[str, Tensor]:
         return {"counts": self._counts}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from amgan_fast.metrics.arrays import Array, batches_of
+from amgan_fast.metrics.arrays import Array, as_labels, batches_of
 from amgan_fast.metrics.bad_rows import LateBadRows, kind_of
 from amgan_fast.metrics.first_rows import FirstRows
 from amgan_fast.metrics.row_terms import RowTerms
@@ -143,7 +143,10 @@ def _there(state: Mapping[str, Any], name: str) -> Any:
 
 
 class RowAccumulator(Accumulator):
-    """Takes nothing but the rows."""
+    """Takes the rows, and where it has strata that of each."""
+
+    strata: int | None = None
+    """S, the number of strata; None: there are none."""
 
     def update(self, logits: Array, *, from_logits: bool = True) -> None:
         """Add a batch [N, K], as :meth:`amgan_fast.metrics.ScoreAccumulator.update` takes them.
@@ -162,6 +165,19 @@ class RowAccumulator(Accumulator):
         Raises:
             ValueError: as :meth:`update`.
         """
+
+    def _strata_of(self, strata: Array | None, rows: int) -> Tensor | None:
+        """[N], int64: what was given for the strata of so many rows; None where there are no strata.
+
+        Raises:
+            TypeError: no integers.
+            ValueError: given where there are none, not given where there are, other than one a row, or out of range.
+        """
+        if self.strata is None and strata is not None:
+            raise ValueError(f"strata are given, and there are none; wanted {type(self).__name__}(..., strata=S)")
+        if self.strata is not None and strata is None:
+            raise ValueError(f"strata are not given, wanted that of each sample, 0 to {self.strata - 1}")
+        return None if strata is None else as_labels(strata, rows, below=self.strata, name="strata").long()
 
 
 _A = TypeVar("_A", bound=RowAccumulator)

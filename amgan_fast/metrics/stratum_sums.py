@@ -71,7 +71,6 @@ class StratumSums(Accumulator):
         sets = (self.groups, strata)
         shapes = (sets, sets, (*sets, num_classes), (*sets, num_classes), (strata, num_classes))
         self.sums = StratumGroups(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
-        self._entropy_sq = torch.zeros(strata, dtype=torch.float64, device=device)
         self._in_splits = ScoreSums.zeros(splits, num_classes=num_classes, device=device)
         self._start = torch.zeros(strata, dtype=torch.int64) if turns is None else turns.cpu().long()
 
@@ -92,12 +91,12 @@ class StratumSums(Accumulator):
 
     def add(self, rows: RowTerms, strata: Array) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
-        of_row = self.checked(strata, len(rows))
+        of_row = as_labels(strata, len(rows), below=self.strata, name="strata").cpu().long()
         rows.refuse_bad(self.samples)
         if not len(rows):
             return
         turn = self._take_turns(of_row)
-        device = self._entropy_sq.device
+        device = self.sums.count.device
         sets = (turn % self.groups * self.strata + of_row).to(device)
         splits = ((turn + of_row) % self.splits).to(device)
         of_row = of_row.to(device)
@@ -106,19 +105,9 @@ class StratumSums(Accumulator):
             for name in ("count", "entropy", "prob", "prob_sq"):
                 getattr(self.sums, name).flatten(0, 1).index_add_(0, here, getattr(row, name))
             self.sums.log_prob.index_add_(0, of_row[place], row.log_prob)
-            self._entropy_sq.index_add_(0, of_row[place], row.entropy.square())
             for total, part in zip(self._in_splits, row, strict=True):
                 total.index_add_(0, splits[place], part)
         self._count(rows)
-
-    def checked(self, strata: Array, rows: int) -> Tensor:
-        """As int64 [N] on the CPU.
-
-        Raises:
-            TypeError: no integers.
-            ValueError: another number of them than rows, or one out of range.
-        """
-        return as_labels(strata, rows, below=self.strata, name="strata").cpu().long()
 
     @property
     def counts(self) -> Tensor:
@@ -142,15 +131,9 @@ class StratumSums(Accumulator):
         splits = self._in_splits.map(Tensor.cpu)
         return splits if splits.count.all() else None
 
-    def entropies(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance (divisor N - 1, NaN of one sample) of H(p) in each stratum, [S], NaN where it has none."""
-        count, total, squares = self.sums.count.sum(0), self.sums.entropy.sum(0), self._entropy_sq
-        mean = total / count
-        return mean.cpu(), ((squares - count * mean.square()) / (count - 1)).clamp_min(0).cpu()
-
     def _states(self) -> dict[str, Tensor]:
         splits = {f"splits_{name}": total for name, total in self._in_splits._asdict().items()}
-        return self.sums._asdict() | {"entropy_sq": self._entropy_sq} | splits
+        return self.sums._asdict() | splits
 
     def _take_turns(self, of_row: Tensor) -> Tensor:
         """[N]: how many samples of its stratum came before each."""
