@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,6 +52,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device there is: the test runs once on each."""
     return torch.device(request.param)
+
+
+@pytest.fixture
+def ops() -> Any:
+    """The operations; elsewhere, what stands in for them."""
+    return amgan_fast.ops
+
+
+@pytest.fixture(scope="session")
+def emulator(request: pytest.FixtureRequest) -> Any:
+    """The CUDA kernels under an emulator (cuda_emulator.py); its users skip where there is none."""
+    from cuda_emulator import Emulator
+
+    return Emulator(request.config.cache.mkdir("cuda_emulator"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ approximate instructions are not bit for bit those of a GPU.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import math
 import os
@@ -270,13 +271,25 @@ def translate(cache: Path, done: Path) -> None:
     done.touch()
 
 
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class Emulator:
     """The launchers, called with tensors of the CPU. A report of the emulator is an AssertionError."""
 
     def __init__(self, cache: Path, translated: bool = False) -> None:
-        self._cache, folder = cache, build(cache)
-        if not translated and not (folder / "translated").exists():
-            translate(cache, folder / "translated")
+        self._cache = cache
+        if translated:
+            folder = build(cache)
+        else:
+            with lock(cache):  # another process that tests waits until both are there
+                folder = build(cache)
+                if not (folder / "translated").exists():
+                    translate(cache, folder / "translated")
         # Before the libcudart that torch may have loaded for everyone.
         mode = os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND
         self._runtime = ctypes.CDLL(str(folder / "libemurt.so"), mode=mode)

@@ -50,11 +50,6 @@ fakes = pytest.mark.parametrize("fake", FAKE_MODES)
 some_classes = pytest.mark.parametrize("classes", [1, 3, 10, 17, 33, 100, 201, 1001, 4097, 8201])
 
 
-@pytest.fixture(scope="module")
-def emulator(request: pytest.FixtureRequest) -> Emulator:
-    return Emulator(request.config.cache.mkdir("cuda_emulator"))
-
-
 def rows_of(classes: int) -> tuple[int, ...]:
     """Around the edges of tiles; of long rows, few."""
     return tuple(n for n in ROWS if n <= (129 if classes <= 40 else 17 if classes <= 201 else 5))
