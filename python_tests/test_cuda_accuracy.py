@@ -1,5 +1,5 @@
-"""The bounds of test_accuracy.py for the CUDA kernels, under an emulator (cuda_emulator.py), whose 2^x is rounded correctly
-or errs by as much as a GPU's may: what the code around it makes of the one and of the other.
+"""The bounds of test_accuracy.py for the CUDA kernels, under an emulator (cuda_emulator.py), whose 2^x is rounded
+correctly or errs by as much as a GPU's may: what the code around it makes of the one and of the other.
 
 Left out: ten million rows, which take the emulator too long and are the sums of the same kernel.
 """
