@@ -1,8 +1,8 @@
 """What the approximations inside the kernels (a fast exponential, rows summed in float32) do to the results.
 
-The bounds hold for all instruction sets (test_instruction_sets.py runs these tests in each), and for the CUDA kernels as
-far as their code goes (test_cuda_accuracy.py). For comparison: torch's own log_softmax in float32 followed by the sum of
-p log p errs by up to 2.8e-6 on these rows, its sums by 4e-8.
+The bounds hold for all instruction sets (test_instruction_sets.py runs these tests in each), and for the CUDA kernels
+as far as their code goes (test_cuda_accuracy.py). For comparison: torch's own log_softmax in float32 followed by the
+sum of p log p errs by up to 2.8e-6 on these rows, its sums by 4e-8.
 
 A GPU's instruction for 2^x errs by up to EX2, which no code around it can mend; in the worst case all errors of a row
 have one sign but that of the largest term, which is 2^0 = 1. So on CUDA float32 bounds are wider: of a probability e/s
