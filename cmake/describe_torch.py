@@ -40,14 +40,20 @@ def asked_for(arch_list: str, known: set[str]) -> tuple[list[str], str]:
     return found, ""
 
 
+def built_for(torch) -> list[int]:
+    """The architectures of this torch's own kernels: 75, 80, ... What torch.cuda.get_arch_list() reads; torch 2.11 itself
+    hands out an empty list where no GPU is visible."""
+    flags = torch._C._cuda_getArchFlags() if torch.version.cuda else None
+    return sorted({int(arch[3:]) for arch in (flags or "").split() if arch[:3] == "sm_" and arch[3:].isdigit()})
+
+
 def available(torch, known: set[str]) -> list[str]:
     """The visible GPUs, else what this torch was built for, as far as nvcc goes along."""
     if torch.cuda.is_available():
         gpus = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
         numbers = [f"{major}{minor}" for major, minor in sorted(gpus)]
         return [f"{number}-real" for number in numbers if usable(number, known)]
-    built_for = sorted({int(arch[3:]) for arch in torch.cuda.get_arch_list() if arch[3:].isdigit()})
-    numbers = [str(arch) for arch in built_for if usable(str(arch), known)]
+    numbers = [str(arch) for arch in built_for(torch) if usable(str(arch), known)]
     # PTX of the newest one lets later GPUs compile the kernels themselves.
     return [f"{number}-real" for number in numbers[:-1]] + numbers[-1:]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import torch
 
 import amgan_fast
 
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 # benchmarks and tools; last, so that an installed amgan_fast is tested where there is one.
-sys.path.append(str(Path(__file__).parent.parent))
+sys.path.append(str(ROOT))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +49,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=no_cuda))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="a longer sweep: --slow runs it"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """With ``-m cuda`` a file that needs a package which is not installed is skipped, and says so. A machine with a GPU
+    may have torch, numpy and pytest, and no way to get more; the operations' tests need no more."""
+    report = yield
+    if report.failed and collector.config.getoption("markexpr") == "cuda":
+        missing = re.findall(r"ModuleNotFoundError: No module named '(\w+)", str(report.longrepr))
+        if missing and not list(ROOT.glob(f"{missing[-1]}*")) + list(TESTS.glob(f"{missing[-1]}.py")):
+            report.outcome = "skipped"
+            report.longrepr = (str(collector.path), 0, f"Skipped: needs {missing[-1]}, which is not installed")
+    return report
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])

@@ -4,6 +4,7 @@ before anything is written."""
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -308,3 +309,12 @@ def test_memory_that_is_not_there_is_one_line(monkeypatch):
 def test_an_environment_that_torchrun_did_not_set(value, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", value)
     assert "WORLD_SIZE is '" in refused("evaluate", "--logits", "l.npy")
+
+
+def test_only_writing_a_configuration_needs_tomli_w(tmp_path, monkeypatch):
+    path = tmp_path / "config.toml"
+    path.write_text("steps = 7\n")
+    monkeypatch.setitem(sys.modules, "tomli_w", None)
+    with pytest.raises(InputError, match="config.toml cannot be written without the package tomli-w, which is not ins"):
+        Config(steps=8).save(path)
+    assert Config.load(path).steps == 7

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import tomli_w
 from torch import Tensor
 
 from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.registry import size_of_images
 from amgan_fast.device import MOST_THREADS
 from amgan_fast.errors import InputError, as_input_error, shortened, shown
-from amgan_fast.files import write_text
 from amgan_fast.nn import NETWORKS, LatentSource, NetworkOptions, Sampler, build_generator, network_options
 from amgan_fast.objectives import MODELS, Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_types
@@ -23,7 +21,7 @@ from amgan_fast.option_declarations import DeviceName, Labels
 from amgan_fast.progress import Progress
 from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, read_recipe, read_recipe_by_size
 from amgan_fast.runs.step_options import StepOptions
-from amgan_fast.runs.toml import parse_setting, read_toml
+from amgan_fast.runs.toml import parse_setting, read_toml, write_toml
 
 LABELS = get_args(Labels)
 DEVICES = get_args(DeviceName)
@@ -256,7 +254,7 @@ class Config(StepOptions):
 
     def save(self, path: Path) -> None:
         """Bytes of ``data_dir`` that are no UTF-8 are written as they are, and read again."""
-        write_text(path, tomli_w.dumps(self.to_dict()), errors="surrogateescape")
+        write_toml(path, self.to_dict())
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What of ``other`` (as of :meth:`to_dict`) is not as here, in words. A setting that it lacks, since an earlier

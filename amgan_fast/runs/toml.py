@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError, shortened
+from amgan_fast.files import write_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +29,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read ({error.strerror}), wanted a configuration") from None
     except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, an integer of too many digits
         raise InputError(f"{path} is no TOML file: {_reason(error)}") from None
+
+
+def write_toml(path: Path, values: dict[str, Any]) -> None:
+    """Bytes that are no UTF-8, which Python keeps as surrogates, are written as they are, and read again.
+
+    Raises:
+        InputError: the package that writes TOML is missing. Everything else in this package does without it.
+    """
+    try:
+        import tomli_w
+    except ModuleNotFoundError:
+        raise InputError(f"{path} cannot be written without the package tomli-w, which is not installed") from None
+    write_text(path, tomli_w.dumps(values), errors="surrogateescape")
 
 
 def parse_setting(text: str) -> dict[str, Any]:
