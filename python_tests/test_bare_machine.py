@@ -1,4 +1,4 @@
-"""A machine that holds torch, numpy and pytest alone: `pytest -m cuda` collects what it can, and says what is missing."""
+"""With torch, numpy and pytest alone `pytest -m cuda` collects the tests of operations, and says what others need."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def a_torch(flags: str | None = None, gpus: tuple[tuple[int, int], ...] = (), cu
     ("flags", "gpus", "known", "chosen"),
     [
         # Machine code of what torch was built for, and PTX of the newest.
-        ("sm_75 sm_80 sm_86 sm_90 sm_100 sm_120", (), KNOWN, ["75-real", "80-real", "86-real", "90-real", "100-real", "120"]),
+        ("sm_75 sm_86 sm_90 sm_100 sm_120", (), KNOWN, ["75-real", "86-real", "90-real", "100-real", "120"]),
         ("sm_50 sm_60 sm_70 sm_75 sm_86", (), KNOWN, ["75-real", "86"]),  # older ones are not built for
-        ("sm_80 sm_90 sm_120 compute_120", (), KNOWN - {"120"}, ["80-real", "90"]),  # by an nvcc that is older than torch
+        ("sm_80 sm_90 sm_120 compute_120", (), KNOWN - {"120"}, ["80-real", "90"]),  # by an older nvcc
         ("sm_90 sm_90a sm_100a", (), KNOWN, ["90"]),  # what only some GPUs of an architecture have is not needed
         ("sm_75 sm_90", (), set(), ["75-real", "90"]),  # an nvcc that does not say what it knows
         ("sm_50", (), KNOWN, []),
