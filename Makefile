@@ -6,6 +6,7 @@ BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/pip install --disable-pip-version-check $(QUIET)
 QUIET = --quiet
 EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .
+TORCH_PYTHON = $(if $(filter command,$(origin PYTHON)),$(PYTHON),$(or $(wildcard $(BIN)/python),$(PYTHON)))
 SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
 
 .PHONY: demo test dev bench lint cuda-check gpu-check sdist clean
@@ -39,10 +40,12 @@ cuda-check: $(VENV)/torch
 	$(PIP_INSTALL) --group cuda-check
 	$(BIN)/python -m tools.cuda_check
 
-# All that takes a GPU: tests, CUDA graphs, compute-sanitizer and the benchmarks, in one report, build/gpu_check.md.
-gpu-check: $(VENV)/built
-	$(PIP_INSTALL) --group bench
-	$(BIN)/python -m tools.gpu_check
+# All that takes a GPU, in one report, build/gpu_check/report.md. Works without a network, in a python that has torch:
+# that of VENV, or PYTHON. WHEELS= is a folder of wheels that it lacks; GPU_CHECK="--only tests --out DIR" are options.
+gpu-check:
+	$(if $(WHEELS),$(TORCH_PYTHON) -m pip install --no-index --no-deps $(wildcard $(WHEELS)/*.whl))
+	$(TORCH_PYTHON) -m pip install --no-index --no-deps $(EDITABLE)
+	$(TORCH_PYTHON) -m tools.gpu_check $(GPU_CHECK)
 
 # The source distribution, and a wheel of it to show that it builds.
 sdist: $(VENV)/built

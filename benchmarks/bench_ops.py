@@ -7,14 +7,14 @@ of ours. Plain PyTorch is amgan_fast.reference or what a user would write (AM-GA
 the same formulas in float32, since the reference works in float64; batch_norm_leaky_dropout: the layers of a network,
 without the statistics), for each shape whichever is quicker there, eager and compiled each on its own.
 "limit" is what the same bytes cost: copying the logits for a loss with its gradient, summing them for the scores; for
-loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors. "exp" is torch.exp of the same
-logits, which a softmax needs at the least. Logits that would stay in the caches from one call to the next are also
-timed from memory: ours and the limit then take turns through many copies of them. On CUDA times are between events,
-each call from a cold cache, and the least that an operation has to move (every logit read once, every gradient written
-once) is given as a share of what a large copy moves in the same time, measured in the same run, and of the data sheet's
-bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a copy as their limit; at the
-least they move the bytes of x twice forward, and five times with backward, which reads the output (or x) and a
-gradient. Also draws the bandwidth over the number of classes.
+loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors, and on CUDA an empty kernel. "exp"
+is torch.exp of the same logits, which a softmax needs at the least. Logits that would stay in the caches from one call
+to the next are also timed from memory: ours and the limit then take turns through many copies of them. On CUDA times
+are between events, each call from a cold cache, and the least that an operation has to move (every logit read once,
+every gradient written once) is given as a share of what a large copy moves in the same time, measured in the same run,
+and of the data sheet's bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a
+copy as their limit; at the least they move the bytes of x twice forward, and five times with backward, which reads the
+output (or x) and a gradient. Also draws the bandwidth over the number of classes, which --only bandwidth does alone.
 """
 
 from __future__ import annotations
@@ -135,11 +135,12 @@ def main() -> None:
     progress = Console(stderr=True)
     bandwidths = gpu.bandwidths() if options.device == "cuda" else {}
     total = sum(len(chosen(make, "meta", options)) for make in MAKERS)
-    if not total:
+    sweep = bandwidth.CLASSES if options.only in ("", "bandwidth") else []
+    if not total and not sweep:
         parser.error(f"--only {options.only}: no case has that in its name, shape and dtype")
     cases = track(cases_with_copies(options), "operations", total=total, console=progress)
     results = [measure(case, copies, options, bandwidths) for case, copies in cases]
-    classes = [] if options.only else track(bandwidth.CLASSES, "bandwidth", console=progress)
+    classes = track(sweep, "bandwidth", console=progress) if sweep else []
     points = [bandwidth.measure(columns, options.threads, options.device) for columns in classes]
     report = {
         "machine": describe_machine(options.device, options.threads),
@@ -147,7 +148,7 @@ def main() -> None:
         "results": results,
         "bandwidth": points,
     }
-    print(machine(report), "", *operations(report), "", sep="\n")
+    print(machine(report), "", *(operations(report) if results else []), "", sep="\n")
     write_json(options.json, report)
     print(f"written: {options.json}")
     if points:

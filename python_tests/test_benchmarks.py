@@ -8,10 +8,13 @@ import os
 import pkgutil
 import subprocess
 import sys
+import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import benchmarks
 from benchmarks.bench_ops import shares
@@ -71,6 +74,67 @@ def test_shares_are_of_the_logits_read_and_the_gradients_written():
     # 2,000 bytes in 4 us are 0.5 GB/s.
     assert shares(scores, 4.0, {"copy": 1e9, "peak": 2e9}) == {"share of copy": 0.5, "share of peak": 0.25}
     assert shares(scores, 4.0, {}) == {}
+
+
+class FakeGpu:
+    """Writes down in which order the host gives the GPU what to do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.given: list[str] = []
+        self.cycles: list[int] = []
+        fake = self
+
+        class Event:
+            def __init__(self, enable_timing: bool) -> None:
+                pass
+
+            def record(self) -> None:
+                fake.given.append("event")
+
+            def synchronize(self) -> None:
+                fake.given.append("wait")
+
+            def elapsed_time(self, end: Event) -> float:
+                return 2.0  # milliseconds
+
+        def sleep(cycles: int) -> None:
+            fake.given.append("sleep")
+            fake.cycles.append(cycles)
+
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "_sleep", sleep)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+        monkeypatch.setattr("benchmarks.timing.flush_of_caches", lambda: lambda: fake.given.append("flush"))
+        monkeypatch.setattr("benchmarks.timing.WARM_SECONDS", 0.01)
+
+
+def test_on_a_gpu_caches_are_empty_and_the_host_is_ahead_before_the_first_event(monkeypatch):
+    fake = FakeGpu(monkeypatch)
+    work = {name: lambda name=name: fake.given.append(name) for name in ("ours", "copy")}
+    times = interleaved(work, 2, 1, "cuda")
+    assert times["copy"] == {"median": 2000.0, "quartiles": [2000.0, 2000.0]}
+    turns = [["flush", "sleep", "event", name, "event", "wait"] for name in ("ours", "copy", "ours", "copy")]
+    assert fake.given[-24:] == list(chain.from_iterable(turns))
+    before = fake.given[:-24]
+    assert before[:4] == ["ours", "ours", "copy", "copy"]  # what a first call sets up, and the host's part of a second
+    assert set(before[4:]) == {"flush"}  # clocks rise
+
+
+def test_a_gpu_waits_longer_for_a_host_that_takes_longer(monkeypatch):
+    fake = FakeGpu(monkeypatch)
+    interleaved({"slow": lambda: time.sleep(0.01)}, 1, 1, "cuda")
+    (cycles,) = fake.cycles
+    assert cycles >= 2 * 0.01 * 2e9
+
+
+def test_the_smallest_losses_are_compared_with_an_empty_kernel_on_a_gpu():
+    with FakeTensorMode():
+        cases = {case.name: case for case in loss_cases(100, 11, "cuda") if case.name.endswith("loss_and_grad")}
+    assert [case.limit_is for case in cases.values()] == ["empty kernel"] * 2
+    assert {case.name: case.limit_is for case in loss_cases(100, 11, "cpu") if case.fused} == {
+        "am_discriminator_loss_and_grad": "empty op",
+        "am_generator_loss_and_grad": "copy",
+    }
 
 
 def test_one_round_alone_has_its_own_time_for_quartiles():

@@ -14,10 +14,19 @@ import torch
 
 import amgan_fast
 from benchmarks import gpu
-from tools.gpu_check.__main__ import main, why_not
-from tools.gpu_check.findings import Findings, read_operations, read_peers, read_sanitizer, read_tests
+from benchmarks.op_cases import MAKERS
+from tools.gpu_check.__main__ import chosen, main, why_not
+from tools.gpu_check.findings import (
+    Findings,
+    read_collection,
+    read_first_contact,
+    read_operations,
+    read_peers,
+    read_sanitizer,
+    read_tests,
+)
 from tools.gpu_check.markdown_report import without_folders
-from tools.gpu_check.steps import Step, all_steps, file_of, find_sanitizer
+from tools.gpu_check.steps import DTYPES, OPERATIONS, Step, Steps, find_sanitizer
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +42,7 @@ GPU = {
     "capability": "9.0",
     "multiprocessors": 132,
     "memory_bytes": 80 * 2**30,
+    "l2_bytes": 50 * 2**20,
     "memory_clock_khz": 2_619_000,
     "memory_bus_bits": 5120,
     "peak_bandwidth": gpu.peak_bandwidth(2_619_000, 5120),
@@ -40,7 +50,7 @@ GPU = {
     "cuda": "13.0",
 }
 
-OPERATIONS = {
+OPERATIONS_REPORT = {
     "bandwidths": {"copy": 2.9e12, "peak": 3.35e12},
     "results": [
         {
@@ -78,12 +88,41 @@ PEERS = {
 # --- Reading what steps leave
 
 
+def test_a_test_that_was_interrupted_has_not_passed(tmp_path):
+    junit = tmp_path / "tests.xml"  # as pytest leaves it
+    junit.write_text('<testsuites><testcase classname="a" name="b" time="0.1"/><testcase time="0.0"/></testsuites>')
+    assert read_tests(junit).figures == "1 passed, 0 failed, 0 skipped"
+
+
 def test_tests_are_counted_and_failed_ones_named(tmp_path):
     junit = tmp_path / "tests.xml"
     junit.write_text(JUNIT)
     found = read_tests(junit)
     assert found.figures == "1 passed, 2 failed, 1 skipped"
     assert found.problems == ["python_tests.test_a::test_fails[cuda-3]", "python_tests.test_a::test_breaks"]
+
+
+def test_packages_that_tests_lack_are_counted(tmp_path):
+    log = tmp_path / "log"
+    skipped = "SKIPPED [1] python_tests/test_{}.py:0: needs {}, which is not installed\n"
+    log.write_text(
+        "python_tests/test_a.py: 84\npython_tests/test_b.py: 1200\n\n"
+        + skipped.format("c", "sybil") + skipped.format("d", "PIL") + skipped.format("e", "PIL")
+    )  # fmt: skip
+    found = read_collection(log)
+    assert found == Findings("1,284 tests in 2 files; 1 files need sybil; 2 files need PIL")
+    log.write_text("no tests ran\n")
+    assert read_collection(log).problems == ["no test was collected"]
+    message = "('/x/test_a.py', 0, 'Skipped: needs sybil, which is not installed')"
+    case = f'<testcase name="a"><skipped message="collection skipped">{message}</skipped></testcase>'
+    junit = tmp_path / "tests.xml"
+    junit.write_text(f'<testsuites><testcase classname="a" name="b"/>{case}</testsuites>')
+    assert read_tests(junit).figures == "1 passed, 0 failed, 1 skipped; 1 files need sybil"
+
+
+def test_wrong_measurements_are_problems(tmp_path):
+    path = written(tmp_path, {"a": {"us": 1.0}, "b": {"wrong": 3, "problem": "results that differ"}})
+    assert read_first_contact(path) == Findings("1 measurements", ["b: results that differ"])
 
 
 def junit_of_one(folder: Path, outcome: str = "") -> Path:
@@ -126,7 +165,7 @@ def written(folder: Path, report: dict) -> Path:
 
 
 def test_operations_give_both_bandwidths_and_the_best_share(tmp_path):
-    found = read_operations(written(tmp_path, OPERATIONS))
+    found = read_operations(written(tmp_path, OPERATIONS_REPORT))
     assert found.problems == []
     assert found.figures == (
         "2 cases; copy 2,900 GB/s; peak 3,350 GB/s; score_sums 200000x10 float32 reaches 80% of the copy"
@@ -161,25 +200,63 @@ def test_the_sanitizer_is_found_on_path_or_in_the_toolkit(tmp_path, monkeypatch)
         assert find_sanitizer() == str(tool)
 
 
-def test_steps_with_and_without_the_sanitizer(monkeypatch):
+def test_what_a_step_lacks_is_said(tmp_path, monkeypatch):
     for found, missing in (("tools/compute-sanitizer", ""), (None, "compute-sanitizer not found")):
         monkeypatch.setattr("tools.gpu_check.steps.find_sanitizer", lambda found=found: found)
-        steps = {step.name: step for step in all_steps()}
-        sanitized = [step for name, step in steps.items() if name.startswith("compute-sanitizer")]
-        assert [step.missing for step in sanitized] == [missing] * 4
-        assert [name for name, step in steps.items() if not step.missing and step not in sanitized] == [
-            "tests",
-            "CUDA graphs",
-            "bench_ops",
-            "bench_peers",
-        ]
-    # Each file and module that a step names is there.
-    words = [word for step in steps.values() for word in step.command]
-    files = {word.removeprefix("--ignore=") for word in words if word.endswith(".py")}
-    modules = {word for word in words if word.startswith("benchmarks.")}
-    assert (len(files), len(modules)) == (2, 2)
+        steps = {step.name: step.missing for step in Steps(tmp_path, "", 8)}
+        sanitized = {name for name in steps if "check-float" in name or "check-bfloat" in name}
+        assert len(sanitized) == 16
+        assert steps == dict.fromkeys(steps, "") | dict.fromkeys(sanitized, missing)
+        assert len(set(steps)) == len(list(Steps(tmp_path, "", 8)))
+    without = {step.name: step.missing for step in Steps(tmp_path, "no GPU", 8)}
+    assert {name for name, missing in without.items() if not missing} == {"facts", "collect"}
+    assert set(without.values()) == {"", "no GPU"}
+
+
+def test_each_file_and_module_that_a_step_names_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.gpu_check.steps.find_sanitizer", lambda: "sanitizer")
+    words = [word for step in Steps(tmp_path, "", 8) for word in step.command]
+    files = {word.removeprefix("--ignore=").partition("::")[0] for word in words if ".py" in word}
+    modules = {word for word in words if word.startswith(("benchmarks.", "tools."))}
+    assert (len(files), len(modules)) == (5, 3)
     assert all(Path(word).is_file() for word in files)
     assert all(importlib.util.find_spec(module) for module in modules)
+
+
+def test_only_pytest_without_a_sanitizer_or_a_profiler_has_several_processes(tmp_path):
+    with_workers = {step.name for step in Steps(tmp_path, "", 8) if "-n" in step.command}
+    assert with_workers == {"tests", "graphs"}
+    assert not any("-n" in step.command for step in Steps(tmp_path, "", 1))
+
+
+def test_tests_of_one_dtype_are_those_of_its_name_alone():
+    """As pytest's -k takes it: a text that a name contains."""
+    for name, rest in DTYPES.items():
+        assert [x for x in DTYPES if name in x and not (rest and "bfloat16" in x)] == [name]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=str)
+def test_the_parts_of_bench_ops_have_every_case_once(make):
+    for case in make("meta"):
+        assert sum(part in case.key for part in OPERATIONS) == 1, case.key
+
+
+# --- Which steps are run
+
+
+def named(*names: str) -> list[Step]:
+    return [Step(name, [], lambda: Findings("")) for name in names]
+
+
+def test_steps_are_chosen_by_name_or_its_beginning():
+    steps = named("tests", "tests-slow", "memcheck-a", "memcheck-b")
+    assert chosen(steps, None) == steps
+    assert [step.name for step in chosen(steps, ["tests"])] == ["tests"]
+    assert [step.name for step in chosen(steps, ["memcheck", "tests-s"])] == ["tests-slow", "memcheck-a", "memcheck-b"]
+    with pytest.raises(
+        ValueError, match=r"--only is bench, wanted the name of a step, or its beginning: tests, tests-"
+    ):
+        chosen(steps, ["tests", "bench"])
 
 
 # --- From the steps to the report
@@ -190,22 +267,34 @@ def printing(name: str, code: str = "", findings: Findings | None = None, **more
     return Step(name, [sys.executable, "-c", code], lambda: findings or Findings("1 passed"), **more)
 
 
+class Planned(list[Step]):
+    """Steps that stand in for those there are."""
+
+    def __init__(self, folder: Path, steps: tuple[Step, ...]) -> None:
+        super().__init__(steps)
+        self._folder = folder
+
+    def file(self, name: str, suffix: str) -> Path:
+        return self._folder / f"{name}{suffix}"
+
+
 @pytest.fixture
 def check(tmp_path, monkeypatch):
     """Runs main with other steps, on a GPU that is made up, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tools.gpu_check.__main__.why_not", lambda: None)
-    monkeypatch.setattr(gpu, "describe", lambda: GPU)
+    facts = {"gpu": GPU, "torch": torch.__version__, "build": amgan_fast.build_info(), "commit": "abcdef0"}
+    monkeypatch.setattr("tools.gpu_check.__main__.machine", lambda: facts)
 
-    def run(*steps: Step) -> tuple[str | None, str, dict]:
+    def run(*steps: Step, options: tuple[str, ...] = ()) -> tuple[str | None, str, dict]:
         """The message of a failure, and the report for people and for programs."""
-        monkeypatch.setattr("tools.gpu_check.__main__.all_steps", lambda: list(steps))
+        monkeypatch.setattr("tools.gpu_check.__main__.Steps", lambda folder, *_: Planned(folder, steps))
+        monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", "out", *options])
         message = None
         try:
             main()
         except SystemExit as end:
             message = str(end.code)
-        report = tmp_path / "build" / "gpu_check.md"
+        report = tmp_path / "out" / "report.md"
         return message, report.read_text(), json.loads(report.with_suffix(".json").read_text())
 
     return run
@@ -223,22 +312,44 @@ def test_a_failing_step_keeps_no_other_from_running(check, capfd):
     assert [step["status"] for step in report["steps"]] == ["failed", "failed", "not run", "failed", "passed"]
     assert text.startswith("# GPU check: 1 passed, 3 failed, 1 not run\n")
     assert "| third | not run | 0 | compute-sanitizer not found |" in text
-    assert "- first: exit status 3; its output is in build/gpu_check/first.log\n" in text
+    assert "- first: exit status 3; its output is in first.log\n" in text
+    assert "The end of what first printed:\n\n```text\nfirst of all\n```\n" in text
     assert "- second: test_a::test_b\n" in text
     assert "- fourth: FileNotFoundError" in text
-    assert Path("build/gpu_check/first.log").read_text() == "first of all\n"
-    assert Path("build/gpu_check/last.log").read_text() == "for\n"
+    assert Path("out/first.log").read_text() == "first of all\n"
+    assert Path("out/last.log").read_text() == "for\n"
     assert "first of all\n" in capfd.readouterr().out
 
 
+def test_the_report_is_there_after_every_step(check):
+    """A machine that goes away takes only what it was at."""
+    look = "print(open('out/report.md').readline().strip(), open('out/report.json').read().count('seconds'))"
+    check(printing("first"), printing("second", look), printing("third", look))
+    assert Path("out/second.log").read_text() == "# GPU check: 1 passed, 2 to come 1\n"
+    assert Path("out/third.log").read_text() == "# GPU check: 2 passed, 1 to come 2\n"
+
+
 def test_a_step_that_hangs_is_stopped_with_what_it_started(check, monkeypatch):
-    monkeypatch.setattr("tools.gpu_check.running.LIMIT", 1)
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    message, text, report = check(printing("hangs", code), printing("last"))
+    monkeypatch.setattr("tools.gpu_check.running.GRACE", 1)
+    ignoring = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ignoring!r}])"
+    message, text, report = check(printing("hangs", code), printing("last"), options=("--limit", "1"))
     assert message == "gpu-check failed: hangs"
     assert "- hangs: stopped after 1 s" in text
     assert [step["status"] for step in report["steps"]] == ["failed", "passed"]
     assert report["steps"][0]["seconds"] < 30
+
+
+def test_tests_that_are_stopped_have_counted_those_before(check, tmp_path):
+    tests = tmp_path / "test_two.py"
+    tests.write_text("import time\ndef test_a(): pass\ndef test_b():\n    print('now')\n    time.sleep(60)\n")
+    junit = tmp_path / "tests.xml"
+    options = ("-p", "no:randomly", "-p", "no:cacheprovider", f"--junit-xml={junit}", "-q", str(tests))
+    step = Step("tests", [sys.executable, "-m", "pytest", *options], lambda: read_tests(junit))
+    _, _, report = check(step, options=("--limit", "6"))
+    assert report["steps"][0]["status"] == "failed"
+    assert report["steps"][0]["figures"].startswith("1 passed")
+    assert report["steps"][0]["problems"][-1].startswith("stopped after 6 s")
 
 
 def test_what_passes_or_cannot_run_is_no_failure(check):
@@ -248,36 +359,78 @@ def test_what_passes_or_cannot_run_is_no_failure(check):
     assert "## Failures" not in text
     for fact in (GPU["name"], "capability 9.0", "driver 580.65", f"torch {torch.__version__} with CUDA 13.0"):
         assert fact in text
-    assert "peak 3,352 GB/s = 2 x 2,619 MHz x 5,120 bits, from torch.cuda.get_device_properties" in text
+    assert "L2 cache 50 MiB, peak 3,352 GB/s = 2 x 2,619 MHz x 5,120 bits, from torch.cuda.get_device_prop" in text
     assert report["machine"]["build"]["compiler"] == amgan_fast.build_info()["compiler"]
-    assert report["machine"]["commit"].split()[0] in text
+    assert "commit abcdef0" in text
 
 
 def leave(name: str, report: dict) -> Step:
-    """A step that leaves a benchmark's report."""
-    path = file_of(name, ".json")
-    return printing(name, f"from pathlib import Path; Path({str(path)!r}).write_text({json.dumps(report)!r})")
+    """A step that leaves results."""
+    path = f"out/{name}.json"
+    return printing(name, f"from pathlib import Path; Path({path!r}).write_text({json.dumps(report)!r})")
 
 
 def test_benchmarks_are_in_the_report_and_folders_are_not(check):
-    _, text, report = check(leave("bench_ops", OPERATIONS), leave("bench_peers", PEERS))
-    assert "## Operations" in text
+    more = OPERATIONS_REPORT | {"results": [OPERATIONS_REPORT["results"][0] | {"op": "class_entropy"}]}
+    _, text, report = check(
+        leave("bench_ops-scores", OPERATIONS_REPORT), leave("bench_ops-entropy", more), leave("bench_peers", PEERS)
+    )
+    assert text.count("## Operations") == 1
     assert "| score_sums | 200,000 x 10 |" in text
+    assert "| class_entropy | 100 x 10 |" in text
     assert "| sum, 4.0 µs | 80% | 72% |" in text
     assert "| ours 0.1.0 | 0.002 | 1.0 |" in text
     assert "ImportError: x.so cannot be loaded" in text
-    assert report["bench_ops"]["results"] == OPERATIONS["results"]
+    assert report["bench_ops"]["results"] == OPERATIONS_REPORT["results"] + more["results"]
     for place in (text, json.dumps(report)):
         assert "somebody" not in place
         assert str(Path.cwd()) not in place
 
 
+def test_the_first_contact_is_in_the_report(check):
+    time = {"us": 12.34, "quartiles": [12.0, 13.0]}
+    kernels = {"copy": {"GB/s": 2951.5}, "100x11": {"score_sums": time | {"of empty": 1.25}, "torch.exp": time}}
+    kernels["8x9"] = {"score_sums": time | {"share": 0.876}}
+    _, text, report = check(leave("facts", {"card": {"name": "H100"}}), leave("kernels", kernels))
+    assert "- card: name H100\n" in text
+    assert "- copy: GB/s 2952\n" in text
+    assert "|  | score_sums | torch.exp |\n" in text
+    assert "| 100x11 | 12.3 µs, 1.2 x | 12.3 µs |\n" in text
+    assert "| 8x9 | 12.3 µs, 88% |  |\n" in text
+    assert report["kernels"] == kernels
+
+
 def test_nothing_of_an_earlier_run_is_reported(check):
-    check(leave("bench_ops", OPERATIONS))
-    _, text, report = check(printing("tests"))
+    check(leave("bench_ops-a", OPERATIONS_REPORT))
+    _, text, report = check(printing("bench_ops-a"))
     assert "bench_ops" not in report
     assert "## Operations" not in text
-    assert not list(Path("build").glob("*.tmp"))
+    assert not list(Path("out").glob("*.tmp"))
+
+
+def test_resuming_leaves_out_what_has_passed(check):
+    check(printing("a", "print('a')"), printing("b", "raise SystemExit(1)"), printing("c", missing="no tool"))
+    message, _, report = check(
+        printing("a", "raise SystemExit(1)"), printing("b"), printing("c"), printing("d"), options=("--resume",)
+    )
+    assert message is None
+    assert [(step["step"], step["status"]) for step in report["steps"]] == [(name, "passed") for name in "abcd"]
+    assert Path("out/a.log").read_text() == "a\n"
+
+
+def test_what_another_commit_has_passed_is_run_again(check, monkeypatch):
+    check(printing("a"))
+    facts = {"gpu": None, "torch": torch.__version__, "build": amgan_fast.build_info(), "commit": "another"}
+    monkeypatch.setattr("tools.gpu_check.__main__.machine", lambda: facts)
+    message, text, _ = check(printing("a", "raise SystemExit(1)"), options=("--resume",))
+    assert message == "gpu-check failed: a"
+    assert "- no GPU, torch" in text
+
+
+def test_a_file_that_a_killed_step_left_half_written_is_no_result(check):
+    message, _, report = check(printing("facts", "open('out/facts.json', 'w').write('{')"))
+    assert message is None
+    assert "facts" not in report
 
 
 @pytest.mark.parametrize(
@@ -293,26 +446,41 @@ def test_folders_are_taken_out(text, kept):
     assert without_folders({"a": [text, 1]}) == {"a": [kept, 1]}
 
 
-def test_without_a_gpu_nothing_is_run_or_written(tmp_path):
+def test_without_a_gpu_its_steps_say_so_and_nothing_fails(tmp_path):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "tools.gpu_check"],
+        [sys.executable, "-m", "tools.gpu_check", "--only", "facts", "tests", "memcheck", "bench_peers", "--out", "o"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stderr.endswith("gpu-check: torch sees no CUDA GPU here; nothing was run\n")
-    assert done.stdout == ""
+    assert done.returncode == 0, done.stderr
+    assert "\n== tests\nno GPU\n" in done.stdout
+    report = json.loads((tmp_path / "o" / "report.json").read_text())
+    status = {step["step"]: (step["status"], step["figures"]) for step in report["steps"]}
+    assert status.pop("facts") == ("passed", "2 measurements")
+    assert set(status) == {"tests", "bench_peers", *(f"memcheck-{dtype}" for dtype in DTYPES)}
+    assert set(status.values()) == {("not run", "no GPU")}
+    assert report["facts"]["software"]["torch"] == torch.__version__
+
+
+def test_listed_steps_are_not_run(check, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--list", "--only", "synccheck-f", "facts"])
+    monkeypatch.setattr("tools.gpu_check.__main__.why_not", lambda: "no GPU")
+    main()
+    assert capsys.readouterr().out.split("\n") == [
+        "facts", *(f"synccheck-{name}: no GPU" for name in ("float32", "float16", "float64")), ""
+    ]  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_build_without_cuda_kernels_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(amgan_fast, "build_info", lambda: {"cuda": False, "cuda_reason": "no nvcc found"})
-    assert why_not() == "amgan_fast was built without CUDA kernels (no nvcc found)"
+    assert why_not() == "built without CUDA kernels (no nvcc found)"
 
 
 # --- Bandwidth

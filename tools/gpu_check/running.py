@@ -6,14 +6,18 @@ import os
 import signal
 import subprocess
 import time
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Timer
 
 from tools.gpu_check.findings import Findings
-from tools.gpu_check.steps import Step, file_of
+from tools.gpu_check.steps import Step
 
-LIMIT = 3600  # seconds of a step
+LIMIT = 600  # seconds of a step
+GRACE = 20  # seconds that an interrupted one has to leave what it has found
+TAIL = 30  # lines of a failed step's output that get into the report
 
 
 @dataclass
@@ -22,17 +26,19 @@ class Result:
     status: str  # passed, failed or not run
     seconds: float
     figures: str
-    problems: list[str]
+    problems: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)  # of the output of a failed step
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    """With all that it has started."""
+def signal_all(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """The step, with all that it has started."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
 
 
-def execute(step: Step) -> int:
-    """The exit status. What the step prints goes to its log and, as it comes, to the screen."""
+def execute(step: Step, log: Path, limit: float) -> int:
+    """The exit status. What the step prints goes to its log and, as it comes, to the screen. At the limit it is
+    interrupted, as by Ctrl-C: pytest then writes down which tests have passed."""
     started = subprocess.Popen(
         step.command,
         stdout=subprocess.PIPE,
@@ -42,34 +48,43 @@ def execute(step: Step) -> int:
         env=os.environ | {"PYTHONUNBUFFERED": "1"} | step.environment,
         start_new_session=True,
     )
-    with file_of(step.name, ".log").open("w") as log, started as process:
-        limit = Timer(LIMIT, stop, [process])
-        limit.start()
+    ends = [
+        Timer(limit, signal_all, [started, signal.SIGINT]),
+        Timer(limit + GRACE, signal_all, [started, signal.SIGKILL]),
+    ]
+    with log.open("w") as written, started as process:
+        for end in ends:
+            end.start()
         try:
             for line in process.stdout or ():
-                log.write(line)
+                written.write(line)
+                written.flush()
                 print(line, end="", flush=True)
             return process.wait()
         except BaseException:
-            stop(process)
+            signal_all(process, signal.SIGKILL)
             raise
         finally:
-            limit.cancel()
+            for end in ends:
+                end.cancel()
 
 
-def run(step: Step) -> Result:
+def run(step: Step, log: Path, limit: float) -> Result:
     print(f"\n== {step.name}", flush=True)
     if step.missing:
-        print(step.missing)
-        return Result(step.name, "not run", 0.0, step.missing, [])
+        print(step.missing, flush=True)
+        return Result(step.name, "not run", 0.0, step.missing)
     start = time.monotonic()
-    status = execute(step)
+    status = execute(step, log, limit)
     seconds = time.monotonic() - start
     try:
         found = step.read()
     except Exception as error:  # whatever is wrong with what a step left is a problem of that step
         found = Findings("no result", [] if status else [f"{type(error).__name__}: {error}"])
     if status:
-        ended = f"stopped after {LIMIT} s" if seconds >= LIMIT else f"exit status {status}"
-        found.problems.append(f"{ended}; its output is in {file_of(step.name, '.log')}")
-    return Result(step.name, "failed" if found.problems else "passed", seconds, found.figures, found.problems)
+        ended = f"stopped after {limit:.0f} s" if seconds >= limit else f"exit status {status}"
+        found.problems.append(f"{ended}; its output is in {log.name}")
+    if not found.problems:
+        return Result(step.name, "passed", seconds, found.figures)
+    tail = [line.rstrip("\n") for line in deque(log.open(errors="replace"), TAIL)]
+    return Result(step.name, "failed", seconds, found.figures, found.problems, tail)
