@@ -41,8 +41,8 @@ def asked_for(arch_list: str, known: set[str]) -> tuple[list[str], str]:
 
 
 def built_for(torch) -> list[int]:
-    """The architectures of this torch's own kernels: 75, 80, ... It is what torch.cuda.get_arch_list() reads; in torch
-    2.11 that list is empty where no GPU is visible."""
+    """The architectures of this torch's own kernels: 75, 80, ... It is what torch.cuda.get_arch_list() reads; before
+    torch 2.13 that list is empty where no GPU is visible."""
     flags = torch._C._cuda_getArchFlags() if torch.version.cuda else None
     return sorted({int(arch[3:]) for arch in (flags or "").split() if arch[:3] == "sm_" and arch[3:].isdigit()})
 

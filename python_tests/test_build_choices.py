@@ -22,7 +22,7 @@ def script() -> ModuleType:
 
 
 def a_torch(flags: str | None = None, gpus: tuple[tuple[int, int], ...] = (), cuda: str | None = "13.0"):
-    """As torch 2.11: where no GPU is visible torch.cuda.get_arch_list() is empty, whatever torch was built for."""
+    """As torch 2.12: where no GPU is visible torch.cuda.get_arch_list() is empty, whatever torch was built for."""
     return SimpleNamespace(
         version=SimpleNamespace(cuda=cuda),
         cuda=SimpleNamespace(

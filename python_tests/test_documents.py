@@ -58,8 +58,11 @@ def check_torchrun(arguments: list[str]) -> None:
 
 
 def check_make(arguments: list[str]) -> None:
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert targets.issuperset(arguments), f"the Makefile lacks {set(arguments) - targets}"
+    """Targets, and variables that the Makefile uses."""
+    text = (ROOT / "Makefile").read_text()
+    known = {*re.findall(r"^([\w-]+):", text, re.MULTILINE), *(f"{name}=" for name in re.findall(r"\$\((\w+)\)", text))}
+    asked = {re.sub("=.*", "=", argument) for argument in arguments}
+    assert known.issuperset(asked), f"the Makefile lacks {asked - known}"
 
 
 def check_python(arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from tools.gpu_check.first_contact import exponential, kernels, streams, training
+from tools.gpu_check.first_contact import exponential, facts, kernels, streams, training
 from tools.gpu_check.first_contact.__main__ import PARTS
 from tools.gpu_check.first_contact.measurement import Measurement, carry_out
 
@@ -93,6 +93,14 @@ def test_the_measurements_of_a_part_have_names_of_their_own(part):
 
 
 # --- What is measured
+
+
+def test_packages_that_are_missing_are_named(monkeypatch):
+    wanted = ["torch>=2.11", "nowhere-to-be-found>=1.0", "tomli>=2.0; python_version < '3.11'", 'x>=1; extra == "x"']
+    monkeypatch.setattr(facts.metadata, "requires", lambda name: wanted)
+    assert facts._packages() == {"missing": ["nowhere-to-be-found"]}
+    monkeypatch.setattr(facts.metadata, "requires", lambda name: wanted[:1])
+    assert facts._packages() == {"missing": "none"}
 
 
 def test_errors_of_a_function_are_found():

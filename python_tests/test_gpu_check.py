@@ -15,7 +15,7 @@ import torch
 import amgan_fast
 from benchmarks import gpu
 from benchmarks.op_cases import MAKERS
-from tools.gpu_check.__main__ import chosen, main, why_not
+from tools.gpu_check.__main__ import chosen, default_workers, main, why_not
 from tools.gpu_check.findings import (
     Findings,
     read_collection,
@@ -418,6 +418,16 @@ def test_resuming_leaves_out_what_has_passed(check):
     assert Path("out/a.log").read_text() == "a\n"
 
 
+def test_resuming_with_other_steps_keeps_what_has_failed(check):
+    check(printing("a", "raise SystemExit(1)"), printing("b", "raise SystemExit(1)"))
+    steps = printing("a"), printing("b"), printing("c")
+    message, _, report = check(*steps, options=("--resume", "--only", "b", "c"))
+    assert message == "gpu-check failed: a"
+    assert [(step["step"], step["status"]) for step in report["steps"]] == [
+        ("a", "failed"), ("b", "passed"), ("c", "passed")
+    ]  # fmt: skip
+
+
 def test_what_another_commit_has_passed_is_run_again(check, monkeypatch):
     check(printing("a"))
     facts = {"gpu": None, "torch": torch.__version__, "build": amgan_fast.build_info(), "commit": "another"}
@@ -460,7 +470,7 @@ def test_without_a_gpu_its_steps_say_so_and_nothing_fails(tmp_path):
     assert "\n== tests\nno GPU\n" in done.stdout
     report = json.loads((tmp_path / "o" / "report.json").read_text())
     status = {step["step"]: (step["status"], step["figures"]) for step in report["steps"]}
-    assert status.pop("facts") == ("passed", "2 measurements")
+    assert status.pop("facts") == ("passed", "3 measurements")
     assert set(status) == {"tests", "bench_peers", *(f"memcheck-{dtype}" for dtype in DTYPES)}
     assert set(status.values()) == {("not run", "no GPU")}
     assert report["facts"]["software"]["torch"] == torch.__version__
@@ -475,6 +485,15 @@ def test_listed_steps_are_not_run(check, capsys, tmp_path, monkeypatch):
         "facts", *(f"synccheck-{name}: no GPU" for name in ("float32", "float16", "float64")), ""
     ]  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_need_xdist(monkeypatch, capsys):
+    monkeypatch.setattr("tools.gpu_check.__main__.has_xdist", lambda: False)
+    assert default_workers() == 1
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "-n", "4"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "-n is 4, wanted 1: pytest-xdist is not installed" in capsys.readouterr().err
 
 
 def test_a_build_without_cuda_kernels_is_named(monkeypatch):

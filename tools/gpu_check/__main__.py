@@ -41,7 +41,11 @@ def why_not() -> str:
 
 
 def default_workers() -> int:
-    return min(MOST_WORKERS, os.cpu_count() or 1) if importlib.util.find_spec("xdist") else 1
+    return min(MOST_WORKERS, os.cpu_count() or 1) if has_xdist() else 1
+
+
+def has_xdist() -> bool:
+    return importlib.util.find_spec("xdist") is not None
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -56,7 +60,10 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="leave out what has passed, as the report in DIR says")
     parser.add_argument("-n", "--workers", type=int, default=default_workers(), help="processes of pytest, by xdist")
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help=f"of a step; default: {LIMIT}")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.workers > 1 and not has_xdist():
+        parser.error(f"-n is {options.workers}, wanted 1: pytest-xdist is not installed")
+    return options
 
 
 def chosen(steps: list[Step], only: list[str] | None) -> list[Step]:
@@ -77,14 +84,14 @@ def chosen(steps: list[Step], only: list[str] | None) -> list[Step]:
     return [step for step in steps if step.name in wanted]
 
 
-def passed_before(path: Path, facts: dict[str, Any]) -> list[Result]:
-    """What the report of an earlier run of the same commit on the same machine says has passed."""
+def results_before(path: Path, facts: dict[str, Any]) -> list[Result]:
+    """Those in the report of an earlier run of the same commit on the same machine."""
     if not path.exists():
         return []
     report = json.loads(path.read_text())
     if report["machine"] != without_folders(facts):
         return []
-    return [Result(**step) for step in report["steps"] if step["status"] == "passed"]
+    return [Result(**step) for step in report["steps"]]
 
 
 def main() -> None:
@@ -100,9 +107,11 @@ def main() -> None:
         return
     options.out.mkdir(parents=True, exist_ok=True)
     path, facts = options.out / "report.md", machine()
-    results = passed_before(path.with_suffix(".json"), facts) if options.resume else []
-    before = {result.step for result in results}
-    to_run = [step for step in steps if step.name not in before]
+    before = results_before(path.with_suffix(".json"), facts) if options.resume else []
+    passed = {result.step for result in before if result.status == "passed"}
+    to_run = [step for step in steps if step.name not in passed]
+    again = {step.name for step in to_run}
+    results = [result for result in before if result.step not in again]
     planned = len(results) + len(to_run)
     for step in to_run:
         if not options.resume:  # nothing of an earlier run gets into the report

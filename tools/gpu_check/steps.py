@@ -25,7 +25,7 @@ ALONE = {"graphs": "test_cuda_graphs.py", "launches": "test_cuda_launches.py", "
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SANITIZED = ("test_placement.py", "test_leaky_dropout.py::test_any_layout")
 DTYPES = {"float32": "", "bfloat16": "", "float16": " and not bfloat16", "float64": ""}  # a step each, and pytest's -k
-FIRST_CONTACT = ("exponential", "streams", "host", "kernels", "training", "short_run")
+FIRST_CONTACT = ("streams", "exponential", "host", "kernels", "training", "short_run")
 # bench_ops --only: each operation compiles for minutes.
 OPERATIONS = (
     "am_discriminator_loss",
@@ -65,9 +65,9 @@ class Steps:
 
     def __iter__(self) -> Iterator[Step]:
         yield self._first_contact("facts", "cpu" if self._no_gpu else "cuda", "")
-        yield self._collection()
         for part in FIRST_CONTACT:
             yield self._first_contact(part, "cuda", self._no_gpu)
+        yield self._collection()
         yield self._tests(
             "tests", [str(TESTS), *(f"--ignore={TESTS / file}" for file in ALONE.values())], parallel=True
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 
 import torch
 
@@ -33,6 +35,24 @@ def _software() -> Figures:
     }
 
 
+def _packages() -> Figures:
+    """What this package asks for and is not installed. The operations need none of it but torch."""
+    try:
+        wanted = [text for text in metadata.requires("amgan-fast") or [] if "extra ==" not in text]
+    except metadata.PackageNotFoundError:
+        return {"missing": "unknown, since amgan-fast is not installed"}
+    names = [re.split(r"[^\w.-]", text)[0] for text in wanted if "python_version" not in text]
+    return {"missing": [name for name in names if not _is_installed(name)] or "none"}
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _build(device: torch.device) -> Figures:
     info = amgan_fast.build_info()
     if device.type == "cuda" and not info["cuda"]:
@@ -42,6 +62,7 @@ def _build(device: torch.device) -> Figures:
 
 def facts(device: torch.device) -> Iterator[Measurement]:
     yield Measurement("software", _software)
+    yield Measurement("packages", _packages)
     yield Measurement("build", lambda: _build(device))
     if device.type == "cuda":
         yield Measurement("card", _card)
