@@ -70,7 +70,8 @@ def check_python(arguments: list[str]) -> None:
     if arguments[:2] == ["-m", "venv"]:
         return
     path = arguments[1].replace(".", "/") + ".py" if arguments[0] == "-m" else arguments[0]
-    sources = [ROOT / path, ROOT / path / "__main__.py", *(ROOT / path).parent.glob("common.py")]
+    module = (ROOT / path).with_suffix("")
+    sources = [ROOT / path, ROOT / path / "__main__.py", module / "__main__.py", *module.parent.glob("common.py")]
     text = "".join(source.read_text() for source in sources if source.is_file())
     assert text, f"there is no {path}"
     for option in arguments:
