@@ -68,10 +68,10 @@ def _part(place: int, parts: int, count: int, unit: int) -> tuple[int, int]:
 @contextmanager
 def join_processes(device: torch.device) -> Iterator[Share]:
     """The share of this process among those that torchrun has started, with its default process group; all there is
-    where it has not.
+    where it has not. From here on the process's GPU is the one that CUDA uses where none is named.
 
     Raises:
-        InputError: torchrun's environment is there, and the processes cannot be reached.
+        InputError: torchrun's environment is there, and the processes cannot be reached, or are more than GPUs.
 
     >>> import torch
     >>> from amgan_fast.processes import join_processes
@@ -79,12 +79,16 @@ def join_processes(device: torch.device) -> Iterator[Share]:
     ...     print(share)
     Share(rank=0, ranks=1, shard=0, shards=1)
     """
-    ranks = _of_torchrun("WORLD_SIZE") or 1
+    ranks, mine = _of_torchrun("WORLD_SIZE") or 1, local_device(device)
+    gpu = mine if mine.index is not None else None
+    if gpu is not None:  # before anything opens a context on GPU 0
+        torch.cuda.set_device(gpu)
     if ranks == 1:
         yield Share()
         return
     try:
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if mine.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, device_id=gpu)
     except (RuntimeError, ValueError) as error:
         raise InputError(f"WORLD_SIZE is {ranks} and the processes cannot be joined ({error})") from error
     try:
@@ -94,9 +98,20 @@ def join_processes(device: torch.device) -> Iterator[Share]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """``device``, or the GPU of this process where torchrun has started several on a machine."""
+    """``device``, or the GPU of this process where torchrun has started several on a machine.
+
+    Raises:
+        InputError: it has started more than there are GPUs.
+    """
     local_rank = _of_torchrun("LOCAL_RANK")
-    return device if device.type == "cpu" or local_rank is None else torch.device("cuda", local_rank)
+    if device.type == "cpu" or local_rank is None:
+        return device
+    if local_rank >= (gpus := torch.cuda.device_count()):
+        raise InputError(
+            f"LOCAL_RANK is {local_rank} and this process sees {gpus} GPUs, wanted one for each process of a machine "
+            f"(torchrun --nproc-per-node {gpus}) or --device cpu"
+        )
+    return torch.device("cuda", local_rank)
 
 
 def data_parallel(network: nn.Module, share: Share) -> Callable[..., list[Any]]:

@@ -13,9 +13,10 @@ import torch
 from tiny_runs import assert_same_state, tiny_config, tiny_run, use_classifier_cache
 from torch import distributed, multiprocessing, nn
 
+from amgan_fast.errors import InputError
 from amgan_fast.nn import Discriminator, LatentSource, Sampler
 from amgan_fast.objectives import AMGAN
-from amgan_fast.processes import Share
+from amgan_fast.processes import Share, join_processes
 from amgan_fast.runs import RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import AdversarialStep, Observer, resume
@@ -23,41 +24,86 @@ from amgan_fast.train import AdversarialStep, Observer, resume
 BATCH, PIXELS, LATENT = 12, 5, 3
 
 
-def make_step(share: Share) -> AdversarialStep:
+def make_step(share: Share, device: torch.device) -> AdversarialStep:
     """Without chance and without statistics of a batch, so that parts of a batch add up to the whole."""
     torch.manual_seed(0)
-    generator = nn.Sequential(nn.Linear(LATENT, 8), nn.Tanh(), nn.Linear(8, PIXELS))
-    discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4))
+    generator = nn.Sequential(nn.Linear(LATENT, 8), nn.Tanh(), nn.Linear(8, PIXELS)).to(device)
+    discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4)).to(device)
     options = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9)
-    random = torch.Generator().manual_seed(1)
+    random = torch.Generator(device).manual_seed(1)
     return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, options, share)
 
 
-def train_a_little(share: Share) -> dict:
-    step = make_step(share)
+def train_a_little(share: Share, device: torch.device) -> dict:
+    step = make_step(share, device)
     torch.manual_seed(2)
     for _ in range(5):
         images, labels = torch.randn(BATCH, PIXELS), torch.randint(3, (BATCH,))
         mine = slice(share.rank * BATCH // share.ranks, (share.rank + 1) * BATCH // share.ranks)
-        step(images[mine], labels[mine])
+        step(images[mine].to(device), labels[mine].to(device))
     return {name: step.state_dict()[name] for name in ("generator", "discriminator", "averaged")}
 
 
-def _in_a_process(rank: int, folder: Path) -> None:
+def _in_a_process(rank: int, folder: Path, device: torch.device) -> None:
+    """Gloo on a GPU too: NCCL has one process a GPU."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.save(train_a_little(Share(rank, 2)), folder / f"{rank}.pt")
+    torch.save(train_a_little(Share(rank, 2), device), folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
-def test_two_processes_step_as_one_does(tmp_path):
+def test_two_processes_step_as_one_does(tmp_path, device):
     multiprocessing.set_forkserver_preload(["torch", "amgan_fast.train"])
-    multiprocessing.start_processes(_in_a_process, (tmp_path,), 2, start_method="forkserver")
-    want = train_a_little(Share())
+    multiprocessing.start_processes(_in_a_process, (tmp_path, device), 2, start_method="forkserver")
+    want = train_a_little(Share(), device)
     for rank in range(2):
         got = torch.load(tmp_path / f"{rank}.pt")
         for network, state in want.items():
             torch.testing.assert_close(got[network], state, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch) -> list[tuple]:
+    """Calls, as they come, of torchrun's second process on a machine of two GPUs."""
+    calls: list[tuple] = []
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(("current", str(device))))
+    monkeypatch.setattr(
+        distributed, "init_process_group", lambda backend, device_id: calls.append((backend, str(device_id)))
+    )
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    return calls
+
+
+def test_a_process_computes_on_its_own_gpu_from_the_first_call_on(two_gpus):
+    with join_processes(torch.device("cuda")) as share:
+        assert share == Share(1, 2)
+    assert two_gpus == [("current", "cuda:1"), ("cpu:gloo,cuda:nccl", "cuda:1")]
+
+
+def test_a_process_on_the_cpu_has_no_gpu(two_gpus):
+    with join_processes(torch.device("cpu")):
+        assert two_gpus == [("gloo", "None")]
+
+
+def test_one_process_alone_has_the_gpu_that_torchrun_gave_it(two_gpus, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with join_processes(torch.device("cuda")) as share:
+        assert share == Share()
+    assert two_gpus == [("current", "cuda:1")]
+
+
+def test_more_processes_than_gpus_are_refused(two_gpus, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    wanted = (
+        r"^LOCAL_RANK is 2 and this process sees 2 GPUs, wanted one for each process of a machine \(torchrun --nproc"
+    )
+    with pytest.raises(InputError, match=wanted), join_processes(torch.device("cuda")):
+        pass
+    assert not two_gpus
 
 
 @pytest.mark.parametrize("count", [1, 499, 500, 1001, 1500, 5000])
