@@ -11,7 +11,8 @@ class LatentSource:
 
     Args:
         size: the length of z.
-        class_frequencies: p(c), [K], for predefined labels; None for dynamic ones: the generator sees noise only.
+        class_frequencies: p(c), [K], for predefined labels; None for dynamic ones: the generator sees noise only. The
+            first draw brings them to its device, where they stay.
 
     >>> import torch
     >>> from amgan_fast.nn import LatentSource
@@ -41,8 +42,9 @@ class LatentSource:
         """``(input [count, width], labels [count] or None)`` on the generator's device."""
         if self.class_frequencies is None:
             return self.noise(count, generator), None
-        frequencies = self.class_frequencies.to(generator.device)
-        labels = torch.multinomial(frequencies, count, replacement=True, generator=generator)
+        if self.class_frequencies.device != generator.device:  # once: no graph can capture a copy from the host
+            self.class_frequencies = self.class_frequencies.to(generator.device)
+        labels = torch.multinomial(self.class_frequencies, count, replacement=True, generator=generator)
         return self.with_labels(labels, generator), labels
 
     def with_labels(self, labels: Tensor, generator: torch.Generator) -> Tensor:
