@@ -170,12 +170,34 @@ def test_ranks_have_one_state(make_stream):
     assert [drawn(stream, 3) for stream in streams] == want
 
 
-def test_batches_go_to_the_device_that_is_wanted(device):
-    stream = Batches(numbers(), torch.arange(SIZE) + 100, 4, seed=1, device=device)
-    images, labels = next(stream)
-    assert images.device.type == labels.device.type == device.type
+def test_batches_go_to_the_device_that_is_wanted(make_stream, device):
+    stream, here = make_stream(4, device=device), make_stream(4)
     there = Batches(numbers().to(device), torch.arange(SIZE, device=device) + 100, 4, seed=1)
-    assert torch.equal(next(there)[0], images)
+    given = list(islice(stream, 20))  # none waits for the one before
+    for (images, labels), *others in zip(given, there, here, strict=False):
+        assert images.device.type == labels.device.type == device.type
+        for other_images, other_labels in others:
+            assert torch.equal(images.cpu(), other_images.cpu())
+            assert torch.equal(labels.cpu(), other_labels.cpu())
+
+
+def test_a_batch_is_gathered_again_from_other_indices(device):
+    """Where the images are on the device: what is taken is 8 bytes an image, and a CUDA graph gathers from there."""
+    stream = Batches(numbers().to(device), torch.arange(SIZE, device=device) + 100, 4, seed=1)
+    (indices,), (others,) = stream.take(), stream.take()
+    assert indices.device.type == device.type
+    indices.copy_(others)
+    images, labels = stream.gather(indices)
+    assert images.flatten().tolist() == others.tolist() == (labels - 100).tolist()
+
+
+def test_what_is_not_on_the_device_is_taken_whole(tmp_path):
+    """On a device of shapes alone: batches come from the host once, and a graph is given nothing else."""
+    for images in (numbers(), number_files(tmp_path)):
+        stream = Batches(images, torch.arange(SIZE), 4, seed=1, device="meta", workers=0)
+        taken = stream.take()
+        assert [tuple(x.shape) for x in taken] == [(4, 1, 1, 1), (4,)]
+        assert all(x.is_meta for x in (*taken, *stream.gather(*taken)))
 
 
 def test_images_in_files_come_as_those_in_memory_do(tmp_path):

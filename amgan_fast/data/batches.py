@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data.order import ShuffledOrder
+from amgan_fast.data.upload import Uploads, is_on, select
 from amgan_fast.errors import InputError
 from amgan_fast.images import ImageFiles, most_workers
 from amgan_fast.processes import Share
@@ -32,7 +33,7 @@ class Batches:
         labels: int64 [N], on the device of ``images``.
         batch_size: images a step, of all processes together; a multiple of their number.
         device: where batches are wanted; None: where the images are. From the CPU they go to CUDA through pinned
-            memory, without waiting.
+            memory, without waiting, while it computes.
         share: which part of every batch this stream gives; None: all.
         workers: processes that read images in files, 0 for this one; None: the CPUs shared out among the processes of
             ``share``, at most 8.
@@ -75,6 +76,8 @@ class Batches:
         self._batch_size = batch_size
         self._part = slice(share.rank * size, (share.rank + 1) * size)
         self._device = torch.device(device) if device is not None else images.device
+        self._uploads = Uploads(self._device)
+        self._resident = images if isinstance(images, Tensor) and is_on(images, self._device) else None
         self._order = ShuffledOrder(len(images), seed=seed, device=labels.device)
         self._workers = most_workers(share.ranks) if workers is None else workers
         self._reader: Iterator[Tensor] | None = None  # of images in files, once the first batch is asked for
@@ -83,14 +86,29 @@ class Batches:
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
+        return self.gather(*self.take())
+
+    def take(self) -> tuple[Tensor, ...]:
+        """The next batch as :meth:`gather` takes it, on the device: its indices where the images are there too, or else
+        images and labels."""
         if isinstance(self._images, ImageFiles):  # reading begins where the order stands
             images = self._read(self._images)
             indices = self._take()
         else:
             indices = self._take()
-            # On the CPU index_select copies whole images, images[indices] value after value: 11 and 220 us for 3x32x32.
-            images = self._images.index_select(0, indices)
-        return self._to_device(images), self._to_device(self._labels.index_select(0, indices))
+            if self._resident is not None:
+                return (indices,)
+            images = select(self._images, indices, self._device)
+        return self._uploads(images), self._uploads(self._labels.index_select(0, indices))
+
+    def gather(self, *taken: Tensor) -> tuple[Tensor, Tensor]:
+        """(images, labels) of what :meth:`take` gave: operations of the device alone, which a CUDA graph may repeat
+        with other indices."""
+        if self._resident is None:
+            images, labels = taken
+            return images, labels
+        (indices,) = taken
+        return self._resident.index_select(0, indices), self._labels.index_select(0, indices)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, 5 KiB, the same in every process; it does not depend on the batch size."""
@@ -114,11 +132,6 @@ class Batches:
             pin_memory = self._device.type == "cuda"
             self._reader = images.read(indices, workers=self._workers, pin_memory=pin_memory)
         return next(self._reader)
-
-    def _to_device(self, batch: Tensor) -> Tensor:
-        if self._device.type == "cuda" and batch.device.type == "cpu":
-            return batch.pin_memory().to(self._device, non_blocking=True)
-        return batch.to(self._device)
 
 
 def _ahead(order: ShuffledOrder, size: int, batch_size: int, part: slice) -> Iterator[Tensor]:

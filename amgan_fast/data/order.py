@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amgan_fast.data.upload import to_device
 from amgan_fast.errors import InputError
 
 
@@ -59,5 +60,5 @@ class ShuffledOrder:
 
     def _draw(self) -> None:
         self._epoch_start = self._generator.get_state()
-        self._epoch = torch.randperm(self._size, generator=self._generator).to(self._device)
+        self._epoch = to_device(torch.randperm(self._size, generator=self._generator), self._device)
         self._taken = 0
