@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -32,6 +32,11 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not info["cuda"]:
         raise InputError(f"device is cuda and no CUDA kernels were built ({info['cuda_reason']}), wanted --device cpu")
     return torch.device("cuda" if available and info["cuda"] and name != "cpu" else "cpu")
+
+
+def current_gpu(device: torch.device) -> AbstractContextManager:
+    """Within it ``device`` is what CUDA uses where none is named: streams, events, pinned memory. Nothing on a CPU."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
 from amgan_fast.runs import Config, RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
+from amgan_fast.train.capture import is_captured
 
 LATENT = 6
 
@@ -342,9 +343,48 @@ def test_a_checkpoint_of_an_earlier_version_lacks_later_settings_and_has_their_d
     assert folder.differences(earlier | {"dataset": "image-folder"}) == ["skip_unreadable is False instead of True"]
 
 
+@pytest.mark.parametrize(("earlier", "now"), [("true", "on"), ("false", "off"), ('"auto"', "auto")])
+def test_cuda_graph_of_an_earlier_version_was_true_or_false(tmp_path, earlier, now):
+    (tmp_path / "config.toml").write_text(f"cuda_graph = {earlier}\n")
+    assert Config.load(tmp_path / "config.toml") == Config(cuda_graph=now)
+    assert Config.compose(tmp_path / "config.toml", {}, []) == Config(cuda_graph=now)
+    assert Config.compose(None, {}, [f"cuda_graph={earlier}"]) == Config(cuda_graph=now)
+    checkpoint = Config().to_dict() | {"cuda_graph": {"true": True, "false": False}.get(earlier, now)}
+    assert Config(cuda_graph=now).differences(checkpoint) == []
+    assert len(Config(cuda_graph="off" if now == "on" else "on").differences(checkpoint)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "processes", "captured"),
+    [
+        ({}, "cuda", 1, True),
+        ({}, "cpu", 1, False),
+        ({}, "cuda", 2, False),
+        ({"compile": True}, "cuda", 1, False),
+        ({"historical_averaging": 0.1}, "cuda", 1, False),
+        ({"cuda_graph": "off"}, "cuda", 1, False),
+        ({"cuda_graph": "on"}, "cuda", 1, True),
+    ],
+    ids=str,
+)
+def test_steps_are_captured_where_they_can_be(options, device, processes, captured):
+    assert is_captured(Config(**options), torch.device(device), processes) is captured
+
+
+def test_a_capture_that_cannot_be_is_refused(tmp_path, cache):
+    with pytest.raises(InputError, match=r"^cuda_graph is on and the device cpu, wanted auto or off$"):
+        tiny_run(tmp_path / "run", cuda_graph="on")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=r"^cuda_graph is on and 2 processes average their gradients, wanted auto or"):
+        is_captured(Config(cuda_graph="on"), torch.device("cuda"), 2)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"cuda_graph": True}, "cuda_graph is True, wanted str"),
+        ({"cuda_graph": "always"}, "cuda_graph is 'always', wanted one of auto, on, off"),
+        ({"cuda_graph": "on", "compile": True}, "cuda_graph is 'on', wanted auto or off with historical_averaging or"),
         ({"model": "vae"}, "model is 'vae', wanted one of gan, gan-star, "),
         ({"labels": "none"}, "labels is 'none', wanted one of dynamic, predefined"),
         ({"network": "vit"}, "network is 'vit', wanted one of mlp, conv"),
@@ -536,7 +576,7 @@ def test_training_learns(tmp_path, cache, model):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(AdversarialStep, "pop_losses", lambda self: (float("nan"), 1.0))
+    monkeypatch.setattr(AdversarialStep, "pop_losses_there", lambda self: torch.tensor([float("nan"), 1.0]))
     with pytest.raises(FloatingPointError, match="step 2: discriminator loss nan"):
         tiny_run(tmp_path / "run")
 

@@ -25,6 +25,7 @@ from amgan_fast.runs.toml import parse_setting, read_toml, write_toml
 
 LABELS = get_args(Labels)
 DEVICES = get_args(DeviceName)
+CUDA_GRAPH = ("auto", "on", "off")
 LARGEST_IMAGE = 16_384
 """Side in pixels."""
 
@@ -73,8 +74,9 @@ class Config(StepOptions):
     """Steps of each player."""
     batch_size: int = 100
     """Of all processes together."""
-    cuda_graph: bool = False
-    """On a GPU, the whole step is captured once and replayed."""
+    cuda_graph: str = "auto"
+    """Whether a step is captured once and replayed, as one CUDA graph: ``"auto"``: on a GPU where it can be, that is
+    without other processes, ``compile`` and ``historical_averaging``; ``"on"``: it must be; ``"off"``."""
     seed: int = 0
     device: str = "auto"
     """``"auto"``: CUDA where there is a GPU and this build has kernels for it."""
@@ -86,7 +88,7 @@ class Config(StepOptions):
     """Steps between two scores on the way, each of ``score_samples`` samples; a multiple of ``log_every``."""
     score_samples: int = 2000
     checkpoint_every: int = 200
-    """Steps between two checkpoints."""
+    """Steps between two checkpoints; more on a GPU, where writing them would take more than a twentieth of the time."""
     final_samples: int = 50_000
     """Samples that the finished run is scored with."""
     objective: dict[str, Any] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class Config(StepOptions):
             ("dataset", DATASETS),
             ("network", NETWORKS),
             ("device", DEVICES),
+            ("cuda_graph", CUDA_GRAPH),
         ):
             self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
         for name in (
@@ -126,8 +129,8 @@ class Config(StepOptions):
         multiple = self.score_every % self.log_every == 0
         self._require("score_every", multiple, f"a multiple of log_every = {self.log_every}")
         check_range("seed", self.seed, 0, LARGEST_INT)
-        graphed = not (self.cuda_graph and (self.historical_averaging or self.compile))
-        self._require("cuda_graph", graphed, "false with historical_averaging or compile")
+        graphed = self.cuda_graph != "on" or not (self.historical_averaging or self.compile)
+        self._require("cuda_graph", graphed, "auto or off with historical_averaging or compile")
         objective = self.build_objective()
         unlabelled = self.labelled_per_class is None or objective.has_unlabelled_loss
         self._require("labelled_per_class", unlabelled, f"none: {self.model} has no loss of unlabelled images")
@@ -232,6 +235,7 @@ class Config(StepOptions):
             for name, value in parse_setting(text).items():
                 both = isinstance(value, dict) and isinstance(values.get(name), dict)
                 values[name] = values[name] | value if both else value
+        values = _as_named_now(values)
         _check_names("the configuration" if path is None else str(path), values, _names())
         return Config.for_dataset(values.pop("dataset", "digits"), notify=notify, **values)
 
@@ -242,7 +246,7 @@ class Config(StepOptions):
         Raises:
             InputError: no such file, no TOML, an unknown key or a bad value.
         """
-        values = read_toml(path)
+        values = _as_named_now(read_toml(path))
         _check_names(str(path), values, _names())
         return Config(**values)
 
@@ -259,7 +263,7 @@ class Config(StepOptions):
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What of ``other`` (as of :meth:`to_dict`) is not as here, in words. A setting that it lacks, since an earlier
         version wrote it, has its default."""
-        mine, other = self.to_dict(), Config().to_dict() | dict(other)
+        mine, other = self.to_dict(), Config().to_dict() | _as_named_now(other)
         return [
             f"{name} is {other.get(name)!r} instead of {mine.get(name)!r}"
             for name in sorted(mine.keys() | other.keys())
@@ -269,6 +273,13 @@ class Config(StepOptions):
 
 def _names() -> set[str]:
     return {one.name for one in dataclasses.fields(Config)}
+
+
+def _as_named_now(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as files have them, those of earlier versions too, where ``cuda_graph`` was true or false."""
+    known = {True: "on", False: "off"}
+    graph = values.get("cuda_graph")
+    return dict(values) | ({"cuda_graph": known[graph]} if isinstance(graph, bool) else {})
 
 
 def _recipe_by_size(dataset: str, given: Mapping[str, Any], notify: Callable[[str], None] | None) -> dict[str, Any]:

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from amgan_fast.device import current_gpu
+from amgan_fast.errors import InputError
+from amgan_fast.runs import Config
 from amgan_fast.train.step import AdversarialStep
 
 _WARM_UP = 3  # steps run as they are before the capture: optimisers make their state, libraries choose their kernels
 
-_Inputs = tuple[Tensor, Tensor, Tensor | None]
+Prepare = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+"""Makes a batch, as :class:`AdversarialStep` takes it, of the tensors that are given for it."""
+
+
+def is_captured(config: Config, device: torch.device, processes: int) -> bool:
+    """Whether the steps of a run are replayed from a CUDA graph.
+
+    Raises:
+        InputError: they are to be, and cannot be.
+    """
+    hindrance = _hindrance(config, device, processes)
+    if config.cuda_graph == "on" and hindrance is not None:
+        raise InputError(f"cuda_graph is on {hindrance}, wanted auto or off")
+    return config.cuda_graph != "off" and hindrance is None
+
+
+def _hindrance(config: Config, device: torch.device, processes: int) -> str | None:
+    if device.type != "cuda":
+        return f"and the device {device}"
+    if processes > 1:
+        return f"and {processes} processes average their gradients"
+    if config.compile or config.historical_averaging:
+        return "with compile or historical_averaging"
+    return None
 
 
 @dataclass(frozen=True, eq=False)
 class _Capture:
     graph: torch.cuda.CUDAGraph
-    inputs: _Inputs
+    inputs: tuple[Tensor, ...]
     """Where the graph reads them."""
     rates: list[float]
     """The learning rates that are written into the graph."""
@@ -26,47 +53,56 @@ class _Capture:
 class CapturedStep:
     """Runs a step's kernels from a graph: launching them one by one takes longer than they do, where layers are small.
 
-    The first steps run as they are. The graph is captured anew when a learning rate has changed.
+    The first steps run as they are, on the stream that is captured then. The graph is captured anew when a learning
+    rate has changed.
 
     Args:
-        step: on a CUDA device, with batches of one size.
+        step: on a CUDA device, without other processes, whose messages no graph holds.
+        prepare: part of the graph: operations of the device alone, whose results have always the same shapes.
     """
 
-    def __init__(self, step: AdversarialStep) -> None:
+    def __init__(self, step: AdversarialStep, prepare: Prepare) -> None:
         self._step = step
-        self._stream = torch.cuda.Stream(step.random.device)
+        self._prepare = prepare
+        self._device = step.random.device
+        self._stream = torch.cuda.Stream(self._device)
         self._captured: _Capture | None = None
         self._eager = 0
 
-    def __call__(self, images: Tensor, labels: Tensor, unlabelled: Tensor | None = None) -> None:
-        given = (images, labels, unlabelled)
-        if self._eager < _WARM_UP:
-            self._warm_up(given)
-        else:
-            self._replay(given)
+    def __call__(self, *given: Tensor) -> None:
+        """A step on the batch that is made of ``given``: always as many tensors, of the same shapes."""
+        with current_gpu(self._device):
+            if self._eager < _WARM_UP:
+                self._warm_up(given)
+            else:
+                self._replay(given)
         self._step.count()
 
-    def _warm_up(self, given: _Inputs) -> None:
+    def _warm_up(self, given: tuple[Tensor, ...]) -> None:
         self._eager += 1
-        self._stream.wait_stream(torch.cuda.current_stream())
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            self._step.compute(*given)
-        torch.cuda.current_stream().wait_stream(self._stream)
+            self._work(given)
+        current.wait_stream(self._stream)
 
-    def _replay(self, given: _Inputs) -> None:
-        captured = self._captured
-        if captured is None or captured.rates != self._step.learning_rates():
-            captured = self._captured = self._capture(given)
-        for there, value in zip(captured.inputs, given, strict=True):
-            if there is not None and value is not None:
-                there.copy_(value)
-        captured.graph.replay()
+    def _replay(self, given: tuple[Tensor, ...]) -> None:
+        if self._captured is None or self._captured.rates != self._step.learning_rates():
+            torch.cuda.synchronize(self._device)  # the old one may still run; its memory goes before there is another
+            self._captured = None
+            self._captured = self._capture(given)
+        for there, value in zip(self._captured.inputs, given, strict=True):
+            there.copy_(value)
+        self._captured.graph.replay()
 
-    def _capture(self, given: _Inputs) -> _Capture:
-        images, labels, unlabelled = given
-        inputs = (images.clone(), labels.clone(), None if unlabelled is None else unlabelled.clone())
+    def _capture(self, given: tuple[Tensor, ...]) -> _Capture:
+        inputs = tuple(value.clone() for value in given)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._step.random)
-        with torch.cuda.graph(graph, stream=self._stream):
-            self._step.compute(*inputs)
+        # Errors of this thread's calls alone: others pin images of files, or watch over processes.
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            self._work(inputs)
         return _Capture(graph, inputs, self._step.learning_rates())
+
+    def _work(self, given: tuple[Tensor, ...]) -> None:
+        self._step.compute(*self._prepare(*given))

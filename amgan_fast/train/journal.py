@@ -38,11 +38,6 @@ class Journal:
         self._events: Any = None
         self._first = 0  # the step that the events of this process begin after
 
-    @property
-    def last_step(self) -> int:
-        """Of the last row; 0 where there is none."""
-        return self.rows[-1]["step"] if self.rows else 0
-
     def log(self, row: dict[str, Any]) -> None:
         self.rows.append(finite(row))  # as they are in the file, where a run goes on from
         if self._writes:

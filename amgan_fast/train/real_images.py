@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor
 
 from amgan_fast.data import Batches, Dataset, to_float
@@ -13,6 +11,9 @@ from amgan_fast.train.job import Job
 
 class RealImages:
     """Batches for ever: images with labels, and where only some are labelled, of all images without theirs.
+
+    What the host has to do for a batch is :meth:`take`, what the device has to do :meth:`prepare`, as of
+    :class:`amgan_fast.data.Batches`.
 
     Attributes:
         labelled: the stream of images with labels.
@@ -26,14 +27,19 @@ class RealImages:
             self.labelled = _stream(job, some, Purpose.ORDER)
             self.unlabelled = _stream(job, dataset, Purpose.UNLABELLED_ORDER)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        return self
+    def take(self) -> tuple[Tensor, ...]:
+        """What :meth:`prepare` makes this process's part of the next batch of; always as many, of the same shapes."""
+        return (*self.labelled.take(), *(() if self.unlabelled is None else self.unlabelled.take()))
 
-    def __next__(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """This process's part of a batch: images as networks take them, their labels, images without labels."""
-        images, labels = next(self.labelled)
-        unlabelled = None if self.unlabelled is None else to_float(next(self.unlabelled)[0])
-        return to_float(images), labels, unlabelled
+    def prepare(self, *taken: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images as networks take them, their labels, images without labels."""
+        if self.unlabelled is None:
+            images, labels = self.labelled.gather(*taken)
+            return to_float(images), labels, None
+        half = len(taken) // 2  # both streams are of one dataset, and take alike
+        images, labels = self.labelled.gather(*taken[:half])
+        unlabelled, _ = self.unlabelled.gather(*taken[half:])
+        return to_float(images), labels, to_float(unlabelled)
 
 
 def _stream(job: Job, dataset: Dataset, purpose: Purpose) -> Batches:

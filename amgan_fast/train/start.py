@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from amgan_fast.data import Dataset
-from amgan_fast.device import cpu_threads
+from amgan_fast.device import cpu_threads, current_gpu
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import TrainedClassifier, load_classifier
 from amgan_fast.processes import Share
 from amgan_fast.runs import Checkpoint, Config, RunFolder
+from amgan_fast.train.capture import is_captured
 from amgan_fast.train.checkpoints import go_back_to, last_checkpoint
 from amgan_fast.train.checks import check_run
 from amgan_fast.train.classifier_training import cached_classifier
@@ -52,11 +53,12 @@ def train(
     job = Job.of(config, RunFolder.new(out, config), observer, share or Share())
     if job.writes:
         job.folder.check_unused()
-    dataset = _dataset(job)
-    with _held(job.folder, job.writes):
-        if job.writes:
-            job.folder.create(config)
-        return _run(job, dataset, None)
+    with current_gpu(job.device):
+        dataset = _dataset(job)
+        with _held(job.folder, job.writes):
+            if job.writes:
+                job.folder.create(config)
+            return _run(job, dataset, None)
 
 
 def resume(path: Path, observer: Observer | None = None, share: Share | None = None) -> Result:
@@ -83,7 +85,8 @@ def resume(path: Path, observer: Observer | None = None, share: Share | None = N
     with _held(folder, share.rank == 0):
         job = Job.of(Config.load(folder.config), folder, observer, share)
         checkpoint = last_checkpoint(job)
-        return _run(job, _dataset(job), checkpoint)
+        with current_gpu(job.device):
+            return _run(job, _dataset(job), checkpoint)
 
 
 @contextmanager
@@ -103,8 +106,7 @@ def _dataset(job: Job) -> Dataset:
     config = job.config
     if config.batch_size % job.share.ranks:
         raise InputError(f"batch_size is {config.batch_size}, wanted a multiple of the {job.share.ranks} processes")
-    if config.cuda_graph and job.device.type != "cuda":
-        raise InputError(f"cuda_graph is true and the device {job.device}, wanted a CUDA device or false")
+    is_captured(config, job.device, job.share.ranks)  # refuses what it cannot be
     dataset = config.load_dataset(job.observer.progress)
     job.observer.message(dataset.describe())
     check_run(config, dataset, job.device, job.share.ranks)
@@ -117,7 +119,8 @@ def _dataset(job: Job) -> Dataset:
 
 def _run(job: Job, dataset: Dataset, checkpoint: Checkpoint | None) -> Result:
     config, device = job.config, job.device
-    job.observer.message(f"run: {job.folder.path} on {device}")
+    captured = is_captured(config, device, job.share.ranks)
+    job.observer.message(f"run: {job.folder.path} on {device}{', each step one CUDA graph' * captured}")
     for note in config.notes():
         job.observer.message(note)
     with cpu_threads(config.threads), torch.random.fork_rng([device] if device.type == "cuda" else []):

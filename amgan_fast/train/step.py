@@ -132,10 +132,15 @@ class AdversarialStep:
 
     def pop_losses(self) -> tuple[float, float]:
         """Mean losses (discriminator, generator) since the last call; waits for the device."""
-        discriminator_loss, generator_loss = (self._loss_sums / self._steps_in_sums).tolist()
+        discriminator_loss, generator_loss = self.pop_losses_there().tolist()
+        return discriminator_loss, generator_loss
+
+    def pop_losses_there(self) -> Tensor:
+        """The same on the device, [2], where nothing waits for it."""
+        losses = self._loss_sums / self._steps_in_sums
         self._loss_sums.zero_()
         self._steps_in_sums = 0
-        return discriminator_loss, generator_loss
+        return losses
 
     def learning_rates(self) -> list[float]:
         return [group["lr"] for optimizer in self._optimizers.values() for group in optimizer.param_groups]

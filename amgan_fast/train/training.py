@@ -36,9 +36,9 @@ class Training:
         step = self.step
         return discriminator_accuracy(step.discriminator, step.objective, self.dataset, batch_size=size, most=most)
 
-    def diverged(self, found: str) -> FloatingPointError:
-        """The error that ends a run whose numbers are finite no longer."""
+    def diverged(self, found: str, step: int | None = None) -> FloatingPointError:
+        """The error that ends a run whose numbers are finite no longer, at ``step`` or now."""
         good = "no checkpoint was written yet"
         if self.last_good is not None:
             good = f"the last good checkpoint is {self.job.folder.checkpoint} of step {self.last_good}"
-        return FloatingPointError(f"step {self.step.steps}: {found}; {good}")
+        return FloatingPointError(f"step {self.step.steps if step is None else step}: {found}; {good}")
