@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from pretended_gpu import PretendedGpu, RealGpu
 
 import amgan_fast
 
@@ -70,6 +71,13 @@ def pytest_make_collect_report(
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device there is: the test runs once on each."""
     return torch.device(request.param)
+
+
+@pytest.fixture(params=["pretended", pytest.param("real", marks=pytest.mark.cuda)])
+def gpu(request: pytest.FixtureRequest) -> Iterator[PretendedGpu | RealGpu]:
+    """A GPU of which it is known when the host waits for it: one that is not there, and one that is."""
+    with PretendedGpu() if request.param == "pretended" else RealGpu() as gpu:
+        yield gpu
 
 
 @pytest.fixture

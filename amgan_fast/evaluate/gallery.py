@@ -22,7 +22,8 @@ def rows_are_classes(rows: int) -> bool:
 
 
 class Gallery:
-    """Keeps the first images of each class, or of more than 20 classes the first of all; a few MB at most.
+    """Keeps the first images of each class, or of more than 20 classes the first of all, where they are; a few MB at
+    most. Nothing waits for a GPU.
 
     Args:
         num_classes: the number of classes K.
@@ -30,30 +31,48 @@ class Gallery:
     """
 
     def __init__(self, num_classes: int, columns: int = 12) -> None:
-        self._by_class = rows_are_classes(num_classes)
-        self._columns = columns
-        self._rows: list[list[Tensor]] = [[] for _ in range(num_classes if self._by_class else _ROWS)]
-        self._missing = len(self._rows) * columns
+        self._num_classes = num_classes
+        self._rows, self._columns = num_classes, columns
+        self._groups, self._each = num_classes, columns  # images that are counted together, and how many of them
+        if not rows_are_classes(num_classes):
+            self._rows = _ROWS
+            self._groups, self._each = 1, _ROWS * columns
+        self._kept: Tensor | None = None  # uint8 [groups * each + 1, C, H, W], the last for all that are not wanted
+        self._counts: Tensor  # int64 [groups], where the images are
+        self._is_full = torch.tensor(False)
 
     @property
     def is_full(self) -> bool:
-        return not self._missing
+        """Whether none is missing; on a GPU that is known some time after the update that it is true from."""
+        return bool(self._is_full)
 
     def update(self, images: Tensor, classes: Tensor) -> None:
-        """Take what is still missing from images [N, C, H, W], uint8 or float in [-1, 1], of ``classes`` [N]."""
-        if self.is_full:
+        """Take what is still missing from images [N, C, H, W], uint8 or float in [-1, 1], of ``classes`` [N]; those of
+        K or more belong to no row."""
+        if self.is_full or not len(images):
             return
-        for i, label in enumerate(classes.tolist()):
-            row = self._row(label)
-            if row is not None and len(row) < self._columns:
-                row.append((images[i] if images.dtype == torch.uint8 else to_uint8(images[i])).cpu())
-                self._missing -= 1
+        if self._kept is None:
+            kept = (self._groups * self._each + 1, *images.shape[1:])
+            self._kept = torch.full(kept, _GREY, dtype=torch.uint8, device=images.device)
+            self._counts = torch.zeros(self._groups, dtype=torch.int64, device=images.device)
+            self._is_full = torch.zeros((), dtype=torch.bool, pin_memory=images.is_cuda)
+        places = self._take_places(classes.to(self._kept.device))
+        if not images.is_cuda:  # where it costs nothing to see which are wanted
+            wanted = (places < len(self._kept) - 1).nonzero().squeeze(1)
+            images, places = images[wanted], places[wanted.to(places.device)]
+        self._kept.index_copy_(
+            0, places, (images if images.dtype == torch.uint8 else to_uint8(images)).to(places.device)
+        )
+        # Never read before it has come, and true once and for all: an old value does no harm.
+        self._is_full.copy_((self._counts >= self._each).all(), non_blocking=True)
 
     def state_dict(self) -> dict[str, Tensor | None]:
         """The images, uint8 [N, C, H, W], None where there are none, and the row of each, int64 [N]."""
-        images = [image for row in self._rows for image in row]
-        rows = torch.tensor([place for place, row in enumerate(self._rows) for _ in row], dtype=torch.int64)
-        return {"images": torch.stack(images) if images else None, "rows": rows}
+        if self._kept is None:
+            return {"images": None, "rows": torch.empty(0, dtype=torch.int64)}
+        there = (torch.arange(self._each) < self._counts.cpu()[:, None]).flatten()
+        rows = torch.arange(self._rows).repeat_interleave(self._columns)[there]
+        return {"images": self._kept.cpu()[:-1][there] if len(rows) else None, "rows": rows}
 
     def merge_state(self, state: Mapping[str, Tensor | None]) -> None:
         """Take what is still missing from a :meth:`state_dict` of images that came after these."""
@@ -63,19 +82,17 @@ class Gallery:
 
     def sheet(self) -> Tensor | None:
         """uint8 [R, S, C, H, W] on the CPU, grey where there was no image; None where there was none at all."""
-        first = next((image for row in self._rows for image in row), None)
-        if first is None:
-            return None
-        sheet = torch.full((len(self._rows), self._columns, *first.shape), _GREY, dtype=torch.uint8)
-        for images, row in zip(self._rows, sheet, strict=True):
-            if images:
-                row[: len(images)] = torch.stack(images)
-        return sheet
+        return None if self._kept is None else self._kept[:-1].unflatten(0, (self._rows, self._columns)).cpu()
 
-    def _row(self, label: int) -> list[Tensor] | None:
-        if self._by_class:
-            return self._rows[label]
-        return next((row for row in self._rows if len(row) < self._columns), None)
+    def _take_places(self, classes: Tensor) -> Tensor:
+        """int64 [N]: where each image goes."""
+        belongs = classes < self._num_classes
+        group = classes.clamp(max=self._groups - 1)
+        is_of = (group[:, None] == torch.arange(self._groups, device=group.device)) & belongs[:, None]
+        number = (is_of.cumsum(0) + self._counts - 1).gather(1, group[:, None]).squeeze(1)
+        self._counts += is_of.sum(0)
+        wanted = belongs & (number < self._each)
+        return torch.where(wanted, group * self._each + number, self._groups * self._each)
 
 
 def sheet_names(sampler: Sampler, class_names: tuple[str, ...] | None, rows: int) -> tuple[str, ...]:
@@ -121,8 +138,7 @@ def class_sheet(
     gallery = Gallery(rows, columns=columns)
     for images, _ in sampler.batches(_DRAWN * num_classes, random):
         likeliest = classify(images).argmax(1)
-        shown = likeliest < rows
-        gallery.update(images[shown], likeliest[shown])
+        gallery.update(images, likeliest)
         if gallery.is_full:
             break
     sheet = gallery.sheet()

@@ -19,7 +19,7 @@ from amgan_fast.evaluate.sampling_choice import may_be_per_class
 from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.evaluate.sources.record import SourceRecord
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.memory import fits_in_half_of
+from amgan_fast.memory import all_to_device, fits_in_half_of, to_device
 from amgan_fast.metrics import as_distribution
 from amgan_fast.metrics.distribution import DistributionLike
 from amgan_fast.metrics.stratum_sums import groups_of
@@ -83,7 +83,7 @@ class Pass:
         if probe is None:
             raise InputError(f"{source.description}: not one sample can be read, wanted samples")
         # From the first sample: what does not fit shows before the work begins.
-        self._num_classes = self._logits(probe).size(1)
+        self._num_classes = self._first_logits(probe).size(1)
         self._check_memory()
         if reference is not None and (found := len(as_distribution(reference))) != self._num_classes:
             raise InputError(
@@ -127,10 +127,13 @@ class Pass:
         description, done = self._source.description, 0
         self._progress(description, 0, self._wanted)
         try:
-            for batch in self._source.batches(self.passed.batch_size, *self._range):
+            for as_read in self._source.batches(self.passed.batch_size, *self._range):
+                batch = self._moved(as_read)
                 logits = self._logits(batch)
                 shown = self._shown(batch) if self._collector.wants_images else None
-                self._collector.update(logits, batch.labels, shown, batch.values)
+                alike = isinstance(batch.values, Tensor)
+                # A GPU would be started anew for each image of another size to hash.
+                self._collector.update(logits, batch.labels, shown, batch.values if alike else as_read.values)
                 done += len(logits)
                 self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
@@ -153,6 +156,18 @@ class Pass:
         if self._classifier is not None:
             return self._classifier.logits(batch.values)
         return torch.as_tensor(batch.values)  # they are logits
+
+    def _first_logits(self, probe: Batch) -> Tensor:
+        logits = self._logits(probe)
+        if self._classifier is not None:
+            self._classifier.refuse_probabilities(logits)
+        return logits
+
+    def _moved(self, batch: Batch) -> Batch:
+        """To where it is classified, once for all that is made of it there."""
+        values, labels = batch.values, batch.labels
+        there = to_device(values, self._device) if isinstance(values, Tensor) else all_to_device(values, self._device)
+        return Batch(there, None if labels is None else to_device(labels, self._device))
 
     def _check_memory(self) -> None:
         blocks = self._settings.blocks

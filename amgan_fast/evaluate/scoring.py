@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from amgan_fast.evaluate.full_precision import full_precision
 from amgan_fast.metrics import Array, Scores, batches_of, scores
 from amgan_fast.nn import Classifier, Sampler
 
@@ -31,7 +32,12 @@ def score_images(
     >>> score_images([torch.rand(60, 1, 8, 8), torch.rand(40, 1, 8, 8)], classifier).n
     100
     """
-    return scores((classifier(images) for images in batches_of("images", batches)), reference, strata=strata)
+
+    def classified(images: Tensor) -> Tensor:
+        with full_precision():
+            return classifier(images)
+
+    return scores(map(classified, batches_of("images", batches)), reference, strata=strata)
 
 
 def score_generator(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.images.reading import FileReader, Unreadable, most_workers
+from amgan_fast.memory import to_device
 
 _REMEDY = "skip_unreadable leaves others out"
 
@@ -55,12 +56,17 @@ class ImageFiles:
         return len(self._files)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        return next(self.read([indices], workers=0)).to(self.device)
+        return next(self.read_there([indices], workers=0))
 
     def split(self, size: int) -> Iterator[Tensor]:
         """All images in order, ``size`` at a time."""
         batches = torch.arange(len(self)).split(size)
-        return (images.to(self.device) for images in self.read(batches, workers=most_workers()))
+        return self.read_there(batches, workers=most_workers())
+
+    def read_there(self, batches: Iterable[Tensor], *, workers: int) -> Iterator[Tensor]:
+        """As :meth:`read`, on :attr:`device`, without waiting for a GPU."""
+        on_gpu = self.device.type == "cuda"
+        return (to_device(images, self.device) for images in self.read(batches, workers=workers, pin_memory=on_gpu))
 
     def read(self, batches: Iterable[Tensor], *, workers: int, pin_memory: bool = False) -> Iterator[Tensor]:
         """The images of each batch of indices, uint8 [B, C, H, W] on the CPU, read ahead by ``workers`` processes.

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array, as_tensor
-from amgan_fast.metrics.bad_rows import LateBadRows, kind_of
+from amgan_fast.metrics.bad_rows import kind_of
 from amgan_fast.metrics.designs import Design, RandomDesign
 from amgan_fast.metrics.distribution import DistributionLike, SampledDistribution, as_distribution
 from amgan_fast.metrics.first_rows import ScoreWarning
 from amgan_fast.metrics.from_sums import scores_from_sums
+from amgan_fast.metrics.late_checks import LateBadRows
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.row_accumulator import RowAccumulator, accumulate
 from amgan_fast.metrics.row_terms import RowTerms
@@ -50,7 +51,7 @@ class ScoreAccumulator(RowAccumulator):
             samples.
         skip_non_finite: leave rows that give no distribution out and count them, instead of refusing them.
         start: samples that others take before the first one here: blocks are then filled as if one had taken all.
-        device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
+        device: where the sums are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -109,11 +110,16 @@ class ScoreAccumulator(RowAccumulator):
         self.start = start
         self.non_finite_rows = 0
         """Rows left out."""
-        self._sums = ScoreSums.zeros(blocks, num_classes=num_classes, device=device)
+        self._begin(device)
+
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self._sums = ScoreSums.zeros(self.blocks, num_classes=self.num_classes, device=device)
         self._by_stratum = None
-        if strata is not None:
-            self._by_stratum = StratumSums(num_classes, strata, splits=splits, device=device)
-        self._late: LateBadRows = LateBadRows(device)
+        if self.strata is not None:
+            self._by_stratum = StratumSums(self.num_classes, self.strata, splits=self.splits, device=device)
+        self._late_rows = LateBadRows(device)
+        self._late.append(self._late_rows)
 
     def update(self, values: Array, *, from_logits: bool = True, strata: Array | None = None) -> None:
         """Add a batch. On a GPU nothing waits for it, unless ``skip_non_finite``.
@@ -128,14 +134,15 @@ class ScoreAccumulator(RowAccumulator):
             TypeError: no tensor or array, or a dtype that is not floating point.
             ValueError: a wrong shape, a stratum out of range, more samples than ``num_samples``, or a row that gives no
                 distribution (NaN, +inf, or -inf throughout). Nothing of the batch is added then. For values on a GPU
-                such a row is found by the next call that reads the state (:meth:`compute`, :meth:`merge`), which names
-                its batch.
+                such a row, and for strata there one out of range, is found by the next call that reads the state
+                (:meth:`compute`, :meth:`merge`), which names its batch.
         """
         self.add(RowTerms(values, self.num_classes, from_logits=from_logits), strata)
 
     def add(self, rows: RowTerms, strata: Array | None = None) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
-        of_row = self._strata_of(strata, len(rows))
+        self._follow(rows)
+        of_row = self._strata_of(strata, rows)
         end = self.samples + len(rows)
         if self.num_samples is not None and end > self.num_samples:
             found = f"{kind_of(rows.from_logits)} make it {end} samples"
@@ -145,7 +152,7 @@ class ScoreAccumulator(RowAccumulator):
         parts = list(self._sum_parts(rows))
         good = rows.good if self.skip_non_finite else self._looked_at(rows, parts)
         if self._by_stratum is not None and of_row is not None:
-            self._by_stratum.add(good, of_row if good is rows else of_row[~rows.bad.to(of_row.device)])
+            self._by_stratum.add(good, of_row if good is rows else of_row[~rows.bad])
         for split, sums in parts:
             self._blocks_of(split).add_(sums)
         self._count(good)
@@ -301,7 +308,7 @@ class ScoreAccumulator(RowAccumulator):
         place = self.start + self.samples
         rows.refuse_bad(place, entropies)
         if entropies.is_cuda:
-            self._late.look(entropies, place, place + len(rows))
+            self._late_rows.look(entropies, place, place + len(rows))
         return rows
 
     @property

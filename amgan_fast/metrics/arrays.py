@@ -39,7 +39,8 @@ def as_labels(
 
     Raises:
         TypeError: no tensor or array, or another dtype.
-        ValueError: other than ``count`` of them, or some that are not 0 to ``below`` - 1 where that is given.
+        ValueError: other than ``count`` of them, or some that are not 0 to ``below`` - 1 where that is given and they
+            are not on a GPU, which would have to be waited for: :class:`amgan_fast.metrics.late_checks.LateLabels`.
     """
     labels = as_tensor(name, labels)
     if labels.shape != (count,):
@@ -48,7 +49,9 @@ def as_labels(
         raise TypeError(f"{name} are {labels.dtype}, wanted integers")
     if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):  # for which torch has no minimum
         labels = labels.long()
-    if below is not None and count and not 0 <= int(labels.min()) <= int(labels.max()) < below:
+    if below is None or not count or labels.is_cuda:
+        return labels
+    if not 0 <= int(labels.min()) <= int(labels.max()) < below:
         raise ValueError(f"{name} are {int(labels.min())} to {int(labels.max())}, wanted 0 to {below - 1}")
     return labels
 

@@ -35,29 +35,6 @@ def refuse_bad_sums(sums: Tensor) -> None:
         raise ValueError("a row of the logits gives no distribution; wanted finite logits")
 
 
-class LateBadRows:
-    """The first batch with a bad row, found without waiting for the GPU that it is on."""
-
-    def __init__(self, device: torch.device | str | None) -> None:
-        self._samples = torch.full((2,), -1, device=device)  # [start, end) of that batch
-
-    def look(self, sums: Tensor, start: int, end: int) -> None:
-        """At sums over the samples [start, end): NaN tells of a bad row."""
-        is_first = sums.isnan().any().to(self._samples.device) & (self._samples[0] < 0)
-        for place, bound in enumerate((start, end)):
-            self._samples[place].masked_fill_(is_first, bound)
-
-    def refuse(self) -> None:
-        """Raise ValueError where there was one."""
-        start, end = self._samples.tolist()
-        if start >= 0:
-            where = f"a row among samples {start} to {end - 1}"
-            raise ValueError(f"{where} gives no distribution; wanted finite logits")
-
-    def forget(self) -> None:
-        self._samples.fill_(-1)
-
-
 def _fault(row: Tensor, from_logits: bool) -> str:
     if row.isnan().any():
         return "it holds NaN"

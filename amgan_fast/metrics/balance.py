@@ -129,7 +129,7 @@ class LabelCounts(ClassCounts):
         num_classes: the number of classes K, at least 2.
         strata: S, the number of groups of which as many samples were drawn as was fixed beforehand, such as the classes
             asked for; None: samples were drawn at random.
-        device: where counts are kept; None: PyTorch's default device. Best the device of the logits.
+        device: where counts are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -144,16 +144,15 @@ class LabelCounts(ClassCounts):
     ((70, 30), (45, 55), '3e-05')
     """
 
-    def __init__(
-        self, num_classes: int, *, strata: int | None = None, device: torch.device | str | None = None
-    ) -> None:
-        super().__init__(num_classes, strata=strata, device=device)
-        self._prob = torch.zeros(num_classes, dtype=torch.float64, device=device)
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self._prob = torch.zeros(self.num_classes, dtype=torch.float64, device=device)
 
     def add(self, rows: RowTerms, strata: Array | None = None) -> None:
         """Add a batch that others may be handed too: as :meth:`update`. On a GPU a row that gives no distribution is
         found by :meth:`compute`."""
-        self._strata_of(strata, len(rows))
+        self._follow(rows)
+        self._strata_of(strata, rows)
         prob = rows.block_sums(1).prob[0]
         rows.refuse_bad(self.samples, prob)
         super().add(rows, strata)

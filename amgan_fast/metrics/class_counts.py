@@ -18,7 +18,7 @@ class ClassCounts(RowAccumulator):
         num_classes: the number of classes K, at least 2.
         strata: S, the number of groups of which as many samples were drawn as was fixed beforehand, such as the classes
             asked for; None: samples were drawn at random.
-        device: where counts are kept; None: PyTorch's default device. Best the device of the logits.
+        device: where counts are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -40,7 +40,11 @@ class ClassCounts(RowAccumulator):
         if strata is not None and strata < 1:
             raise ValueError(f"strata is {strata}, wanted at least 1")
         self.strata = strata
-        self._counts = torch.zeros(strata or 1, num_classes, dtype=torch.float64, device=device)
+        self._begin(device)
+
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self._counts = torch.zeros(self.strata or 1, self.num_classes, dtype=torch.float64, device=device)
 
     def update(self, logits: Array, *, from_logits: bool = True, strata: Array | None = None) -> None:
         """Add a batch.
@@ -53,18 +57,19 @@ class ClassCounts(RowAccumulator):
         Raises:
             TypeError: no tensor or array, or a dtype that is not floating point, or of ``strata`` no integer.
             ValueError: a wrong shape, a stratum out of range, or a row that gives no distribution. Nothing of the batch
-                is added then.
+                is added then. A stratum on a GPU that is out of range is found by :meth:`table`.
         """
         self.add(RowTerms(logits, self.num_classes, from_logits=from_logits), strata)
 
     def add(self, rows: RowTerms, strata: Array | None = None) -> None:
         """Add a batch that others may be handed too: as :meth:`update`. Rows on a GPU are not looked at: that none is
         bad is for others to find."""
-        of_row = self._strata_of(strata, len(rows))
+        self._follow(rows)
+        of_row = self._strata_of(strata, rows)
         rows.refuse_bad(self.samples)
         counts = rows.class_counts
         if of_row is not None:
-            cell = of_row.to(rows.likeliest.device) * self.num_classes + rows.likeliest
+            cell = of_row * self.num_classes + rows.likeliest
             ones = torch.ones(len(rows), dtype=torch.float64, device=cell.device)
             counts = torch.zeros_like(self._counts.view(-1), device=cell.device).index_add_(0, cell, ones)
         self._counts += counts.view_as(self._counts).to(self._counts.device)
@@ -75,7 +80,11 @@ class ClassCounts(RowAccumulator):
 
         Args:
             sampling: ``random``: as if there were no strata.
+
+        Raises:
+            ValueError: a stratum on a GPU was out of range.
         """
+        self._refuse_late()
         counts = self._counts.long().cpu()
         return counts.sum(0) if self.strata is None or sampling == "random" else counts
 

@@ -232,4 +232,4 @@ def _compare_pairs(images: Tensor, pairs: Tensor, form: str, data_range: float) 
     """[P] on the CPU, from numbers of images [2, P]."""
     batch = max(1, _VALUES_AT_ONCE // images[0].numel())
     parts = pairs.to(images.device).split(batch, 1)
-    return torch.cat([compare(images[left], images[right], form, data_range).cpu() for left, right in parts])
+    return torch.cat([compare(images[left], images[right], form, data_range) for left, right in parts]).cpu()

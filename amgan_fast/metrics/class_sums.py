@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics.arrays import Array, as_labels
+from amgan_fast.metrics.add_rows import add_rows
+from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.designs import RandomDesign
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.first_rows import ScoreWarning
 from amgan_fast.metrics.from_sums import scores_from_sums
+from amgan_fast.metrics.late_checks import LateLabels
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.row_accumulator import Accumulator
 from amgan_fast.metrics.row_terms import RowTerms
@@ -33,7 +35,7 @@ class ClassSums(Accumulator):
         num_labels: L, the number of labels; None: K. Labels may be other than the classifier's classes.
         blocks: B, at least 1.
         start: samples that others take before the first one here: as of :class:`ScoreAccumulator`.
-        device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
+        device: where the sums are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -49,6 +51,9 @@ class ClassSums(Accumulator):
     """
 
     SETTINGS = ("num_classes", "num_labels", "blocks")
+
+    sums: ScoreSums
+    """[B, L, ...], float64."""
 
     def __init__(
         self,
@@ -68,8 +73,13 @@ class ClassSums(Accumulator):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
         if start < 0:
             raise ValueError(f"start is {start}, wanted at least 0")
-        self.sums = ScoreSums.zeros(blocks, self.num_labels, num_classes=num_classes, device=device)
-        """[B, L, ...], float64."""
+        self._begin(device)
+
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self.sums = ScoreSums.zeros(self.blocks, self.num_labels, num_classes=self.num_classes, device=device)
+        self._late_labels = LateLabels(self.num_labels, "labels", device)
+        self._late.append(self._late_labels)
 
     def update(self, logits: Array, labels: Array, *, from_logits: bool = True) -> None:
         """Add a batch.
@@ -83,22 +93,23 @@ class ClassSums(Accumulator):
             TypeError: no tensors or arrays, a dtype of ``logits`` that is not floating point, or of ``labels`` that is
                 no integer.
             ValueError: a wrong shape, a label out of range, or a row that gives no distribution. Nothing of the
-                batch is added then. On a GPU such a row is found when the sums are read.
+                batch is added then. On a GPU such a label or row is found when the sums are read.
         """
         self.add(RowTerms(logits, self.num_classes, from_logits=from_logits), labels)
 
     def add(self, rows: RowTerms, labels: Array) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
-        labels = as_labels(labels, len(rows), below=self.num_labels)
+        self._follow(rows)
+        first = self.start + self.samples
+        labels = self._late_labels.take(labels, len(rows), first, rows.values.device)
         if not len(labels):
             return
-        first = self.start + self.samples
         rows.refuse_bad(first)
         block = torch.arange(first, first + len(labels), device=labels.device) % self.blocks
-        sets = (block * self.num_labels + labels).to(self.sums.count.device)
+        sets = block * self.num_labels + labels
         for place, sums in rows.each_row():
             for total, values in zip(self.sums, sums, strict=True):
-                total.flatten(0, 1).index_add_(0, sets[place], values.to(total.device))
+                add_rows(total.flatten(0, 1), sets[place], values)
         self._count(rows)
 
     def score_of(self, kept: Sequence[int], reference: DistributionLike | None = None) -> Scores:
@@ -115,7 +126,7 @@ class ClassSums(Accumulator):
             ValueError: a label out of range, named twice or without samples, a row that gave no distribution, or a
                 bad ``reference``.
         """
-        refuse_bad_sums(self.sums.entropy)
+        self.refuse_bad()
         labels = torch.as_tensor(kept, dtype=torch.int64)
         if not len(labels) or len(labels.unique()) < len(labels):
             raise ValueError(f"kept is {list(kept)}, wanted at least one label, each once")
@@ -139,6 +150,11 @@ class ClassSums(Accumulator):
         for text in scores.warnings:
             warnings.warn(text, ScoreWarning, stacklevel=2)
         return scores
+
+    def refuse_bad(self) -> None:
+        """Raise ValueError where a row gave no distribution, or a label on a GPU was out of range."""
+        self._refuse_late()
+        refuse_bad_sums(self.sums.entropy)
 
     def _states(self) -> dict[str, Tensor]:
         return self.sums._asdict()

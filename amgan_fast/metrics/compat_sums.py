@@ -10,6 +10,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
+from amgan_fast.memory import to_device
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.compat_rules import COMPAT_TOOLS, CompatRule, compat_rule
 from amgan_fast.metrics.moments import RandomSample
@@ -61,7 +62,7 @@ class CompatSums(RowAccumulator):
         start: samples that others take before the first one here: processes take consecutive parts of the N.
         seed: what torchmetrics' shuffle is drawn with, as after torch.manual_seed(seed); None: PyTorch's global
             generator as it is, as torchmetrics does.
-        device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
+        device: where the sums are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -97,9 +98,12 @@ class CompatSums(RowAccumulator):
         self.splits = splits
         self.start = start
         self.seed = seed
-        self._tools = {
-            tool: _Tool.of(compat_rule(tool), num_classes, num_samples, splits, seed, device) for tool in self.compat
-        }
+        self._splits = {tool: _Splits.of(compat_rule(tool), num_samples, splits, seed) for tool in self.compat}
+        self._begin(device)
+
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self._tools = {tool: _Tool.of(splits, self.num_classes, device) for tool, splits in self._splits.items()}
 
     def add(self, rows: RowTerms) -> None:
         """Add a batch that others may be handed too: as :meth:`update`.
@@ -110,6 +114,7 @@ class CompatSums(RowAccumulator):
         first = self.start + self.samples
         if first + len(rows) > self.num_samples:
             raise ValueError(f"there are {first + len(rows)} samples, wanted at most num_samples = {self.num_samples}")
+        self._follow(rows)
         rows.refuse_bad(first)
         for tool in self._tools.values():
             tool.add(rows, first)
@@ -149,33 +154,45 @@ class CompatSums(RowAccumulator):
 
 
 @dataclass(frozen=True, eq=False)
-class _Tool:
-    """The splits of one tool."""
+class _Splits:
+    """Which samples one tool has in which split."""
 
     rule: CompatRule
     first_of_splits: Tensor
     """int64 [S - 1]"""
     places: Tensor | None
     """As of :meth:`CompatRule.places`."""
+
+    @classmethod
+    def of(cls, rule: CompatRule, num_samples: int, splits: int, seed: int | None) -> _Splits:
+        firsts = torch.tensor(rule.first_of_splits(num_samples, splits), dtype=torch.int64, device="cpu")
+        return cls(rule, firsts, rule.places(num_samples, seed))
+
+    def parts(self, rows: RowTerms, first: int) -> Iterator[tuple[int, RowTerms]]:
+        """(split, those of the rows that are in it)."""
+        stop = first + len(rows)
+        places = torch.arange(first, stop, device="cpu") if self.places is None else self.places[first:stop]
+        split_of = torch.bucketize(places, self.first_of_splits, right=True)
+        found = split_of.unique().tolist()
+        for split in found:
+            chosen = (split_of == split).nonzero().squeeze(1)
+            yield split, rows if len(found) == 1 else rows[to_device(chosen, rows.values.device)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Tool:
+    """The sums of one tool's splits."""
+
+    splits: _Splits
     sums: ScoreSums
     """[S, ...]"""
 
     @classmethod
-    def of(
-        cls,
-        rule: CompatRule,
-        num_classes: int,
-        num_samples: int,
-        splits: int,
-        seed: int | None,
-        device: torch.device | str | None,
-    ) -> _Tool:
-        firsts = torch.tensor(rule.first_of_splits(num_samples, splits), dtype=torch.int64, device="cpu")
-        sums = ScoreSums.zeros(len(firsts) + 1, num_classes=num_classes, device=device)
-        return cls(rule, firsts, rule.places(num_samples, seed), sums)
+    def of(cls, splits: _Splits, num_classes: int, device: torch.device | str | None) -> _Tool:
+        return cls(splits, ScoreSums.zeros(len(splits.first_of_splits) + 1, num_classes=num_classes, device=device))
 
     def add(self, rows: RowTerms, first: int) -> None:
-        for split, part in self._parts(rows, first):
+        for split, part in self.splits.parts(rows, first):
             sums = _in_float64(part).block_sums(1).total()
             self.sums.map(itemgetter(split)).add_(sums)
 
@@ -186,8 +203,9 @@ class _Tool:
             return CompatScore(mean=None, std=None, splits=splits, note=missing)
         scores = log_inception_score(RandomSample(self.sums)).exp()
         std = None
-        if self.rule.ddof is not None:  # torch warns of what is NaN
-            std = float(scores.std(correction=self.rule.ddof)) if splits > self.rule.ddof else math.nan
+        ddof = self.splits.rule.ddof
+        if ddof is not None:  # torch warns of what is NaN
+            std = float(scores.std(correction=ddof)) if splits > ddof else math.nan
         return CompatScore(mean=float(scores.mean()), std=std, splits=splits, note=self._order_of_classes())
 
     def _order_of_classes(self) -> str | None:
@@ -199,16 +217,6 @@ class _Tool:
             f"samples come in an order of classes, its splits differ {found:,.0f} times as much as by chance, and "
             "the score says nothing"
         )
-
-    def _parts(self, rows: RowTerms, first: int) -> Iterator[tuple[int, RowTerms]]:
-        """(split, those of the rows that are in it)."""
-        stop = first + len(rows)
-        places = torch.arange(first, stop, device="cpu") if self.places is None else self.places[first:stop]
-        split_of = torch.bucketize(places, self.first_of_splits, right=True)
-        found = split_of.unique().tolist()
-        for split in found:
-            chosen = (split_of == split).nonzero().squeeze(1)
-            yield split, rows if len(found) == 1 else rows[chosen.to(rows.values.device)]
 
 
 def _in_float64(rows: RowTerms) -> RowTerms:

@@ -54,7 +54,7 @@ class EntropyCounts(RowAccumulator):
         bins: between 0 and log K, at least 1.
         threshold: of :attr:`EntropyHistogram.below`, nats. 99.6% of CIFAR-10's training images lie below the
             default under the classifier of [AM].
-        device: where counts are kept; None: PyTorch's default device. Best the device of the logits.
+        device: where counts are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -83,11 +83,16 @@ class EntropyCounts(RowAccumulator):
             raise ValueError(f"bins is {bins}, wanted at least 1")
         self.bins = bins
         self.threshold = threshold
-        self._counts = torch.zeros(bins + 1, dtype=torch.float64, device=device)  # and of those below the threshold
+        self._begin(device)
+
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self._counts = torch.zeros(self.bins + 1, dtype=torch.float64, device=device)  # the last: below the threshold
         self._total = torch.zeros((), dtype=torch.float64, device=device)
 
     def add(self, rows: RowTerms) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
+        self._follow(rows)
         entropy = rows.entropy
         rows.refuse_bad(self.samples, entropy)
         bin_of = (entropy / self._widest * self.bins).long().clamp(0, self.bins - 1)  # rounded, it may pass log K

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from amgan_fast.drawing import new_figure, save_figure
-from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.moments import RandomSample
@@ -154,7 +153,7 @@ def mode_drop(
     random = torch.Generator().manual_seed(seed)
     chosen = _orders(counts.sum(0)[present], order, orders, random)
     target = None if reference is None else as_distribution(reference, sums.num_classes)
-    refuse_bad_sums(sums.sums.entropy)
+    sums.refuse_bad()
     sums.first_rows.warn()
     return _mode_drop(sums.sums.map(lambda x: x.cpu()[:, present]), chosen, order, target)
 

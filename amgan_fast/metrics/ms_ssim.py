@@ -39,7 +39,7 @@ def ms_ssim(images_a: Array, images_b: Array, *, form: str = "standard", data_ra
     Args:
         images_a, images_b: [N, C, H, W] of the same shape on the same device, floating point or uint8. Everything is
             computed in float64: variances are differences of large numbers, and float32 convolutions on a GPU may keep
-            three digits only.
+            three digits only. Their range is looked at first: a GPU is waited for once for each of the two.
         form: ``"standard"``: H and W at least 161; ``"small"``: any size.
         data_range: the length of the interval the values are from: 2 for [-1, 1], 1 for [0, 1], 255 for [0, 255];
             uint8 images want 255.
@@ -95,7 +95,7 @@ def compare(images_a: Tensor, images_b: Tensor, form: str, data_range: float) ->
 
 
 def _check_values(name: str, images: Tensor, data_range: float) -> None:
-    least, greatest = (float(value) for value in images.detach().aminmax())
+    least, greatest = torch.stack(images.detach().aminmax()).tolist()
     low, high = _INTERVALS[data_range]
     slack = 1e-3 * data_range  # interpolation and half precision may step over the border
     if not (low - slack <= least and greatest <= high + slack):  # so that NaN fails

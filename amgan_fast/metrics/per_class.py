@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics.arrays import Array, as_labels
+from amgan_fast.memory import to_device
+from amgan_fast.metrics.add_rows import add_rows
+from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
+from amgan_fast.metrics.late_checks import LateLabels
 from amgan_fast.metrics.moments import Moments
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_accumulator import Accumulator
@@ -77,7 +80,7 @@ class LabelSums(Accumulator):
         num_classes: K, the number of the classifier's classes, at least 2.
         num_labels: S, the number of labels, at least 1.
         classes: int64 [S], the class that each label stands for; None: not known, so there is no agreement.
-        device: where the sums are kept; None: PyTorch's default device. Best the device of the logits.
+        device: where the sums are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -107,7 +110,14 @@ class LabelSums(Accumulator):
             raise ValueError(f"classes are {list(classes.shape)}, wanted [{num_labels}], one for each label")
         self.num_labels = num_labels
         self._classes = classes
-        self._sums = torch.zeros(4, num_labels, dtype=torch.float64, device=device)
+        self._begin(device)
+
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self._sums = torch.zeros(4, self.num_labels, dtype=torch.float64, device=device)
+        self._classes = None if self._classes is None else to_device(self._classes, self._sums.device)
+        self._late_labels = LateLabels(self.num_labels, "labels", device)
+        self._late.append(self._late_labels)
 
     def update(self, logits: Array, labels: Array, *, from_logits: bool = True) -> None:
         """Add a batch: ``logits`` [N, K] and ``labels`` [N], 0 to S-1, as :meth:`ClassSums.update` takes them."""
@@ -115,16 +125,17 @@ class LabelSums(Accumulator):
 
     def add(self, rows: RowTerms, labels: Array) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
-        labels = as_labels(labels, len(rows), below=self.num_labels)
+        self._follow(rows)
+        labels = self._late_labels.take(labels, len(rows), self.samples, rows.values.device)
         entropy = rows.entropy
         rows.refuse_bad(self.samples, entropy)
-        labels = labels.to(entropy.device)
         agrees = torch.zeros_like(entropy)
         if self._classes is not None:
             agrees = (rows.likeliest == self._classes.to(labels.device)[labels]).double()
-        terms = torch.stack([torch.ones_like(entropy), entropy, entropy.square(), agrees])
-        sums = torch.zeros(4, self.num_labels, dtype=torch.float64, device=entropy.device).index_add_(1, labels, terms)
-        self._sums += sums.to(self._sums.device)
+        terms = torch.stack([torch.ones_like(entropy), entropy, entropy.square(), agrees], 1)
+        sums = torch.zeros(self.num_labels, 4, dtype=torch.float64, device=entropy.device)
+        add_rows(sums, labels, terms)
+        self._sums += sums.T.to(self._sums.device)
         self._count(rows)
 
     @property
@@ -149,8 +160,9 @@ class LabelSums(Accumulator):
             moments: of all samples, for the shares; None: there are none.
 
         Raises:
-            ValueError: a row that gave no distribution.
+            ValueError: a row that gave no distribution, or a label on a GPU that was out of range.
         """
+        self._refuse_late()
         refuse_bad_sums(self._sums)
         rows = []
         for label, (n, entropy, entropy_sq, agreeing) in enumerate(self._sums.T.tolist()):

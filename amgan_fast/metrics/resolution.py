@@ -81,7 +81,7 @@ def measure_resolutions(
     if not sizes or min(sizes) < 1:
         raise ValueError(f"sizes are {list(sizes)}, wanted at least one, of at least 1 pixel")
     heights = sorted(set(sizes))
-    correct = [0] * len(heights)
+    correct: list[Tensor | int] = [0] * len(heights)  # added up where the images are: nothing waits for a GPU
     n = 0
     for images, labels in batches:
         if labels is None:
@@ -90,10 +90,10 @@ def measure_resolutions(
             raise ValueError(f"sizes are {list(sizes)}, wanted at most the images' height of {images.size(2)}")
         n += len(images)
         for i, height in enumerate(heights):
-            correct[i] += int((classifier(_at_resolution(images, height)).argmax(1) == labels).sum())
+            correct[i] += (classifier(_at_resolution(images, height)).argmax(1) == labels).sum()
     if not n:
         raise ValueError("batches hold no samples, wanted at least one")
-    accuracy = tuple(count / n for count in correct)
+    accuracy = tuple(int(count) / n for count in correct)
     errors = tuple((a * (1 - a) / n) ** 0.5 for a in accuracy)
     return ResolutionAccuracy(n, tuple(heights), accuracy, errors)
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from amgan_fast.metrics.arrays import Array, as_labels, batches_of
-from amgan_fast.metrics.bad_rows import LateBadRows, kind_of
+from amgan_fast.metrics.arrays import Array, batches_of
+from amgan_fast.metrics.bad_rows import kind_of
 from amgan_fast.metrics.first_rows import FirstRows
+from amgan_fast.metrics.late_checks import LateBadRows, LateLabels
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.processes import sum_over_processes
 
@@ -29,7 +30,11 @@ _Same = TypeVar("_Same", bound="Accumulator")
 
 
 class Accumulator(ABC):
-    """Sums over samples that come batch by batch, to which those of other processes can be added, from files too."""
+    """Sums over samples that come batch by batch, to which those of other processes can be added, from files too.
+
+    On a GPU nothing waits for a batch: what is wrong with one is written down beside the sums, and raised by whatever
+    reads these.
+    """
 
     SETTINGS: ClassVar[tuple[str, ...]] = ("num_classes",)
     """Attributes in which two agree whose sums can be added."""
@@ -41,10 +46,16 @@ class Accumulator(ABC):
         self.num_classes = num_classes
         self.samples = 0
         """Rows seen."""
+        self._follows = device is None
+        """Whether sums are yet to go where the first rows are."""
+
+    @abstractmethod
+    def _begin(self, device: torch.device | str | None) -> None:
+        """Sums of no samples, on a device; to be called when the settings are there."""
         self.first_rows = FirstRows(device)
         """What tells whether logits are probabilities."""
-        self._late: LateBadRows | None = None
-        """Of one whose sums do not show which row of a GPU's gave no distribution."""
+        self._late: list[LateBadRows | LateLabels] = []
+        """What may be found when the sums are read."""
 
     @abstractmethod
     def _states(self) -> dict[str, Tensor]:
@@ -104,13 +115,26 @@ class Accumulator(ABC):
         for name in self.COUNTED:
             setattr(self, name, int(state[name]))
         self.first_rows.counts = state["first_rows"]
-        if self._late is not None:
-            self._late.forget()
+        for check in self._late:
+            check.forget()
+
+    def _follow(self, rows: RowTerms) -> None:
+        """Where no device was asked for, the sums go where the first rows are: before they are added to."""
+        if not self._follows:
+            return
+        self._follows = False
+        device = rows.values.device
+        if next(iter(self._states().values())).device == device:
+            return
+        state = self.state_dict() if self.samples else None
+        self._begin(device)
+        if state is not None:
+            self.load_state_dict(state)
 
     def _refuse_late(self) -> None:
-        """Raise ValueError where a row that gives no distribution was found after it had been added."""
-        if self._late is not None:
-            self._late.refuse()
+        """Raise ValueError for what was found of a batch after it had been added."""
+        for check in self._late:
+            check.refuse()
 
     def _require_mergeable(self) -> None:
         """Raise ValueError where the sums are not to be added to others."""
@@ -148,6 +172,12 @@ class RowAccumulator(Accumulator):
     strata: int | None = None
     """S, the number of strata; None: there are none."""
 
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        self._late_strata = None if self.strata is None else LateLabels(self.strata, "strata", device)
+        if self._late_strata is not None:
+            self._late.append(self._late_strata)
+
     def update(self, logits: Array, *, from_logits: bool = True) -> None:
         """Add a batch [N, K], as :meth:`amgan_fast.metrics.ScoreAccumulator.update` takes them.
 
@@ -166,8 +196,8 @@ class RowAccumulator(Accumulator):
             ValueError: as :meth:`update`.
         """
 
-    def _strata_of(self, strata: Array | None, rows: int) -> Tensor | None:
-        """[N], int64: what was given for the strata of so many rows; None where there are no strata.
+    def _strata_of(self, strata: Array | None, rows: RowTerms) -> Tensor | None:
+        """[N], int64, where the rows are: what was given for their strata; None where there are no strata.
 
         Raises:
             TypeError: no integers.
@@ -177,7 +207,9 @@ class RowAccumulator(Accumulator):
             raise ValueError(f"strata are given, and there are none; wanted {type(self).__name__}(..., strata=S)")
         if self.strata is not None and strata is None:
             raise ValueError(f"strata are not given, wanted that of each sample, 0 to {self.strata - 1}")
-        return None if strata is None else as_labels(strata, rows, below=self.strata, name="strata").long()
+        if self._late_strata is None or strata is None:
+            return None
+        return self._late_strata.take(strata, len(rows), self.samples, rows.values.device)
 
 
 _A = TypeVar("_A", bound=RowAccumulator)

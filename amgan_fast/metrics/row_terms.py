@@ -15,6 +15,7 @@ from amgan_fast.metrics.bad_rows import bad_rows, describe_bad_row, kind_of
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _DOUBLES_AT_ONCE = 2**20  # of a copy in float64: 8 MiB
 _ROWS_AT_ONCE = 2**17  # values whose rows are kept apart: a few MB of sums, which stay in the cache
+_ON_GPU = 2**22  # and there: 100 MB, since each part takes some ten launches
 
 
 class RowTerms:
@@ -130,11 +131,12 @@ class RowTerms:
             yield from self._each_row
             return
         kept, entropies = [], []
-        for start, part in self._parts(_ROWS_AT_ONCE):
+        at_once, most_kept = (_ON_GPU, _ON_GPU) if self.values.is_cuda else (_ROWS_AT_ONCE, _DOUBLES_AT_ONCE)
+        for start, part in self._parts(at_once):
             values = part if part.is_cuda and self.from_logits else part.double()
             sums = ops.score_sums(self._summed(values), blocks=len(part), probabilities=not self.from_logits)
             entropies.append(sums.entropy)
-            if self.values.numel() <= _DOUBLES_AT_ONCE:
+            if self.values.numel() <= most_kept:
                 kept.append((slice(start, start + len(part)), sums))
             yield slice(start, start + len(part)), sums
         if entropies:

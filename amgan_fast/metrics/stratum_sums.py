@@ -9,9 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics.arrays import Array, as_labels
+from amgan_fast.metrics.add_rows import add_rows
+from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.designs import StratifiedDesign, StratumGroups
+from amgan_fast.metrics.late_checks import LateLabels
 from amgan_fast.metrics.row_accumulator import Accumulator
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.ops import ScoreSums
@@ -35,7 +37,7 @@ class StratumSums(Accumulator):
         strata: S, at least 1.
         splits: of the Inception Score in the form in which it is published.
         turns: [S], samples of each stratum that others take before the first one here; None: none.
-        device: where the sums are kept; None: PyTorch's default device.
+        device: where the sums are kept; None: where the first rows are.
 
     Raises:
         ValueError: an argument out of its range.
@@ -50,6 +52,8 @@ class StratumSums(Accumulator):
     """
 
     SETTINGS: ClassVar[tuple[str, ...]] = ("num_classes", "strata", "groups", "splits")
+
+    sums: StratumGroups
 
     def __init__(
         self,
@@ -68,11 +72,18 @@ class StratumSums(Accumulator):
         self.splits = splits
         if turns is not None and turns.shape != (strata,):
             raise ValueError(f"turns are {list(turns.shape)}, wanted [{strata}], one for each stratum")
-        sets = (self.groups, strata)
-        shapes = (sets, sets, (*sets, num_classes), (*sets, num_classes), (strata, num_classes))
+        self._turns = torch.zeros(strata, dtype=torch.int64) if turns is None else turns.long()
+        self._begin(device)
+
+    def _begin(self, device: torch.device | str | None) -> None:
+        super()._begin(device)
+        sets, num_classes = (self.groups, self.strata), self.num_classes
+        shapes = (sets, sets, (*sets, num_classes), (*sets, num_classes), (self.strata, num_classes))
         self.sums = StratumGroups(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
-        self._in_splits = ScoreSums.zeros(splits, num_classes=num_classes, device=device)
-        self._start = torch.zeros(strata, dtype=torch.int64) if turns is None else turns.cpu().long()
+        self._in_splits = ScoreSums.zeros(self.splits, num_classes=num_classes, device=device)
+        self._turns = self._turns.to(self.sums.count.device)
+        self._late_strata = LateLabels(self.strata, "strata", device)
+        self._late.append(self._late_strata)
 
     def update(self, values: Array, strata: Array, *, from_logits: bool = True) -> None:
         """Add a batch.
@@ -85,28 +96,27 @@ class StratumSums(Accumulator):
         Raises:
             TypeError: no tensors or arrays, or a dtype that does not do.
             ValueError: a wrong shape, a stratum out of range, or a row that gives no distribution. Nothing of the batch
-                is added then.
+                is added then. On a GPU such a stratum or row is found when the sums are read.
         """
         self.add(RowTerms(values, self.num_classes, from_logits=from_logits), strata)
 
     def add(self, rows: RowTerms, strata: Array) -> None:
         """Add a batch that others may be handed too: as :meth:`update`."""
-        of_row = as_labels(strata, len(rows), below=self.strata, name="strata").cpu().long()
+        self._follow(rows)
+        of_row = self._late_strata.take(strata, len(rows), self.samples, rows.values.device)
         rows.refuse_bad(self.samples)
         if not len(rows):
             return
+        of_row = of_row.to(self.sums.count.device)
         turn = self._take_turns(of_row)
-        device = self.sums.count.device
-        sets = (turn % self.groups * self.strata + of_row).to(device)
-        splits = ((turn + of_row) % self.splits).to(device)
-        of_row = of_row.to(device)
-        for place, sums in rows.each_row():
-            here, row = sets[place], ScoreSums(*(x.to(device) for x in sums))
+        sets = turn % self.groups * self.strata + of_row
+        splits = (turn + of_row) % self.splits
+        for place, row in rows.each_row():
             for name in ("count", "entropy", "prob", "prob_sq"):
-                getattr(self.sums, name).flatten(0, 1).index_add_(0, here, getattr(row, name))
-            self.sums.log_prob.index_add_(0, of_row[place], row.log_prob)
+                add_rows(getattr(self.sums, name).flatten(0, 1), sets[place], getattr(row, name))
+            add_rows(self.sums.log_prob, of_row[place], row.log_prob)
             for total, part in zip(self._in_splits, row, strict=True):
-                total.index_add_(0, splits[place], part)
+                add_rows(total, splits[place], part)
         self._count(rows)
 
     @property
@@ -121,8 +131,9 @@ class StratumSums(Accumulator):
             shares: as of :class:`StratifiedDesign`.
 
         Raises:
-            ValueError: as of that, or a row that gave no distribution.
+            ValueError: as of that, a row that gave no distribution, or a stratum on a GPU that was out of range.
         """
+        self._refuse_late()
         refuse_bad_sums(self.sums.entropy)
         return StratifiedDesign(StratumGroups(*(x.cpu() for x in self.sums)), shares)
 
@@ -138,11 +149,11 @@ class StratumSums(Accumulator):
     def _take_turns(self, of_row: Tensor) -> Tensor:
         """[N]: how many samples of its stratum came before each."""
         order = of_row.argsort(stable=True)
-        counts = of_row.bincount(minlength=self.strata)
+        counts = torch.zeros_like(self._turns).index_add_(0, of_row, torch.ones_like(of_row))  # a GPU's bincount waits
         first = counts.cumsum(0) - counts
         turn = torch.empty_like(of_row)
-        turn[order] = torch.arange(len(of_row)) - first[of_row[order]]
-        return turn + (self._start + self.counts)[of_row]
+        turn[order] = torch.arange(len(of_row), device=of_row.device) - first[of_row[order]]
+        return turn + (self._turns + self.sums.count.sum(0).long())[of_row]
 
 
 def groups_of(strata: int) -> int:

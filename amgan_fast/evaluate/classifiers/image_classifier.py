@@ -13,6 +13,7 @@ from torch import Tensor
 from amgan_fast.data import Dataset
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.classifiers.inputs import Inputs
+from amgan_fast.evaluate.full_precision import full_precision
 
 _LOGITS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -57,7 +58,7 @@ class ImageClassifier:
     note: str | None = None
     """What else a reader of its scores should know."""
     is_users: bool = False
-    """Whether it is the user's code: its logits are looked at more closely, which on a GPU waits for them."""
+    """Whether it is the user's code: its logits are looked at more closely."""
     takes_any_size: bool = False
     """Of a network whose :attr:`inputs` have no size: whether that was said, or nothing was."""
 
@@ -67,20 +68,33 @@ class ImageClassifier:
 
     @torch.no_grad()
     def logits(self, images: Tensor | Sequence[Tensor]) -> Tensor:
-        """Logits [N, K] on :attr:`device`, of the network's floating point type.
+        """Logits [N, K] on :attr:`device`, of the network's floating point type; without TF32
+        (:func:`amgan_fast.evaluate.full_precision.full_precision`).
 
         Args:
             images: as :class:`Inputs` takes them.
 
         Raises:
-            InputError: images that do not fit, or a network that fails on them or gives no logits: probabilities, say.
+            InputError: images that do not fit, or a network that fails on them or gives no logits: probabilities, say,
+                which on a GPU are for :meth:`refuse_probabilities` to find.
         """
         prepared = self.inputs(images, self.device)
         found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype}"
-        with users_errors(found, "a classifier that takes them"):
+        with users_errors(found, "a classifier that takes them"), full_precision():
             logits = self.network(prepared)
             self._check(logits, len(prepared))
+            if not logits.is_cuda:
+                self.refuse_probabilities(logits)
         return logits
+
+    def refuse_probabilities(self, logits: Tensor) -> None:
+        """Of the user's code. A GPU is waited for: once, for its first logits.
+
+        Raises:
+            InputError: all rows are probabilities.
+        """
+        if self.is_users and _are_probabilities(logits):
+            raise InputError(f"{self.name} gives probabilities (rows >= 0 that sum to 1), wanted logits: no softmax")
 
     def to_dict(self) -> dict[str, Any]:
         """All but the network and the reference, as plain values."""
@@ -124,8 +138,6 @@ class ImageClassifier:
             raise InputError(f"{self.name} gives a {found}, wanted {wanted}")
         if logits.size(1) < 2:
             raise InputError(f"{self.name} gives {logits.size(1)} classes, wanted logits of at least 2")
-        if self.is_users and _are_probabilities(logits):
-            raise InputError(f"{self.name} gives probabilities (rows >= 0 that sum to 1), wanted logits: no softmax")
 
 
 def _forgotten(images: Tensor) -> Tensor:

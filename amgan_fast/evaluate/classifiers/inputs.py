@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from amgan_fast.errors import InputError
+from amgan_fast.memory import all_to_device, to_device
 from amgan_fast.option_declarations import DtypeName, Resize, ValueRange
 
 RESIZES = get_args(Resize)
@@ -118,7 +120,7 @@ class Inputs:
             raise ValueError(f"images are {list(images.shape)}, wanted [N, C, H, W]")
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise TypeError(f"images are {images.dtype}, wanted torch.uint8 or a floating point type")
-        images = images.to(device)
+        images = to_device(images, device)
         right_size = self.size in (None, images.shape[2:])
         if images.is_floating_point() and self.value_range == "amgan" and right_size:
             return self._with_channels(images).to(self.dtype)
@@ -140,7 +142,16 @@ class Inputs:
         if self.channels is None and len(channels) > 1:
             found = " and ".join(map(str, sorted(channels)))
             raise InputError(f"images have {found} channels, and the classifier names no number; wanted one number")
-        return torch.cat([self(image[None], device) for image in images])
+        on_device, places = all_to_device(images, device), _places_by_shape(images)
+        order = to_device(torch.tensor([i for alike in places for i in alike]), on_device[0].device)
+        prepared: Tensor | None = None
+        for alike, rows in zip(places, order.split(list(map(len, places))), strict=True):
+            part = self(torch.stack([on_device[i] for i in alike]))
+            if prepared is None:
+                prepared = part.new_empty(len(images), *part.shape[1:])
+            prepared.index_copy_(0, rows, part)
+        assert prepared is not None
+        return prepared
 
     def _with_channels(self, images: Tensor) -> Tensor:
         found = images.size(1)
@@ -172,11 +183,25 @@ class Inputs:
             return pixels
         if pixels.size(1) != 3:
             raise InputError(f"images have {pixels.size(1)} channels, wanted 3 for range imagenet")
-        mean, std = (pixels.new_tensor(x)[:, None, None] for x in (_IMAGENET_MEAN, _IMAGENET_STD))
+        mean, std = (_channels(x, pixels.dtype, pixels.device) for x in (_IMAGENET_MEAN, _IMAGENET_STD))
         return (pixels / 255 - mean) / std
 
     def _dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
+
+
+@cache
+def _channels(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[C, 1, 1]; kept, since a GPU is waited for when it is made."""
+    return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
+
+
+def _places_by_shape(images: Sequence[Tensor]) -> list[list[int]]:
+    """The places of images that have the same shape, and so can be prepared together."""
+    places: dict[torch.Size, list[int]] = {}
+    for i, image in enumerate(images):
+        places.setdefault(image.shape, []).append(i)
+    return list(places.values())
 
 
 def _shown(size: Sequence[int]) -> str:

@@ -85,5 +85,4 @@ class TensorSource(Source):
         if isinstance(images, Tensor):
             return (images[here] for here in ranges)
         indices = [torch.arange(here.start, here.stop) for here in ranges]
-        read = images.read(indices, workers=workers_for(sum(map(len, indices))))
-        return (batch.to(images.device) for batch in read)
+        return images.read_there(indices, workers=workers_for(sum(map(len, indices))))
