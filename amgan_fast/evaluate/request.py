@@ -126,7 +126,7 @@ class _Opened:
         request = self._request
         if request.dataset is not None:
             skip = request.skip_unreadable and request.dataset == "image-folder"
-            return self._loaded(request.dataset, skip_unreadable=skip).to(self._device)
+            return self._loaded(request.dataset, skip_unreadable=skip).to_if_it_fits(self._device)
         if self.run is not None:
             return self.run.dataset
         judge = self._judge
@@ -136,7 +136,7 @@ class _Opened:
             found = self._loaded(judge.dataset)
         except InputError:  # its files may be elsewhere, and nobody asked for them
             return None
-        return found.to(self._device) if judge.is_of(found) else None
+        return found.to_if_it_fits(self._device) if judge.is_of(found) else None
 
     @cached_property
     def reference(self) -> TrainingDistribution | None:

@@ -37,6 +37,7 @@ class OpenRun:
     sampler: Sampler
     classifier: TrainedClassifier
     dataset: Dataset
+    """On the run's device; training images that do not fit there are where they were, as in training."""
 
     def source(self, samples: int) -> GeneratorSource:
         """Samples that are always the same for the run's seed."""
@@ -86,7 +87,7 @@ def open_run(path: Path | str, device: torch.device | str = "auto", progress: Pr
     device = resolve_device(device) if isinstance(device, str) else device
     run.require_trained()
     config = Config.load(run.config)
-    dataset = config.load_dataset(progress).to(device)
+    dataset = config.load_dataset(progress).to_if_it_fits(device)
     return OpenRun(config, load_sampler(run, config, device), load_classifier(run.classifier, dataset), dataset)
 
 

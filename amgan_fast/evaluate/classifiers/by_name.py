@@ -20,6 +20,7 @@ from amgan_fast.option_declarations import Resize, ValueRange
 INCEPTION_V3 = "inception-v3"
 
 _INCEPTION_SIZE = (299, 299)
+_ON_TENSOR_CORES = (torch.float16, torch.bfloat16)  # of CUDA, which take channels as the innermost dimension
 _BIAS_NOTES = {
     True: "with the bias of the last layer; the original Inception Score is computed without it",
     False: "without the bias of the last layer, as the original Inception Score, whose network is another one",
@@ -132,6 +133,8 @@ def _inception(asked: _Asked, device: torch.device, weights: Path | None, last_b
     if weights is None:
         raise InputError(f"weights is None, wanted the file of torchvision's weights for {INCEPTION_V3} (--weights)")
     network = load_inception_v3(weights, last_bias=last_bias).to(device, inputs.dtype)
+    if device.type == "cpu" or inputs.dtype in _ON_TENSOR_CORES:
+        network = network.to(memory_format=torch.channels_last)  # and what its layers make, therefore
     return ImageClassifier(
         name=INCEPTION_V3,
         network=network,
