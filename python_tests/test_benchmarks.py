@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_gpu import FakeGpu
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import benchmarks
@@ -74,38 +75,6 @@ def test_shares_are_of_the_logits_read_and_the_gradients_written():
     # 2,000 bytes in 4 us are 0.5 GB/s.
     assert shares(scores, 4.0, {"copy": 1e9, "peak": 2e9}) == {"share of copy": 0.5, "share of peak": 0.25}
     assert shares(scores, 4.0, {}) == {}
-
-
-class FakeGpu:
-    """Writes down in which order the host gives the GPU what to do."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.given: list[str] = []
-        self.cycles: list[int] = []
-        fake = self
-
-        class Event:
-            def __init__(self, enable_timing: bool) -> None:
-                pass
-
-            def record(self) -> None:
-                fake.given.append("event")
-
-            def synchronize(self) -> None:
-                fake.given.append("wait")
-
-            def elapsed_time(self, end: Event) -> float:
-                return 2.0  # milliseconds
-
-        def sleep(cycles: int) -> None:
-            fake.given.append("sleep")
-            fake.cycles.append(cycles)
-
-        monkeypatch.setattr(torch.cuda, "Event", Event)
-        monkeypatch.setattr(torch.cuda, "_sleep", sleep)
-        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-        monkeypatch.setattr("benchmarks.timing.flush_of_caches", lambda: lambda: fake.given.append("flush"))
-        monkeypatch.setattr("benchmarks.timing.WARM_SECONDS", 0.01)
 
 
 def test_on_a_gpu_caches_are_empty_and_the_host_is_ahead_before_the_first_event(monkeypatch):

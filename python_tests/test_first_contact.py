@@ -7,14 +7,17 @@ import math
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fake_gpu import FakeGpu
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import gpu
-from tools.gpu_check.first_contact import exponential, facts, kernels, streams, training
+from tools.gpu_check.first_contact import exponential, facts, host, kernels, streams, training
 from tools.gpu_check.first_contact.__main__ import PARTS
 from tools.gpu_check.first_contact.measurement import Measurement, carry_out
 
@@ -177,6 +180,42 @@ def test_two_equal_trainings_have_the_same_weights():
     assert found["again, largest difference of a weight after 2 steps"] == 0
     assert found["eager, images/s"] == pytest.approx(1000 * found["batch"] / found["eager, ms"])
     assert all(math.isfinite(loss) for loss in found["eager, losses"])
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch) -> Iterator[FakeGpu]:
+    """Tensors on a GPU that have no values, and times that are 2 ms."""
+    fake = FakeGpu(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80 * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "_compile_kernel", lambda source, name: lambda **launch: fake.given.append(name))
+    kernels._copy_bandwidth.cache_clear()
+    with FakeTensorMode():
+        yield fake
+    kernels._copy_bandwidth.cache_clear()
+
+
+def test_every_measurement_of_kernels_on_a_gpu(fake_cuda):
+    """Whatever a GPU answers: the way to the figures is free of mistakes."""
+    results = {measurement.name: measurement.run() for measurement in kernels.kernels(torch.device("cuda"))}
+    assert len(results) == 2 + 2 * len(kernels.SHAPES)
+    rate = 2 * gpu.COPIED_BYTES / 2e-3
+    assert results["copy of 512 MiB"]["GB/s"] == pytest.approx(rate / 1e9)
+    assert results["100x11 float32"]["am_discriminator_loss_and_grad"]["of empty"] == 1
+    assert "nothing" in fake_cuda.given
+    half = results["1000000x1001 bfloat16"]["am_generator_loss_and_grad"]
+    assert half["share"] == pytest.approx(2 * 2 * 1_001_000_000 / 2e-3 / rate)
+
+
+def test_what_does_not_fit_the_memory_of_a_gpu_is_not_run(fake_cuda, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**30))
+    results = {measurement.name: measurement.run() for measurement in kernels.kernels(torch.device("cuda"))}
+    assert results["1000000x1001 float32"] == {"not run": "needs 11 GiB of free GPU memory"}
+    assert "am_generator_loss" in results["1024x1001 float32"]
+
+
+def test_every_measurement_of_the_host_on_a_gpu(fake_cuda):
+    results = {measurement.name: measurement.run() for measurement in host.host(torch.device("cuda"))}
+    assert all(figures["us"] > 0 for figures in results.values())
 
 
 @pytest.mark.skipif(not torch.version.cuda, reason="torch without CUDA has no compiler of kernels")
