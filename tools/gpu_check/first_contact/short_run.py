@@ -16,7 +16,7 @@ from amgan_fast.train import train
 from tools.gpu_check.first_contact.measurement import Figures, Measurement
 
 
-def _run(cuda_graph: bool, device: torch.device) -> Figures:
+def _run(cuda_graph: str, device: torch.device) -> Figures:
     steps, samples = (400, 5000) if device.type == "cuda" else (4, 500)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder  # the classifier is trained anew, and leaves the user's alone
@@ -30,6 +30,6 @@ def _run(cuda_graph: bool, device: torch.device) -> Figures:
 
 
 def short_run(device: torch.device) -> Iterator[Measurement]:
-    yield Measurement("digits, eager", partial(_run, False, device))
+    yield Measurement("digits, eager", partial(_run, "off", device))
     if device.type == "cuda":
-        yield Measurement("digits, CUDA graph", partial(_run, True, device))
+        yield Measurement("digits, CUDA graph", partial(_run, "on", device))

@@ -39,6 +39,10 @@ def _batch(size: int, device: torch.device) -> Batch:
     return images, torch.randint(CLASSES, (size,), device=device, generator=random)
 
 
+def _as_given(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, None]:
+    return images, labels, None
+
+
 def _seconds(advance: Callable[[Tensor, Tensor], None], batch: Batch, steps: int, device: torch.device) -> float:
     def wait() -> None:
         if device.type == "cuda":
@@ -60,7 +64,7 @@ def _steps(network: str, precision: str, device: torch.device) -> Figures:
     weights = {}
     for how in ("eager", "again", "captured") if on_gpu else ("eager", "again"):
         step = make_step(network, precision, device)
-        advance = CapturedStep(step) if how == "captured" else step
+        advance = CapturedStep(step, _as_given) if how == "captured" else step
         torch.manual_seed(3)
         _seconds(advance, batch, compared, device)
         weights[how] = [weight.detach().clone() for weight in step.generator.parameters()]
