@@ -17,7 +17,7 @@ from fake_gpu import FakeGpu
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import gpu
-from tools.gpu_check.first_contact import exponential, facts, host, kernels, streams, training
+from tools.gpu_check.first_contact import counters, exponential, facts, host, kernels, streams, training
 from tools.gpu_check.first_contact.__main__ import PARTS
 from tools.gpu_check.first_contact.measurement import Measurement, carry_out
 
@@ -87,7 +87,7 @@ def test_without_a_gpu_a_part_says_so(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [part for part in PARTS if part != "counters"])
 def test_the_measurements_of_a_part_have_names_of_their_own(part):
     module = __import__(f"tools.gpu_check.first_contact.{part}", fromlist=[part])
     names = [measurement.name for measurement in getattr(module, part)(CPU)]
@@ -180,6 +180,52 @@ def test_two_equal_trainings_have_the_same_weights():
     assert found["again, largest difference of a weight after 2 steps"] == 0
     assert found["eager, images/s"] == pytest.approx(1000 * found["batch"] / found["eager, ms"])
     assert all(math.isfinite(loss) for loss in found["eager, losses"])
+
+
+NCU = """==PROF== Connected to process 12
+==PROF== Profiling "kplus1_kernel" - 0: 0%....100% - 7 passes
+"ID","Process ID","Kernel Name","Block Size","Device","CC","Section Name","Metric Name","Metric Unit","Metric Value"
+"0","12","void amgan::cuda::<unnamed>::kplus1_kernel<float>(Params<float>)","(128, 1, 1)","0","9.0","Command line \
+profiler metrics","dram__bytes_read.sum","byte","800,812,345"
+"0","12","void amgan::cuda::<unnamed>::kplus1_kernel<float>(Params<float>)","(128, 1, 1)","0","9.0","Command line \
+profiler metrics","gpu__time_duration.sum","nsecond","512,300"
+"1","12","void amgan::cuda::span_kernel<float>(int, long)","(512, 1, 1)","0","9.0","Command line \
+profiler metrics","dram__throughput.avg.pct_of_peak_sustained_elapsed","%","91.5"
+"1","12","void amgan::cuda::span_kernel<float>(int, long)","(512, 1, 1)","0","9.0","Command line \
+profiler metrics","dram__bytes_read.sum","byte","n/a"
+==PROF== Disconnected
+"""
+
+
+def test_counts_of_the_profiler_are_read():
+    """From the form that its manual shows; nothing here has run it."""
+    assert counters.read_counts(NCU) == {
+        "1 kplus1_kernel": {"bytes read": 800812345, "us": pytest.approx(512.3)},
+        "2 span_kernel": {"share": pytest.approx(0.915)},
+    }
+    assert counters.read_counts("==ERROR== The user does not have permission\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("printed", "found"),
+    [
+        ("", {"problem": "ncu counted nothing: exit status 0"}),
+        ("echo '==ERROR== no permission'", {"problem": "ncu counted nothing: ==ERROR== no permission"}),
+        (f"cat <<'END'\n{NCU}END", {"1 kplus1_kernel", "2 span_kernel"}),
+    ],
+)
+def test_the_profiler_watches_the_kernels_of_a_program(printed, found, tmp_path, monkeypatch):
+    ncu = tmp_path / "ncu"
+    ncu.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n{printed}\n')
+    ncu.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    measurements = list(counters.counters(torch.device("cuda")))
+    assert len(measurements) == 2 * len(counters.SHAPES)
+    got = measurements[0].run()
+    assert got == found if isinstance(found, dict) else set(got) == found
+    asked = (tmp_path / "asked").read_text()
+    assert "--kernel-name regex:amgan::" in asked
+    assert asked.endswith("-m tools.gpu_check.first_contact.counters 200000 1001 float32\n")
 
 
 @pytest.fixture

@@ -201,6 +201,7 @@ def test_the_sanitizer_is_found_on_path_or_in_the_toolkit(tmp_path, monkeypatch)
 
 
 def test_what_a_step_lacks_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name, **_: f"bin/{name}")
     for found, missing in (("tools/compute-sanitizer", ""), (None, "compute-sanitizer not found")):
         monkeypatch.setattr("tools.gpu_check.steps.find_sanitizer", lambda found=found: found)
         steps = {step.name: step.missing for step in Steps(tmp_path, "", 8)}
@@ -208,6 +209,8 @@ def test_what_a_step_lacks_is_said(tmp_path, monkeypatch):
         assert len(sanitized) == 16
         assert steps == dict.fromkeys(steps, "") | dict.fromkeys(sanitized, missing)
         assert len(set(steps)) == len(list(Steps(tmp_path, "", 8)))
+    monkeypatch.setattr("shutil.which", lambda name, **_: None)
+    assert {step.missing for step in Steps(tmp_path, "", 8) if step.name == "counters"} == {"ncu not found"}
     without = {step.name: step.missing for step in Steps(tmp_path, "no GPU", 8)}
     assert {name for name, missing in without.items() if not missing} == {"facts", "collect"}
     assert set(without.values()) == {"", "no GPU"}

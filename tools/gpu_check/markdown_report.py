@@ -141,7 +141,7 @@ def markdown(report: dict[str, Any]) -> str:
     for step in steps:
         if step["tail"]:
             lines += ["", f"The end of what {step['step']} printed:", "", "```text", *step["tail"], "```"]
-    for part in ("facts", *FIRST_CONTACT):
+    for part in ("facts", *FIRST_CONTACT, "counters"):
         if part in report:
             lines += _section(f"First contact: {part.replace('_', ' ')}", first_contact(report[part]))
     for name, (title, table) in BENCHMARKS.items():

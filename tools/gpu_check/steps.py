@@ -77,6 +77,8 @@ class Steps:
         for tool in SANITIZERS:
             for dtype in DTYPES:
                 yield self._sanitizer(tool, dtype, found)
+        profiler = "" if shutil.which("ncu") else "ncu not found"
+        yield self._first_contact("counters", "cuda", self._no_gpu or profiler)
         for operation in OPERATIONS:
             yield self._benchmark(f"bench_ops-{operation}", "bench_ops", read_operations, "--only", operation)
         yield self._benchmark("bench_peers", "bench_peers", read_peers)

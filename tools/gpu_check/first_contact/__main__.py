@@ -25,6 +25,7 @@ PARTS = {
     "host": "what a call takes of the host",
     "training": "training steps, eager and captured",
     "short_run": "whole runs",
+    "counters": "what Nsight Compute counts of the kernels",
 }
 
 
