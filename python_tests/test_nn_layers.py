@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
+from checking import Trace
 from layer_outputs import WEIGHTED, layer_outputs
 from torch import nn
 from torch.nn.functional import batch_norm
+from torch.nn.utils import parametrizations, parametrize
 
 from amgan_fast.nn import (
     MinibatchDiscrimination,
@@ -195,6 +198,42 @@ def test_weight_norm_has_one_length_for_each_output_channel(name, generator):
         layer.parametrizations.weight.original0.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]).view_as(_lengths(layer)))
     lengths = layer.weight.movedim(channel_dim, 0).flatten(1).norm(dim=1)
     torch.testing.assert_close(lengths, torch.tensor([1.0, 2.0, 3.0, 4.0]))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", LAYERS)
+def test_weight_norm_is_that_of_torch_also_where_two_passes_share_a_weight(name, memory_format, shared, generator):
+    """Outputs, and gradients of g, v and the bias, of two passes and what comes of both."""
+    build, channel_dim, shape = LAYERS[name]
+    plain = build().double()
+    ours = copy.deepcopy(plain)
+    parametrizations.weight_norm(plain, dim=channel_dim)
+    apply_weight_norm(ours)
+    ours.to(memory_format=memory_format)
+    batches = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2)]
+    upstream = torch.randn(plain(batches[0]).shape, generator=generator, dtype=torch.float64)
+    with parametrize.cached() if shared else nullcontext(), Trace() as trace:
+        outputs = [ours(batch) for batch in batches]
+    norms = [name for name in trace.names if name.startswith(("aten::_weight_norm_interface", "aten::norm"))]
+    assert len(norms) == (1 if shared else 2)
+    wanted = [plain(batch) for batch in batches]
+    for one, other in (outputs, wanted):
+        (one.sin() * other * upstream).sum().backward()
+    torch.testing.assert_close(outputs, wanted)
+    gradients = [{name: p.grad for name, p in layer.named_parameters()} for layer in (ours, plain)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("name", ["conv", "deconv"])
+def test_weights_of_channels_last_are_so_themselves(name, generator):
+    """The norm's own result is contiguous, which each convolution of such images would copy."""
+    layer = LAYERS[name][0]()
+    apply_weight_norm(layer)
+    assert layer.weight.is_contiguous()
+    layer.to(memory_format=torch.channels_last)
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not layer.weight.is_contiguous()
 
 
 def _lengths(layer):

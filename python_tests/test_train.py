@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -274,6 +275,33 @@ def test_losses_are_means_since_they_were_last_read(one_step):
     second = one_step.pop_losses()
     assert first != second
     assert all(0 < loss < 10 for loss in (*first, *second))
+
+
+@pytest.mark.parametrize("options", [{}, {"feature_matching": 0.5}], ids=str)
+def test_weights_are_normalized_once_while_they_stay(options, monkeypatch):
+    """And the step is the same."""
+    gradients, norms = [], []
+    for shared in (True, False):
+        if not shared:
+            monkeypatch.setattr(torch.nn.utils.parametrize, "cached", nullcontext)
+        torch.manual_seed(0)
+        normed = network_options("mlp", weight_norm=True, running_statistics=True)
+        step = AdversarialStep(
+            Sampler(build_generator("mlp", LATENT, (1, 8, 8), normed), LatentSource(LATENT)),
+            build_discriminator("mlp", 11, (1, 8, 8), normed),
+            AMGAN(),
+            torch.Generator().manual_seed(0),
+            StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),
+        )
+        with Trace() as trace:
+            step(*real_batch())
+        norms.append(sum(name == "aten::_weight_norm_interface" for name in trace.names))
+        gradients.append([parameter.grad for parameter in step.discriminator.parameters()])
+    players = (step.generator, step.discriminator)
+    ours, theirs = (sum(isinstance(layer, nn.Linear) for layer in player.modules()) for player in players)
+    assert norms[0] == 2 * ours + 2 * theirs
+    assert norms[1] == 2 * ours + 3 * theirs + (2 * (theirs - 1) if options else 0)  # features lack the last layer
+    torch.testing.assert_close(*gradients)
 
 
 # Checkpoint

@@ -11,11 +11,22 @@ from torch.nn.utils import parametrizations, parametrize
 _WeightedLayer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
+class _WeightNorm(parametrizations._WeightNorm):
+    """Torch's, with the weight in memory as v is: torch's own has it contiguous, and of channels_last images every
+    convolution would then copy it, or leave that format where there is one channel."""
+
+    def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
+        weight = super().forward(weight_g, weight_v)
+        if weight_v.dim() == 4 and weight_v.is_contiguous(memory_format=torch.channels_last):
+            return weight.contiguous(memory_format=torch.channels_last)
+        return weight
+
+
 def apply_weight_norm(network: nn.Module) -> None:
     """Let every linear layer and convolution of ``network`` have the weight g v / ||v||, g for each output channel.
 
-    The weights keep their values. Source: Salimans and Kingma, arXiv 1602.07868, with
-    :func:`torch.nn.utils.parametrizations.weight_norm`.
+    The weights keep their values, and within :func:`torch.nn.utils.parametrize.cached` each is computed once. Source:
+    Salimans and Kingma, arXiv 1602.07868, as :func:`torch.nn.utils.parametrizations.weight_norm` has it.
 
     >>> import torch
     >>> from torch import nn
@@ -27,7 +38,8 @@ def apply_weight_norm(network: nn.Module) -> None:
     """
     for layer in list(network.modules()):
         if isinstance(layer, _WeightedLayer):
-            parametrizations.weight_norm(layer, dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
+            norm = _WeightNorm(dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
+            parametrize.register_parametrization(layer, "weight", norm, unsafe=True)
 
 
 @torch.no_grad()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from amgan_fast.nn import Discriminator, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
@@ -184,7 +185,7 @@ class AdversarialStep:
             generated = self.generator(inputs)
         self._optimizers["discriminator"].zero_grad(set_to_none=True)
         batches = [images, generated] + ([] if unlabelled is None else [unlabelled])
-        with self._precision():
+        with self._precision(), self._weights_once():
             logits = self._discriminate(*batches)
         loss, *gradients = self.objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
         if unlabelled is not None:
@@ -205,13 +206,16 @@ class AdversarialStep:
         with self._precision():
             (generated,) = self._generate(inputs)
         loss, roots, gradients = torch.zeros((), device=inputs.device), [], []
+        with self._weights_once():
+            if not self.objective.needs_features:
+                with self._precision():
+                    logits = self._judge(generated)
+            if matching:
+                real_features, features = self._features(images, generated)
         if not self.objective.needs_features:
-            with self._precision():
-                logits = self._judge(generated)
             loss, gradient = self.objective.generator_loss_and_grad(logits, labels)
             roots, gradients = [logits], [gradient]
         if matching:
-            real_features, features = self._features(images, generated)
             added, gradient = feature_matching_and_grad(real_features, features)
             loss, gradient = loss + matching * added, matching * gradient
             roots, gradients = [*roots, features], [*gradients, gradient]
@@ -244,6 +248,11 @@ class AdversarialStep:
 
     def _precision(self) -> AbstractContextManager:
         return torch.autocast(self.random.device.type, torch.bfloat16, enabled=self._options.precision == "bfloat16")
+
+    def _weights_once(self) -> AbstractContextManager:
+        """Passes within it share the weights of weight norm: to be used while the discriminator stays as it is, and
+        either has gradients or not. torch.compile finds what they share by itself, and not its way through a cache."""
+        return nullcontext() if self._options.compile else parametrize.cached()
 
     @torch.no_grad()
     def _average(self) -> None:
