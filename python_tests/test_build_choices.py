@@ -1,15 +1,22 @@
-"""Which architectures the CUDA kernels are built for: what cmake/describe_torch.py chooses, without a build."""
+"""Whether the CUDA kernels are built, and for which architectures: what cmake's files choose, without a build."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parent.parent / "cmake" / "describe_torch.py"
+CMAKE = Path(__file__).parent.parent / "cmake"
+SCRIPT = CMAKE / "describe_torch.py"
+COMMAND = shutil.which("cmake", path=Path(sys.executable).parent) or shutil.which("cmake") or ""
 KNOWN = {"75", "80", "86", "87", "89", "90", "100", "103", "120"}  # to an nvcc
 
 
@@ -86,3 +93,67 @@ def test_what_the_environment_may_not_name(script, asked):
     chosen, error = script.asked_for(asked, KNOWN)
     assert chosen == []
     assert error == f"TORCH_CUDA_ARCH_LIST names '{asked.split()[-1]}', wanted 7.5 or newer, and known to nvcc"
+
+
+# --- Whether they are built
+
+
+def decide(
+    folder: Path, wanted: str = "", cuda: str = "13.0", release: str = "13.0", **torch_json: object
+) -> list[str]:
+    """The reason why not, and the error, that cmake/cuda.cmake finds for a torch and an nvcc of these versions."""
+    nvcc = folder / "nvcc"
+    nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.88'\n")
+    nvcc.chmod(0o755)
+    described = json.dumps({"architectures": [], "architectures_error": "", **torch_json})
+    script = folder / "decide.cmake"
+    script.write_text(
+        f'set(torch_json [==[{described}]==])\nset(torch_version 2.11.0)\nset(torch_cuda "{cuda}")\n'
+        f'set(nvcc "{nvcc if release else ""}")\ninclude({CMAKE / "cuda.cmake"})\n'
+        'message("reason: ${AMGAN_CUDA_REASON}")\nmessage("error: ${AMGAN_CUDA_ERROR}")\n'
+    )
+    done = subprocess.run(
+        [COMMAND, "-P", str(script)],
+        env=os.environ | {"AMGAN_CUDA": wanted},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line.partition(": ")[2] for line in done.stderr.splitlines() if line.startswith(("reason: ", "error: "))]
+
+
+needs_cmake = pytest.mark.skipif(not COMMAND, reason="there is no cmake")
+
+
+@needs_cmake
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"wanted": "0"}, "switched off by AMGAN_CUDA=0"),
+        ({"cuda": ""}, "torch 2.11.0 is a CPU-only build"),
+        ({"release": ""}, "no nvcc found (PATH, CUDA_HOME)"),
+        (
+            {"release": "12.8"},
+            "nvcc is CUDA 12.8, torch 2.11.0 was built with CUDA 13.0: the major versions must agree",
+        ),
+        (
+            {},
+            "neither a visible GPU nor torch 2.11.0 names an architecture of 7.5 or newer that nvcc 13.0 knows "
+            "(TORCH_CUDA_ARCH_LIST)",
+        ),
+    ],
+)
+def test_why_nothing_is_built_is_one_line(tmp_path, given, reason):
+    assert decide(tmp_path, **given) == [reason, ""]
+    if given.get("wanted") != "0":
+        error = f"AMGAN_CUDA=1, but the CUDA kernels cannot be built: {reason}"
+        assert decide(tmp_path, **given | {"wanted": "1"}) == [reason, error]
+
+
+@needs_cmake
+def test_what_cannot_be_asked_for(tmp_path):
+    assert decide(tmp_path, "yes")[1] == "AMGAN_CUDA is 'yes', wanted auto, 0 or 1"
+    assert (
+        decide(tmp_path, architectures_error="TORCH_CUDA_ARCH_LIST names '1.0'")[1]
+        == "TORCH_CUDA_ARCH_LIST names '1.0'"
+    )
