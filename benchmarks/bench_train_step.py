@@ -1,11 +1,14 @@
 """A training step of AM-GAN against the plain eager loop that people write, on the same networks.
 
-    python -m benchmarks.bench_train_step [--network conv|paper --batch-size 100 --rounds 7]
+    python -m benchmarks.bench_train_step [--device cpu|cuda --network conv|paper --batch-size 100 --rounds 7]
 
 The plain loop: layers of torch.nn, float32, a graph through the generator in the discriminator's step, the
 discriminator's parameters with gradients in the generator's, F.cross_entropy, one Adam step and one EMA line a
-parameter. Ours: ``AdversarialStep`` in float32, and with bfloat16 autocast. Interleaved, medians. Where the time of a
-step goes is read off PyTorch's profiler, by operation.
+parameter. Ours: ``AdversarialStep`` in float32, with bfloat16 autocast, and on a GPU as one CUDA graph each, which
+gathers its batch itself. Interleaved, medians of wall time; on a GPU of so many steps that the host is ahead.
+
+The time of a step's parts, the data's among them, is that between events on a GPU and wall time on a CPU, of steps that
+are not captured. By kind of operation it is read off PyTorch's profiler.
 
 Leaves build/bench_train_step.json and build/bench_train_step.png; some minutes on two cores.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +25,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from amgan_fast.data import Batches, to_float
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.nn import (
     Discriminator,
@@ -34,13 +40,17 @@ from amgan_fast.nn import (
 from amgan_fast.objectives import AMGAN
 from amgan_fast.runs import StepOptions
 from amgan_fast.train import AdversarialStep
+from amgan_fast.train.capture import CapturedStep
 from benchmarks.machine import describe_machine
 from benchmarks.plain_loop import PlainLoop, of_torch
 from benchmarks.reports import write_json
+from benchmarks.step_parts import StepParts
 from benchmarks.timing import interleaved
 
 FOLDER = Path("build")
 CLASSES, LATENT, SHAPE = 10, 100, (3, 32, 32)
+IMAGES = 10_000  # of the training set, of random pixels
+STEPS_ON_CUDA = 20  # a measurement
 KINDS = {
     "convolution": ("conv",),
     "batch norm, leaky ReLU, dropout": ("batch_norm_leaky_dropout", "batchnormleaky", "native_leaky_dropout", "lerp"),
@@ -54,27 +64,60 @@ KINDS = {
 }
 
 
-def networks(network: str) -> tuple[nn.Module, Discriminator]:
+def networks(network: str, device: str) -> tuple[nn.Module, Discriminator]:
     torch.manual_seed(0)
-    return build_generator(network, LATENT, SHAPE), build_discriminator(network, CLASSES + 1, SHAPE)
+    generator = build_generator(network, LATENT, SHAPE).to(device)
+    return generator, build_discriminator(network, CLASSES + 1, SHAPE).to(device)
 
 
-def ours(network: str, **options: Any) -> AdversarialStep:
+def ours(network: str, device: str, **options: Any) -> AdversarialStep:
     settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, **options)
-    random = torch.Generator().manual_seed(0)
-    generator, discriminator = networks(network)
+    random = torch.Generator(device).manual_seed(0)
+    generator, discriminator = networks(network, device)
     return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, settings)
 
 
+def training_set(batch_size: int, device: str) -> Batches:
+    images = torch.randint(256, (IMAGES, *SHAPE), dtype=torch.uint8, device=device)
+    return Batches(images, torch.randint(CLASSES, (IMAGES,), device=device), batch_size, seed=0)
+
+
+def captured(step: AdversarialStep, batches: Batches) -> Callable[[Tensor, Tensor], None]:
+    """Steps on the batches of a training set, whatever batch is given."""
+
+    def prepare(*taken: Tensor) -> tuple[Tensor, Tensor, None]:
+        images, labels = batches.gather(*taken)
+        return to_float(images), labels, None
+
+    advance = CapturedStep(step, prepare)
+    return lambda images, labels: advance(*batches.take())
+
+
+def time_of_parts(step: AdversarialStep, batches: Batches, rounds: int) -> dict[str, float]:
+    """Milliseconds of each part of a step, and of its batch."""
+    parts = StepParts(step)
+
+    def take() -> tuple[Tensor, Tensor]:
+        images, labels = next(batches)
+        return to_float(images), labels
+
+    data = parts.timed("data", take)
+    step(*take())
+    return parts.measure(lambda: step(*data()), rounds)
+
+
 def where_time_goes(step: Callable[[Tensor, Tensor], None], images: Tensor, labels: Tensor) -> dict[str, float]:
-    """Milliseconds of a step by kind of operation, each operation's own time."""
+    """Milliseconds of a step by kind of operation, each operation's own time; on a GPU that of its kernels."""
+    on_cuda = images.is_cuda
     step(images, labels)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] * on_cuda)]) as profiler:
         step(images, labels)
     times = dict.fromkeys([*KINDS, "everything else"], 0.0)
     for event in profiler.key_averages():
+        if event.device_type != DeviceType.CPU:  # a kernel, which the operation has that launched it
+            continue
         kind = next((k for k, words in KINDS.items() if any(w in event.key.lower() for w in words)), "everything else")
-        times[kind] += event.self_cpu_time_total / 1000
+        times[kind] += (event.self_device_time_total if on_cuda else event.self_cpu_time_total) / 1000
     return times
 
 
@@ -92,46 +135,85 @@ def draw(path: Path, times: dict[str, dict[str, float]]) -> None:
     save_figure(path, figure)
 
 
+def time_of_steps(
+    steps: dict[str, Callable[[Tensor, Tensor], None]], images: Tensor, labels: Tensor, rounds: int, threads: int
+) -> dict[str, dict[str, Any]]:
+    """Microseconds of a step, by wall time until the device has done it."""
+    count = STEPS_ON_CUDA if images.is_cuda else 1
+
+    def run(step: Callable[[Tensor, Tensor], None]) -> None:
+        for _ in range(count):
+            step(images, labels)
+
+    work = {name: partial(run, step) for name, step in steps.items()}
+    times = interleaved(work, rounds, threads, "cpu")  # its clock waits for a GPU before it is read
+    return {name: {what: _divided(value, count) for what, value in one.items()} for name, one in times.items()}
+
+
+def _divided(value: Any, count: int) -> Any:
+    return [x / count for x in value] if isinstance(value, list) else value / count
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--network", default="conv")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="our steps under torch.compile too")
+    parser.add_argument("--json", type=Path, default=FOLDER / "bench_train_step.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    images, labels = torch.randn(options.batch_size, *SHAPE).clamp(-1, 1), torch.randint(CLASSES, (options.batch_size,))
+    device, network = options.device, options.network
+    batches = training_set(options.batch_size, device)
+    images, labels = next(batches)
+    images = to_float(images)
     steps: dict[str, Callable[[Tensor, Tensor], None]] = {
-        "plain eager": PlainLoop(*map(of_torch, networks(options.network)), classes=CLASSES, latent_size=LATENT),
-        "ours, float32": ours(options.network),
-        "ours, bfloat16": ours(options.network, precision="bfloat16"),
+        "plain eager": PlainLoop(*map(of_torch, networks(network, device)), classes=CLASSES, latent_size=LATENT),
+        "ours, float32": ours(network, device),
+        "ours, bfloat16": ours(network, device, precision="bfloat16"),
     }
+    eager = dict(steps)
     if options.compile:
-        steps["float32, compiled"] = ours(options.network, compile=True)
-        steps["bfloat16, compiled"] = ours(options.network, precision="bfloat16", compile=True)
-    work = {name: lambda step=step: step(images, labels) for name, step in steps.items()}
-    times = interleaved(work, options.rounds, options.threads, "cpu")
-    kinds = {name: where_time_goes(step, images, labels) for name, step in steps.items()}
+        steps["float32, compiled"] = ours(network, device, compile=True)
+        steps["bfloat16, compiled"] = ours(network, device, precision="bfloat16", compile=True)
+    if device == "cuda":
+        for precision in ("float32", "bfloat16"):
+            steps[f"{precision}, captured"] = captured(ours(network, device, precision=precision), batches)
+    times = time_of_steps(steps, images, labels, options.rounds, options.threads)
+    kinds = {name: where_time_goes(step, images, labels) for name, step in eager.items()}
+    parts = {
+        name: time_of_parts(step, batches, options.rounds)
+        for name, step in eager.items()
+        if isinstance(step, AdversarialStep)
+    }
+    rates = {name: options.batch_size / one["median"] * 1e6 for name, one in times.items()}
     write_json(
-        FOLDER / "bench_train_step.json",
+        options.json,
         {
-            "machine": describe_machine("cpu", options.threads),
-            "network": options.network,
+            "machine": describe_machine(device, options.threads),
+            "network": network,
             "batch_size": options.batch_size,
             "microseconds": times,
+            "images_per_second": rates,
+            "milliseconds_by_part": parts,
             "milliseconds_by_kind": kinds,
         },
     )
-    draw(FOLDER / "bench_train_step.png", kinds)
-    table = Table(title=f"{options.network}, batch of {options.batch_size}, {options.threads} threads")
+    draw(options.json.with_suffix(".png"), kinds)
+    console = Console(width=100)
+    table = Table(title=f"{network}, batch of {options.batch_size}, {device}, {options.threads} threads")
     for column in ("step", "ms", "images/s", "plain / this"):
         table.add_column(column, justify="left" if column == "step" else "right")
     for name, one in times.items():
         ratio = times["plain eager"]["median"] / one["median"]
-        rate = options.batch_size / one["median"] * 1e6
-        table.add_row(name, f"{one['median'] / 1000:.1f}", f"{rate:,.0f}", f"{ratio:.2f}")
-    Console(width=100).print(table)
+        table.add_row(name, f"{one['median'] / 1000:.2f}", f"{rates[name]:,.0f}", f"{ratio:.2f}")
+    console.print(table)
+    table = Table("part", *parts, title="ms by part, where not captured")
+    for part in next(iter(parts.values())):
+        table.add_row(part, *(f"{one[part]:.2f}" for one in parts.values()))
+    console.print(table)
 
 
 if __name__ == "__main__":

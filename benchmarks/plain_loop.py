@@ -27,12 +27,13 @@ class PlainLoop:
         fake = torch.full_like(labels, self.classes)
         for_generator, for_discriminator = self.optimizers
         for_discriminator.zero_grad()
-        generated = self.generator(torch.randn(len(images), self.latent_size))
+        generated = self.generator(torch.randn(len(images), self.latent_size, device=images.device))
         loss = cross_entropy(self.discriminator(images), labels) + cross_entropy(self.discriminator(generated), fake)
         loss.backward()
         for_discriminator.step()
         for_generator.zero_grad()
-        logits = self.discriminator(self.generator(torch.randn(len(images), self.latent_size)))
+        latents = torch.randn(len(images), self.latent_size, device=images.device)
+        logits = self.discriminator(self.generator(latents))
         cross_entropy(logits, logits[:, : self.classes].argmax(1)).backward()
         for_generator.step()
         with torch.no_grad():

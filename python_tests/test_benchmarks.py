@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import benchmarks
 from benchmarks.bench_ops import shares
 from benchmarks.op_cases import dropout_cases, loss_cases, norm_cases, score_cases
+from benchmarks.step_parts import PARTS, REST
 from benchmarks.timing import interleaved
 
 ROOT = Path(__file__).parent.parent
@@ -124,6 +125,20 @@ def test_operations_and_peers_are_measured(tmp_path):
     peers = {result["tool"]: result for result in json.loads((tmp_path / "peers.json").read_text())["results"]}
     assert peers["ours"]["same"]
     assert peers["torchmetrics"]["same"]
+
+
+def test_a_training_step_is_measured_in_parts(tmp_path, device):
+    small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--threads", 1)
+    printed = run("bench_train_step", *small, "--json", "step.json", folder=tmp_path)
+    report = json.loads((tmp_path / "step.json").read_text())
+    steps = {"plain eager", "ours, float32", "ours, bfloat16"}
+    captured = {"float32, captured", "bfloat16, captured"} if device.type == "cuda" else set()
+    assert report["microseconds"].keys() == report["images_per_second"].keys() == steps | captured
+    assert all(name in printed for name in steps | captured)
+    for parts in report["milliseconds_by_part"].values():
+        assert parts.keys() == {*PARTS, REST}
+        assert min(parts.values()) >= 0
+        assert min(parts[name] for name in PARTS) > 0
 
 
 @pytest.mark.parametrize("name", sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__)))
