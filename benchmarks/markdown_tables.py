@@ -44,6 +44,16 @@ def operations(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def training(reports: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Of bench_train_step, by network."""
+    yield from header(["network, step", "ms", "quartiles", "images/s"])
+    for network, report in reports.items():
+        for name, times in report["microseconds"].items():
+            low, high = (f"{quartile / 1000:,.2f}" for quartile in times["quartiles"])
+            rate = f"{report['images_per_second'][name]:,.0f}"
+            yield row([f"{network}, {name}", f"{times['median'] / 1000:,.2f}", f"{low} to {high}", rate])
+
+
 def peers(report: dict[str, Any]) -> Iterator[str]:
     size = report["logits"]
     shape = f"{size['rows']:,} x {size['classes']:,}"

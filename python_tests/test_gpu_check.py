@@ -24,6 +24,7 @@ from tools.gpu_check.findings import (
     read_peers,
     read_sanitizer,
     read_tests,
+    read_training,
 )
 from tools.gpu_check.markdown_report import without_folders
 from tools.gpu_check.steps import DTYPES, OPERATIONS, Step, Steps, find_sanitizer
@@ -221,7 +222,7 @@ def test_each_file_and_module_that_a_step_names_is_there(tmp_path, monkeypatch):
     words = [word for step in Steps(tmp_path, "", 8) for word in step.command]
     files = {word.removeprefix("--ignore=").partition("::")[0] for word in words if ".py" in word}
     modules = {word for word in words if word.startswith(("benchmarks.", "tools."))}
-    assert (len(files), len(modules)) == (5, 3)
+    assert (len(files), len(modules)) == (5, 4)
     assert all(Path(word).is_file() for word in files)
     assert all(importlib.util.find_spec(module) for module in modules)
 
@@ -388,6 +389,21 @@ def test_benchmarks_are_in_the_report_and_folders_are_not(check):
     for place in (text, json.dumps(report)):
         assert "somebody" not in place
         assert str(Path.cwd()) not in place
+
+
+def test_training_steps_are_in_the_report_by_network(check):
+    def measured(ms):
+        times = {"ours, float32, captured": {"median": 1000 * ms, "quartiles": [900 * ms, 1100 * ms]}}
+        return {"microseconds": times, "images_per_second": {"ours, float32, captured": 1e5 / ms}}
+
+    _, text, report = check(
+        leave("bench_train_step-conv", measured(0.5)), leave("bench_train_step-paper", measured(2.0))
+    )
+    assert "| conv, ours, float32, captured | 0.50 | 0.45 to 0.55 | 200,000 |\n" in text
+    assert "| paper, ours, float32, captured | 2.00 | 1.80 to 2.20 | 50,000 |\n" in text
+    assert set(report["bench_train_step"]) == {"conv", "paper"}
+    path = Path("out/bench_train_step-conv.json")
+    assert read_training(path) == Findings("ours, float32, captured 200,000 images/s")
 
 
 def test_the_first_contact_is_in_the_report(check):

@@ -76,6 +76,11 @@ def read_operations(path: Path) -> Findings:
     return Findings("; ".join([f"{len(report['results'])} cases", *measured, share]))
 
 
+def read_training(path: Path) -> Findings:
+    rates = json.loads(path.read_text())["images_per_second"]
+    return Findings("; ".join(f"{name} {rate:,.0f} images/s" for name, rate in rates.items()))
+
+
 def read_peers(path: Path) -> Findings:
     results = json.loads(path.read_text())["results"]
     times = [f"{result['tool']} {result['seconds']:.3f} s" for result in results if "error" not in result]

@@ -20,6 +20,7 @@ from tools.gpu_check.running import Result
 from tools.gpu_check.steps import FIRST_CONTACT
 
 BENCHMARKS = {
+    "bench_train_step": ("Training steps", markdown_tables.training),
     "bench_ops": ("Operations", markdown_tables.operations),
     "bench_peers": ("Inception Score in other libraries", markdown_tables.peers),
 }
@@ -53,8 +54,8 @@ def without_folders(value: Any) -> Any:
 def make_report(
     facts: dict[str, Any], results: list[Result], file_of: Callable[[str, str], Path], planned: int
 ) -> dict[str, Any]:
-    """What there is of ``planned`` steps; the JSON of those that have left some, operations that were measured by
-    several steps together."""
+    """What there is of ``planned`` steps; the JSON of those that have left some, by the parts of a benchmark, but
+    operations all together."""
     report: dict[str, Any] = {"machine": facts, "planned": planned, "steps": [asdict(result) for result in results]}
     for result in results:
         path = file_of(result.step, ".json")
@@ -64,10 +65,12 @@ def make_report(
             left = json.loads(path.read_text())
         except ValueError:  # a step that was killed while it wrote
             continue
-        name = result.step.partition("-")[0]
+        name, _, part = result.step.partition("-")
         if name == "bench_ops" and name in report:
-            for part in ("results", "bandwidth"):
-                report[name][part] = report[name].get(part, []) + left.get(part, [])
+            for key in ("results", "bandwidth"):
+                report[name][key] = report[name].get(key, []) + left.get(key, [])
+        elif part and name != "bench_ops":
+            report.setdefault(name, {})[part] = left
         else:
             report[name] = left
     return without_folders(report)
@@ -145,6 +148,6 @@ def markdown(report: dict[str, Any]) -> str:
         if part in report:
             lines += _section(f"First contact: {part.replace('_', ' ')}", first_contact(report[part]))
     for name, (title, table) in BENCHMARKS.items():
-        if report.get(name, {}).get("results"):
+        if report.get(name, {"results": []}).get("results") != []:
             lines += _section(title, table(report[name]))
     return "\n".join(lines) + "\n"

@@ -17,6 +17,7 @@ from tools.gpu_check.findings import (
     read_peers,
     read_sanitizer,
     read_tests,
+    read_training,
 )
 
 TESTS = Path(__file__).parents[2] / "python_tests"
@@ -26,6 +27,7 @@ SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SANITIZED = ("test_placement.py", "test_leaky_dropout.py::test_any_layout")
 DTYPES = {"float32": "", "bfloat16": "", "float16": " and not bfloat16", "float64": ""}  # a step each, and pytest's -k
 FIRST_CONTACT = ("streams", "exponential", "host", "kernels", "training", "short_run")
+NETWORKS = ("conv", "paper")
 # bench_ops --only: each operation compiles for minutes.
 OPERATIONS = (
     "am_discriminator_loss",
@@ -79,6 +81,9 @@ class Steps:
                 yield self._sanitizer(tool, dtype, found)
         profiler = "" if shutil.which("ncu") else "ncu not found"
         yield self._first_contact("counters", "cuda", self._no_gpu or profiler)
+        for network in NETWORKS:
+            name = f"bench_train_step-{network}"
+            yield self._benchmark(name, "bench_train_step", read_training, "--network", network)
         for operation in OPERATIONS:
             yield self._benchmark(f"bench_ops-{operation}", "bench_ops", read_operations, "--only", operation)
         yield self._benchmark("bench_peers", "bench_peers", read_peers)
