@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from host_graph import use_host_graphs
@@ -25,6 +27,7 @@ from tiny_runs import (
 from torch import Tensor
 
 from amgan_fast.data import Batches, to_float
+from amgan_fast.images import ImageFiles
 from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator, network_options
 from amgan_fast.objectives import AMGAN
 from amgan_fast.runs import RunFolder, StepOptions
@@ -197,6 +200,34 @@ def test_images_that_stay_with_the_host_train_the_same_run(device, graphs, tmp_p
     monkeypatch.setattr("amgan_fast.data.Dataset.fits_on", lambda dataset, device: False)
     other = tiny_run(tmp_path / "here", **options_of(device, labels="predefined")).folder
     assert_same_state(load_tensors(other.checkpoint), load_tensors(whole.checkpoint))
+
+
+class ReadDigit:
+    """Reads a file of 64 bytes to an image."""
+
+    def __call__(self, path: Path) -> np.ndarray:
+        return np.fromfile(path, np.uint8).reshape(1, 8, 8)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_that_stay_in_files_train_the_same_captured_step(device, graphs, tmp_path, workers):
+    """Threads that pin what workers have read go on while the step is captured."""
+    count = 50
+    images, labels = digits().train_images[:count], digits().train_labels[:count]
+    for i, image in enumerate(images):
+        (tmp_path / str(i)).write_bytes(image.numpy().tobytes())
+    files = ImageFiles(tmp_path, [str(i) for i in range(count)], ReadDigit(), (1, 8, 8))
+    states = []
+    for source, there, options in (
+        (images.to(device), labels.to(device), {}),
+        (files, labels, {"device": device, "workers": workers}),
+    ):
+        step, stream = new_step(device, "mlp"), Batches(source, there, BATCH, seed=0, **options)
+        advance = CapturedStep(step, partial(prepared, stream))
+        for _ in range(8):
+            advance(*stream.take())
+        states.append(copy.deepcopy(step.state_dict()))
+    assert_same_state(*states)
 
 
 @pytest.mark.cuda

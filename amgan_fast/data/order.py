@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amgan_fast.data.upload import to_device
 from amgan_fast.errors import InputError
+from amgan_fast.memory import to_device
 
 
 class ShuffledOrder:

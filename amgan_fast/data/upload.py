@@ -1,21 +1,16 @@
-"""From the host's memory to the device, without waiting for it: through pinned memory to a GPU."""
+"""Batches on their way from the host's memory to a device that goes on computing."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from amgan_fast.memory import to_device
+
 
 def is_on(tensor: Tensor, device: torch.device) -> bool:
     """Of a device without a number any will do."""
     return tensor.device.type == device.type and device.index in (None, tensor.device.index)
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on the device, behind what that was given before."""
-    if device.type == "cuda" and tensor.is_cpu:
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def select(images: Tensor, indices: Tensor, device: torch.device) -> Tensor:

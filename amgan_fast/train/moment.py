@@ -38,9 +38,8 @@ class Numbers:
 
     def __init__(self, values: Tensor) -> None:
         """Of any shape; they may be overwritten by what the device is given next."""
-        self._values = values.clone() if values.is_cpu else torch.empty_like(values, device="cpu", pin_memory=True)
-        if not values.is_cpu:
-            self._values.copy_(values, non_blocking=True)
+        self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
+        self._values.copy_(values, non_blocking=True)
         self.moment = Moment(values.device)
         """When they are here."""
 
