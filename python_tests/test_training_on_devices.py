@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_gene
 from amgan_fast.objectives import AMGAN
 from amgan_fast.runs import RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors
-from amgan_fast.train import AdversarialStep, TrainingStopped, resume, train
+from amgan_fast.train import AdversarialStep, TrainingStopped, resume, train, train_classifier
 from amgan_fast.train.capture import CapturedStep
 
 LATENT, BATCH = 6, 20
@@ -228,6 +229,19 @@ def test_images_that_stay_in_files_train_the_same_captured_step(device, graphs, 
             advance(*stream.take())
         states.append(copy.deepcopy(step.state_dict()))
     assert_same_state(*states)
+
+
+def test_a_captured_classifier_is_the_classifier_to_the_bit(device, graphs, monkeypatch):
+    """With augmentation in the graph, and rates that fall after the third and the fifth step."""
+    few = replace(digits(), train_images=digits().train_images[:80], train_labels=digits().train_labels[:80]).to(device)
+    states = []
+    for captured in (False, True):
+        monkeypatch.setattr("amgan_fast.train.classifier_training._is_captured", lambda *_, it=captured: it)
+        trained = train_classifier(few, steps=7, network="densenet-bc", depth=10, growth=4)
+        states.append(trained.network.state_dict())
+    assert_same_state(states[1], states[0])
+    if graphs is not None:
+        assert [graph.replays for graph in graphs] == [2, 2]
 
 
 @pytest.mark.cuda

@@ -1,8 +1,8 @@
-"""A training step as one CUDA graph."""
+"""What is done again and again, as one CUDA graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,48 +46,55 @@ class _Capture:
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
     """Where the graph reads them."""
-    rates: list[float]
-    """The learning rates that are written into the graph."""
+    constants: object
+    """What the host knew, and is written into the graph."""
 
 
-class CapturedStep:
-    """Runs a step's kernels from a graph: launching them one by one takes longer than they do, where layers are small.
+class CapturedWork:
+    """Runs work's kernels from a graph: launching them one by one takes longer than they do, where layers are small.
 
-    The first steps run as they are, on the stream that is captured then. The graph is captured anew when a learning
-    rate has changed.
+    The first calls run as they are, on the stream that is captured then. The graph is captured anew when what the host
+    knows has changed.
 
     Args:
-        step: on a CUDA device, without other processes, whose messages no graph holds.
-        prepare: part of the graph: operations of the device alone, whose results have always the same shapes.
+        work: of tensors of a CUDA device, always as many and of the same shapes; it waits for nothing.
+        random: the generators that it draws from, beside torch's default one.
+        constants: what the host decides of it now, such as learning rates.
     """
 
-    def __init__(self, step: AdversarialStep, prepare: Prepare) -> None:
-        self._step = step
-        self._prepare = prepare
-        self._device = step.random.device
-        self._stream = torch.cuda.Stream(self._device)
+    def __init__(
+        self,
+        work: Callable[..., None],
+        device: torch.device,
+        *,
+        random: Sequence[torch.Generator],
+        constants: Callable[[], object],
+    ) -> None:
+        self._work = work
+        self._device = device
+        self._random = random
+        self._constants = constants
+        self._stream = torch.cuda.Stream(device)
         self._captured: _Capture | None = None
         self._eager = 0
 
     def __call__(self, *given: Tensor) -> None:
-        """A step on the batch that is made of ``given``: always as many tensors, of the same shapes."""
         with current_gpu(self._device):
             if self._eager < _WARM_UP:
                 self._warm_up(given)
             else:
                 self._replay(given)
-        self._step.count()
 
     def _warm_up(self, given: tuple[Tensor, ...]) -> None:
         self._eager += 1
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            self._work(given)
+            self._work(*given)
         current.wait_stream(self._stream)
 
     def _replay(self, given: tuple[Tensor, ...]) -> None:
-        if self._captured is None or self._captured.rates != self._step.learning_rates():
+        if self._captured is None or self._captured.constants != self._constants():
             torch.cuda.synchronize(self._device)  # the old one may still run; its memory goes before there is another
             self._captured = None
             self._captured = self._capture(given)
@@ -98,11 +105,30 @@ class CapturedStep:
     def _capture(self, given: tuple[Tensor, ...]) -> _Capture:
         inputs = tuple(value.clone() for value in given)
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._step.random)
+        for generator in self._random:
+            graph.register_generator_state(generator)
         # Errors of this thread's calls alone: others pin images of files, or watch over processes.
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            self._work(inputs)
-        return _Capture(graph, inputs, self._step.learning_rates())
+            self._work(*inputs)
+        return _Capture(graph, inputs, self._constants())
 
-    def _work(self, given: tuple[Tensor, ...]) -> None:
-        self._step.compute(*self._prepare(*given))
+
+class CapturedStep(CapturedWork):
+    """A training step.
+
+    Args:
+        step: on a CUDA device, without other processes, whose messages no graph holds.
+        prepare: part of the graph: operations of the device alone, whose results have always the same shapes.
+    """
+
+    def __init__(self, step: AdversarialStep, prepare: Prepare) -> None:
+        def work(*given: Tensor) -> None:
+            step.compute(*prepare(*given))
+
+        super().__init__(work, step.random.device, random=[step.random], constants=step.learning_rates)
+        self._step = step
+
+    def __call__(self, *given: Tensor) -> None:
+        """A step on the batch that is made of ``given``."""
+        super().__call__(*given)
+        self._step.count()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from amgan_fast import build_info
 from amgan_fast.data import Batches, Dataset, to_float
@@ -27,11 +28,13 @@ from amgan_fast.lock import hold_file
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.seeds import Purpose, random_stream
 from amgan_fast.train.augmentation import Augmentation
+from amgan_fast.train.capture import CapturedWork
 from amgan_fast.train.checks import check_classifier
 from amgan_fast.train.classifier_recipes import CLASSIFIER_RECIPES, ClassifierRecipe, build_optimizer
+from amgan_fast.train.moment import Numbers
 from amgan_fast.train.observer import Observer
 
-_CHECK_EVERY = 20  # steps; looking at the loss waits for the device
+_CHECK_EVERY = 20  # steps between two looks at the loss
 
 
 def cached_classifier(dataset: Dataset, observer: Observer) -> TrainedClassifier:
@@ -125,7 +128,8 @@ def train_classifier(
         recipe = CLASSIFIER_RECIPES[network]
         augmentation = Augmentation.for_dataset(dataset) if recipe.augmented else None
         steps = steps or recipe.steps(len(dataset.train_images), epochs)
-        _train(classifier, _batches(dataset, recipe, augmentation, seed), recipe, steps, observer or Observer())
+        batches = _AugmentedBatches(dataset, recipe, augmentation, seed)
+        _train(classifier, batches, recipe, steps, observer or Observer())
     record = recipe.record(steps, len(dataset.train_images)) | {
         "augmentation": augmentation and asdict(augmentation),
         "seed": seed,
@@ -188,34 +192,67 @@ def _describe(description: Path, classifier: TrainedClassifier) -> None:
     write_json(description, classifier.to_dict() | {"parameters": parameters} | versions)
 
 
-def _batches(
-    dataset: Dataset, recipe: ClassifierRecipe, augmentation: Augmentation | None, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+class _AugmentedBatches:
     """Images as networks take them, and labels, for ever."""
-    device = dataset.test_images.device
-    batches = Batches(dataset.train_images, dataset.train_labels, recipe.batch_size, seed=seed, device=device)
-    random = random_stream(seed, Purpose.AUGMENTATION, device)
-    for images, labels in batches:
-        yield to_float(images if augmentation is None else augmentation(images, random)), labels
+
+    def __init__(
+        self, dataset: Dataset, recipe: ClassifierRecipe, augmentation: Augmentation | None, seed: int
+    ) -> None:
+        self.device = dataset.test_images.device
+        self.random = random_stream(seed, Purpose.AUGMENTATION, self.device)
+        self._augmentation = augmentation
+        self._batches = Batches(
+            dataset.train_images, dataset.train_labels, recipe.batch_size, seed=seed, device=self.device
+        )
+
+    def take(self) -> tuple[Tensor, ...]:
+        """What :meth:`prepare` makes the next batch of."""
+        return self._batches.take()
+
+    def prepare(self, *taken: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels = self._batches.gather(*taken)
+        return to_float(images if self._augmentation is None else self._augmentation(images, self.random)), labels
 
 
 def _train(
-    classifier: Classifier,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    recipe: ClassifierRecipe,
-    steps: int,
-    observer: Observer,
+    classifier: Classifier, batches: _AugmentedBatches, recipe: ClassifierRecipe, steps: int, observer: Observer
 ) -> None:
     optimizer, schedule = build_optimizer(recipe, classifier.parameters(), steps)
-    for step, (images, labels) in zip(range(1, steps + 1), batches, strict=False):
+    last_loss = torch.zeros(1, device=batches.device)
+
+    def work(*taken: Tensor) -> None:
+        images, labels = batches.prepare(*taken)
         optimizer.zero_grad(set_to_none=True)
         loss = cross_entropy(classifier(images), labels)
         loss.backward()
         optimizer.step()
+        last_loss.copy_(loss.detach())
+
+    advance: Callable[..., None] = work
+    if _is_captured(batches.device, schedule):
+        advance = CapturedWork(work, batches.device, random=[batches.random], constants=schedule.get_last_lr)
+    coming: tuple[int, Numbers] | None = None
+    for step in range(1, steps + 1):
+        advance(*batches.take())
         schedule.step()
-        if (step % _CHECK_EVERY == 0 or step == steps) and not math.isfinite(loss.item()):
-            raise FloatingPointError(f"step {step}: the classifier's loss is {loss.item()}, wanted a finite one")
+        if step % _CHECK_EVERY == 0:
+            _check_loss(coming)  # it has come meanwhile
+            coming = step, Numbers(last_loss)
         observer.progress("classifier", step, steps)
+    _check_loss(coming)
+    _check_loss((steps, Numbers(last_loss)))
+
+
+def _is_captured(device: torch.device, schedule: LRScheduler) -> bool:
+    """On a GPU, where rates and momentum stay for many steps: a graph has them written into it."""
+    return device.type == "cuda" and isinstance(schedule, MultiStepLR)
+
+
+def _check_loss(found: tuple[int, Numbers] | None) -> None:
+    if found is not None:
+        step, (loss,) = found[0], found[1].read()
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"step {step}: the classifier's loss is {loss}, wanted a finite one")
 
 
 def _place_for(out: Path) -> Path:
