@@ -782,6 +782,7 @@ def of_no_values(network: nn.Module) -> dict[str, Tensor]:
 
 def test_inception_v3_gives_torchvisions_logits(inception, inception_file, photographs, torchvisions_logits):
     classifier = open_classifier("inception-v3", weights=inception_file)
+    assert classifier.network.Conv2d_1a_3x3.conv.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(classifier.logits(photographs), torchvisions_logits, rtol=1e-3, atol=1e-4)
     other = replace(classifier, inputs=replace(classifier.inputs, value_range="unit"))
     assert (other.logits(photographs[:1]) - torchvisions_logits[:1]).abs().max() > 0.01  # the range matters

@@ -7,18 +7,28 @@ by 1e-5 at the most, scores by as much.
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from checking import assert_same
 from PIL import Image
 from pretended_gpu import PretendedGpu
 from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from amgan_fast.data import dataset
+from amgan_fast.data import dataset, to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import (
+    ImageClassifier,
+    Inputs,
     Settings,
     evaluate,
     evaluate_generator,
@@ -26,10 +36,11 @@ from amgan_fast.evaluate import (
     measure_classifier,
     open_classifier,
     open_run,
+    score_images,
 )
 from amgan_fast.evaluate.classifiers import trained
 from amgan_fast.evaluate.sources import Batch, ImageFolderSource, TensorSource
-from amgan_fast.images import ImageFiles
+from amgan_fast.images import ImageFiles, read_pixels
 from amgan_fast.nn import build_classifier
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
@@ -155,10 +166,6 @@ def test_a_folder_of_mixed_sizes_is_scored_as_on_the_cpu(folder, classifier_file
 
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument is set:UserWarning")
 def test_images_in_files_go_to_a_gpu_by_pinned_memory(folder, gpu):
-    from functools import partial
-
-    from amgan_fast.images import read_pixels
-
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))[::3]
     files = ImageFiles(folder, names, partial(read_pixels, channels=1, square=8), (1, 8, 8))
     want = torch.cat(list(files.split(5)))
@@ -170,10 +177,6 @@ def test_images_in_files_go_to_a_gpu_by_pinned_memory(folder, gpu):
 
 
 def test_a_dataset_in_files_is_scored_as_on_the_cpu(folder, gpu):
-    from functools import partial
-
-    from amgan_fast.images import read_pixels
-
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
     files = ImageFiles(folder, names, partial(read_pixels, channels=1, square=8), (1, 8, 8))
     labels = torch.tensor([int(name[0]) for name in names])
@@ -197,3 +200,121 @@ def test_accuracy_is_measured_in_batches_that_fit_the_free_memory_of_a_gpu():
     with PretendedGpu(free=16 * 7 * largest) as gpu:
         trained._logits(network.to(gpu.device), digits().test_images[:40])
     assert sizes == [1, 2, *[7] * 5, 5]  # looked into with one and two
+
+
+# --- Precision
+
+
+PRECISION = """
+import os
+import torch
+from amgan_fast.evaluate.full_precision import full_precision
+
+PARTS = ("cudnn.conv", "cudnn.rnn", "mkldnn.conv", "cuda.matmul", "mkldnn.matmul")
+
+def found():
+    values = {name: eval(f"torch.backends.{name}.fp32_precision") for name in PARTS}
+    older = {"allow_tf32": lambda: torch.backends.cudnn.allow_tf32, "get": torch.get_float32_matmul_precision}
+    for name, read in older.items():
+        try:
+            values[name] = read()
+        except RuntimeError:
+            values[name] = "mixed"
+    return values
+
+def check(users):
+    exec(users)
+    before = found()
+    with full_precision():
+        within = found()
+    assert found() == before, (users, before, found())
+    assert {within[name] for name in PARTS} <= {"none", "ieee"}, (users, within)
+    assert within["get"] == "highest", (users, within)
+    assert within["allow_tf32"] is False or "conv.fp32" in users, (users, within)
+
+for users in USERS:
+    if child := os.fork():  # what one interface was told, the other may not be able to take back
+        assert os.waitpid(child, 0)[1] == 0, users
+    else:
+        check(users)
+        os._exit(0)
+"""
+USERS = [
+    "",
+    "torch.set_float32_matmul_precision('high')",
+    "torch.set_float32_matmul_precision('medium')",
+    "torch.backends.cuda.matmul.allow_tf32 = True",
+    "torch.backends.cudnn.allow_tf32 = False",
+    "torch.backends.fp32_precision = 'tf32'",
+    "torch.backends.cudnn.fp32_precision = 'tf32'",
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+]
+
+
+def test_classification_is_in_full_precision_whatever_is_set_and_that_is_set_again_after_it():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    program = f"USERS = {USERS!r}\n{PRECISION}"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert not done.returncode, done.stderr
+
+
+def test_every_way_to_classify_is_in_full_precision(gpu):
+    seen = []
+
+    def network(pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return pixels.flatten(1)[:, :10]
+
+    torch.backends.cudnn.allow_tf32 = True
+    pixels = digits().test_images[:20].to(gpu.device)
+    ImageClassifier("any", network, Inputs(), gpu.device).logits(pixels)
+    score_images(to_float(pixels), network)
+    few = build_classifier("cnn", (1, 8, 8), 10).to(gpu.device)
+    few.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    trained._logits(few, pixels)
+    assert seen
+    assert not any(seen)
+    assert torch.backends.cudnn.allow_tf32
+
+
+# --- Memory
+
+
+class Live(TorchDispatchMode):
+    """Bytes of the tensors that are there at once, the most of them, and of the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = self.largest = 0
+        self._there: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        outputs = function(*args, **(kwargs or {}))
+        for x in tree_leaves(outputs):
+            storage = x.untyped_storage()
+            if storage._cdata not in self._there:
+                self._there.add(storage._cdata)
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self._free, storage._cdata, storage.nbytes())
+                self.largest = max(self.largest, x.nbytes)
+        self.most = max(self.most, self.now)
+        return outputs
+
+    def _free(self, key: int, size: int) -> None:
+        self._there.discard(key)
+        self.now -= size
+
+
+@pytest.mark.parametrize(("name", "size"), [("inception_v3", 299), ("resnet50", 224)])
+def test_a_network_takes_less_than_a_quarter_of_the_memory_where_its_largest_tensor_takes_a_sixteenth(name, size):
+    """Counted on tensors without values: 2.5 and 3.3 times the largest; 3.1 of DenseNet-121, 3.3 of ViT-B/16."""
+    with torch.device("meta"):
+        options = {"init_weights": False, "aux_logits": False} if name == "inception_v3" else {}
+        network = getattr(torchvision.models, name)(weights=None, **options).eval().requires_grad_(False)
+        images = torch.empty(8, 3, size, size)
+    with torch.no_grad(), Live() as live:
+        network(images)
+    assert 2 * live.largest < live.most < 4 * live.largest

@@ -367,3 +367,56 @@ def test_tensors_of_several_shapes_go_in_one_copy(gpu):
     for one, other in zip(there, values, strict=True):
         assert one.device == gpu.device
         assert_same(one.cpu(), other)
+
+
+@pytest.mark.parametrize("name", ["class sums", "stratum sums", "label sums"])
+def test_sums_by_label_are_the_same_to_the_bit_each_time(gpu, name):
+    """``index_add_`` of CUDA adds as rows come, and the last bits are others each time."""
+    one = ACCUMULATORS[name]
+    logits = torch.randn(5000, K, generator=torch.Generator().manual_seed(1)).to(gpu.device)
+    labels = (torch.arange(5000) % 2).to(gpu.device)
+    first, second = (collected(one, iter([(logits, labels)]))._states() for _ in range(2))
+    for total, again in zip(first.values(), second.values(), strict=True):
+        assert_same(total.cpu(), again.cpu())
+
+
+# --- The GPU that these tests are on
+
+
+WAITS = {
+    "a value": lambda x: float(x[0]),
+    "all values": lambda x: x.tolist(),
+    "a truth": lambda x: bool((x > 0).any()),
+    "a copy to the CPU": lambda x: x.cpu(),
+    "a copy from the CPU": lambda x: torch.ones(3).to(x.device),
+    "numbers": lambda x: torch.tensor([1.0, 2.0], device=x.device),
+    "rows by a mask": lambda x: x[x > 0],
+    "where": lambda x: x.nonzero(),
+    "equality": lambda x: torch.equal(x, x.clone()),
+    "different ones": lambda x: x.unique(),
+}
+GOES_ON = {
+    "sums": lambda x: (x * 2).sum(),
+    "new tensors": lambda x: x + torch.zeros(3, device=x.device),
+    "rows by number": lambda x: x[torch.arange(2, device=x.device)],
+    "a copy of pinned memory": lambda x: torch.ones(3).pin_memory().to(x.device, non_blocking=True),
+    "a copy to pinned memory": lambda x: torch.empty(3, pin_memory=True).copy_(x, non_blocking=True),
+    "an order": lambda x: x.argsort(stable=True),
+    "sums by place": lambda x: x.index_put_((torch.zeros(3, dtype=torch.int64, device=x.device),), x * 1, True),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_what_waits_for_the_gpu_is_an_error(gpu, name):
+    x = torch.ones(3, device=gpu.device)
+    WAITS[name](x)
+    with gpu.waits(allowed=False), pytest.raises(RuntimeError, match=r"synchroniz|aten\."):
+        WAITS[name](x)
+
+
+@pytest.mark.parametrize("name", GOES_ON)
+def test_what_does_not_wait_is_none(gpu, name):
+    x = torch.ones(3, device=gpu.device)
+    GOES_ON[name](x)
+    with gpu.waits(allowed=False):
+        GOES_ON[name](x)

@@ -7,7 +7,6 @@ products where asked to.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +33,10 @@ def full_precision() -> Iterator[None]:
     cudnn, older_matmul = backends.cudnn, torch.get_float32_matmul_precision
     with (
         _without_faster(
-            (cudnn.conv, cudnn.rnn), lambda: cudnn.allow_tf32, lambda on: setattr(cudnn, "allow_tf32", on), False
+            (cudnn.conv, cudnn.rnn, backends.mkldnn.conv),
+            lambda: cudnn.allow_tf32,
+            lambda on: setattr(cudnn, "allow_tf32", on),
+            False,
         ),
         _without_faster(
             (backends.cuda.matmul, backends.mkldnn.matmul), older_matmul, torch.set_float32_matmul_precision, "highest"
@@ -64,21 +66,15 @@ def _without_faster(
     except RuntimeError:
         older = None
     try:
-        _put_older(put, None if older is None else full)
+        if older is not None:
+            put(full)
         for part in parts:
             if part.fp32_precision in _FASTER:  # it has that from what it is a part of
                 part.fp32_precision = "ieee"
         yield
     finally:
-        _put_older(put, older)
+        if older is not None:
+            put(older)
         for part, precision in zip(parts, before, strict=True):
             if part.fp32_precision != precision:
                 part.fp32_precision = precision
-
-
-def _put_older(put: Callable[[Any], None], value: Any) -> None:
-    if value is None:
-        return
-    with warnings.catch_warnings():  # PyTorch warns of its older interface
-        warnings.simplefilter("ignore", UserWarning)
-        put(value)
