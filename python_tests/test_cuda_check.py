@@ -118,14 +118,14 @@ def sass_of(*code: str) -> list[Instruction]:
 def test_a_detour_counts_neither_in_a_loop():
     """Over the exponential at 0x20, or first through the three instructions that begin at 0x50."""
     code = sass_of("FMNMX R0, R0", "@P0 BRA 0x50", "MUFU.EX2 R1, R1", "@P1 BRA 0x0", "EXIT", *["FMUL R2, R2"] * 3)
-    code += [Instruction(0x80, False, "BRA", "0x20")]
+    code += [Instruction(0x80, "", "BRA", "0x20")]
     assert per_exponential(code) == 4.0
 
 
 def test_nor_in_unrolled_code():
     """What reads and writes 128 bits and the exponentials is gone through, the rest where there is no way around."""
     code = sass_of("@P0 BRA 0x30", "LDG.E.128 R0, R2", "BRA 0x30", "@P1 BRA 0x60", "FADD R1, R1", "FADD R1, R1")
-    assert straight_way([*code, Instruction(0x60, False, "EXIT", "")]) == 5
+    assert straight_way([*code, Instruction(0x60, "", "EXIT", "")]) == 5
 
 
 def test_instructions_per_logit_of_rows_in_registers_are_what_more_of_them_add():
@@ -140,6 +140,14 @@ def test_instructions_per_logit_of_rows_in_registers_are_what_more_of_them_add()
         }.items()
     ]
     assert [per_logit(kernel, kernels) for kernel in kernels] == [None, 10.0, 10.0, 3.0, 3.0]
+
+
+def test_nops_take_their_turn_between_instructions_but_not_behind_the_last():
+    assert [instruction.opcode for instruction in sass_of("DADD R0, R2, R4", "NOP", "EXIT", "NOP")] == [
+        "DADD",
+        "NOP",
+        "EXIT",
+    ]
 
 
 def test_loops_without_the_path_of_diverged_warps():
@@ -172,10 +180,17 @@ def kernel(**changes: object) -> dict:
     return values | {"registers": 40, "per_logit": 20.0, "widest_load": 64} | changes
 
 
+def counted(architecture: int, per_element: float, call: str = "op float32 8 3") -> dict:
+    return {"call": call, "architecture": architecture, "per_element": per_element}
+
+
+COUNTED = [counted(75, 30.0), counted(90, 20.0)]
+
+
 @pytest.fixture
 def expected_file(tmp_path, monkeypatch):
     monkeypatch.setattr(gate, "EXPECTED", tmp_path / "expected.json")
-    gate.accept(gate.compared_values([kernel()]), "13.0")
+    gate.accept(gate.compared_values([kernel()]), {"op float32 8 3": {"75": 30.0, "90": 20.0}}, "13.0")
     return tmp_path / "expected.json"
 
 
@@ -193,30 +208,47 @@ def expected_file(tmp_path, monkeypatch):
     ],
 )
 def test_verdicts(changes, verdict, expected_file):
-    problems = gate.verdicts([kernel(**changes)], "13.0")
+    problems = gate.verdicts([kernel(**changes)], COUNTED, "13.0")
     assert bool(problems) == (verdict is not None)
     assert verdict is None or verdict in problems[0]
 
 
 def test_added_and_removed_kernels_ask_for_accept(expected_file):
-    problems = gate.verdicts([kernel(kernel="file: g<float>")], "13.0")
+    problems = gate.verdicts([kernel(kernel="file: g<float>")], COUNTED, "13.0")
     assert problems[:2] == ["file: f<float>: no longer exists", "file: g<float>: not in expected.json"]
     assert "--accept" in problems[-1]
 
 
+@pytest.mark.parametrize(
+    ("accounts", "verdict"),
+    [
+        ([counted(90, 22.0)], None),
+        ([counted(90, 22.1)], "sm_90 op float32 8 3: 20.0 -> 22.1 instructions an element"),
+        ([counted(75, 34.0), counted(90, 20.0)], "sm_75 op float32 8 3: 30.0 -> 34.0 instructions an element"),
+        ([*COUNTED, counted(90, 1.0, "other float32 8 3")], "other float32 8 3: not in expected.json"),
+        ([], "op float32 8 3: no longer counted"),
+    ],
+)
+def test_a_call_that_takes_a_tenth_more_instructions_fails_on_any_architecture(accounts, verdict, expected_file):
+    problems = gate.verdicts([kernel()], accounts, "13.0")
+    assert bool(problems) == (verdict is not None)
+    assert verdict is None or problems[0] == verdict
+
+
 def test_another_compiler_is_named(expected_file):
-    assert any("nvcc 13.0, this is 12.8" in line for line in gate.verdicts([kernel(registers=80)], "12.8"))
+    assert any("nvcc 13.0, this is 12.8" in line for line in gate.verdicts([kernel(registers=80)], COUNTED, "12.8"))
 
 
 def test_other_architectures_are_checked_for_local_memory_alone(expected_file):
-    assert gate.verdicts([kernel(architecture=75, registers=80)], "13.0") == []
-    assert "sm_75" in gate.verdicts([kernel(architecture=75, spilled=4)], "13.0")[0]
+    assert gate.verdicts([kernel(architecture=75, registers=80)], COUNTED, "13.0") == []
+    assert "sm_75" in gate.verdicts([kernel(architecture=75, spilled=4)], COUNTED, "13.0")[0]
 
 
 def test_accepted_values_stand_one_a_line(expected_file):
     written = expected_file.read_text()
     assert json.loads(written)["kernels"] == {"file: f<float>": {"registers": 40, "per_logit": 20.0, "widest_load": 64}}
-    assert len(written.splitlines()) == 6
+    assert json.loads(written)["account"] == {"op float32 8 3": {"75": 30.0, "90": 20.0}}
+    assert len(written.splitlines()) == 9
     assert list(expected_file.parent.iterdir()) == [expected_file]
 
 

@@ -10,8 +10,13 @@ for rows unrolled in the registers of a block, by how much the way that reads, e
 with the logits of a thread, or, of kernels with one number of them only, per exponential round the loop over rows. Rows
 of a tile, and float64, whose exponential takes no MUFU.EX2, have no such figure.
 
+Then the account: of every call of tools/cuda_check/targets.json, all told, what it moves, executes and waits for, and
+which limit of the data sheets of tools/cuda_check/cards.json bounds it (tools/cuda_check/account.py). Numbers beyond
+what is wanted are marked "!".
+
 Fails where a kernel spills or reaches local memory, and where one of sm_90 is worse than tools/cuda_check/expected.json
-says: more than 10% more registers or instructions per logit, or a narrower widest load. --accept writes that file.
+says: more than 10% more registers or instructions per logit, or a narrower widest load; where a call takes more than 10%
+more instructions an element, on any architecture. --accept writes that file.
 """
 
 from __future__ import annotations
@@ -25,8 +30,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tools.cuda_check.account import CALLS, Card, account_all
 from tools.cuda_check.compiler import compile_all, run, tool
-from tools.cuda_check.gate import EXPECTED, GATED, accept, compared_values, verdicts
+from tools.cuda_check.gate import EXPECTED, GATED, Account, accept, compared_values, per_element, verdicts
 from tools.cuda_check.kernels import Kernel
 from tools.cuda_check.occupancy import LIMITS
 
@@ -58,6 +64,37 @@ def show_totals(architecture: int, kernels: list[Kernel], console: Console) -> N
     )
 
 
+def show_account(architecture: int, accounts: list[Account], console: Console) -> None:
+    found = [of for of in accounts if of["architecture"] == architecture]
+    table = Table(title=f"sm_{architecture}, {found[0]['card']}: least times by its data sheet")
+    table.add_column("call", no_wrap=True)
+    for name in ("launches", "MB", "instructions", "an element", "EX2", "waves", "bound by", "µs", "share of a copy"):
+        table.add_column(name, justify="right")
+    for of in found:
+        waves = " ".join(map(str, of["waves"]))
+        counted = (of["launches"], round(of["bytes"] / 1e6, 2), f"{of['instructions']:,.0f}", of["per_element"])
+        limits = (of["exponentials_per_element"], waves, of["bound"], of["least_us"], f"{of['share_of_copy']:.0%}")
+        table.add_row(of["call"], *map(str, counted), *map(str, limits))
+    console.print(table)
+
+
+def show_targets(accounts: list[Account], console: Console) -> None:
+    """Instructions an element beside those wanted, for every architecture, and what bounds each call there."""
+    architectures = sorted({of["architecture"] for of in accounts})
+    table = Table(title="instructions an element, all told; what bounds the call, and its share of a copy")
+    for name in ("call", "wanted", *(f"sm_{sm} {Card.of(sm).name}" for sm in architectures)):
+        table.add_column(name, no_wrap=name == "call")
+    found = {(of["call"], of["architecture"]): of for of in accounts}
+    for entry in CALLS:
+        cells = []
+        for architecture in architectures:
+            of = found[entry["call"], architecture]
+            mark = " !" if of["per_element"] > entry.get("wanted", of["per_element"]) else ""
+            cells.append(f"{of['per_element']}{mark} {of['bound']} {of['share_of_copy']:.0%}")
+        table.add_row(entry["call"], str(entry.get("wanted", "")), *cells)
+    console.print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m tools.cuda_check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -77,12 +114,17 @@ def main() -> None:
         of_architecture = [kernel for kernel in kernels if kernel["architecture"] == architecture]
         present = show if options.all or architecture == GATED else show_totals
         present(architecture, of_architecture, console)
-    REPORT.write_text(json.dumps({"nvcc": nvcc, "kernels": kernels}, indent=1))
+    accounts = account_all(options.architectures, REPORT.with_suffix(""), kernels, options.jobs)
+    for architecture in options.architectures:
+        if options.all or architecture == GATED:
+            show_account(architecture, accounts, console)
+    show_targets(accounts, console)
+    REPORT.write_text(json.dumps({"nvcc": nvcc, "kernels": kernels, "account": accounts}, indent=1))
     console.print(f"written: {REPORT}")
     if options.accept:
-        accept(compared_values(kernels), nvcc)
+        accept(compared_values(kernels), per_element(accounts), nvcc)
         console.print(f"written: {EXPECTED.name}")
-    problems = verdicts(kernels, nvcc)
+    problems = verdicts(kernels, accounts, nvcc)
     if problems:
         sys.exit("\n".join(["cuda-check failed:", *problems]))
 

@@ -19,8 +19,7 @@ from tools.cuda_check.occupancy import blocks_per_sm
 from tools.cuda_check.sass import parse_sass
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c++17", "-O3", "-Icsrc", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror"]
-FLAGS += ["-Xptxas", "-v", "-cubin"]
+FLAGS = ["-std=c++17", "-O3", "-Icsrc", "-Werror", "all-warnings", "-Xptxas", "-v"]
 MAX_BLOCK_THREADS = 1024
 
 
@@ -72,10 +71,18 @@ def readable(mangled: list[str]) -> list[str]:
     return [noise.sub("", name) for name in names]
 
 
-def compile_and_read(source: Path, architecture: int, folder: Path) -> list[Kernel]:
-    cubin = folder / f"{source.stem}.sm_{architecture}.cubin"
-    log = run(tool("nvcc"), *FLAGS, f"-arch=sm_{architecture}", "-o", cubin, source)
-    dump = run(tool("cuobjdump"), "-elf", "-sass", cubin)
+def listing_of(stem: str, architecture: int, folder: Path) -> Path:
+    """Where the machine code of a file is left, as cuobjdump lists it."""
+    return folder / f"{stem}.sm_{architecture}.sass"
+
+
+def compile_and_read(source: Path, architecture: int, folder: Path, with_host: bool) -> list[Kernel]:
+    """``with_host``: the launchers, too. The listing is left beside what was compiled."""
+    compiled = folder / f"{source.stem}.sm_{architecture}.{'o' if with_host else 'cubin'}"
+    kind = [f"-gencode=arch=compute_{architecture},code=sm_{architecture}", "-c" if with_host else "-cubin"]
+    log = run(tool("nvcc"), *FLAGS, *kind, "-o", compiled, source)
+    dump = run(tool("cuobjdump"), "-elf", "-sass", compiled)
+    listing_of(source.stem, architecture, folder).write_text(dump)
     threads, code = parse_threads(dump), parse_sass(dump)
     resources = parse_ptxas(log)
     kernels = []
@@ -89,14 +96,28 @@ def compile_and_read(source: Path, architecture: int, folder: Path) -> list[Kern
     return sorted(kernels, key=lambda kernel: kernel["kernel"])
 
 
+def sources() -> list[Path]:
+    return sorted((ROOT / "csrc/cuda").glob("*.cu"))
+
+
+def link_recorder(architecture: int, folder: Path) -> Path:
+    """The launchers, which were compiled with this architecture, in a program that records what they launch."""
+    program = folder.resolve() / "record"
+    code = sorted((ROOT / "tools/cuda_check/recorder").glob("*.cpp"))
+    objects = [folder.resolve() / f"{source.stem}.sm_{architecture}.o" for source in sources()]
+    run(tool("nvcc"), "-std=c++20", "-O1", "-Icsrc", "-cudart", "none", "-o", program, *code, *objects)
+    return program
+
+
 def compile_all(architectures: list[int], folder: Path, jobs: int) -> list[Kernel]:
-    """Of every file and architecture, ``jobs`` at a time; the machine code is left in ``folder``."""
+    """Of every file and architecture, ``jobs`` at a time; the machine code is left in ``folder``, and with the first
+    architecture's the launchers."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    work = list(product(architectures, sorted((ROOT / "csrc/cuda").glob("*.cu"))))
+    work = list(product(architectures, sources()))
     pool = ThreadPoolExecutor(jobs)
     try:
-        results = pool.map(lambda item: compile_and_read(item[1], item[0], folder), work)
+        results = pool.map(lambda item: compile_and_read(item[1], item[0], folder, item[0] == architectures[0]), work)
         progress = track(results, "compiling", len(work), console=Console(stderr=True))
         return list(chain.from_iterable(progress))
     finally:

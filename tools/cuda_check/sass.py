@@ -9,19 +9,22 @@ from typing import NamedTuple
 
 class Instruction(NamedTuple):
     address: int
-    guarded: bool  # by a predicate
+    guard: str  # by a predicate: "@P0", "@!P0"; or nothing
     opcode: str
     operands: str
 
 
 def parse_sass(listing: str) -> dict[str, list[Instruction]]:
-    """Instructions by mangled name, from the output of cuobjdump -sass; NOPs, which pad the code, are left out."""
+    """Instructions by mangled name, from the output of cuobjdump -sass. NOPs that pad the end are left out; others
+    take their turn, and sm_120 has three behind every instruction on float64."""
     line = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(@\S+)?\s*([A-Z][\w.]*)\s*(.*?)\s*;", re.M)
     kernels = {}
     for part in listing.split("Function : ")[1:]:
         name, _, code = part.partition("\n")
-        found = [Instruction(int(at, 16), bool(guard), *rest) for at, guard, *rest in line.findall(code)]
-        kernels[name.strip()] = [instruction for instruction in found if instruction.opcode != "NOP"]
+        found = [Instruction(int(at, 16), *rest) for at, *rest in line.findall(code)]
+        while found and found[-1].opcode == "NOP":
+            found.pop()
+        kernels[name.strip()] = found
     return kernels
 
 
