@@ -36,8 +36,8 @@ LAUNCHES = {
     "scores, many rows": 2,
 }
 
-CLASSES = (*range(1, 41), 100, 101, 200, 201, 1000, 1001, 4097, 8201)
-SCORE_CLASSES = (*CLASSES, 1024, 1025, 2048, 2049, 4096)  # around where another kernel takes over
+CLASSES = (*range(1, 41), 64, 65, 100, 101, 200, 201, 257, 513, 1000, 1001, 1025, 2049, 4097, 8201)
+SCORE_CLASSES = sorted({*CLASSES, 1024, 1025, 2048, 2049, 4096})  # around where another kernel takes over
 ROWS = (0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129)
 LABELS = ("dynamic", "int64", "int32", "strided", "generated")
 UPSTREAM = ("none", "scalar", "rows", "strided")
@@ -47,7 +47,7 @@ NOISY = Schedule(seed=4, noise=0.5)
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
 fakes = pytest.mark.parametrize("fake", FAKE_MODES)
-some_classes = pytest.mark.parametrize("classes", [1, 3, 10, 17, 33, 100, 201, 1001, 4097, 8201])
+some_classes = pytest.mark.parametrize("classes", [1, 3, 10, 17, 33, 64, 100, 201, 301, 1001, 2001, 4097, 8201])
 
 
 def rows_of(classes: int) -> tuple[int, ...]:
@@ -165,6 +165,15 @@ def test_empty_batches(dtype, real, generated, emulator):
 def test_entropy(classes, emulator):
     for dtype, a in zip(itertools.cycle(DTYPES), batches_of(12, classes, classes), strict=False):
         check_entropy(emulator, dtype, classes, a)
+
+
+@dtypes
+def test_many_rows_a_warp(dtype, emulator):
+    """As many as make it fetch one row while it computes another, the last ones of them not the same for all warps."""
+    for gap, want in ((0, EVERYTHING), (3, ("grad", "total"))):
+        (a,) = batches_of(1, gap, 65, rows=[8300], gap=[gap], labels=["int64"], upstream=["rows"], want=[want])
+        check_kplus1(emulator, dtype, "column", 65, a)
+        check_entropy(emulator, dtype, 65, a)
 
 
 @pytest.mark.slow

@@ -228,7 +228,8 @@ class Kernel {
   using T = Computing<scalar_t>;
   using V = Vec<T>;
 
-  Kernel(const KPlus1Args& args, T* workspace) : args_(args), layout_(args, workspace) {}
+  Kernel(const KPlus1Args& args, T* workspace)
+      : args_(args), per_class_(1.0 / static_cast<double>(args.classes)), layout_(args, workspace) {}
 
   // Rows [begin, end) of a batch; returns the sum of their losses.
   double run(const KPlus1Batch& batch, int64_t begin, int64_t end) {
@@ -268,13 +269,13 @@ class Kernel {
       coefficients = coefficients.targeting_fake(layout_.label_is_fake(slot, group));
     }
     if (want_loss) {
-      const V loss = math::kplus1_loss(row, logs, coefficients, args_.classes);
+      const V loss = math::kplus1_loss(row, logs, coefficients, per_class_);
       if (batch.loss != nullptr) loss.store(static_cast<T*>(batch.loss) + group.first, static_cast<int>(group.rows));
       losses = losses + first_lanes(loss, group.rows);
     }
     if (batch.grad != nullptr) {
       const V scale = upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows);
-      const auto gradient = math::kplus1_gradient(row, logs, coefficients, args_.classes, scale);
+      const auto gradient = math::kplus1_gradient(row, logs, coefficients, per_class_, scale);
       layout_.store_gradient(slot, group, gradient, batch.coefficients.t != 0);
     }
     if (args_.labels_out != nullptr) store_terms(slot, group, math::kplus1_terms(row, logs));
@@ -287,6 +288,7 @@ class Kernel {
   }
 
   const KPlus1Args& args_;
+  const V per_class_;
   Layout layout_;
 };
 

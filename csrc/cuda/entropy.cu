@@ -29,7 +29,7 @@ struct Params {
 };
 
 template <typename Scalar, typename Layout>
-__global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layout>)
+__global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layout, 2>)
     entropy_kernel(const __grid_constant__ Params<Scalar> params) {
   using T = Computing<Scalar>;
   using Threads = Group<Layout::kThreads>;
@@ -37,29 +37,30 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
   double sum = 0;
   for_rows<Scalar, Layout>(
       params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad, blockIdx.x, gridDim.x,
-      [&](auto& logits, int64_t index, Scalar* grad) {
+      [&](int64_t index) { return params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1); },
+      [&](auto& logits, int64_t index, Scalar* grad, T grad_output) {
         T exponentials[std::decay_t<decltype(logits)>::kRegisters];
-        const math::EntropyRow<T> row = entropy_row(logits, exponentials);
+        const math::EntropyRow<T> row = entropy_row<true>(logits, exponentials);
         const auto gradient = Threads::once([&] {
           const math::EntropyTerms<T> terms = math::entropy_terms(row);
           if (Threads::rank() == 0) {
             sum += terms.entropy;
             if (params.entropy) params.entropy[index] = terms.entropy;
           }
-          const T grad_output = params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1);
           return math::entropy_gradient(row, terms, params.scale * grad_output);
         });
         if (!params.grad) return;
         Threads::sync();  // the gradient takes the place of the logits
-        const auto gradient_at = [&](T shifted, T e) { return gradient.at_finite(at_least_lowest(shifted), e); };
+        const T at_max = gradient.weight * gradient.mean;
+        const auto gradient_at = [&](T near, T e) { return (at_max - gradient.weight * near) * e; };
         if constexpr (Layout::kInRegisters) {
           int i = 0;
           logits.for_each_value([&](T& value) { value = gradient_at(value, exponentials[i++]); });
           logits.store_each(grad, [](T value) { return value; });
         } else {
           logits.store_each(grad, [&](T value) {
-            const T shifted = value - row.max;
-            return gradient_at(shifted, exp_nonpositive(shifted));
+            const T near = not_far(value - row.max);
+            return gradient_at(near, exp_of_near<Scalar>(near));
           });
         }
       });
@@ -95,15 +96,15 @@ cudaError_t launch_typed(const EntropyArgs& args, cudaStream_t stream) {
 template <>
 int64_t workspace_size(const EntropyArgs& args) {
   if (!args.total) return 0;
-  return with_layout<double>(args.classes, [&](auto layout) { return layout.blocks(args.rows); });
+  return with_layout<double, 2>(args.classes, [&](auto layout) { return layout.blocks(args.rows); });
 }
 
 template <>
 cudaError_t launch(const EntropyArgs& args, cudaStream_t stream) {
   return dispatch(args.dtype, [&](auto tag) {
     using Scalar = typename decltype(tag)::type;
-    return with_layout<Scalar>(args.classes,
-                               [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
+    return with_layout<Scalar, 2>(args.classes,
+                                  [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
   });
 }
 

@@ -24,8 +24,9 @@ __device__ __forceinline__ typename Row::T excess(Row& row, typename Row::T sum,
 }
 
 // For all threads of the row. A row of -inf alone has no softmax and comes out as NaN. Logits in registers are left
-// shifted by their maximum, and their exponentials in `exponentials`, in the same order.
-template <typename Row>
+// shifted by their maximum, with kNear not further than kFar, and their exponentials in `exponentials`, in the same
+// order.
+template <bool kNear = false, typename Row>
 __device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(
     Row& logits, typename Row::T (&exponentials)[Row::kRegisters]) {
   using T = typename Row::T;
@@ -37,13 +38,14 @@ __device__ __forceinline__ math::EntropyRow<typename Row::T> entropy_row(
     T sums[2] = {0, 0};  // of e and of the shifted logit times e
     int i = 0;
     logits.for_each_value([&](T& value) {
-      const T shifted = value - largest;
-      const T e = exp_nonpositive(shifted);
-      value = shifted;
+      const T shifted = value - largest, near = not_far(shifted);
+      const T e = kNear ? exp_of_near<typename Row::Element>(near) : exp_nonpositive(shifted);
+      value = kNear ? near : shifted;
       exponentials[i++] = e;
       sums[0] += e;
-      sums[1] += at_least_lowest(shifted) * e;
+      sums[1] += near * e;
     });
+    logits.fetch_expected();
     Row::Threads::reduce(sums, Sum());
     i = 0;
     return {largest, excess(logits, sums[0], [&](T) { return exponentials[i++]; }), sums[1]};

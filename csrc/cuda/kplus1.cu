@@ -43,17 +43,30 @@ template <typename Scalar>
 struct Params {
   Batch<Scalar> batch[2];
   int64_t classes;
+  Computing<Scalar> per_class;  // 1 / classes
   bool fake_column;
   Total<Computing<Scalar>> total;  // its blocks are those of the grid: first those of batch 0, then those of batch 1
 };
 
-template <typename Scalar>
-__device__ __forceinline__ int64_t given_label(const Batch<Scalar>& batch, int64_t row) {
-  const int64_t i = row * batch.label_stride;
-  const int64_t label = batch.labels_are_int32 ? static_cast<const int32_t*>(batch.labels)[i]
-                                               : static_cast<const int64_t*>(batch.labels)[i];
-  assert(label >= 0 && label <= batch.max_label && "amgan_fast: label out of range");
-  return label;
+// What there is of a row beside its logits.
+template <typename Scalar, typename Column>
+struct Given {
+  Column label;  // or -1: none
+  Computing<Scalar> upstream;
+};
+
+template <typename Column, typename Scalar>
+__device__ __forceinline__ Given<Scalar, Column> given(const Batch<Scalar>& batch, int64_t row) {
+  Given<Scalar, Column> given{-1, 1};
+  if (batch.labels) {
+    const int64_t i = row * batch.label_stride;
+    const int64_t label = batch.labels_are_int32 ? static_cast<const int32_t*>(batch.labels)[i]
+                                                 : static_cast<const int64_t*>(batch.labels)[i];
+    assert(label >= 0 && label <= batch.max_label && "amgan_fast: label out of range");
+    given.label = static_cast<Column>(label);
+  }
+  if (batch.grad_output) given.upstream = batch.grad_output[row * batch.grad_output_stride];
+  return given;
 }
 
 // The sums of math/kplus1.h over the real logits, for all threads of the row, with the largest logit for a target,
@@ -76,9 +89,10 @@ __device__ __forceinline__ math::KPlus1Row<typename Row::T> real_sums(Row& logit
     if (uses_shifts) logits.for_each([&](auto, T value) { row.shifts += value - row.max; });
     T sum = 0;
     logits.for_each_value([&](T& value) {
-      value = exp_nonpositive(value - row.max);
+      value = exp_of<typename Row::Element>(value - row.max);
       sum += value;
     });
+    logits.fetch_expected();
     sum = Threads::reduce(sum, Sum());
     row.excess = excess(logits, sum, [](T e) { return e; });
   } else {
@@ -95,19 +109,22 @@ __device__ __forceinline__ math::KPlus1Row<typename Row::T> real_sums(Row& logit
 // Everything asked about one row; `grad` is where its gradient goes. Returns its loss where loss or total are asked
 // for, to the first thread of the row.
 //
-// A row of K = 1,000 classes and the generated one, float32: 128 threads share it, 8 logits each in registers. Thread 0
-// has columns 0 to 3 and 512 to 515, if the row begins on 16 bytes (row.cuh). All threads go through these steps
-// together; "first" is the one that writes what there is once a row.
+// A row of K = 1,000 classes and the generated one, float32: a warp shares it, 32 logits a thread in registers. Thread
+// 0 has columns 0 to 3, 128 to 131 and so on, if the row begins on 16 bytes (row.cuh). All threads go through these
+// steps together; "first" is the one that writes what there is once a row.
 //
-//   1. label, and the generated logit l_f: read by all, from the cache line that one of them brought;
-//   2. the given label's logit, before the logits in registers turn into exponentials;
-//   3. maximum, sum of exponentials: the only work that grows with K, two rounds of shuffles;
-//   4. loss, terms, and the four numbers of the gradient: two logarithms and an exponential, by one warp for all;
+//   1. label, read a row early, and the generated logit l_f: by all, from the cache line that one of them brought;
+//   2. the given label's logit, which nobody waits for before step 4;
+//   3. maximum, sum of exponentials: with the gradients the only work that grows with K, two rounds of shuffles. As
+//      exponentials the logits make room for those of the next row, which is sent for;
+//   4. loss, terms, and the four numbers of the gradient: two logarithms and an exponential, by one warp for all where
+//      a block shares the row;
 //   5. gradients, weight * e_k + constant each, over the logits where those wait in shared memory; then two
-//   corrections.
+//      corrections.
 template <typename Scalar, typename Row>
 __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& params, const Batch<Scalar>& batch,
-                                                       Row& logits, int64_t index, Scalar* grad) {
+                                                       Row& logits, int64_t index, Scalar* grad,
+                                                       const Given<Scalar, typename Row::Column>& given) {
   using T = Computing<Scalar>;
   using Threads = typename Row::Threads;
   constexpr bool kInRegisters = Row::Layout::kInRegisters;
@@ -116,21 +133,22 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   using Column = typename Row::Column;
   const auto classes = static_cast<Column>(params.classes);
   const bool first = Threads::rank() == 0;
-  Column label = batch.labels ? static_cast<Column>(given_label(batch, index)) : Column(-1);
+  Column label = given.label;
+  const bool has_label = label >= 0;
   const T fake = params.fake_column ? logits.logit(classes) : T(0);
 
   // 2. A label may be K, the generated class: its target is l_f, and the coefficient of l_y moves to l_f. Without
   // labels the target is the largest logit, which step 3 finds, and who holds it where the label itself is asked for.
   const bool uses_target = batch.coefficients.t != 0 || batch.labels_out;
-  const T target = batch.labels && uses_target && label < classes ? logits.logit(label) : fake;
+  const T target = has_label && uses_target && label < classes ? logits.logit(label) : fake;
   // 3. From here on logits in registers are exponentials.
-  math::KPlus1Row<T> row = real_sums(logits, classes, batch.coefficients.u != 0, uses_target && !batch.labels, label);
+  math::KPlus1Row<T> row = real_sums(logits, classes, batch.coefficients.u != 0, uses_target && !has_label, label);
   row.fake = fake;
-  if (batch.labels) row.target = target - row.max;
-  const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(batch.labels && label == classes);
+  if (has_label) row.target = target - row.max;
+  const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(has_label && label == classes);
   // Rare: a NaN (or +inf) has made the sum NaN, and no comparison has found it. As torch.argmax, the first NaN is the
   // label; the logits are read again, each thread from its own on, up to the first that it meets.
-  if (!batch.labels && row.excess != row.excess) {
+  if (!has_label && row.excess != row.excess) {
     Column nan = classes;
     for (Column k = Threads::rank(); k < nan; k += Row::Layout::kThreads) {
       if (const T value = logits.logit(k); value != value) nan = k;
@@ -144,7 +162,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   const auto gradient = Threads::once([&] {
     const math::KPlus1Logs<T> logs(row);
     if (batch.loss || params.total.result) {
-      loss = math::kplus1_loss(row, logs, coefficients, classes);
+      loss = math::kplus1_loss(row, logs, coefficients, params.per_class);
       if (batch.loss && first) batch.loss[index] = loss;
     }
     if (batch.labels_out && first) {
@@ -154,25 +172,22 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
       batch.labels_out[index] = label;
     }
     if (!batch.grad) return math::KPlus1RowGradient<T>{};
-    const T grad_output = batch.grad_output ? batch.grad_output[index * batch.grad_output_stride] : T(1);
-    return math::kplus1_gradient(row, logs, coefficients, classes, batch.scale * grad_output);
+    return math::kplus1_gradient(row, logs, coefficients, params.per_class, batch.scale * given.upstream);
   });
 
   if (batch.grad) {
     // 5. With K = 1,000, label 7 and no smoothing: every gradient is weight * e_k, that of column 7 has -t added, and
     // column 1,000, the generated one, is a number of its own.
     const auto smooth = [&](T e) { return gradient.weight * e + gradient.constant; };
-    // Read before the gradient takes the place of the logit: rows of up to 64 classes lie in a tile of shared memory
-    // that holds first the logits, then the gradients. Hence the first sync; the second, so that the corrections come
-    // last.
+    // Rows of up to 64 classes lie in a tile of shared memory that holds first the logits, then the gradients: hence
+    // the first sync; the second, so that the corrections come last.
     const bool real_target = label >= 0 && label < classes && coefficients.t != 0;
-    const T e_of_target = real_target && first ? exp_nonpositive(logits.logit(label) - row.max) : T(0);
     Threads::sync();
-    logits.store_each(grad, [&](T value) { return smooth(kInRegisters ? value : exp_nonpositive(value - row.max)); });
+    logits.store_each(grad, [&](T value) { return smooth(kInRegisters ? value : exp_of<Scalar>(value - row.max)); });
     Threads::sync();
     if (first) {
       // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
-      if (real_target) store(grad + label, smooth(e_of_target) + gradient.target);
+      if (real_target) store(grad + label, smooth(exp_of<Scalar>(row.target)) + gradient.target);
       if (params.fake_column) store(grad + classes, gradient.fake);
     }
   }
@@ -186,12 +201,14 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
   const bool second = blockIdx.x >= blocks[0];
   const Batch<Scalar>& batch = params.batch[second];
   double sum = 0;
-  for_rows<Scalar, Layout>(batch.logits, batch.rows, batch.row_stride, params.classes + params.fake_column,
-                           params.classes, batch.grad, second ? blockIdx.x - blocks[0] : blockIdx.x, blocks[second],
-                           [&](auto& row, int64_t index, Scalar* grad) {
-                             const auto loss = visit_row(params, batch, row, index, grad);
-                             if (Group<Layout::kThreads>::rank() == 0) sum += loss;
-                           });
+  for_rows<Scalar, Layout>(
+      batch.logits, batch.rows, batch.row_stride, params.classes + params.fake_column, params.classes, batch.grad,
+      second ? blockIdx.x - blocks[0] : blockIdx.x, blocks[second],
+      [&](int64_t index) { return given<typename Layout::Column>(batch, index); },
+      [&](auto& row, int64_t index, Scalar* grad, const auto& given) {
+        const auto loss = visit_row(params, batch, row, index, grad, given);
+        if (Group<Layout::kThreads>::rank() == 0) sum += loss;
+      });
   add_to_total<Layout::kBlockThreads>(params.total, sum);
 }
 
@@ -229,6 +246,7 @@ cudaError_t launch_typed(const KPlus1Args& args, cudaStream_t stream) {
   params.batch[0].auxiliary = static_cast<T*>(args.auxiliary);
   params.batch[0].labels_out = args.labels_out;
   params.classes = args.classes;
+  params.per_class = static_cast<T>(1.0 / static_cast<double>(args.classes));
   params.fake_column = args.fake_column != 0;
   total.result = static_cast<T*>(args.total);
   total.sums = args.workspace;
@@ -247,7 +265,7 @@ cudaError_t launch_typed(const KPlus1Args& args, cudaStream_t stream) {
 template <>
 int64_t workspace_size(const KPlus1Args& args) {
   if (!args.total) return 0;
-  return with_layout<double>(args.classes, [&](auto layout) {
+  return with_layout<double, 1>(args.classes, [&](auto layout) {
     int64_t blocks = 0;
     for (int i = 0; i < args.batches; ++i) blocks += layout.blocks(args.batch[i].rows);
     return blocks;
@@ -258,8 +276,8 @@ template <>
 cudaError_t launch(const KPlus1Args& args, cudaStream_t stream) {
   return dispatch(args.dtype, [&](auto tag) {
     using Scalar = typename decltype(tag)::type;
-    return with_layout<Scalar>(args.classes,
-                               [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
+    return with_layout<Scalar, 1>(args.classes,
+                                  [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
   });
 }
 

@@ -1,9 +1,13 @@
 // How threads share a row of logits, by its length:
 //
 //   up to 16, 32, 64      1, 4 or 8 threads a row, out of a tile of rows in shared memory (tile.cuh)
-//   up to 256             a warp a row, in registers
-//   up to 1,024, 8,192    a block of 128 or 256 a row, in registers (float64: up to 4,096)
+//   up to 1,024           half a warp or a warp a row, in registers, the next row on its way there (float64: up to 512)
+//   up to 8,192           a block of 256 a row, in registers (float64: 128 from 513 to 1,024, none beyond 4,096)
 //   longer                a block of 256 a row, read again for gradients
+//
+// What a row costs once (shuffles, logarithms, divisions, labels) takes a warp some 250 instructions, as many as 30
+// logits a thread: hence many logits to few threads, and two rows a warp wherever their logits find room in its
+// registers.
 //
 // For the scores:
 //
@@ -12,8 +16,9 @@
 //   longer                as above, and then a thread a column (scores_long.cuh)
 //
 // Rows of K+1 columns start anywhere, so a row is taken as up to kPack - 1 elements before the first multiple of 16
-// bytes, packs of 16 bytes, and up to kPack - 1 elements after the last: one thread each for those of the edges, while
-// packs go to neighbours in turn.
+// bytes, packs of 16 bytes, and elements after the last pack: one thread each for those of the edges, while packs go to
+// neighbours in turn. Every row has as many packs as the worst placed one (Cut), so that a thread has logits in the
+// same registers in every row.
 #pragma once
 
 #include <algorithm>
@@ -32,9 +37,22 @@ struct Layout {
   static constexpr int kThreads = kThreads_;
   static constexpr int kValues = kValues_;
   static constexpr bool kInRegisters = kValues > 0;
-  static constexpr bool kInTile = kThreads < 32;
+  static constexpr bool kInTile = kThreads < 16;
+  using Column = std::conditional_t<kInRegisters, int, int64_t>;  // 64-bit ones would cost two registers each
   static constexpr int kBlockThreads = kThreads < 128 ? 128 : kThreads;
   static constexpr int kBlockRows = kBlockThreads / kThreads;
+
+  // Of a row of a tile.
+  static __host__ __device__ constexpr int column(int rank, int slot) { return rank + slot * kThreads; }
+
+  // Whether the next row is on its way to registers while this one is computed. Warps that share a row would wait for
+  // each other all the same, and so many together hide the way from memory by themselves. Turing's code has no
+  // registers left for it.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  static constexpr bool kPrefetches = false;
+#else
+  static constexpr bool kPrefetches = kInRegisters && !kInTile && kThreads <= 32;
+#endif
 
   // Thread blocks for this many rows: enough to fill any GPU, few enough for one block to add up what they leave
   // (total.cuh), and from the shape alone, so that sums repeat bitwise on every GPU. At least one, which writes a total
@@ -45,24 +63,29 @@ struct Layout {
   }
 };
 
-// Threads that a multiprocessor must hold at a time, which is what bounds the registers of a thread: to 64 where 8 or
-// 16 values are in them and a value takes one, to 80 of those on Turing and consumer Blackwell, whose code takes more;
-// else to 128; to 168 where a value takes two, and not at all where 16 do.
-template <typename Scalar, typename Layout>
+// Threads that a multiprocessor must hold at a time, which is what bounds the registers of a thread: 1,024 leave 64 to
+// each, 768 leave 80, 640 96, 512 128, 384 168. By how many of them hold logits: of this row, each `kSets` times, and
+// of the next. Float64 takes two and its functions many more; Turing's and consumer Blackwell's code takes more.
+template <typename Scalar, typename Layout, int kSets>
 constexpr int min_threads() {
-  constexpr bool wide = sizeof(Scalar) == 8;
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 800 || __CUDA_ARCH__ >= 1200)
-  constexpr bool takes_more = true;
+#if defined(__CUDA_ARCH__)
+  constexpr bool turing = __CUDA_ARCH__ < 800, blackwell = __CUDA_ARCH__ >= 1200;
 #else
-  constexpr bool takes_more = false;
+  constexpr bool turing = false, blackwell = false;
 #endif
-  if (Layout::kBlockThreads == 256) return wide || takes_more ? 256 : 512;
-  if (wide) return Layout::kValues == 16 ? 256 : 384;
-  return takes_more ? 768 : 1024;
+  constexpr bool of_warp = Layout::kThreads == 16 || Layout::kThreads == 32;
+  constexpr int kOfNext = Layout::kPrefetches ? Layout::kValues * static_cast<int>(sizeof(Scalar)) / 4 : 0;
+  constexpr int kLogits = kSets * Layout::kValues + kOfNext;
+  if (sizeof(Scalar) == 8) return Layout::kValues >= 16 || of_warp ? 256 : 384;
+  if (Layout::kInTile) return turing || blackwell ? 768 : 1024;
+  if (!of_warp) return turing || blackwell ? 256 : Layout::kInRegisters && kLogits <= 16 ? 768 : 512;
+  if (kLogits <= 16) return turing ? 640 : 768;
+  if (kLogits <= 32) return turing ? 512 : 640;
+  return turing ? 256 : kLogits <= 80 ? 512 : 384;
 }
 
-template <typename Scalar, typename Layout>
-constexpr int kMinBlocks = min_threads<Scalar, Layout>() / Layout::kBlockThreads;
+template <typename Scalar, typename Layout, int kSets = 1>
+constexpr int kMinBlocks = min_threads<Scalar, Layout, kSets>() / Layout::kBlockThreads;
 
 // Calls function(Layout) for rows of more than 1,024 real logits.
 template <typename Scalar, typename Function>
@@ -72,14 +95,23 @@ auto with_block_layout(int64_t classes, Function function) {
   return function(Layout<256, 0>{});
 }
 
-// Calls function(Layout) for rows of this many real logits. Up to 16 values leave room for all in 64 registers.
-template <typename Scalar, typename Function>
+// Calls function(Layout) for rows of this many real logits: beyond 16 never one for twice as many. Fewer threads with
+// more logits each share what a row costs once. kSets: registers that a logit takes, times the size of T.
+template <typename Scalar, int kSets, typename Function>
 auto with_layout(int64_t classes, Function function) {
+  constexpr bool kWide = sizeof(Scalar) == 8, kNarrow = sizeof(Scalar) == 2 && kSets == 1;
+  using To512 = std::conditional_t<(kWide || kSets == 2), Layout<32, 16>, Layout<16, 32>>;
+  using OfWarp = std::conditional_t<kNarrow, Layout<16, 64>, Layout<32, 32>>;
+  using To1024 = std::conditional_t<kWide, Layout<128, 8>, OfWarp>;
   if (classes <= 16) return function(Layout<1, 16>{});
   if (classes <= 32) return function(Layout<4, 8>{});
   if (classes <= 64) return function(Layout<8, 8>{});
-  if (classes <= 256) return function(Layout<32, 8>{});
-  if (classes <= 1024) return function(Layout<128, 8>{});
+  if (classes <= 128) return function(Layout<16, 8>{});
+  if (classes <= 256) return function(Layout<16, 16>{});
+  if (classes <= 512) return function(To512{});
+  if (classes <= 1024) return function(To1024{});
+  if (classes <= 2048) return function(Layout<256, 8>{});
+  if (classes <= 4096) return function(Layout<256, 16>{});
   return with_block_layout<Scalar>(classes, function);
 }
 
@@ -104,31 +136,73 @@ auto with_medium_layout(int64_t classes, Function function) {
   return function(Layout<256, 8>{});
 }
 
-// A row of global memory, of more than 64 columns: a head, packs and a tail.
+// The compiler has the value in a register here, and knows nothing of it.
+__device__ __forceinline__ void stays(int64_t& value) {
+  asm volatile("" : "+l"(value));
+}
+
+// How rows of one length are cut, wherever they start: into packs of 16 bytes, as many as every one of them has between
+// two multiples of 16, and elements at its edges. (1,001 columns of float32: 249 packs and 5 elements, up to 3 before.)
+template <typename Scalar>
+struct Cut {
+  int packs;
+  int edges;
+
+  __device__ __forceinline__ explicit Cut(int64_t columns)
+      : packs(static_cast<int>((columns - (kPack<Scalar> - 1)) / kPack<Scalar>)),
+        edges(static_cast<int>(columns - int64_t{packs} * kPack<Scalar>)) {}
+};
+
+// A row of global memory, of more than 64 columns. Neighbours take packs in turn, and one element of the edges each.
+//
+// One object serves for row after row. `fetch` sends for the logits of one, `unpack` waits for them and makes it the
+// row that the other functions are about. In between, the next row may be on its way: `expect` says where it begins,
+// and `fetch_expected` sends for it. Whoever computes calls that as soon as the logits have turned into something else:
+// any earlier, and each would have to be copied to another register before.
 template <typename Scalar, typename Layout_>
 class Row {
  public:
   using Layout = Layout_;
+  using Element = Scalar;
   using T = Computing<Scalar>;
-  using Column = std::conditional_t<Layout::kInRegisters, int, int64_t>;
+  using Column = typename Layout::Column;
   using Threads = Group<Layout::kThreads>;
   static constexpr int kRegisters = Layout::kValues + 1;  // one for the edges
 
-  __device__ __forceinline__ Row(const Scalar* data, int64_t length) : data_(data) {
-    const auto columns = static_cast<Column>(length);
-    const int rank = Threads::rank();
-    head_ = until_aligned(data);
-    packs_ = static_cast<int>((columns - head_) / kPack<Scalar>);
-    const int tail = static_cast<int>((columns - head_) % kPack<Scalar>);
-    edge_ = rank < head_ ? rank : rank - head_ < tail ? columns - tail + rank - head_ : -1;
+  // Registers without a column, which are the same for every row, stay -inf.
+  __device__ __forceinline__ explicit Row(Cut<Scalar> cut) : cut_(cut) {
     if constexpr (Layout::kInRegisters) {
 #pragma unroll
-      for (int slot = 0; slot < kPacks; ++slot) {
+      for (uint4& bits : bits_) bits = minus_infinities<Scalar>();
+      store(&edge_bits_, T(-INFINITY));
+    }
+  }
+
+  // Rows that are not in registers are read where they are asked for.
+  __device__ __forceinline__ void fetch(const Scalar* data) {
+    next_ = {data, until_aligned(data)};
+    if constexpr (Layout::kInRegisters) {
+      const Scalar* const first = data + offset_of_first(next_);
+      each_pack([&](int slot, Column offset) { bits_[slot] = load_bits(first + offset); });
+      if (has_edge()) edge_bits_ = data[edge(next_)];
+    }
+  }
+
+  __device__ __forceinline__ void unpack() {
+    at_ = next_;
+    if constexpr (Layout::kInRegisters) {
 #pragma unroll
-        for (int i = 0; i < kPack<Scalar>; ++i) values_[slot][i] = -INFINITY;
-      }
-      each_pack([&](int slot, Column column) { load_pack(data_ + column, values_[slot]); });
-      if (edge_ >= 0) of_edge_ = load(data_ + edge_);
+      for (int slot = 0; slot < kPacks; ++slot) cuda::unpack<Scalar>(bits_[slot], values_[slot]);
+      of_edge_ = load(&edge_bits_);
+    }
+  }
+
+  // Null: there is no next row.
+  __device__ __forceinline__ void expect(const Scalar* data) { next_.data = data; }
+
+  __device__ __forceinline__ void fetch_expected() {
+    if constexpr (Layout::kPrefetches) {
+      if (next_.data != nullptr) fetch(next_.data);
     }
   }
 
@@ -136,16 +210,16 @@ class Row {
   // next call where the row is in registers; elsewhere the next call reads the logit again.
   template <typename Function>
   __device__ __forceinline__ void for_each(Function function) {
-    each_pack([&](int slot, Column column) {
+    each_pack([&](int slot, Column offset) {
       T read[kPack<Scalar>];
       T(&values)[kPack<Scalar>] = Layout::kInRegisters ? values_[slot] : read;
-      if constexpr (!Layout::kInRegisters) load_pack(data_ + column, values);
+      if constexpr (!Layout::kInRegisters) load_pack(at_.data + first_column(at_) + offset, values);
 #pragma unroll
-      for (int i = 0; i < kPack<Scalar>; ++i) function(column + i, values[i]);
+      for (int i = 0; i < kPack<Scalar>; ++i) function(first_column(at_) + offset + i, values[i]);
     });
-    if (edge_ >= 0) {
-      if constexpr (!Layout::kInRegisters) of_edge_ = load(data_ + edge_);
-      function(edge_, of_edge_);
+    if (has_edge()) {
+      if constexpr (!Layout::kInRegisters) of_edge_ = load(at_.data + edge(at_));
+      function(edge(at_), of_edge_);
     }
   }
 
@@ -165,73 +239,99 @@ class Row {
   // registers.
   template <typename Function>
   __device__ __forceinline__ void for_each_pack(Function function) const {
-    each_pack([&](int, Column column) {
+    each_pack([&](int, Column offset) {
       T logits[kPack<Scalar>];
-      load_pack(data_ + column, logits);
-      function(column, 1, logits);
+      load_pack(at_.data + first_column(at_) + offset, logits);
+      function(first_column(at_) + offset, 1, logits);
     });
-    if (edge_ >= 0) {
-      const T logits[1] = {load(data_ + edge_)};
-      function(edge_, 1, logits);
+    if (has_edge()) {
+      const T logits[1] = {load(at_.data + edge(at_))};
+      function(edge(at_), 1, logits);
     }
   }
 
   // out[column] = function(value) for each of this thread's columns, rounded once.
   template <typename Function>
   __device__ __forceinline__ void store_each(Scalar* out, Function function) {
-    const auto of_pack = [&](int slot, Column column, T(&values)[kPack<Scalar>]) {
-      if constexpr (!Layout::kInRegisters) load_pack(data_ + column, values);
+    const auto of_pack = [&](int slot, Column offset, T(&values)[kPack<Scalar>]) {
+      if constexpr (!Layout::kInRegisters) load_pack(at_.data + first_column(at_) + offset, values);
 #pragma unroll
       for (int i = 0; i < kPack<Scalar>; ++i) values[i] = function(Layout::kInRegisters ? values_[slot][i] : values[i]);
     };
+    Scalar* const first = out + offset_of_first(at_);
     // Two loops: with the branch inside, every element of the one costs a skipped instruction of the other.
-    if (until_aligned(out) == until_aligned(data_)) {
-      each_pack([&](int slot, Column column) {
+    if (until_aligned(out) == at_.head) {
+      each_pack([&](int slot, Column offset) {
         T values[kPack<Scalar>];
-        of_pack(slot, column, values);
-        store_pack(out + column, values);
+        of_pack(slot, offset, values);
+        store_pack(first + offset, values);
       });
     } else {
-      each_pack([&](int slot, Column column) {
+      each_pack([&](int slot, Column offset) {
         T values[kPack<Scalar>];
-        of_pack(slot, column, values);
+        of_pack(slot, offset, values);
 #pragma unroll
-        for (int i = 0; i < kPack<Scalar>; ++i) store(out + column + i, values[i]);
+        for (int i = 0; i < kPack<Scalar>; ++i) store(first + offset + i, values[i]);
       });
     }
-    if (edge_ >= 0) {
-      if constexpr (!Layout::kInRegisters) of_edge_ = load(data_ + edge_);
-      store(out + edge_, function(of_edge_));
+    if (has_edge()) {
+      if constexpr (!Layout::kInRegisters) of_edge_ = load(at_.data + edge(at_));
+      store(out + edge(at_), function(of_edge_));
     }
   }
 
-  __device__ __forceinline__ T logit(int64_t column) const { return load(data_ + column); }
+  __device__ __forceinline__ T logit(int64_t column) const { return load(at_.data + column); }
 
  private:
   static constexpr int kPacks = Layout::kInRegisters ? Layout::kValues / kPack<Scalar> : 1;
+  static_assert(Layout::kThreads >= 2 * kPack < Scalar > -2, "a thread for each element of the edges");
 
-  // function(slot, first column) for each of this thread's packs.
+  // function(slot, columns from this thread's first one) for each of its packs.
   template <typename Function>
   __device__ __forceinline__ void each_pack(Function function) const {
     if constexpr (Layout::kInRegisters) {
+      const int left = cut_.packs - Threads::rank();
 #pragma unroll
       for (int slot = 0; slot < kPacks; ++slot) {
-        const int pack = Threads::rank() + slot * Layout::kThreads;
-        if (pack < packs_) function(slot, head_ + pack * kPack<Scalar>);
+        if (slot * Layout::kThreads < left) function(slot, slot * Layout::kThreads * kPack<Scalar>);
       }
     } else {
-      for (int pack = Threads::rank(); pack < packs_; pack += Layout::kThreads) {
-        function(0, head_ + Column{pack} * kPack<Scalar>);
+      const int rank = Threads::rank();
+      for (int pack = rank; pack < cut_.packs; pack += Layout::kThreads) {
+        function(0, Column{pack - rank} * kPack<Scalar>);
       }
     }
   }
 
-  const Scalar* data_;
-  int head_;     // columns before the first pack
-  int packs_;    // of the whole row
-  Column edge_;  // this thread's column beside the packs, or -1
-  T of_edge_ = -INFINITY;
-  T values_[kPacks][kPack<Scalar>];
+  struct Place {
+    const Scalar* data;
+    int head;  // columns before the first pack
+  };
+
+  __device__ __forceinline__ int first_column(const Place& place) const {
+    return place.head + Threads::rank() * kPack<Scalar>;
+  }
+
+  // The same for addresses: one is computed, from which all packs are as far as the code says.
+  __device__ __forceinline__ int64_t offset_of_first(const Place& place) const {
+    int64_t offset = first_column(place);
+    stays(offset);
+    return offset;
+  }
+
+  // This thread's column before or after the packs, if it has one.
+  __device__ __forceinline__ bool has_edge() const { return Threads::rank() < cut_.edges; }
+  __device__ __forceinline__ Column edge(const Place& place) const {
+    const int rank = Threads::rank();
+    return rank < place.head ? Column{rank} : rank + Column{cut_.packs} * kPack<Scalar>;
+  }
+
+  const Cut<Scalar> cut_;
+  Place next_, at_;
+  uint4 bits_[kPacks];  // of the next row
+  Scalar edge_bits_;
+  T values_[kPacks][kPack<Scalar>];  // of this one
+  T of_edge_;
 };
 
 // The largest value of a row in registers, for all threads of it. NaN is passed over: it shows in the sums.

@@ -48,8 +48,6 @@ struct EntropyRowGradient {
 
   // At shifted logit x, e = exp(x).
   AMGAN_INLINE T at(T x, T e) const { return times_prob<T>(mean - x, weight * e); }
-  // The same where -inf is replaced by the lowest number.
-  AMGAN_INLINE T at_finite(T x, T e) const { return (mean - x) * (weight * e); }
 };
 
 template <typename T>

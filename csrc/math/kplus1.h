@@ -110,12 +110,11 @@ AMGAN_INLINE T or_absent(T c, T term) {
   return select(equal(c, T(0)), T(0), c * term);
 }
 
+// per_class: 1 / K.
 template <typename T>
-AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs, const Coefficients<T>& c,
-                           int64_t classes) {
+AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs, const Coefficients<T>& c, T per_class) {
   const T log_s = logs.log_sum;
   const FakeGap<T>& gap = logs.gap;
-  const T per_class(1.0 / static_cast<double>(classes));
   return times_coefficient<T>(c.f, gap.softplus_neg) + times_coefficient<T>(c.a - c.f, gap.softplus) +
          or_absent<T>(c.t, below_log_sum<T>(log_s, row.target)) +
          or_absent<T>(c.u, below_log_sum<T>(log_s, row.shifts * per_class)) + or_absent<T>(c.z, row.max + log_s);
@@ -129,8 +128,8 @@ struct KPlus1RowGradient {
 
 template <typename T>
 AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs,
-                                                  const Coefficients<T>& c, int64_t classes, T grad_output) {
-  const T zero(0), per_class(1.0 / static_cast<double>(classes));
+                                                  const Coefficients<T>& c, T per_class, T grad_output) {
+  const T zero(0);
   const FakeGap<T>& gap = logs.gap;
   const T inverse = T(1) / (T(1) + row.excess);
   // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
