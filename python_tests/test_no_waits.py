@@ -34,7 +34,7 @@ from amgan_fast.metrics import (
     mode_drop,
 )
 from amgan_fast.metrics.class_counts import ClassCounts
-from amgan_fast.metrics.modules import AMScore, InceptionScore
+from amgan_fast.metrics.modules import AMScore, CorrectedScores, InceptionScore
 from amgan_fast.nn import LatentSource, Sampler
 
 K, N, BATCH = 5, 120, 40
@@ -97,7 +97,12 @@ ACCUMULATORS = {
     "copies": OfAccumulator(CopyCounts, lambda a: fields(a.compute())),
     "inception score": OfAccumulator(lambda: InceptionScore(None), lambda a: [float(x) for x in a.compute()]),
     "am score": OfAccumulator(lambda: AMScore([1 / K] * K), lambda a: float(a.compute())),
+    "corrected scores": OfAccumulator(lambda: CorrectedScores(K), lambda a: fields(a.compute())["value"]),
+    "corrected scores of strata": OfAccumulator(
+        lambda: CorrectedScores(K, [1 / K] * K, strata=K), lambda a: fields(a.compute())["value"], "strata"
+    ),
 }
+MODULES = {name for name in ACCUMULATORS if name.startswith(("inception", "am ", "corrected"))}
 
 
 def collected(one: OfAccumulator, batches: Iterator[tuple[Tensor, Tensor]]) -> Any:
@@ -119,7 +124,7 @@ def test_an_accumulator_takes_batches_without_waiting(gpu, name):
     want = one.read(collected(one, batches()))
     first, *others = batches(gpu.device)
     accumulator = one.make()
-    if name in ("inception score", "am score"):
+    if name in MODULES:
         accumulator.to(gpu.device)
     one.update(accumulator, *first)  # the sums go there
     with gpu.waits(allowed=False):
@@ -133,13 +138,16 @@ def test_an_accumulator_takes_batches_without_waiting(gpu, name):
 def test_a_label_out_of_range_is_named_by_what_reads_the_sums(gpu, name, wrong):
     one, (first, second, *_) = ACCUMULATORS[name], batches(gpu.device)
     accumulator = one.make()
+    if name in MODULES:
+        accumulator.to(gpu.device)
     one.update(accumulator, *first)
     second[1][7] = wrong
     with gpu.waits(allowed=False):
         one.update(accumulator, *second)
     least, greatest = (0, K) if wrong == K else (-1, K - 1)
     said = f"{one._labels} of samples {BATCH} to {2 * BATCH - 1} are {least} to {greatest}, wanted 0 to {K - 1}"
-    for read in (one.read, lambda a: a.state_dict(), lambda a: a.merge(one.make())):
+    others = () if name in MODULES else (lambda a: a.state_dict(), lambda a: a.merge(one.make()))
+    for read in (one.read, *others):
         with pytest.raises(ValueError, match=said):
             read(accumulator)
 
@@ -148,7 +156,7 @@ def test_a_label_out_of_range_is_named_by_what_reads_the_sums(gpu, name, wrong):
 def test_a_row_that_gives_no_distribution_is_found_by_what_reads_the_sums(gpu, name):
     one, (first, second, *_) = ACCUMULATORS[name], batches(gpu.device)
     accumulator = one.make()
-    if name in ("inception score", "am score"):
+    if name in MODULES:
         accumulator.to(gpu.device)
     one.update(accumulator, *first)
     second[0][7] = math.nan

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from amgan_fast.metrics.accumulator import ScoreAccumulator
 from amgan_fast.metrics.arrays import Array
+from amgan_fast.metrics.bad_rows import refuse_bad_sums
 from amgan_fast.metrics.distribution import DistributionLike, as_distribution
 from amgan_fast.metrics.first_rows import without_score_warnings
 from amgan_fast.metrics.modules.classifier_metric import PROBABILITIES, ClassifierMetric
@@ -20,7 +21,7 @@ class CorrectedScores(ClassifierMetric):
     """Inception Score and AM Score less their bias, with their 95% intervals, as :class:`ScoreAccumulator` has them.
 
     The state is that accumulator's: float64 sums of blocks of samples and, with ``strata``, of groups within strata,
-    which add up over processes. On a GPU every update waits for it.
+    which add up over processes.
 
     Args:
         num_classes: K, the number of the classifier's classes.
@@ -69,6 +70,7 @@ class CorrectedScores(ClassifierMetric):
         self._reference = reference
         self._options: dict[str, Any] = {"strata": strata, "shares": shares}
         self._batch: Any = None  # logits of forward(), while it runs
+        self._kept: ScoreAccumulator | None = None  # of the last update, whose sums the states are unless set otherwise
         for name, total in self._new_accumulator("cpu").state_dict().items():
             if isinstance(total, Tensor):
                 self.add_state(name, total, dist_reduce_fx="sum")
@@ -83,13 +85,19 @@ class CorrectedScores(ClassifierMetric):
 
         Raises:
             TypeError, ValueError: as of :meth:`InceptionScore.update` and :meth:`ScoreAccumulator.update`. Nothing of
-                the batch is added then.
+                the batch is added then. On a GPU a bad row, or stratum, is found by :meth:`compute`.
         """
         accumulator = self._accumulator()
         accumulator.update(self._logits(imgs) if self._batch is None else self._batch, strata=strata)
-        for name, value in accumulator.state_dict().items():
-            if name in self._defaults:
-                setattr(self, name, torch.as_tensor(value, dtype=torch.float64, device=self.count.device))
+        for name, total in accumulator._states().items():
+            setattr(self, name, total)
+        self.first_rows = accumulator.first_rows.counts_there()
+        self._kept = accumulator
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        super().reset()
+        self._kept = None
 
     def forward(self, imgs: Array, strata: Array | None = None) -> dict[str, Tensor]:
         """Add a batch as :meth:`update` does, and compute its own value.
@@ -139,9 +147,15 @@ class CorrectedScores(ClassifierMetric):
         return ScoreAccumulator(self.num_classes, device=device, **self._options)
 
     def _accumulator(self) -> ScoreAccumulator:
-        """Of the samples so far."""
+        """Of the samples so far: that of the last update, or where the states are others by now (of all processes, or
+        of a file) one that is made of them, which waits for a GPU."""
+        if self._kept is not None:
+            if all(getattr(self, name) is total for name, total in self._kept._states().items()):
+                return self._kept
+            self._kept._refuse_late()
         accumulator = self._new_accumulator(self.count.device)
         sums = {name: getattr(self, name) for name in self._defaults}
+        refuse_bad_sums(sums["entropy"])
         numbers = {"samples": int(self.count.sum()), "first_rows": self.first_rows.long().tolist()}
         accumulator.load_state_dict(accumulator.state_dict() | sums | numbers)
         return accumulator
