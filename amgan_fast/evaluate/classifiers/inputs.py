@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any, get_args
 
 import torch
@@ -144,13 +145,11 @@ class Inputs:
             raise InputError(f"images have {found} channels, and the classifier names no number; wanted one number")
         on_device, places = all_to_device(images, device), _places_by_shape(images)
         order = to_device(torch.tensor([i for alike in places for i in alike]), on_device[0].device)
-        prepared: Tensor | None = None
-        for alike, rows in zip(places, order.split(list(map(len, places))), strict=True):
-            part = self(torch.stack([on_device[i] for i in alike]))
-            if prepared is None:
-                prepared = part.new_empty(len(images), *part.shape[1:])
+        parts = (self(torch.stack([on_device[i] for i in alike])) for alike in places)
+        first = next(parts)
+        prepared = first.new_empty(len(images), *first.shape[1:])
+        for part, rows in zip(chain([first], parts), order.split(list(map(len, places))), strict=True):
             prepared.index_copy_(0, rows, part)
-        assert prepared is not None
         return prepared
 
     def _with_channels(self, images: Tensor) -> Tensor:
