@@ -401,7 +401,6 @@ WAITS = {
     "rows by a mask": lambda x: x[x > 0],
     "where": lambda x: x.nonzero(),
     "equality": lambda x: torch.equal(x, x.clone()),
-    "different ones": lambda x: x.unique(),
 }
 GOES_ON = {
     "sums": lambda x: (x * 2).sum(),
