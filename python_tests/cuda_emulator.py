@@ -35,7 +35,24 @@ CSRC = Path(__file__).parent.parent / "csrc"
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
 LIVELOCK = 200_000_000  # switches of threads in one launch; the largest test needs a hundredth of them
 EVERYTHING = ("loss", "grad", "total")
-COUNTERS = '#include "emurt.cpp"\nextern "C" void counters(u64* n) { n[0] = g_launches, n[1] = g_errors + g_warnings; }'
+# The emulator's runtime with a choice of devices, which differ in the shared memory of a thread block.
+RUNTIME = """
+#define cudaGetDevice usual_device
+#define cudaDeviceGetAttribute usual_attribute
+#define cudaFuncSetAttribute set_for_all
+#include "emurt.cpp"
+#undef cudaGetDevice
+#undef cudaDeviceGetAttribute
+#undef cudaFuncSetAttribute
+extern "C" void counters(u64* n) { n[0] = g_launches, n[1] = g_errors + g_warnings; }
+extern "C" cudaError_t cudaGetDevice(int* device) { return *device = env("PTXEMU_DEVICE", 0), cudaSuccess; }
+extern "C" cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin) return usual_attribute(value, attribute, device);
+  return *value = (const int[]){227, 163, 99, 64}[device] << 10, cudaSuccess;
+}
+extern "C" cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int) {
+  return set_for_all(kernel, attribute, 227 << 10);  // the shared memory that a block may have on any device
+}"""
 
 
 def why_not() -> str | None:
@@ -60,8 +77,8 @@ def build(cache: Path) -> Path:
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             place = Path(scratch)
-            (place / "counters.cpp").write_text(COUNTERS)
-            _compile(place, "-w", "-O1", f"-I{home}", "counters.cpp", "-o", "libemurt.so", "-ldl")
+            (place / "runtime.cpp").write_text(RUNTIME)
+            _compile(place, "-w", "-O1", f"-I{home}", "runtime.cpp", "-o", "libemurt.so", "-ldl")
             (place / "launchers.cpp").write_text(named_launchers())
             kernels = [*(str(p) for p in sources if p.suffix == ".cu"), "launchers.cpp"]
             ptx = ["-gencode", "arch=compute_90,code=compute_90", "--compress-mode=none", "--threads", "0"]
@@ -92,6 +109,7 @@ class KPlus1Args(Structure):
         *(("dtype", c_int32), ("batches", c_int32), ("classes", c_int64), ("fake_column", c_int32)),
         *(("batch", KPlus1Batch * 2), ("total", c_void_p)),
         *((name, c_void_p) for name in ("labelgan", "auxiliary", "labels_out", "workspace")),
+        ("ticket", c_int32),
     ]
 
 
@@ -100,6 +118,7 @@ class EntropyArgs(Structure):
         *(("dtype", c_int32), ("logits", c_void_p), ("rows", c_int64), ("classes", c_int64), ("row_stride", c_int64)),
         *(("scale", c_double), ("grad_output", c_void_p), ("grad_output_stride", c_int64)),
         *((name, c_void_p) for name in ("entropy", "grad", "total", "workspace")),
+        ("ticket", c_int32),
     ]
 
 
@@ -152,12 +171,14 @@ def named_launchers() -> str:
 
 @dataclass(frozen=True)
 class Schedule:
-    """In which order threads and blocks run, and how far approximate instructions are off (1: the documented bound)."""
+    """In which order threads and blocks run, how far approximate instructions are off (1: the documented bound), and on
+    which device."""
 
     seed: int = 0
     preempt: int = 0  # with a seed: 1 / the probability of another thread's turn before an access
     resident: int = 1  # blocks under way at once
     noise: float = 0.0
+    device: int = 0  # 0 to 3: 227, 163, 99, 64 KB of shared memory for a thread block
 
 
 IN_ORDER = Schedule()
@@ -292,8 +313,14 @@ class Emulator:
                     translate(cache, folder / "translated")
         # Before the libcudart that torch may have loaded for everyone.
         mode = os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND
+        self.workspace = 0  # doubles that the last call was given
         self._runtime = ctypes.CDLL(str(folder / "libemurt.so"), mode=mode)
         self._launchers = ctypes.CDLL(str(folder / "liblaunchers.so"), mode=mode)
+
+    def ptx(self) -> dict[str, str]:
+        """What nvcc made of each kernel, by its mangled name."""
+        parts = (self._folder / "liblaunchers.so").read_bytes().decode("latin1").split(".entry ")[1:]
+        return {part.split("(", 1)[0]: part.split("\0", 1)[0] for part in parts}
 
     def _counters(self) -> tuple[int, int]:
         numbers = (c_uint64 * 2)()
@@ -312,7 +339,8 @@ class Emulator:
         if hasattr(args, "workspace"):
             workspace = getattr(self._launchers, f"workspace_{name}")
             workspace.restype, workspace.argtypes = c_int64, [POINTER(type(args))]
-            args.workspace = memory.output(unwritten(workspace(args), dtype=torch.float64))
+            self.workspace = workspace(args)
+            args.workspace = memory.output(unwritten(self.workspace, dtype=torch.float64))
         launches, reports = self._counters()
         with mock.patch.dict(os.environ, self._environment(schedule)), _stderr_in(self._cache) as log:
             error = launcher(args, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -488,11 +489,78 @@ def test_any_schedule_of_leaky_dropout_gives_the_same_bits(dtype, emulator):
         assert_same(emulator.leaky_dropout(x, 0.3, 0.2, schedule=schedule), want, str(schedule))
 
 
+# --- Totals: a few rows are one thread block's, which neither counts nor waits for others
+
+FEW_ROWS = ((10, 100, 100), (10, 256, 256), (10, 100, 0), (10, 0, 0), (20, 40, 30), (50, 33, 16))
+MANY_ROWS = ((10, 300, 256), (50, 64, 1), (200, 15, 2), (1000, 1, 1))
+
+
+def one_block(kernel: str) -> bool:
+    """Whether this is the mangled name of a kernel of which one thread block stands for a grid: its last argument."""
+    return re.search(r"(kplus1|entropy)_kernelI.*ELi[1-9]\d*EEEv", kernel) is not None
+
+
+def test_one_block_neither_counts_nor_fences(emulator):
+    orders = re.compile(r"\b(membar|fence|atom|red)\b")
+    found = {name: orders.search(code) for name, code in emulator.ptx().items() if "_kernelI" in name and "ELi" in name}
+    losses = {name: order for name, order in found.items() if re.search("(kplus1|entropy)_kernelI", name)}
+    assert any(map(one_block, losses))
+    assert all((order is None) == one_block(name) for name, order in losses.items())
+
+
+@dtypes
+@pytest.mark.parametrize(("classes", "real", "generated"), [*FEW_ROWS, *MANY_ROWS])
+def test_totals_of_few_rows(dtype, classes, real, generated, emulator):
+    axes = {"reduction": ["mean"], "want": [EVERYTHING], "offset": [1], "family": ["not_shift_invariant"]}
+    pair = [next(batches_of(1, n, classes, rows=[n], **axes)) for n in (real, generated)]
+    check_kplus1(emulator, dtype, "column", classes, *pair)
+    check_entropy(emulator, dtype, classes, pair[0])
+    if dtype == torch.float32:
+        emulator.kplus1(pair, "column")
+        assert (emulator.workspace == 0) == ((classes, real, generated) in FEW_ROWS)
+
+
+# --- Long rows, in shared memory as far as that reaches, and read again beyond
+
+
+def results(outputs: Outputs) -> tuple[Tensor, ...]:
+    return tuple(x for x in (*outputs.loss, *outputs.grad, outputs.total, *(outputs.terms or ())) if x is not None)
+
+
+# Around where 512 threads a row become 1,024, where registers help out, and where nothing keeps the whole row.
+LONG = {4: (24576, 24577, 65536, 70001), 2: (49153, 140001), 8: (30001,)}
+
+
+@pytest.mark.parametrize(("dtype", "classes"), [(d, k) for d in DTYPES for k in LONG[d.itemsize]], ids=str)
+def test_long_rows_have_the_same_bits_whatever_the_shared_memory(dtype, classes, emulator):
+    axes = {"rows": [2], "offset": [1], "family": ["discriminator_real_smoothed"], "labels": ["int64"]}
+    (a,) = batches_of(1, classes, classes, **axes)
+    batch = make_batch(a, dtype, "column", classes)
+    want, want_entropy = emulator.kplus1([batch], "column"), emulator.entropy(batch)
+    check([batch], want, kplus1_rows("column"), f"{classes} {dtype}")
+    check([batch], want_entropy, entropy_rows, f"{classes} {dtype}")
+    for device in (2, 3):
+        schedule = Schedule(device=device)
+        assert_same(results(emulator.kplus1([batch], "column", schedule=schedule)), results(want), str(schedule))
+        assert_same(results(emulator.entropy(batch, schedule=schedule)), results(want_entropy), str(schedule))
+
+
+@pytest.mark.slow
+@dtypes
+@pytest.mark.parametrize("want", [("loss", "grad", "total"), ("loss", "total")])
+def test_a_block_takes_one_long_row_after_the_other(dtype, want, emulator):
+    """More rows than blocks, of which each brings its next row to the places of the one that it has."""
+    (a,) = batches_of(1, 0, 8201, rows=[514], offset=[1], gap=[0], family=["not_shift_invariant"])
+    batch = make_batch(a, dtype, "column", 8201)
+    check([batch], emulator.kplus1([batch], "column", want), kplus1_rows("column"), "loss")
+    check([batch], emulator.entropy(batch, want), entropy_rows, "entropy")
+
+
 # --- Schedules
 
 
 @dtypes
-@pytest.mark.parametrize("classes", [10, 33, 1001, 1500])
+@pytest.mark.parametrize("classes", [10, 33, 1001, 1500, 8201])
 def test_any_schedule_gives_the_same_bits(dtype, classes, emulator):
     rows = 37 if classes < 100 else 5
     (a,) = batches_of(1, 0, classes, rows=[rows], offset=[1], gap=[0], family=["not_shift_invariant"])

@@ -83,3 +83,13 @@ def test_graphs_captured_on_one_stream_run_at_the_same_time():
     torch.cuda.synchronize()
     for i, (seen, total) in enumerate(zip(totals, want, strict=True)):
         assert_same(torch.stack(seen), total.expand(50), f"stream {i}")
+
+
+def test_destroyed_graphs_give_their_counters_back():
+    """40,000 captured totals, of graphs that live one at a time; graphs may hold 32,768."""
+    x = Sampler(4000, 10, device="cuda").logits()
+    want = ops.am_generator_loss(x)
+    for _ in range(40):
+        graph, totals = capture(lambda: tuple(ops.am_generator_loss(x) for _ in range(1000)), torch.cuda.Stream())
+    graph.replay()
+    assert_same(torch.stack(totals), want.expand(1000))

@@ -18,7 +18,8 @@ struct EntropyArgs {
   void* entropy;      // [rows] T, unscaled; or null
   void* grad;         // [rows, classes] in the dtype of the logits, contiguous; or null
   void* total;        // [1] T: sum over rows of scale * entropy; or null
-  double* workspace;  // CUDA with total: entropy_workspace(args) doubles; CPU: unused
+  double* workspace;  // CUDA with total: workspace_size(args) doubles; CPU: unused
+  int32_t ticket;     // CUDA with a workspace: which counter the launch uses (args/common.h)
 };
 
 }  // namespace amgan

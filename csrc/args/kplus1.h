@@ -33,7 +33,8 @@ struct KPlus1Args {
   void* labelgan;  // the three of kplus1_terms, batch 0 only: [rows] T, [rows] T, [rows] int64; all or none null
   void* auxiliary;
   int64_t* labels_out;
-  double* workspace;  // CUDA with total: kplus1_workspace(args) doubles; CPU: unused
+  double* workspace;  // CUDA with total: workspace_size(args) doubles; CPU: unused
+  int32_t ticket;     // CUDA with a workspace: which counter the launch uses (args/common.h)
 };
 
 }  // namespace amgan

@@ -1,7 +1,8 @@
 // Entropy of the softmax of each row of logits: per row, its total, its gradient.
 //
-// One launch. Every logit is read once and every gradient written once for up to 8,192 classes (float64: 4,096), one
-// exp2 per logit; longer rows are read again for the gradient, mostly from the L2 cache.
+// One launch. Every logit is read once and every gradient written once, with one exp2 per logit for up to 8,192 classes
+// (float64: 4,096) and two for more. What of a row fits neither in registers nor in shared memory (long_row.cuh) is
+// read again for the gradient.
 #include "args/entropy.h"
 
 #include "cuda/entropy_row.cuh"
@@ -25,18 +26,21 @@ struct Params {
   int64_t grad_output_stride;
   T* entropy;
   Scalar* grad;
+  int slots;  // of shared memory, for long rows
   Total<T> total;
 };
 
-template <typename Scalar, typename Layout>
-__global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layout, 2>)
+// kParts = 0: a grid of total.blocks. Otherwise one block of up to that many parts stands for it (total.cuh).
+template <typename Scalar, typename Layout, int kParts>
+__global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 : kMinBlocks<Scalar, Layout, 2>)
     entropy_kernel(const __grid_constant__ Params<Scalar> params) {
   using T = Computing<Scalar>;
   using Threads = Group<Layout::kThreads>;
 
   double sum = 0;
   for_rows<Scalar, Layout>(
-      params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad, blockIdx.x, gridDim.x,
+      params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad,
+      kParts > 0 ? threadIdx.y : blockIdx.x, params.total.blocks[0],
       [&](int64_t index) { return params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1); },
       [&](auto& logits, int64_t index, Scalar* grad, T grad_output) {
         T exponentials[std::decay_t<decltype(logits)>::kRegisters];
@@ -63,12 +67,13 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
             return gradient_at(near, exp_of_near<Scalar>(near));
           });
         }
-      });
-  add_to_total<Layout::kBlockThreads>(params.total, sum);
+      },
+      params.slots);
+  add_to_total<Layout::kBlockThreads, kParts>(params.total, sum);
 }
 
 template <typename Scalar, typename Layout>
-cudaError_t launch_typed(const EntropyArgs& args, cudaStream_t stream) {
+cudaError_t launch_typed(const EntropyArgs& args, const Split<Scalar, Layout>& split, cudaStream_t stream) {
   using T = Computing<Scalar>;
   Params<Scalar> params{};
   params.logits = static_cast<const Scalar*>(args.logits);
@@ -80,32 +85,52 @@ cudaError_t launch_typed(const EntropyArgs& args, cudaStream_t stream) {
   params.grad_output_stride = args.grad_output_stride;
   params.entropy = static_cast<T*>(args.entropy);
   params.grad = static_cast<Scalar*>(args.grad);
-  const int64_t blocks = Layout::blocks(args.rows);
-  params.total = {static_cast<T*>(args.total), args.workspace, {blocks, 0}, {args.scale, 0}, 0};
-  if (args.total) {
-    if (const cudaError_t error = choose_ticket(stream, &params.total.ticket); error != cudaSuccess) return error;
-  }
+  params.total = {static_cast<T*>(args.total), args.workspace, {split.count(), 0}, {args.scale, 0}, args.ticket};
 
-  const int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes) : 0;
-  entropy_kernel<Scalar, Layout><<<static_cast<unsigned>(blocks), Layout::kBlockThreads, shared, stream>>>(params);
+  const auto blocks = static_cast<unsigned>(split.count());
+  int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes) : 0;
+  if constexpr (Layout::kIsLong) {
+    using Row = LongRow<Scalar, Layout>;
+    const cudaError_t error = Row::template slots<&entropy_kernel<Scalar, Layout, 0>>(args.classes, &params.slots);
+    if (error != cudaSuccess) return error;
+    shared = params.slots * Row::kSlotBytes;
+  }
+  if constexpr (constexpr int kParts = Split<Scalar, Layout>::kMaxParts; kParts > 0) {
+    if (args.total && split.is_one_block()) {
+      const dim3 threads(Layout::kBlockThreads, blocks);
+      entropy_kernel<Scalar, Layout, kParts><<<1, threads, blocks * shared, stream>>>(params);
+      return cudaGetLastError();
+    }
+  }
+  entropy_kernel<Scalar, Layout, 0><<<blocks, Layout::kBlockThreads, shared, stream>>>(params);
   return cudaGetLastError();
+}
+
+// Calls function(Split<Scalar, Layout>) for what the arguments ask.
+template <typename Function>
+cudaError_t with_split(const EntropyArgs& args, Function function) {
+  return dispatch(args.dtype, [&](auto tag) {
+    using Scalar = typename decltype(tag)::type;
+    return with_layout<Scalar, 2>(args.classes,
+                                  [&](auto layout) { return function(Split<Scalar, decltype(layout)>(args.rows)); });
+  });
 }
 
 }  // namespace
 
 template <>
 int64_t workspace_size(const EntropyArgs& args) {
-  if (!args.total) return 0;
-  return with_layout<double, 2>(args.classes, [&](auto layout) { return layout.blocks(args.rows); });
+  int64_t size = 0;
+  with_split(args, [&](auto split) {
+    size = args.total ? split.workspace() : 0;
+    return cudaSuccess;
+  });
+  return size;
 }
 
 template <>
 cudaError_t launch(const EntropyArgs& args, cudaStream_t stream) {
-  return dispatch(args.dtype, [&](auto tag) {
-    using Scalar = typename decltype(tag)::type;
-    return with_layout<Scalar, 2>(args.classes,
-                                  [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
-  });
+  return with_split(args, [&](auto split) { return launch_typed(args, split, stream); });
 }
 
 }  // namespace amgan::cuda

@@ -3,8 +3,10 @@
 // Per row: the maximum m of the K real logits, sum exp(l_k - m) - 1, and where the coefficients ask for them the label
 // and sum (l_k - m); then math/kplus1.h turns these into the loss and into two numbers that each gradient follows from.
 //
-// One launch. Every logit is read once and every gradient written once for up to 8,192 classes (float64: 4,096), one
-// exp2 per logit; longer rows are read again, mostly from the L2 cache, for the gradient and for label smoothing.
+// One launch. Every logit is read once and every gradient written once, with one exp2 per logit for up to 8,192 classes
+// (float64: 4,096) and two for more. What of a row fits neither in registers nor in shared memory (long_row.cuh:
+// float32 beyond 65,536 classes where a thread block may have 227 KB) is read again for the gradient and for label
+// smoothing.
 #undef NDEBUG  // a label out of range must be reported by release builds, too
 #include <cassert>
 
@@ -45,6 +47,7 @@ struct Params {
   int64_t classes;
   Computing<Scalar> per_class;  // 1 / classes
   bool fake_column;
+  int slots;                       // of shared memory, for long rows
   Total<Computing<Scalar>> total;  // its blocks are those of the grid: first those of batch 0, then those of batch 1
 };
 
@@ -194,22 +197,25 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   return loss;
 }
 
-template <typename Scalar, typename Layout>
-__global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layout>)
+// kParts = 0: a grid of total.blocks. Otherwise one block of up to that many parts stands for it (total.cuh).
+template <typename Scalar, typename Layout, int kParts>
+__global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 : kMinBlocks<Scalar, Layout>)
     kplus1_kernel(const __grid_constant__ Params<Scalar> params) {
   const int64_t* const blocks = params.total.blocks;
-  const bool second = blockIdx.x >= blocks[0];
+  const int64_t block = kParts > 0 ? threadIdx.y : blockIdx.x;
+  const bool second = block >= blocks[0];
   const Batch<Scalar>& batch = params.batch[second];
   double sum = 0;
   for_rows<Scalar, Layout>(
       batch.logits, batch.rows, batch.row_stride, params.classes + params.fake_column, params.classes, batch.grad,
-      second ? blockIdx.x - blocks[0] : blockIdx.x, blocks[second],
+      second ? block - blocks[0] : block, blocks[second],
       [&](int64_t index) { return given<typename Layout::Column>(batch, index); },
       [&](auto& row, int64_t index, Scalar* grad, const auto& given) {
         const auto loss = visit_row(params, batch, row, index, grad, given);
         if (Group<Layout::kThreads>::rank() == 0) sum += loss;
-      });
-  add_to_total<Layout::kBlockThreads>(params.total, sum);
+      },
+      params.slots);
+  add_to_total<Layout::kBlockThreads, kParts>(params.total, sum);
 }
 
 template <typename Scalar>
@@ -233,52 +239,70 @@ Batch<Scalar> typed(const KPlus1Batch& batch) {
 }
 
 template <typename Scalar, typename Layout>
-cudaError_t launch_typed(const KPlus1Args& args, cudaStream_t stream) {
+cudaError_t launch_typed(const KPlus1Args& args, const Split<Scalar, Layout>& split, cudaStream_t stream) {
   using T = Computing<Scalar>;
   Params<Scalar> params{};
   Total<T>& total = params.total;
   for (int i = 0; i < args.batches; ++i) {
     params.batch[i] = typed<Scalar>(args.batch[i]);
-    total.blocks[i] = Layout::blocks(args.batch[i].rows);
     total.scale[i] = args.batch[i].scale;
   }
+  std::copy_n(split.blocks, 2, total.blocks);
+  total.result = static_cast<T*>(args.total);
+  total.sums = args.workspace;
+  total.ticket = args.ticket;
   params.batch[0].labelgan = static_cast<T*>(args.labelgan);
   params.batch[0].auxiliary = static_cast<T*>(args.auxiliary);
   params.batch[0].labels_out = args.labels_out;
   params.classes = args.classes;
   params.per_class = static_cast<T>(1.0 / static_cast<double>(args.classes));
   params.fake_column = args.fake_column != 0;
-  total.result = static_cast<T*>(args.total);
-  total.sums = args.workspace;
-  if (total.result) {
-    if (const cudaError_t error = choose_ticket(stream, &total.ticket); error != cudaSuccess) return error;
-  }
 
-  const auto grid = static_cast<unsigned>(total.blocks[0] + total.blocks[1]);
-  const int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes + args.fake_column) : 0;
-  kplus1_kernel<Scalar, Layout><<<grid, Layout::kBlockThreads, shared, stream>>>(params);
+  const auto blocks = static_cast<unsigned>(split.count());
+  int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes + args.fake_column) : 0;
+  if constexpr (Layout::kIsLong) {
+    using Row = LongRow<Scalar, Layout>;
+    const cudaError_t error = Row::template slots<&kplus1_kernel<Scalar, Layout, 0>>(args.classes, &params.slots);
+    if (error != cudaSuccess) return error;
+    shared = params.slots * Row::kSlotBytes;
+  }
+  if constexpr (constexpr int kParts = Split<Scalar, Layout>::kMaxParts; kParts > 0) {
+    if (args.total && split.is_one_block()) {
+      const dim3 threads(Layout::kBlockThreads, blocks);
+      kplus1_kernel<Scalar, Layout, kParts><<<1, threads, blocks * shared, stream>>>(params);
+      return cudaGetLastError();
+    }
+  }
+  kplus1_kernel<Scalar, Layout, 0><<<blocks, Layout::kBlockThreads, shared, stream>>>(params);
   return cudaGetLastError();
+}
+
+// Calls function(Split<Scalar, Layout>) for what the arguments ask.
+template <typename Function>
+cudaError_t with_split(const KPlus1Args& args, Function function) {
+  return dispatch(args.dtype, [&](auto tag) {
+    using Scalar = typename decltype(tag)::type;
+    return with_layout<Scalar, 1>(args.classes, [&](auto layout) {
+      return function(Split<Scalar, decltype(layout)>(args.batch[0].rows, args.batches > 1 ? args.batch[1].rows : 0));
+    });
+  });
 }
 
 }  // namespace
 
 template <>
 int64_t workspace_size(const KPlus1Args& args) {
-  if (!args.total) return 0;
-  return with_layout<double, 1>(args.classes, [&](auto layout) {
-    int64_t blocks = 0;
-    for (int i = 0; i < args.batches; ++i) blocks += layout.blocks(args.batch[i].rows);
-    return blocks;
+  int64_t size = 0;
+  with_split(args, [&](auto split) {
+    size = args.total ? split.workspace() : 0;
+    return cudaSuccess;
   });
+  return size;
 }
 
 template <>
 cudaError_t launch(const KPlus1Args& args, cudaStream_t stream) {
-  return dispatch(args.dtype, [&](auto tag) {
-    using Scalar = typename decltype(tag)::type;
-    return with_layout<Scalar, 1>(args.classes,
-                                  [&](auto layout) { return launch_typed<Scalar, decltype(layout)>(args, stream); });
-  });
+  return with_split(args, [&](auto split) { return launch_typed(args, split, stream); });
 }
 
 }  // namespace amgan::cuda

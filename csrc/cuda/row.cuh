@@ -3,7 +3,7 @@
 //   up to 16, 32, 64      1, 4 or 8 threads a row, out of a tile of rows in shared memory (tile.cuh)
 //   up to 1,024           half a warp or a warp a row, in registers, the next row on its way there (float64: up to 512)
 //   up to 8,192           a block of 256 a row, in registers (float64: 128 from 513 to 1,024, none beyond 4,096)
-//   longer                a block of 256 a row, read again for gradients
+//   longer                a block of 512 or 1,024 a row, in shared memory (long_row.cuh)
 //
 // What a row costs once (shuffles, logarithms, divisions, labels) takes a warp some 250 instructions, as many as 30
 // logits a thread: hence many logits to few threads, and two rows a warp wherever their logits find room in its
@@ -38,7 +38,8 @@ struct Layout {
   static constexpr int kValues = kValues_;
   static constexpr bool kInRegisters = kValues > 0;
   static constexpr bool kInTile = kThreads < 16;
-  using Column = std::conditional_t<kInRegisters, int, int64_t>;  // 64-bit ones would cost two registers each
+  static constexpr bool kIsLong = kThreads > 256 && !kInRegisters;  // long_row.cuh
+  using Column = std::conditional_t<kInRegisters, int, int64_t>;    // 64-bit ones would cost two registers each
   static constexpr int kBlockThreads = kThreads < 128 ? 128 : kThreads;
   static constexpr int kBlockRows = kBlockThreads / kThreads;
 
@@ -54,12 +55,14 @@ struct Layout {
   static constexpr bool kPrefetches = kInRegisters && !kInTile && kThreads <= 32;
 #endif
 
-  // Thread blocks for this many rows: enough to fill any GPU, few enough for one block to add up what they leave
-  // (total.cuh), and from the shape alone, so that sums repeat bitwise on every GPU. At least one, which writes a total
-  // over no rows.
+  // Thread blocks for this many rows, from the shape alone, so that sums repeat bitwise whatever the number of
+  // multiprocessors. Each block has an end of its own, in which it adds to the total (total.cuh): so one for every
+  // kBlockRows rows as long as there are 1,024 at most (512 large ones), and beyond that some rounds for each, up to
+  // blocks enough that those which a GPU runs last are few among them.
   static int64_t blocks(int64_t rows) {
-    constexpr int64_t kMaxBlocks = 8192;
-    return std::clamp<int64_t>(rows / kBlockRows + (rows % kBlockRows != 0), 1, kMaxBlocks);
+    constexpr int64_t kFew = kThreads < 512 ? 1024 : 512, kMost = 4 * kFew, kRounds = 4;
+    const int64_t groups = rows / kBlockRows + (rows % kBlockRows != 0);
+    return std::clamp<int64_t>(groups, 1, std::clamp(groups / kRounds, kFew, kMost));
   }
 };
 
@@ -73,6 +76,7 @@ constexpr int min_threads() {
 #else
   constexpr bool turing = false, blackwell = false;
 #endif
+  if (Layout::kIsLong) return sizeof(Scalar) == 8 || turing || blackwell ? Layout::kThreads : 1024;
   constexpr bool of_warp = Layout::kThreads == 16 || Layout::kThreads == 32;
   constexpr int kOfNext = Layout::kPrefetches ? Layout::kValues * static_cast<int>(sizeof(Scalar)) / 4 : 0;
   constexpr int kLogits = kSets * Layout::kValues + kOfNext;
@@ -95,6 +99,18 @@ auto with_block_layout(int64_t classes, Function function) {
   return function(Layout<256, 0>{});
 }
 
+// Calls function(Layout) for rows that no registers hold: 512 threads as long as the row fits into 99 KB of shared
+// memory, which every block may have from compute capability 8.0 on, and two of a multiprocessor at a time on 9.0 and
+// 10.0. float64 takes more registers than 1,024 threads may have.
+template <typename Scalar, typename Function>
+auto with_long_layout(int64_t classes, Function function) {
+  constexpr int64_t kHalf = 12 * 512 * kPack<Scalar>;
+  if constexpr (sizeof(Scalar) < 8) {
+    if (classes > kHalf) return function(Layout<1024, 0>{});
+  }
+  return function(Layout<512, 0>{});
+}
+
 // Calls function(Layout) for rows of this many real logits: beyond 16 never one for twice as many. Fewer threads with
 // more logits each share what a row costs once. kSets: registers that a logit takes, times the size of T.
 template <typename Scalar, int kSets, typename Function>
@@ -112,7 +128,10 @@ auto with_layout(int64_t classes, Function function) {
   if (classes <= 1024) return function(To1024{});
   if (classes <= 2048) return function(Layout<256, 8>{});
   if (classes <= 4096) return function(Layout<256, 16>{});
-  return with_block_layout<Scalar>(classes, function);
+  if constexpr (!kWide) {
+    if (classes <= 8192) return function(Layout<256, 32>{});
+  }
+  return with_long_layout<Scalar>(classes, function);
 }
 
 // The same for rows of up to 1,024 elements that are in shared memory already.

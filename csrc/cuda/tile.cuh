@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "cuda/long_row.cuh"
 #include "cuda/row.cuh"
 
 namespace amgan::cuda {
@@ -15,7 +16,7 @@ extern __shared__ uint4 tile_memory[];
 template <typename Scalar, typename Layout>
 class Tile {
  public:
-  static int64_t bytes(int64_t columns) {
+  static __host__ __device__ int64_t bytes(int64_t columns) {
     return static_cast<int64_t>(sizeof(Scalar)) * (Layout::kBlockRows * pitch(columns) + kPack<Scalar>);
   }
 
@@ -37,7 +38,8 @@ class Tile {
     pitch_ = pitch(columns);
     size_ = rows * columns;
     head_ = until_aligned(data);
-    elements_ = reinterpret_cast<Scalar*>(tile_memory) + (kPack<Scalar> - head_) % kPack<Scalar>;
+    uint4* const memory = tile_memory + threadIdx.y * (bytes(columns) / sizeof(uint4));  // a tile a part (total.cuh)
+    elements_ = reinterpret_cast<Scalar*>(memory) + (kPack<Scalar> - head_) % kPack<Scalar>;
     const Places place(*this);
     if (row_stride != columns) {
       for (int i = threadIdx.x; i < size_; i += Layout::kBlockThreads) {
@@ -195,11 +197,11 @@ class TileRow {
 // Calls visit(row, its index, where its gradient goes, ahead(index)) for the rows of this thread's block: rows [block *
 // kBlockRows, ...) and those of every blocks-th block after it. `grad` is null where no gradient is wanted. `ahead`
 // gets what else there is of a row from memory: a row early, together with the logits, where the layout has the next
-// row on its way while this one is computed.
+// row on its way while this one is computed. `slots`: of long rows.
 template <typename Scalar, typename Layout, typename Ahead, typename Visit>
 __device__ __forceinline__ void for_rows(const Scalar* data, int64_t rows, int64_t row_stride, int64_t columns,
                                          int64_t classes, Scalar* grad, int64_t block, int64_t blocks, Ahead ahead,
-                                         Visit visit) {
+                                         Visit visit, int slots = 0) {
   using Threads = Group<Layout::kThreads>;
   const int64_t step = blocks * Layout::kBlockRows;
   if constexpr (Layout::kInTile) {
@@ -214,11 +216,11 @@ __device__ __forceinline__ void for_rows(const Scalar* data, int64_t rows, int64
         visit(row, first + Threads::index(), elements, ahead(first + Threads::index()));
       }
       __syncthreads();
-      if (grad != nullptr) {
-        tile.store_rows(grad + first * columns);
-        __syncthreads();  // before the tile is filled again
-      }
+      if (grad != nullptr) tile.store_rows(grad + first * columns);
+      __syncthreads();  // before the tile is filled again
     }
+  } else if constexpr (Layout::kIsLong) {
+    for_long_rows<Scalar, Layout>(data, rows, row_stride, columns, classes, grad, block, blocks, slots, ahead, visit);
   } else {
     // Where rows begin goes on by steps: a product of 64 bits for every row would take ten instructions more.
     int64_t index = block * Layout::kBlockRows + Threads::index();

@@ -4,9 +4,23 @@
 
 #if AMGAN_WITH_CUDA
 #include <ATen/cuda/CUDAGeneratorImpl.h>
+
+#include "ops/tickets.h"
 #endif
 
 namespace amgan::ops {
+
+#if AMGAN_WITH_CUDA
+int next_ticket(cudaStream_t stream) {
+  static Tickets& tickets = *new Tickets;  // for good: graphs may die after static objects
+  int ticket = Tickets::kNone;
+  C10_CUDA_CHECK(tickets.take(stream, &ticket));
+  TORCH_CHECK(ticket != Tickets::kNone, "amgan_fast: ", kGraphTickets,
+              " captured totals of losses are held by CUDA graphs, wanted fewer: delete graphs that are not needed");
+  return ticket;
+}
+#endif
+
 namespace {
 
 #if AMGAN_WITH_CUDA
@@ -14,6 +28,7 @@ PhiloxArgs next_of_cuda(const at::Tensor& tensor) {
   constexpr uint64_t kWords = 4;  // what the sequence of each counter goes on by
   auto* generator =
       at::check_generator<at::CUDAGeneratorImpl>(at::cuda::detail::getDefaultCUDAGenerator(tensor.device().index()));
+  const c10::cuda::CUDAGuard guard(tensor.device());  // whose stream is asked whether it captures
   const std::lock_guard<std::mutex> lock(generator->mutex_);
   const at::PhiloxCudaState state = generator->philox_cuda_state(kWords);
   if (state.captured_) return {0, state.offset_intragraph_, state.seed_.ptr, state.offset_.ptr, nullptr};

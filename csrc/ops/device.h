@@ -18,6 +18,11 @@
 
 namespace amgan::ops {
 
+#if AMGAN_WITH_CUDA
+// Which counter the next launch on this stream uses for its total (tickets.h).
+int next_ticket(cudaStream_t stream);
+#endif
+
 // The type of the arguments says which kernel. The workspace that some want comes from torch's allocator: no
 // synchronisation, and a CUDA graph can capture it.
 template <typename Args>
@@ -25,14 +30,16 @@ void run_kernel(const at::Tensor& tensor, Args args) {
   if (!tensor.is_cuda()) return cpu::run(args);
 #if AMGAN_WITH_CUDA
   const c10::cuda::CUDAGuard guard(tensor.device());
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   at::Tensor workspace;
   if constexpr (requires { args.workspace; }) {
     if (const int64_t size = cuda::workspace_size(args); size > 0) {
       workspace = at::empty({size}, tensor.options().dtype(at::kDouble));
       args.workspace = workspace.mutable_data_ptr<double>();
+      if constexpr (requires { args.ticket; }) args.ticket = next_ticket(stream);
     }
   }
-  C10_CUDA_CHECK(cuda::launch(args, c10::cuda::getCurrentCUDAStream()));
+  C10_CUDA_CHECK(cuda::launch(args, stream));
 #else
   TORCH_CHECK(false, "amgan_fast was built without CUDA kernels; amgan_fast.build_info() says why");
 #endif
