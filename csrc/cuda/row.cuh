@@ -11,9 +11,10 @@
 //
 // For the scores:
 //
-//   up to 16, 64, 1,024   1, 8 or 32 threads a row, out of a tile of spans (scores_short.cuh)
-//   up to 2,048, 4,096    a block of 256 or 512 a row, out of shared memory (scores_medium.cuh; float64: up to 2,048)
-//   longer                as above, and then a thread a column (scores_long.cuh)
+//   up to 16, 32, 64, 128  1, 2, 4 or 8 threads a row, out of a tile of rows in shared memory (scores_tile.cuh)
+//   up to 512, 1,024       16 or 32 threads a row, in registers (scores_rows.cuh)
+//   up to 2,048, ..., 8,192  64, 128 or 256 a row, as above (float64: 256 up to 2,048)
+//   longer                 as above, and then a thread a column (scores_long.cuh)
 //
 // Rows of K+1 columns start anywhere, so a row is taken as up to kPack - 1 elements before the first multiple of 16
 // bytes, packs of 16 bytes, and elements after the last pack: one thread each for those of the edges, while packs go to
@@ -132,27 +133,6 @@ auto with_layout(int64_t classes, Function function) {
     if (classes <= 8192) return function(Layout<256, 32>{});
   }
   return with_long_layout<Scalar>(classes, function);
-}
-
-// The same for rows of up to 1,024 elements that are in shared memory already.
-template <typename Function>
-auto with_span_layout(int64_t classes, Function function) {
-  if (classes <= 16) return function(Layout<1, 0>{});
-  if (classes <= 64) return function(Layout<8, 0>{});
-  return function(Layout<32, 0>{});
-}
-
-// The same for longer rows whose score sums take every element once: as long as the sums of all columns find room in
-// the registers of a thread block.
-template <typename Scalar>
-constexpr int64_t kMediumColumns = sizeof(Scalar) == 8 ? 2048 : 4096;
-
-template <typename Scalar, typename Function>
-auto with_medium_layout(int64_t classes, Function function) {
-  if constexpr (kMediumColumns<Scalar> > 2048) {
-    if (classes > 2048) return function(Layout<512, 8>{});
-  }
-  return function(Layout<256, 8>{});
 }
 
 // The compiler has the value in a register here, and knows nothing of it.

@@ -3,8 +3,8 @@
 
 #include "cuda/launchers.h"
 #include "cuda/scores_long.cuh"
-#include "cuda/scores_medium.cuh"
-#include "cuda/scores_short.cuh"
+#include "cuda/scores_rows.cuh"
+#include "cuda/scores_tile.cuh"
 
 namespace amgan::cuda {
 
@@ -13,9 +13,9 @@ int64_t workspace_size(const ScoresArgs& args) {
   int64_t doubles = 0;
   dispatch(args.dtype, [&](auto tag) {
     using Scalar = typename decltype(tag)::type;
-    doubles = args.classes <= kSpanColumns             ? short_rows_workspace<Scalar>(args)
-              : args.classes <= kMediumColumns<Scalar> ? medium_rows_workspace(args)
-                                                       : long_rows_workspace<Scalar>(args);
+    doubles = args.classes <= kTileColumns          ? tile_workspace<Scalar>(args)
+              : args.classes <= kRowColumns<Scalar> ? rows_workspace<Scalar>(args)
+                                                    : long_rows_workspace<Scalar>(args);
     return cudaSuccess;
   });
   return doubles;
@@ -25,8 +25,8 @@ template <>
 cudaError_t launch(const ScoresArgs& args, cudaStream_t stream) {
   return dispatch(args.dtype, [&](auto tag) {
     using Scalar = typename decltype(tag)::type;
-    if (args.classes <= kSpanColumns) return sum_short_rows<Scalar>(args, stream);
-    if (args.classes <= kMediumColumns<Scalar>) return sum_medium_rows<Scalar>(args, stream);
+    if (args.classes <= kTileColumns) return sum_tiles<Scalar>(args, stream);
+    if (args.classes <= kRowColumns<Scalar>) return sum_rows<Scalar>(args, stream);
     return sum_long_rows<Scalar>(args, stream);
   });
 }

@@ -1,4 +1,4 @@
-// Score sums of rows of more than 4,096 classes (float64: 2,048): every element is read twice.
+// Score sums of rows of more than 8,192 classes (float64: 2,048): every element is read twice.
 //
 // Two launches, both with a fixed split of the work, so that sums repeat bitwise on every GPU:
 //   1. a thread block a row: what is to be known of its softmax, left in the workspace;
@@ -11,14 +11,82 @@
 
 #include <algorithm>
 
+#include "cuda/entropy_row.cuh"
 #include "cuda/score_terms.cuh"
 #include "cuda/tile.cuh"
 
 namespace amgan::cuda {
 
+// What is known of a row of logits. Of probabilities, their entropy alone. Aligned for a load of 16 bytes.
+template <typename T>
+struct alignas(16) RowState {
+  T max;
+  math::EntropyTerms<T> terms;
+};
+
+// For all threads of the row.
+template <bool kProbabilities, typename Row>
+__device__ __forceinline__ RowState<typename Row::T> row_state(Row& row) {
+  using T = typename Row::T;
+  using std::log;
+  if constexpr (kProbabilities) {
+    RowState<T> state{};
+    row.for_each([&](auto, T prob) { state.terms.entropy -= math::times_prob(log(prob), prob); });
+    state.terms.entropy = Row::Threads::reduce(state.terms.entropy, Sum());
+    return state;
+  } else {
+    T exponentials[Row::kRegisters];
+    const math::EntropyRow<T> sums = entropy_row(row, exponentials);
+    return {sums.max, Row::Threads::once([&] { return math::entropy_terms(sums); })};
+  }
+}
+
+// Sums of one column over rows: in T over kFlushRows of them, which are then to be added to `total`.
+template <typename T>
+struct ColumnSums {
+  double prob = 0, prob_sq = 0, log_prob = 0;
+
+  template <bool kProbabilities>
+  __device__ __forceinline__ void add(T value, const RowState<T>& state) {
+    using std::log;
+    const T shifted = value - state.max;
+    const T p = kProbabilities ? value : state.terms.prob(exp_nonpositive(shifted));
+    const T log_p = kProbabilities ? log(value) : state.terms.log_prob(shifted);
+    prob_ += p;
+    prob_sq_ += p * p;
+    log_prob_ += log_p * kLogUnit;
+  }
+
+  __device__ __forceinline__ void flush() {
+    prob += prob_;
+    prob_sq += prob_sq_;
+    log_prob += static_cast<double>(log_prob_) / kLogUnit;
+    prob_ = prob_sq_ = log_prob_ = 0;
+  }
+
+ private:
+  T prob_ = 0, prob_sq_ = 0, log_prob_ = 0;
+};
+
 constexpr int kColumnThreads = 256;
-constexpr int kTileColumns = 32;  // threads of a thread block side by side
-constexpr int kLanes = kColumnThreads / kTileColumns;
+constexpr int kSplitColumns = 32;  // threads of a thread block side by side
+constexpr int kSplitLanes = kColumnThreads / kSplitColumns;
+
+// Doubles of the sums of all blocks.
+inline int64_t sums_size(const ScoresArgs& args) {
+  return args.blocks + 3 * args.blocks * args.classes;
+}
+
+// The place of one chunk of the rows, of sums_size doubles.
+inline Sums sums_at(double* place, int64_t blocks, int64_t classes) {
+  const int64_t columns = blocks * classes;
+  return {place, place + blocks, place + blocks + columns, place + blocks + 2 * columns};
+}
+
+// The place that lies `doubles` further on in all of them.
+__device__ __forceinline__ Sums operator+(const Sums& sums, int64_t doubles) {
+  return {sums.entropy + doubles, sums.prob + doubles, sums.prob_sq + doubles, sums.log_prob + doubles};
+}
 
 // What one thread block of a launch writes and another one reads.
 __device__ __forceinline__ volatile double* shared_by_blocks(double* sums) {
@@ -34,7 +102,7 @@ struct Split {
   explicit Split(const ScoresArgs& args) {
     constexpr int64_t kEnough = 4096;       // thread blocks to fill any GPU
     constexpr int64_t kMinChunkRows = 256;  // fewer are not worth their place and the merge
-    tiles = (args.classes - 1) / kTileColumns + 1;
+    tiles = (args.classes - 1) / kSplitColumns + 1;
     const int64_t block_rows = args.rows / args.blocks + (args.rows % args.blocks != 0);
     const int64_t wanted = std::max<int64_t>(1, kEnough / tiles / args.blocks);
     chunks = std::max<int64_t>(1, std::min(wanted, block_rows / kMinChunkRows));
@@ -77,7 +145,7 @@ __global__ void __launch_bounds__(Layout::kBlockThreads, kMinBlocks<Scalar, Layo
 __device__ __forceinline__ double sum_lanes(double value) {
   __shared__ double values[kColumnThreads];
   values[threadIdx.x] = value;
-  for (int half = kColumnThreads / 2; half >= kTileColumns; half /= 2) {
+  for (int half = kColumnThreads / 2; half >= kSplitColumns; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) values[threadIdx.x] += values[threadIdx.x + half];
   }
@@ -93,7 +161,7 @@ __device__ __forceinline__ void store_column(const Sums& to, int64_t block, int6
   prob_sq = sum_lanes(prob_sq);
   log_prob = sum_lanes(log_prob);
   if (blockIdx.x == 0) entropy = sum_lanes(entropy);
-  if (threadIdx.x >= kTileColumns || column >= classes) return;
+  if (threadIdx.x >= kSplitColumns || column >= classes) return;
   const int64_t at = block * classes + column;
   shared_by_blocks(to.prob)[at] = prob;
   shared_by_blocks(to.prob_sq)[at] = prob_sq;
@@ -107,8 +175,8 @@ __global__ void __launch_bounds__(kColumnThreads, sizeof(Scalar) == 8 ? 2 : 4)
   using T = Computing<Scalar>;
   const ScoresInput<Scalar>& input = params.input;
   const Split& split = params.split;
-  const int lane = threadIdx.x / kTileColumns;
-  const int64_t classes = input.classes, column = int64_t{blockIdx.x} * kTileColumns + threadIdx.x % kTileColumns;
+  const int lane = threadIdx.x / kSplitColumns;
+  const int64_t classes = input.classes, column = int64_t{blockIdx.x} * kSplitColumns + threadIdx.x % kSplitColumns;
   const int64_t chunk = blockIdx.z;
   for (int64_t block = blockIdx.y; block < input.blocks; block += gridDim.y) {
     // The rows of the block are start, start + B, ...
@@ -118,16 +186,21 @@ __global__ void __launch_bounds__(kColumnThreads, sizeof(Scalar) == 8 ? 2 : 4)
     ColumnSums<T> sums;
     double entropy = 0;
     if (column < classes) {
+      const int64_t step = kSplitLanes * input.blocks;
+      int64_t row = start + (chunk * split.chunk_rows + lane) * input.blocks;
+      while (row < end) {
+        const int64_t flush = min(end, row + kFlushRows * step);
 #pragma unroll 4
-      for (int64_t row = start + (chunk * split.chunk_rows + lane) * input.blocks; row < end;
-           row += kLanes * input.blocks) {
-        const RowState<T> state = params.states[row];
-        add_to<kProbabilities>(sums, load(input.data + row * input.row_stride + column), state);
-        if (column == 0) entropy += state.terms.entropy;
+        for (; row < flush; row += step) {
+          const RowState<T> state = params.states[row];
+          sums.template add<kProbabilities>(load(input.data + row * input.row_stride + column), state);
+          if (column == 0) entropy += state.terms.entropy;
+        }
+        sums.flush();
       }
     }
     const Sums place = params.sums + chunk * params.chunk_stride;
-    store_column(place, block, classes, column, entropy, sums.prob(), sums.prob_sq(), sums.log_prob());
+    store_column(place, block, classes, column, entropy, sums.prob, sums.prob_sq, sums.log_prob);
     if (column == 0 && lane == 0 && chunk == 0) params.count[block] = static_cast<double>(input.count_from(start));
     if (split.chunks == 1) continue;
 
@@ -136,7 +209,7 @@ __global__ void __launch_bounds__(kColumnThreads, sizeof(Scalar) == 8 ? 2 : 4)
     entropy = 0;
     if (column < classes) {
       const int64_t at = block * classes + column;
-      for (int64_t other = lane; other < split.chunks; other += kLanes) {
+      for (int64_t other = lane; other < split.chunks; other += kSplitLanes) {
         const Sums chunk_sums = params.sums + other * params.chunk_stride;
         prob += shared_by_blocks(chunk_sums.prob)[at];
         prob_sq += shared_by_blocks(chunk_sums.prob_sq)[at];

@@ -1,5 +1,5 @@
-// Sums over chunks of rows, left in the workspace by thread blocks of one launch and added up, in order, by a second
-// one.
+// Sums over chunks of rows, left in the workspace by the thread blocks of one launch and added up, in order and in
+// float64, by a second one.
 #pragma once
 
 #include <algorithm>
@@ -10,34 +10,53 @@
 namespace amgan::cuda {
 
 // How the rounds of groups of rows are split among thread blocks, from the shape alone, so that sums repeat bitwise on
-// every GPU. A thread block takes one group of a chunk of the rounds, and leaves its sums.
+// every GPU. A thread block takes the rounds of a chunk of one group, and leaves its sums.
 struct Chunks {
   int64_t count;
   int64_t rounds;  // of a chunk, at most
 
-  Chunks(int64_t groups, int64_t all_rounds) {
-    constexpr int64_t kEnough = 768;    // thread blocks to fill any GPU
-    constexpr int64_t kMinRounds = 32;  // fewer are not worth their place and the second launch
-    const int64_t wanted = std::clamp<int64_t>(kEnough / groups, 1, std::max<int64_t>(1, all_rounds / kMinRounds));
-    rounds = divide_up(all_rounds, wanted);
-    count = divide_up(all_rounds, rounds);
-  }
-
-  bool merge() const { return count > 1; }
-
-  // Doubles of the sums of all chunks.
-  int64_t workspace(const ScoresArgs& args) const { return merge() ? count * sums_size(args) : 0; }
-
-  // Where chunk 0 goes; the others follow, sums_size doubles each.
-  Sums place(const ScoresArgs& args) const {
-    return merge() ? sums_at(args.workspace, args.blocks, args.classes) : result_of(args);
+  // min_rounds: fewer are not worth the place of their sums.
+  Chunks(int64_t groups, int64_t all_rounds, int64_t min_rounds) {
+    constexpr int64_t kEnough = 768;  // thread blocks to fill any GPU
+    const int64_t wanted = std::clamp<int64_t>(kEnough / groups, 1, std::max<int64_t>(1, all_rounds / min_rounds));
+    rounds = std::clamp<int64_t>(divide_up(all_rounds, wanted), 1, kFlushRows);
+    count = std::max<int64_t>(1, divide_up(all_rounds, rounds));
   }
 };
 
-// values[i] becomes the sum of values[i], values[i + width], ... of `count` times width doubles; in a fixed order, by
+// What a thread block leaves of the rows of one block of the result: p, p^2, log p + log s of all columns, the latter
+// in units of 1 / kLogUnit; then the sums of log s and of the entropies.
+template <typename T>
+struct Record {
+  T* prob;      // [K]
+  T* prob_sq;   // [K]
+  T* log_prob;  // [K]
+  T* of_rows;   // [2]
+
+  static AMGAN_INLINE int64_t size(int64_t classes) { return 3 * classes + 2; }
+
+  __device__ __forceinline__ Record(T* records, int64_t index, int64_t classes)
+      : prob(records + index * size(classes)),
+        prob_sq(prob + classes),
+        log_prob(prob_sq + classes),
+        of_rows(log_prob + classes) {}
+};
+
+// Records [chunks, parts, B]: that of the rows first, first + B, ... is at `first`, in several parts.
+template <typename T>
+struct Records {
+  T* data;
+  int64_t count;  // of each block: chunks x parts
+
+  static int64_t doubles(const ScoresArgs& args, int64_t count) {
+    return divide_up(count * args.blocks * Record<T>::size(args.classes) * sizeof(T), sizeof(double));
+  }
+};
+
+// values[i] becomes the sum of values[i], values[i + width], ... of `count` times width numbers; in a fixed order, by
 // all kThreads threads of the block.
-template <int kThreads>
-__device__ __forceinline__ void fold(double* values, int width, int count) {
+template <int kThreads, typename T>
+__device__ __forceinline__ void fold(T* values, int width, int count) {
   while (count > 1) {
     const int half = (count + 1) / 2;
     __syncthreads();
@@ -47,43 +66,72 @@ __device__ __forceinline__ void fold(double* values, int width, int count) {
   __syncthreads();
 }
 
-// result[i] = sum over chunks of chunks[i], [i + stride], ...: 8 threads a number, in a fixed order.
-constexpr int kMergeThreads = 512;
-constexpr int kMergeLanes = 8;
-constexpr int kMergeWidth = kMergeThreads / kMergeLanes;
+// 32 threads side by side a number, each with every 32nd record, in a fixed order.
+constexpr int kMergeThreads = 1024;
+constexpr int kMergeWidth = 32;
+constexpr int kMergeLanes = kMergeThreads / kMergeWidth;
 
-__device__ __forceinline__ double* element(const Sums& sums, int64_t i, int64_t blocks, int64_t classes) {
-  if (i < blocks) return sums.entropy + i;
-  i -= blocks;
-  const int64_t columns = blocks * classes;
-  return (i < columns ? sums.prob : i < 2 * columns ? sums.prob_sq : sums.log_prob) + i % columns;
-}
+template <typename T>
+struct MergeParams {
+  Records<T> records;
+  int64_t rows, classes, blocks, offset;
+  double* count;  // [B]
+  Sums result;
+};
 
-static __global__ void __launch_bounds__(kMergeThreads)
-    merge_kernel(const double* chunks, int64_t count, int64_t blocks, int64_t classes, Sums result) {
-  __shared__ double values[kMergeThreads];
-  const int64_t size = blocks + 3 * blocks * classes;
-  const int lane = threadIdx.x / kMergeWidth;
-  for (int64_t tile = int64_t{blockIdx.x} * kMergeWidth; tile < size; tile += int64_t{gridDim.x} * kMergeWidth) {
-    const int64_t i = tile + threadIdx.x % kMergeWidth;
-    double sum = 0;
-    if (i < size) {
-#pragma unroll 8
-      for (int64_t chunk = lane; chunk < count; chunk += kMergeLanes) sum += chunks[chunk * size + i];
-    }
-    values[threadIdx.x] = sum;
-    fold<kMergeThreads>(values, kMergeWidth, kMergeLanes);
-    if (lane == 0 && i < size) *element(result, i, blocks, classes) = values[threadIdx.x];
-    __syncthreads();
+// What becomes of number i of the records of a block, summed.
+template <typename T>
+__device__ __forceinline__ void store_sum(const MergeParams<T>& params, int64_t block, int64_t i, double sum) {
+  const int64_t classes = params.classes, at = block * classes + i;
+  if (i < classes) {
+    params.result.prob[at] = sum;
+  } else if (i < 2 * classes) {
+    params.result.prob_sq[at - classes] = sum;
+  } else if (i < 3 * classes) {
+    params.result.log_prob[at - 2 * classes] = sum;
+  } else if (i == 3 * classes + 1) {
+    params.result.entropy[block] = sum;
   }
 }
 
-inline cudaError_t merge_chunks(const ScoresArgs& args, const Chunks& chunks, cudaStream_t stream) {
+template <typename T>
+__global__ void __launch_bounds__(kMergeThreads) merge_kernel(const __grid_constant__ MergeParams<T> params) {
+  __shared__ double values[kMergeThreads];
+  const int64_t classes = params.classes, blocks = params.blocks, size = Record<T>::size(classes);
+  const int lane = threadIdx.x / kMergeWidth;
+  for (int64_t tile = int64_t{blockIdx.x} * kMergeWidth; tile < blocks * size;
+       tile += int64_t{gridDim.x} * kMergeWidth) {
+    const int64_t number = tile + threadIdx.x % kMergeWidth, first = number / size, i = number % size;
+    const T* const records = params.records.data + number;  // those of the next chunk are blocks * size further on
+    const bool is_log = i >= 2 * classes && i < 3 * classes;
+    double sum = 0;
+    if (number < blocks * size) {
+#pragma unroll 4
+      for (int64_t record = lane; record < params.records.count; record += kMergeLanes) {
+        const T* const at = records + record * blocks * size;
+        const double value = *at;
+        sum += is_log ? value / kLogUnit - static_cast<double>(at[3 * classes - i]) : value;
+      }
+    }
+    values[threadIdx.x] = sum;
+    fold<kMergeThreads>(values, kMergeWidth, kMergeLanes);
+    if (lane == 0 && number < blocks * size) {
+      const int64_t block = (first + params.offset) % blocks;  // row i belongs to block (offset + i) % B
+      store_sum(params, block, i, values[threadIdx.x]);
+      if (i == 0) params.count[block] = static_cast<double>(rows_from(first, params.rows, blocks));
+    }
+    __syncthreads();  // before values is written again
+  }
+}
+
+template <typename T>
+cudaError_t merge_records(const ScoresArgs& args, const Records<T>& records, cudaStream_t stream) {
   constexpr int64_t kMaxGrid = 1 << 20;
-  const int64_t size = sums_size(args);
-  const auto grid = static_cast<unsigned>(std::min<int64_t>((size - 1) / kMergeWidth + 1, kMaxGrid));
-  merge_kernel<<<grid, kMergeThreads, 0, stream>>>(args.workspace, chunks.count, args.blocks, args.classes,
-                                                   result_of(args));
+  const MergeParams<T> params{records,    args.rows,      args.classes, args.blocks, args.offset % args.blocks,
+                              args.count, result_of(args)};
+  const int64_t tiles = divide_up(args.blocks * Record<T>::size(args.classes), kMergeWidth);
+  const auto grid = static_cast<unsigned>(std::min(tiles, kMaxGrid));
+  merge_kernel<T><<<grid, kMergeThreads, 0, stream>>>(params);
   return cudaGetLastError();
 }
 
