@@ -253,6 +253,7 @@ A, B = 0xFFFFFFF0, 0x12345678
         ("PRMT R0, R2, 0x8880, RZ", 0xFFFFFFF0),
         ("IMNMX R0, R2, R3, PT", A),
         ("VIMNMX.U32 R0, R2, R3, PT", B),
+        ("VIMNMX.S32 R0, PT, PT, R2, R3, !PT", B),
         ("IABS R0, R2", 16),
         ("SEL R0, R2, R3, !PT", B),
         ("POPC R0, R2", 28),
@@ -395,6 +396,16 @@ def test_the_least_time_is_that_of_the_limit(instructions, bound):
     assert found.least_us == pytest.approx(found.times[bound], rel=0.01)
     assert found.per_element == pytest.approx(instructions * 32 / 1e6, rel=0.01)
     assert found.share_of_copy == pytest.approx(min(1, found.times["memory"] / found.least_us), abs=0.01)
+
+
+def test_input_that_is_not_read_and_loops_without_a_known_end_are_doubts():
+    launch = launched(IMAD=1)
+    assert account(CALL, [launch], 90).doubts == []
+    launch.read, launch.unknown = CALL.input - 4, {"0x50": 1, "0x60 (of a loop)": 2}
+    assert account(CALL, [launch], 90).doubts == [
+        "f: data decide when a loop ends, at 0x60 (of a loop)",
+        "reads 3,999,996 of 4,000,000 bytes",
+    ]
 
 
 def test_a_launch_that_does_next_to_nothing_is_bound_by_being_one():

@@ -181,7 +181,7 @@ def kernel(**changes: object) -> dict:
 
 
 def counted(architecture: int, per_element: float, call: str = "op float32 8 3") -> dict:
-    return {"call": call, "architecture": architecture, "per_element": per_element}
+    return {"call": call, "architecture": architecture, "per_element": per_element, "doubts": []}
 
 
 COUNTED = [counted(75, 30.0), counted(90, 20.0)]
@@ -233,6 +233,11 @@ def test_a_call_that_takes_a_tenth_more_instructions_fails_on_any_architecture(a
     problems = gate.verdicts([kernel()], accounts, "13.0")
     assert bool(problems) == (verdict is not None)
     assert verdict is None or problems[0] == verdict
+
+
+def test_a_count_that_cannot_be_right_fails(expected_file):
+    doubted = counted(75, 30.0) | {"doubts": ["reads 5 of 9 bytes"]}
+    assert gate.verdicts([kernel()], [doubted], "13.0") == ["sm_75 op float32 8 3: reads 5 of 9 bytes"]
 
 
 def test_another_compiler_is_named(expected_file):

@@ -15,7 +15,7 @@ which limit of the data sheets of tools/cuda_check/cards.json bounds it (tools/c
 what is wanted are marked "!".
 
 Fails where a kernel spills or reaches local memory, and where one of sm_90 is worse than tools/cuda_check/expected.json
-says: more than 10% more registers or instructions per logit, or a narrower widest load; where a call takes more than 10%
+says: more than 10% more registers or instructions per logit, or a narrower widest load; where a call takes 10%
 more instructions an element, on any architecture. --accept writes that file.
 """
 

@@ -135,7 +135,7 @@ class LaunchAccount:
 
 
 def describe(program: Program, address: int) -> str:
-    return f"{address:#x}" + (" ends a loop" if address in program.repeats else "")
+    return f"{address:#x}" + (" (of a loop)" if address in program.repeats else "")
 
 
 def walk(program: Program, recorded: Recorded, architecture: int, base: int, kernel: dict[str, Any]) -> LaunchAccount:
@@ -187,6 +187,18 @@ class Account:
     least_us: float
     share_of_copy: float
     unknown: dict[str, dict[str, int]]
+    doubts: list[str]  # why the count cannot be right
+
+
+def doubts(call: Call, launches: list[LaunchAccount]) -> list[str]:
+    """Loops that end nobody knows when, and input that nobody reads: an instruction is not understood."""
+    found = [
+        f"{of.kernel}: data decide when a loop ends, at {at}" for of in launches for at in of.unknown if "loop" in at
+    ]
+    read = sum(of.read for of in launches)
+    if read < call.input:
+        found.append(f"reads {read:,.0f} of {call.input:,} bytes")
+    return found
 
 
 def time_of(call: Call, launch: LaunchAccount, card: Card) -> dict[str, float]:
@@ -218,7 +230,7 @@ def account(call: Call, launches: list[LaunchAccount], architecture: int) -> Acc
         [round(launch.blocks / (launch.resident * card.multiprocessors), 2) for launch in launches],
         {name: round(time, 3) for name, time in times.items()}, bound, round(least, 2),
         round(max(call.least_bytes / card.gb_per_s / 1e3, times["launch"] / len(launches)) / least, 2),
-        {launch.kernel: launch.unknown for launch in launches},
+        {launch.kernel: launch.unknown for launch in launches}, doubts(call, launches),
     )  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def dearer(found: dict[str, dict[str, float]], expected: dict[str, dict[str, flo
 
 def verdicts(kernels: list[Kernel], accounts: list[Account], nvcc: str) -> list[str]:
     problems, found = local_memory(kernels), compared_values(kernels)
+    problems += [f"sm_{of['architecture']} {of['call']}: {doubt}" for of in accounts for doubt in of["doubts"]]
     expected: dict[str, Any] = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {"nvcc": nvcc, "kernels": {}}
     worse = regressions(found, expected["kernels"]) if found else []
     worse += dearer(per_element(accounts), expected["account"]) if "account" in expected else []

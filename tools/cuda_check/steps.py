@@ -300,9 +300,9 @@ def _prmt(step: Step, operands: list[Operand], modifiers: list[str]) -> Step:
 
 def _imnmx(step: Step, operands: list[Operand], modifiers: list[str]) -> Step:
     width = 64 if {"S64", "U64"} & set(modifiers) else 32
-    while operands[0].kind == "predicate":  # what else it can tell, and is not asked for
-        operands = operands[1:]
-    register, a, b, least, *_ = operands
+    registers = [operand for operand in operands if operand.kind != "predicate"]
+    least = operands[operands.index(registers[2]) + 1]  # the predicates before are what else it can tell
+    register, a, b = registers[:3]
     targets = [("r", register.index, width // 32)]
     return compute(step, targets, [a, b, least], mean.least_or_most(modifiers), {0: width, 1: width})
 
