@@ -262,6 +262,7 @@ A, B = 0xFFFFFFF0, 0x12345678
         ("BMSK R0, RZ, 0x5", 31),
         ("HFMA2.MMA R0, -RZ, RZ, 1, 0", 0x3C000000),
         ("MOV R0, c[0x0][0x214]", B),
+        ("CS2R R0, SRZ", 0),
     ],
 )
 def test_integers(instruction, expected):

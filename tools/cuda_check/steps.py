@@ -196,7 +196,7 @@ def _mov(step: Step, operands: list[Operand], modifiers: list[str]) -> Step:
 
 def _cs2r(step: Step, operands: list[Operand], modifiers: list[str]) -> Step:
     count = 1 if "32" in modifiers else 2
-    if operands[1].kind == "register":
+    if step.instruction.operands.endswith("SRZ"):
         return compute(step, [("r", operands[0].index, count)], [NOTHING], lambda a: (a,))
     return opaque(step, operands, ["64"] if count == 2 else [])
 
