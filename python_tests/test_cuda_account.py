@@ -287,6 +287,11 @@ def test_sums_and_comparisons_of_64_bits():
     assert value_of(*code, parameters=struct.pack("<qq", a, b)) == [2 * ((a + b) >> 32)] * 32
 
 
+def test_uniform_predicates_kept_in_a_register():
+    code = ("UISETP.NE.AND UP0, UPT, UR2, URZ, UPT", "UP2UR UR4, UPR, URZ, 0x1", "MOV R0, UR4")
+    assert value_of("ULDC UR2, c[0x0][0x210]", *code, parameters=struct.pack("<i", 7)) == [1] * 32
+
+
 def test_what_threads_tell_each_other():
     lanes = np.arange(32)
     assert value_of("S2R R2, SR_LANEID", "SHFL.BFLY PT, R0, R2, 0x4, 0x1f") == list(lanes ^ 4)

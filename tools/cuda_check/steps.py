@@ -130,13 +130,7 @@ def decode(instruction: Instruction) -> Step:
     if not operands:
         step.kind = "nothing"
         return step
-    name = (
-        base[1:]
-        if base.startswith("U") and base[1:] in MEANINGS
-        else base.removesuffix("U")
-        if base == "VOTEU"
-        else base
-    )
+    name = NAMES.get(base, base[1:] if base.startswith("U") and base[1:] in MEANINGS else base)
     if name in MEANINGS:
         return MEANINGS[name](step, operands, modifiers)
     return opaque(step, operands, modifiers)
@@ -402,6 +396,7 @@ def _vote(step: Step, operands: list[Operand], modifiers: list[str]) -> Step:
     return step
 
 
+NAMES = {"VOTEU": "VOTE", "UP2UR": "P2R", "UR2UP": "R2P"}
 MEANINGS: dict[str, Builder] = {
     "MOV": _mov, "R2UR": _mov, "CS2R": _cs2r, "IMAD": _imad, "IADD3": _iadd3, "IADD": _iadd, "VIADD": _iadd,
     "LEA": _lea, "SHF": _shf, "LOP3": _lop3, "PLOP3": _plop3, "ISETP": _isetp, "FSETP": _fsetp, "SEL": _sel,
