@@ -66,11 +66,6 @@ __device__ __forceinline__ void fold(T* values, int width, int count) {
   __syncthreads();
 }
 
-// 32 threads side by side a number, each with every 32nd record, in a fixed order.
-constexpr int kMergeThreads = 1024;
-constexpr int kMergeWidth = 32;
-constexpr int kMergeLanes = kMergeThreads / kMergeWidth;
-
 template <typename T>
 struct MergeParams {
   Records<T> records;
@@ -94,27 +89,28 @@ __device__ __forceinline__ void store_sum(const MergeParams<T>& params, int64_t 
   }
 }
 
-template <typename T>
-__global__ void __launch_bounds__(kMergeThreads) merge_kernel(const __grid_constant__ MergeParams<T> params) {
-  __shared__ double values[kMergeThreads];
+// kWidth numbers side by side, each the sum over kLanes threads, of which one takes every kLanes-th record; in a fixed
+// order.
+template <typename T, int kWidth, int kLanes>
+__global__ void __launch_bounds__(kWidth* kLanes) merge_kernel(const __grid_constant__ MergeParams<T> params) {
+  __shared__ double values[kWidth * kLanes];
   const int64_t classes = params.classes, blocks = params.blocks, size = Record<T>::size(classes);
-  const int lane = threadIdx.x / kMergeWidth;
-  for (int64_t tile = int64_t{blockIdx.x} * kMergeWidth; tile < blocks * size;
-       tile += int64_t{gridDim.x} * kMergeWidth) {
-    const int64_t number = tile + threadIdx.x % kMergeWidth, first = number / size, i = number % size;
+  const int lane = threadIdx.x / kWidth;
+  for (int64_t tile = int64_t{blockIdx.x} * kWidth; tile < blocks * size; tile += int64_t{gridDim.x} * kWidth) {
+    const int64_t number = tile + threadIdx.x % kWidth, first = number / size, i = number % size;
     const T* const records = params.records.data + number;  // those of the next chunk are blocks * size further on
     const bool is_log = i >= 2 * classes && i < 3 * classes;
     double sum = 0;
     if (number < blocks * size) {
 #pragma unroll 4
-      for (int64_t record = lane; record < params.records.count; record += kMergeLanes) {
+      for (int64_t record = lane; record < params.records.count; record += kLanes) {
         const T* const at = records + record * blocks * size;
         const double value = *at;
         sum += is_log ? value / kLogUnit - static_cast<double>(at[3 * classes - i]) : value;
       }
     }
     values[threadIdx.x] = sum;
-    fold<kMergeThreads>(values, kMergeWidth, kMergeLanes);
+    fold<kWidth * kLanes>(values, kWidth, kLanes);
     if (lane == 0 && number < blocks * size) {
       const int64_t block = (first + params.offset) % blocks;  // row i belongs to block (offset + i) % B
       store_sum(params, block, i, values[threadIdx.x]);
@@ -124,15 +120,21 @@ __global__ void __launch_bounds__(kMergeThreads) merge_kernel(const __grid_const
   }
 }
 
+template <typename T, int kWidth, int kLanes>
+cudaError_t launch_merge(const MergeParams<T>& params, cudaStream_t stream) {
+  constexpr int64_t kMaxGrid = 1 << 20;
+  const int64_t tiles = divide_up(params.blocks * Record<T>::size(params.classes), kWidth);
+  const auto grid = static_cast<unsigned>(std::min(tiles, kMaxGrid));
+  merge_kernel<T, kWidth, kLanes><<<grid, kWidth * kLanes, 0, stream>>>(params);
+  return cudaGetLastError();
+}
+
 template <typename T>
 cudaError_t merge_records(const ScoresArgs& args, const Records<T>& records, cudaStream_t stream) {
-  constexpr int64_t kMaxGrid = 1 << 20;
   const MergeParams<T> params{records,    args.rows,      args.classes, args.blocks, args.offset % args.blocks,
                               args.count, result_of(args)};
-  const int64_t tiles = divide_up(args.blocks * Record<T>::size(args.classes), kMergeWidth);
-  const auto grid = static_cast<unsigned>(std::min(tiles, kMaxGrid));
-  merge_kernel<T><<<grid, kMergeThreads, 0, stream>>>(params);
-  return cudaGetLastError();
+  // Many records are of few blocks of the result, few of many.
+  return records.count < 32 ? launch_merge<T, 256, 1>(params, stream) : launch_merge<T, 32, 32>(params, stream);
 }
 
 }  // namespace amgan::cuda
