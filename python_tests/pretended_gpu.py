@@ -185,6 +185,8 @@ class PretendedGpu(TorchDispatchMode):
             self._wait(str(function))
         elif function in _INDEXED:
             indices = [x for x in args[1] if x is not None]
+            if not isinstance(args[0], OnGpu):
+                raise RuntimeError(f"{function}: a tensor of the CPU by indices of cuda:0, wanted one device")
             if any(x.dtype in (torch.bool, torch.uint8) for x in indices):
                 self._wait(f"{function} by a mask")
             if not all(isinstance(x, OnGpu) for x in indices):

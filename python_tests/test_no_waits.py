@@ -152,6 +152,13 @@ def test_a_label_out_of_range_is_named_by_what_reads_the_sums(gpu, name, wrong):
             read(accumulator)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+def test_labels_of_a_gpu_may_be_of_a_dtype_that_has_no_number_for_every_class(gpu, dtype):
+    sums = ClassSums(300)
+    sums.update(torch.zeros(3, 300, device=gpu.device), torch.tensor([0, 5, 5], dtype=dtype).to(gpu.device))
+    assert sums.sums.count.sum((0,))[[0, 5]].tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("name", sorted(set(ACCUMULATORS) - {"copies", "class counts"}))
 def test_a_row_that_gives_no_distribution_is_found_by_what_reads_the_sums(gpu, name):
     one, (first, second, *_) = ACCUMULATORS[name], batches(gpu.device)
@@ -229,6 +236,16 @@ def test_a_full_gallery_is_known_to_be_full(gpu):
         gallery.update(pixels, labels)
     gallery.sheet()  # waits
     assert gallery.is_full
+
+
+def test_a_gallery_on_a_gpu_takes_what_another_kept(gpu):
+    pixels, labels = images(12).to(gpu.device), (torch.arange(12) % 3).to(gpu.device)
+    first, second, whole = (Gallery(3, columns=3) for _ in range(3))
+    first.update(pixels[:5], labels[:5])
+    second.update(pixels[5:], labels[5:])
+    whole.update(pixels, labels)
+    first.merge_state(second.state_dict())
+    assert_same(first.sheet(), whole.sheet())
 
 
 # --- Whole evaluations

@@ -57,9 +57,9 @@ class Gallery:
             self._counts = torch.zeros(self._groups, dtype=torch.int64, device=images.device)
             self._is_full = torch.zeros((), dtype=torch.bool, pin_memory=images.is_cuda)
         places = self._take_places(classes.to(self._kept.device))
-        if not images.is_cuda:  # where it costs nothing to see which are wanted
+        if not places.is_cuda:  # where it costs nothing to see which are wanted
             wanted = (places < len(self._kept) - 1).nonzero().squeeze(1)
-            images, places = images[wanted], places[wanted.to(places.device)]
+            images, places = images[wanted], places[wanted]
         self._kept.index_copy_(
             0, places, (images if images.dtype == torch.uint8 else to_uint8(images)).to(places.device)
         )

@@ -86,10 +86,10 @@ class LateLabels:
         labels = as_labels(labels, count, name=self._name)
         if device.type == "cpu":
             labels = labels.cpu()
-        labels = as_labels(labels, count, below=self._below, name=self._name)
+        labels = as_labels(labels, count, below=self._below, name=self._name).long()
         if labels.is_cuda and count:
             labels = self._look(labels, start)
-        return to_device(labels, device).long()
+        return to_device(labels, device)
 
     def _look(self, labels: Tensor, start: int) -> Tensor:
         """In place of those out of range others: a GPU ends the program for an index that is."""
