@@ -152,6 +152,13 @@ def test_a_label_out_of_range_is_named_by_what_reads_the_sums(gpu, name, wrong):
             read(accumulator)
 
 
+def test_a_stratum_out_of_range_is_named_as_one_of_all_samples(gpu):
+    scores = ScoreAccumulator(K, strata=2, start=100)
+    scores.update(torch.zeros(5, K, device=gpu.device), strata=torch.tensor([0, 1, 2, 0, 1]).to(gpu.device))
+    with pytest.raises(ValueError, match="strata of samples 100 to 104 are 0 to 2, wanted 0 to 1"):
+        scores.state_dict()
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
 def test_labels_of_a_gpu_may_be_of_a_dtype_that_has_no_number_for_every_class(gpu, dtype):
     sums = ClassSums(300)

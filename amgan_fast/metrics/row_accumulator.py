@@ -81,7 +81,8 @@ class Accumulator(ABC):
         self.first_rows.add(other.first_rows)
 
     def all_reduce(self, group: distributed.ProcessGroup | None = None) -> None:
-        """Make the samples of all processes of the group those of each: every process must call, once, in the end.
+        """Make the samples of all processes of the group those of each: every process must call, once, in the end. One
+        that has seen no rows does not know where those of the others are, unless it was given a ``device``.
 
         Raises:
             ValueError: as for :meth:`merge`, on the process where it happens.
@@ -171,6 +172,8 @@ class RowAccumulator(Accumulator):
 
     strata: int | None = None
     """S, the number of strata; None: there are none."""
+    start: int = 0
+    """Samples that others take before the first one here."""
 
     def _begin(self, device: torch.device | str | None) -> None:
         super()._begin(device)
@@ -209,7 +212,7 @@ class RowAccumulator(Accumulator):
             raise ValueError(f"strata are not given, wanted that of each sample, 0 to {self.strata - 1}")
         if self._late_strata is None or strata is None:
             return None
-        return self._late_strata.take(strata, len(rows), self.samples, rows.values.device)
+        return self._late_strata.take(strata, len(rows), self.start + self.samples, rows.values.device)
 
 
 _A = TypeVar("_A", bound=RowAccumulator)

@@ -95,7 +95,9 @@ def results_before(path: Path, facts: dict[str, Any]) -> list[Result]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.gpu_check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options = parse(parser)
     plan = Steps(options.out, why_not(), options.workers)
     try:
