@@ -231,6 +231,10 @@ def check(users):
     assert {within[name] for name in PARTS} <= {"none", "ieee"}, (users, within)
     assert within["get"] == "highest", (users, within)
     assert within["allow_tf32"] is False or "conv.fp32" in users, (users, within)
+    for whole in ("torch.backends", "torch.backends.cudnn"):  # its parts follow it as they did
+        if users.startswith(f"{whole}.fp32_precision"):
+            exec(f"{whole}.fp32_precision = 'ieee'")
+            assert found()["cudnn.conv"] == "ieee", (users, found())
 
 for users in USERS:
     if child := os.fork():  # what one interface was told, the other may not be able to take back

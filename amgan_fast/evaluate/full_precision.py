@@ -19,7 +19,8 @@ _FASTER = ("tf32", "bf16")
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Convolutions and matrix products of float32 in float32; afterwards PyTorch is set as before. Other dtypes are
-    left alone.
+    left alone. What convolutions have because nothing was ever set is set then, as by ``torch.backends.cudnn.flags``:
+    who changes ``torch.backends.fp32_precision`` later changes that of ``torch.backends.cudnn.conv``, too.
 
     >>> import torch
     >>> from amgan_fast.evaluate.full_precision import full_precision
@@ -76,5 +77,6 @@ def _without_faster(
         if older is not None:
             put(older)
         for part, precision in zip(parts, before, strict=True):
+            part.fp32_precision = "none"  # that of what it is a part of, which the user may change later
             if part.fp32_precision != precision:
                 part.fp32_precision = precision
