@@ -19,7 +19,7 @@ struct ScoresArgs {
   double* prob;        // [B, K]
   double* prob_sq;     // [B, K]
   double* log_prob;    // [B, K]
-  double* workspace;   // CUDA: scores_workspace(args) doubles; CPU: unused
+  double* workspace;   // CUDA: workspace_size(args) doubles; CPU: unused
 };
 
 }  // namespace amgan

@@ -1,6 +1,6 @@
 // Score sums of rows of more than 8,192 classes (float64: 2,048): every element is read twice.
 //
-// Two launches, both with a fixed split of the work, so that sums repeat bitwise on every GPU:
+// Two launches, both with a fixed split of the work, so that sums repeat bitwise on every GPU of one architecture:
 //   1. a thread block a row: what is to be known of its softmax, left in the workspace;
 //   2. a thread a column: p, p^2 and log p summed over a chunk of the rows of a block; the last thread block of a tile
 //      of columns adds up its chunks, in the order of the rows.

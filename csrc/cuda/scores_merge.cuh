@@ -10,7 +10,7 @@
 namespace amgan::cuda {
 
 // How the rounds of groups of rows are split among thread blocks, from the shape alone, so that sums repeat bitwise on
-// every GPU. A thread block takes the rounds of a chunk of one group, and leaves its sums.
+// every GPU of one architecture. A thread block takes the rounds of a chunk of one group, and leaves its sums.
 struct Chunks {
   int64_t count;
   int64_t rounds;  // of a chunk, at most

@@ -177,9 +177,9 @@ constexpr int kRowThreads = sizeof(Scalar) == 8 || kProbabilities || Layout::kTh
 
 // 50,000 rows of 1,001 classes in 10 blocks, float32: 4 teams of 32 threads a thread block. Of the 5,000 rows of a
 // block of the result each team has every fourth: first + 10 i, i = 0, 4, 8, ... for team 0, 40 rows apart (the
-// period), which are 40 x 1,001 x 4 bytes, a multiple of 16. 79 chunks of 16 rounds make 790 thread blocks, with
-// records of 12 KB each; with 100 blocks there are 7 chunks of 18. Of 16 bits every eighth row begins alike, so that
-// two thread blocks (parts) share the rows of a chunk.
+// period), which are 40 x 1,001 x 4 bytes, a multiple of 16. 74 chunks of 17 rounds make 740 thread blocks, with
+// records of 12 KB each; with 100 blocks there are 7 chunks of 18. In one block of the result every eighth row of 16
+// bits begins alike, so that two thread blocks (parts) share the rows of a chunk.
 //
 // The next row is read as soon as there are registers for it, where 8 warps fit on a multiprocessor beside it or rows
 // have 24 logits a thread; else its line of each thread is on its way to the second-level cache two rows before.
