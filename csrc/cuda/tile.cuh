@@ -125,51 +125,27 @@ class TileRow {
   using T = Computing<Scalar>;
   using Column = int;
   using Threads = Group<Layout::kThreads>;
-  static constexpr int kRegisters = Layout::kInRegisters ? Layout::kValues : 1;
+  static_assert(Layout::kInRegisters, "rows of a tile are few columns");
+  static constexpr int kRegisters = Layout::kValues;
 
   __device__ __forceinline__ void fetch_expected() {}  // a tile comes as a whole
 
   __device__ __forceinline__ TileRow(const Scalar* data, int64_t columns)
       : data_(data), columns_(static_cast<int>(columns)) {
-    if constexpr (Layout::kInRegisters) {
 #pragma unroll
-      for (T& value : values_) value = -INFINITY;
-      each_slot([&](int slot, int column) { values_[slot] = load(data_ + column); });
-    }
+    for (T& value : values_) value = -INFINITY;
+    each_slot([&](int slot, int column) { values_[slot] = load(data_ + column); });
   }
 
   template <typename Function>
   __device__ __forceinline__ void for_each(Function function) {
-    if constexpr (Layout::kInRegisters) {
-      each_slot([&](int slot, int column) { function(column, values_[slot]); });
-    } else {
-      for (int column = Threads::rank(); column < columns_; column += Layout::kThreads) {
-        T value = load(data_ + column);
-        function(column, value);
-      }
-    }
+    each_slot([&](int slot, int column) { function(column, values_[slot]); });
   }
 
   template <typename Function>
   __device__ __forceinline__ void for_each_value(Function function) {
-    static_assert(Layout::kInRegisters, "of rows in registers");
 #pragma unroll
     for (T& value : values_) function(value);
-  }
-
-  // As for Row; -inf, which adds nothing to a softmax, in place of columns that there are not.
-  template <typename Function>
-  __device__ __forceinline__ void for_each_pack(Function function) const {
-    constexpr int kCount = 4;
-    for (int first = Threads::rank(); first < columns_; first += kCount * Layout::kThreads) {
-      T logits[kCount];
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) {
-        const int column = first + i * Layout::kThreads;
-        logits[i] = column < columns_ ? load(data_ + column) : T(-INFINITY);
-      }
-      function(first, Layout::kThreads, logits);
-    }
   }
 
   template <typename Function>
