@@ -117,6 +117,7 @@ auto with_long_layout(int64_t classes, Function function) {
 template <typename Scalar, int kSets, typename Function>
 auto with_layout(int64_t classes, Function function) {
   constexpr bool kWide = sizeof(Scalar) == 8, kNarrow = sizeof(Scalar) == 2 && kSets == 1;
+  using To256 = std::conditional_t<kWide, Layout<32, 8>, Layout<16, 16>>;  // 16 would spill on sm_120
   using To512 = std::conditional_t<(kWide || kSets == 2), Layout<32, 16>, Layout<16, 32>>;
   using OfWarp = std::conditional_t<kNarrow, Layout<16, 64>, Layout<32, 32>>;
   using To1024 = std::conditional_t<kWide, Layout<128, 8>, OfWarp>;
@@ -124,7 +125,7 @@ auto with_layout(int64_t classes, Function function) {
   if (classes <= 32) return function(Layout<4, 8>{});
   if (classes <= 64) return function(Layout<8, 8>{});
   if (classes <= 128) return function(Layout<16, 8>{});
-  if (classes <= 256) return function(Layout<16, 16>{});
+  if (classes <= 256) return function(To256{});
   if (classes <= 512) return function(To512{});
   if (classes <= 1024) return function(To1024{});
   if (classes <= 2048) return function(Layout<256, 8>{});
