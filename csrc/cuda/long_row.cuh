@@ -48,9 +48,12 @@ class LongRow {
   using Threads = Group<Layout::kThreads>;
   static constexpr int kRegisters = 1;
 
-  // Slots in registers: where a block has all shared memory for itself. Code for Turing takes more registers.
+  // Slots in registers: where a block has all shared memory for itself. Code for Turing takes more registers, and that
+  // for 8.0 a little more.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
   static constexpr int kHeld = 0;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 800
+  static constexpr int kHeld = Layout::kThreads == 1024 ? 1 : 0;
 #else
   static constexpr int kHeld = Layout::kThreads == 1024 ? 2 : 0;
 #endif
