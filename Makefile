@@ -35,10 +35,10 @@ lint: $(VENV)/built
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	$(BIN)/mypy
 
-# Every kernel for every architecture, warnings as errors: registers, spills, occupancy and what the loops consist of.
+# Every kernel for every architecture (CUDA_CHECK="--architectures 90": for that), warnings as errors: registers, spills, occupancy and what the loops consist of.
 cuda-check: $(VENV)/torch
 	$(PIP_INSTALL) --group cuda-check
-	$(BIN)/python -m tools.cuda_check
+	$(BIN)/python -m tools.cuda_check $(CUDA_CHECK)
 
 # All that takes a GPU, in one report, build/gpu_check/report.md. Works without a network, in a python that has torch:
 # that of VENV, or PYTHON. WHEELS= is a folder of wheels that it lacks; GPU_CHECK="--only tests --out DIR" are options.
