@@ -35,7 +35,8 @@ lint: $(VENV)/built
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	$(BIN)/mypy
 
-# Every kernel for every architecture (CUDA_CHECK="--architectures 90": for that), warnings as errors: registers, spills, occupancy and what the loops consist of.
+# Every kernel for every architecture, warnings as errors: registers, spills, occupancy and what a call executes.
+# CUDA_CHECK="--architectures 90" for one.
 cuda-check: $(VENV)/torch
 	$(PIP_INSTALL) --group cuda-check
 	$(BIN)/python -m tools.cuda_check $(CUDA_CHECK)
