@@ -46,6 +46,8 @@ def _why_no_cuda() -> str | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     no_cuda = _why_no_cuda()
     for item in items:
+        if re.search(r" at 0x[0-9a-f]", item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid}: an id with an address differs in every process of -n; give ids=")
         if no_cuda and item.get_closest_marker("cuda"):
             item.add_marker(pytest.mark.skip(reason=no_cuda))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):

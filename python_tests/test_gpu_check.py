@@ -239,7 +239,7 @@ def test_tests_of_one_dtype_are_those_of_its_name_alone():
         assert [x for x in DTYPES if name in x and not (rest and "bfloat16" in x)] == [name]
 
 
-@pytest.mark.parametrize("make", MAKERS, ids=str)
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: f"{make.func.__name__}{make.args}")
 def test_the_parts_of_bench_ops_have_every_case_once(make):
     for case in make("meta"):
         assert sum(part in case.key for part in OPERATIONS) == 1, case.key
