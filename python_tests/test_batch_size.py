@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from tiny_runs import digits_classifier
@@ -57,6 +60,17 @@ def test_what_does_not_grow_with_the_batch_counts_for_nothing():
 def test_a_compiled_network_is_looked_into_too():
     compiled = torch.compile(lambda pixels: pixels.float().repeat(1, 1, 1, 2**20).sum(3), backend="eager")
     assert fitting_batch_size(compiled, images(1, side=2), CPU) == 2  # 16 MiB
+
+
+def test_looking_into_a_network_does_not_import_the_compiler_of_pytorch():
+    check = """
+import sys, torch
+from amgan_fast.evaluate.batch_size import fitting_batch_size
+print(fitting_batch_size(lambda x: x.float() * 2, torch.zeros(1, 3, 4, 4), torch.device("cpu")))
+print("torch._dynamo" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["500", "False"]
 
 
 def test_a_network_that_cannot_be_looked_into_gets_a_few_at_a_time():

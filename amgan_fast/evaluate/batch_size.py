@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,19 +46,20 @@ def batch_size_of(size: int, device: torch.device) -> int:
 
 
 def _sizes_of_tensors(run: Callable[[Tensor], object], values: Tensor) -> list[int]:
-    with _Sizes() as seen:
+    """The bytes of every tensor that an operation gives, in their order."""
+    sizes: list[int] = []
+
+    class Sizes(TorchDispatchMode):  # made when it is used: what is imported by then decides
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """Left to itself PyTorch imports its compiler, seconds and 150 MB, to have it pass over this class."""
+            return "torch._dynamo" in sys.modules
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            outputs = func(*args, **(kwargs or {}))
+            sizes.extend(leaf.nbytes for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor))
+            return outputs
+
+    with Sizes():
         run(values)
-    return seen.bytes
-
-
-class _Sizes(TorchDispatchMode):
-    """Writes down the bytes of every tensor that an operation gives, in their order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes: list[int] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outputs = func(*args, **(kwargs or {}))
-        self.bytes += [leaf.nbytes for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
-        return outputs
+    return sizes
