@@ -2,11 +2,37 @@
 
 ``amgan_fast.ops`` holds the operations, ``amgan_fast.metrics`` the scores, ``amgan_fast.objectives`` the models'
 losses; the command ``amgan-fast`` trains and evaluates.
+
+Each is imported when it is first asked for, and torch with it: the command says what it takes without them. The
+operations are in ``torch.ops.amgan_fast`` all the same once this package and torch are imported.
 """
 
-from amgan_fast import metrics, objectives, ops
-from amgan_fast._extension import build_info
+from __future__ import annotations
 
-__version__: str = build_info()["version"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from amgan_fast._registration import register_operations
+
+if TYPE_CHECKING:
+    from amgan_fast import metrics, objectives, ops
+    from amgan_fast._extension import build_info
+
+    __version__: str
 
 __all__ = ["__version__", "build_info", "metrics", "objectives", "ops"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("metrics", "objectives", "ops"):
+        return import_module(f"{__name__}.{name}")
+    if name in ("__version__", "build_info"):
+        return getattr(import_module(f"{__name__}._extension"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_operations()

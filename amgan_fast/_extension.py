@@ -53,3 +53,5 @@ if _release(build_info()["torch"]) != _release(torch.__version__):
     raise ImportError(
         f"amgan_fast was built against torch {build_info()['torch']}, found torch {torch.__version__}: {_REINSTALL}"
     )
+
+__version__: str = build_info()["version"]

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from amgan_fast.errors import InputError, as_input_error, shown
+from amgan_fast.files import check_writable
 from amgan_fast.option_checks import MOST_PROCESSES
 from amgan_fast.option_declarations import (
     DataDir,
+    DatasetName,
     Device,
     DtypeName,
     Option,
@@ -150,8 +152,13 @@ class Request(Settings):
         "float32"
     )
     dataset: Annotated[
-        str | None,
-        Option("reference and held-out images; default: the run's or classifier's", _REAL, needs=_ANY_CLASSIFIER),
+        DatasetName | None,
+        Option(
+            "reference and held-out images; default: the run's or classifier's",
+            _REAL,
+            needs=_ANY_CLASSIFIER,
+            placeholder="<name>",
+        ),
     ] = None
     data_dir: DataDir = None
     reference: Annotated[
@@ -242,3 +249,20 @@ class Request(Settings):
                 continue
             flag = flag_of(name, declared.option, value)
             raise InputError(f"found {flag} without {needs}, wanted it with {needs} alone: it would do nothing")
+
+
+def check_report(path: Path) -> None:
+    """Before the work begins: whether :func:`amgan_fast.evaluate.save_report` can write there.
+
+    Raises:
+        InputError: it cannot, or the name says it is something else than HTML.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.evaluate import check_report
+    >>> check_report(Path("page.pdf"))
+    Traceback (most recent call last):
+    amgan_fast.errors.InputError: report is page.pdf, wanted a name that ends in .html
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"report is {path}, wanted a name that ends in .html")
+    check_writable("report", path)

@@ -30,6 +30,22 @@ class Option:
 
 _UNIONS = (Union, UnionType)
 
+ModelName = Literal[
+    "gan",
+    "gan-star",
+    "catgan",
+    "labelgan",
+    "acgan",
+    "acgan-star",
+    "acgan-star-plus",
+    "amgan",
+    "improved-gan",
+]
+"""Of :data:`amgan_fast.objectives.MODELS`."""
+DatasetName = Literal[
+    "digits", "fashion-mnist", "mnist", "cifar10", "svhn", "svhn-extra", "tiny-imagenet", "image-folder"
+]
+"""Of :data:`amgan_fast.data.DATASETS`."""
 Labels = Literal["dynamic", "predefined"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Resize = Literal["none", "bilinear", "bicubic", "nearest"]

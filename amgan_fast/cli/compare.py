@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
 from amgan_fast.cli.command import command, complain
-from amgan_fast.cli.dataset_option import DatasetName
-from amgan_fast.objectives import MODELS
-from amgan_fast.option_declarations import DataDir, Device, Option
+from amgan_fast.cli.dataset_option import Dataset
+from amgan_fast.option_declarations import DataDir, Device, ModelName, Option
 
 
 @command
 def compare(
-    dataset: DatasetName = "digits",
+    dataset: Dataset = "digits",
     data_dir: DataDir = None,
     config: Annotated[Path | None, Option("a .toml of settings that all runs share")] = None,
     setting: Annotated[
         list[str] | None, Option("any other setting, as in config.toml: --set steps=1000", flag="--set")
     ] = None,
-    models: Annotated[str | None, Option(f"some of {','.join(MODELS)}; default: those of the paper's tables")] = None,
+    models: Annotated[
+        str | None, Option(f"some of {','.join(get_args(ModelName))}; default: those of the paper's tables")
+    ] = None,
     labels: Annotated[str, Option("dynamic, predefined, or both with a comma between")] = "dynamic,predefined",
     seeds: Annotated[int, Option("runs of each, from --seed on", lowest=1)] = 3,
     seed: Annotated[int, Option("the first", lowest=0)] = 0,
@@ -44,7 +45,7 @@ def compare(
 
     console = Console()
     root = out or Path("compare") / dataset
-    options = {"dataset": dataset, "seed": seed, "device": device}
+    options: dict[str, Any] = {"dataset": dataset, "seed": seed, "device": device}
     if data_dir is not None:
         options["data_dir"] = str(data_dir.absolute())
     base = Config.compose(config, options, setting or [], partial(print_line, console))

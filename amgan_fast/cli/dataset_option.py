@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
-from amgan_fast.data import DATASETS
-from amgan_fast.option_declarations import Option
+from amgan_fast.option_declarations import DatasetName, Option
 
-DatasetName = Annotated[str, Option(f"one of {', '.join(DATASETS)}; digits need no download")]
+Dataset = Annotated[
+    DatasetName, Option(f"one of {', '.join(get_args(DatasetName))}; digits need no download", placeholder="<name>")
+]

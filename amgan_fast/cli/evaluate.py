@@ -30,6 +30,11 @@ def evaluate(
 
     Ctrl-C prints what is known so far. Under torchrun the processes share the samples.
     """
+    request.check()
+    check_outputs(json, report)
+    if state is not None:
+        check_writable("state", state)
+
     from rich.console import Console
 
     from amgan_fast.console import ProgressBar
@@ -37,9 +42,6 @@ def evaluate(
     from amgan_fast.evaluate import EvaluationError, EvaluationInterrupted, evaluate_request
     from amgan_fast.processes import join_processes
 
-    check_outputs(json, report)
-    if state is not None:
-        check_writable("state", state)
     request = replace(request, modes=report is not None or state is not None)
     evaluation: Evaluation | None
     stopped: EvaluationError | EvaluationInterrupted | None = None

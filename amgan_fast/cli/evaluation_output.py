@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from amgan_fast.cli.output import PRINTED, check_json, put_json, say_written
+from amgan_fast.evaluation_request import check_report
 from amgan_fast.option_declarations import Option
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ def check_outputs(json: str | None, report: Path | None) -> None:
     Raises:
         InputError: it cannot.
     """
-    from amgan_fast.evaluate import check_report
-
     check_json(json)
     if report is not None:
         check_report(report)

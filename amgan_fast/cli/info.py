@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from amgan_fast import build_info
 from amgan_fast.cli.command import command
 from amgan_fast.cli.output import PRINTED, Json, check_json, put_json
 
@@ -12,9 +11,13 @@ from amgan_fast.cli.output import PRINTED, Json, check_json, put_json
 @command
 def info(json: Json = None) -> None:
     """Print what this build can do: versions, CPU instruction set, CUDA and why not."""
-    build = build_info()
     if json is not None:
         check_json(json)
+
+    from amgan_fast import build_info
+
+    build = build_info()
+    if json is not None:
         put_json(json, build)
     if json == PRINTED:
         return

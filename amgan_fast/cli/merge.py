@@ -21,8 +21,9 @@ def merge(
     against: AgainstJson = None,
 ) -> None:
     """Make one evaluation of the files of all its shards: as one process would have that had taken all samples."""
+    check_outputs(json, report)
+
     from amgan_fast.evaluate import merge_states, read_evaluation
 
-    check_outputs(json, report)
     other = None if against is None else read_evaluation(against)
     hand_out(merge_states(files, modes=report is not None, against=other), json, report)

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from amgan_fast.cli.command import command, complain
-from amgan_fast.data import DATASETS
 from amgan_fast.errors import InputError
-from amgan_fast.objectives import MODELS
-from amgan_fast.option_declarations import DataDir, DeviceName, Labels, Option
+from amgan_fast.option_declarations import DataDir, DatasetName, DeviceName, Labels, ModelName, Option
 
 
 @dataclass(frozen=True)
 class TrainOptions:
     """The settings of :class:`amgan_fast.runs.Config` that have an option of their own; None: not given."""
 
-    model: Annotated[str | None, Option(f"what the networks minimise: {', '.join(MODELS)}; default: amgan")] = None
+    model: Annotated[
+        ModelName | None,
+        Option(f"what the networks minimise: {', '.join(get_args(ModelName))}; default: amgan", placeholder="<name>"),
+    ] = None
     labels: Annotated[
         Labels | None,
         Option("dynamic: a sample's class is the likeliest one (default); predefined: the generator is given it"),
     ] = None
-    dataset: Annotated[str | None, Option(f"{', '.join(DATASETS)}; default: digits, which need no download")] = None
+    dataset: Annotated[
+        DatasetName | None,
+        Option(f"{', '.join(get_args(DatasetName))}; default: digits, which need no download", placeholder="<name>"),
+    ] = None
     data_dir: DataDir = None
     steps: Annotated[int | None, Option("default: the dataset's recipe", lowest=1)] = None
     batch_size: Annotated[int | None, Option("default: the dataset's recipe", lowest=2)] = None
@@ -53,6 +57,9 @@ def train(
 
     Ctrl-C saves the run and ends; --resume goes on. Under torchrun the processes share every batch.
     """
+    if resume is not None:
+        _refuse_others(context)
+
     from rich.console import Console
 
     from amgan_fast.console import ProgressBar, print_evaluation, print_line
@@ -65,8 +72,6 @@ def train(
 
     console = Console()
     notes: list[str] = []
-    if resume is not None:
-        _refuse_others(context)
     chosen = None if resume else Config.compose(config, settings.given(), setting or [], notes.append)
     device = resolve_device("auto" if chosen is None else chosen.device)
     with join_processes(device) as share, ProgressBar(console, share.rank == 0) as progress:

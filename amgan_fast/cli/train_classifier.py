@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from amgan_fast.cli.command import command
-from amgan_fast.cli.dataset_option import DatasetName
+from amgan_fast.cli.dataset_option import Dataset
 from amgan_fast.errors import InputError
 from amgan_fast.option_declarations import DataDir, Device, Option
 
@@ -14,7 +14,7 @@ from amgan_fast.option_declarations import DataDir, Device, Option
 @command
 def train_classifier(
     out: Annotated[Path, Option("file to write, .pt; its description goes beside it, .json")],
-    dataset: DatasetName = "digits",
+    dataset: Dataset = "digits",
     network: Annotated[
         Literal["cnn", "densenet-bc"], Option("a small CNN in minutes, or the paper's DenseNet")
     ] = "cnn",
@@ -30,6 +30,10 @@ def train_classifier(
     threads: Annotated[int, Option("CPU threads; 0: PyTorch's own choice", lowest=0)] = 0,
 ) -> None:
     """Train a classifier to score with, and leave its accuracy and entropies beside the weights."""
+    sizes = {name: value for name, value in (("depth", depth), ("growth", growth)) if value is not None}
+    if sizes and network != "densenet-bc":
+        raise InputError(f"found --{next(iter(sizes))} with --network {network}, wanted --network densenet-bc")
+
     from rich.console import Console
 
     from amgan_fast.console import ProgressBar
@@ -37,9 +41,6 @@ def train_classifier(
     from amgan_fast.device import cpu_threads, resolve_device
     from amgan_fast.train import train_classifier_file
 
-    sizes = {name: value for name, value in (("depth", depth), ("growth", growth)) if value is not None}
-    if sizes and network != "densenet-bc":
-        raise InputError(f"found --{next(iter(sizes))} with --network {network}, wanted --network densenet-bc")
     torch_device = resolve_device(device)
     with ProgressBar(Console()) as progress, cpu_threads(threads):
         images = load_dataset(dataset, data_dir, progress=progress.progress, skip_unreadable=skip_unreadable)

@@ -15,12 +15,12 @@ from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.merging import merge_states
-from amgan_fast.evaluate.report import check_report, save_report
+from amgan_fast.evaluate.report import save_report
 from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
 from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.evaluate.table import ClassTable, provenance, score_rows
-from amgan_fast.evaluation_request import Request, Settings
+from amgan_fast.evaluation_request import Request, Settings, check_report
 
 __all__ = [
     "ClassTable",

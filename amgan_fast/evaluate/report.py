@@ -22,7 +22,7 @@ from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.gallery import rows_are_classes
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.table import ClassTable, provenance, score_rows
-from amgan_fast.files import check_writable, write_text
+from amgan_fast.files import write_text
 from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
 
 _TEMPLATE = "report.html.jinja"
@@ -70,23 +70,6 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
         write_text(path, page)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}), wanted a place for the report") from None
-
-
-def check_report(path: Path) -> None:
-    """Before the work begins: whether :func:`save_report` can write there.
-
-    Raises:
-        InputError: it cannot, or the name says it is something else than HTML.
-
-    >>> from pathlib import Path
-    >>> from amgan_fast.evaluate import check_report
-    >>> check_report(Path("page.pdf"))
-    Traceback (most recent call last):
-    amgan_fast.errors.InputError: report is page.pdf, wanted a name that ends in .html
-    """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"report is {path}, wanted a name that ends in .html")
-    check_writable("report", path)
 
 
 def _made(command: Sequence[str]) -> list[tuple[str, str]]:

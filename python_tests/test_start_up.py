@@ -1,0 +1,125 @@
+"""What is imported when: the command line says what it takes without torch, and ``import amgan_fast`` waits for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+
+import amgan_fast
+from amgan_fast.cli import app
+from amgan_fast.data import DATASETS
+from amgan_fast.objectives import MODELS
+from amgan_fast.option_declarations import DatasetName, ModelName
+
+COMMANDS = sorted(typer.main.get_command(app).commands)
+HEAVY = "torch torchvision numpy scipy sklearn matplotlib tensorboard PIL jinja2 safetensors pytorch_msssim filelock"
+
+# Runs the command once with each of the lists of arguments, and prints of each its exit status, and what is imported
+# by then of the modules that it is asked for.
+PROGRAM = """
+import contextlib, io, json, sys
+from amgan_fast.cli import main
+runs, modules = json.loads(sys.argv[1]), sys.argv[2].split()
+found = []
+for arguments in runs:
+    sys.argv = ["amgan-fast", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            main()
+        except SystemExit as end:
+            found.append([end.code, [name for name in modules if name in sys.modules]])
+print(json.dumps(found))
+"""
+
+
+def python(program: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def imported_by(*runs: tuple[str, ...]) -> list[list[object]]:
+    """(exit status, heavy modules that are imported by then) of each run."""
+    return json.loads(python(PROGRAM, json.dumps(runs), HEAVY))
+
+
+def test_the_help_of_the_program_and_a_bad_command_import_nothing_heavy():
+    assert imported_by(("--help",), (), ("trian",), ("--nothing",)) == [[0, []], [2, []], [2, []], [2, []]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_a_bad_option_of_a_command_import_nothing_heavy(command):
+    assert imported_by((command, "--help"), (command, "--nothing")) == [[0, []], [2, []]]
+
+
+def test_what_a_command_cannot_use_ends_before_anything_heavy_is_imported():
+    runs = (
+        ("train", "--model", "vae"),
+        ("train", "--dataset", "cats"),
+        ("train", "--steps", "0"),
+        ("train", "--resume", "runs/1", "--seed", "1"),
+        ("train-classifier", "--out", "c.pt", "--depth", "40"),
+        ("compare", "--dataset", "cats"),
+        ("sample",),
+        ("merge",),
+        ("merge", "1.safetensors", "--report", "page.pdf"),
+        ("evaluate",),
+        ("evaluate", "--logits", "l.npy", "--dtype", "int4"),
+        ("evaluate", "--logits", "l.npy", "--workers", "2"),
+        ("evaluate", "--logits", "l.npy", "--dataset", "cats"),
+        ("evaluate", "--logits", "l.npy", "--report", "page.pdf"),
+        ("evaluate", "--logits", "l.npy", "--state", "nowhere/to/be.safetensors"),
+        ("info", "--json", "nowhere/to/be.json"),
+    )
+    assert imported_by(*runs) == [[2, []]] * len(runs)
+
+
+def test_what_the_command_line_takes_for_a_model_or_a_dataset_is_what_there_is():
+    assert get_args(ModelName) == tuple(MODELS)
+    assert get_args(DatasetName) == tuple(DATASETS)
+
+
+def test_the_package_has_all_that_it_says():
+    assert set(amgan_fast.__all__) <= set(dir(amgan_fast))
+    for name in amgan_fast.__all__:
+        assert getattr(amgan_fast, name) is not None
+    with pytest.raises(AttributeError, match="'amgan_fast' has no attribute 'nothing'"):
+        _ = amgan_fast.nothing
+
+
+def test_the_operations_are_there_once_torch_is_whichever_is_imported_first():
+    """Also where something has asked whether there is a torch, without importing it."""
+    python(
+        "import importlib.util, sys\n"
+        "before = list(sys.meta_path)\n"
+        "import amgan_fast\n"
+        "assert importlib.util.find_spec('torch') and 'torch' not in sys.modules\n"
+        "import torch\n"
+        "torch.ops.amgan_fast.score_sums\n"
+        "assert [x for x in sys.meta_path if x not in before and x.__module__.startswith('amgan_fast')] == []\n"
+    )
+
+
+def test_the_operations_are_there_where_torch_was():
+    python("import torch, amgan_fast; torch.ops.amgan_fast.score_sums")
+
+
+def test_a_compiled_module_that_does_not_fit_is_no_error_of_torch_but_of_what_needs_it():
+    said = python(
+        "import sys\n"
+        "sys.modules['amgan_fast._C'] = None\n"
+        "import amgan_fast\n"
+        "import torch\n"
+        "try:\n"
+        "    import amgan_fast.ops\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    assert said.startswith("amgan_fast._C cannot be loaded with torch")
