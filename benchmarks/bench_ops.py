@@ -91,21 +91,22 @@ def measure(
 ) -> dict[str, Any]:
     forms = plain_forms(case.op)
     eager = quickest(case, forms, options)
-    compiled_eager = quickest(case, [compiled(case, form) for form in forms], options)
     work: dict[str, Callable[[], object]] = {
         "ours": case.ours(),
         "eager": partial(case.run, eager),
-        "compile": partial(case.run, compiled_eager),
         "limit": case.limit(),
         "exp": case.exp,
     }
+    if case.compiles:
+        compiled_eager = quickest(case, [compiled(case, form) for form in forms], options)
+        work["compile"] = partial(case.run, compiled_eager)
     if copies:
         work["ours from memory"] = taking_turns([copy.ours() for copy in copies])
         work["limit from memory"] = taking_turns([copy.limit() for copy in copies])
     large = case.out.numel() > 10_000_000
     times = interleaved(work, options.rounds // 2 if large else options.rounds, options.threads, options.device)
     median = {name: t["median"] for name, t in times.items()}
-    ratios = {name: median[name] / median["ours"] for name in ("eager", "compile", "exp")}
+    ratios = {name: median[name] / median["ours"] for name in ("eager", "compile", "exp") if name in median}
     return {
         "key": case.key,
         "op": case.name,

@@ -24,6 +24,7 @@ def machine(report: dict[str, Any]) -> str:
 
 def operations(report: dict[str, Any]) -> Iterator[str]:
     ratio_columns = ["eager / ours", "compile / ours", "exp / ours", "ours / limit", "from memory"]
+    names = [name.replace(" ", "") for name in ratio_columns[:4]]
     shares = [name for name in report["results"][0]["ratios"] if name.startswith("share of ")]
     yield from header(["operation", "shape", "ours, µs", "quartiles", *ratio_columns, "limit", *shares])
     for result in report["results"]:
@@ -36,7 +37,7 @@ def operations(report: dict[str, Any]) -> Iterator[str]:
                 " x ".join(f"{n:,}" for n in result["shape"]),
                 f"{times['ours']['median']:,.1f}",
                 f"{low:,.1f} to {high:,.1f}",
-                *(f"{ratios[name]:.1f}" for name in ("eager/ours", "compile/ours", "exp/ours", "ours/limit")),
+                *(f"{ratios[name]:.1f}" if name in ratios else "-" for name in names),
                 f"{from_memory:.1f}" if (from_memory := ratios.get("ours/limit from memory")) else "",
                 f"{result['limit']}, {times['limit']['median']:,.1f} µs",
                 *(f"{ratios[name]:.0%}" for name in shares),

@@ -37,6 +37,7 @@ class Case:
     moved: int = 2  # how often the logits' bytes have to be read or written at the least
     fused: Callable[[], object] | None = None  # instead of run(operation)
     empty: Callable[[], Callable[[], object]] | None = None  # the limit instead, compiled only where it is measured
+    compiles: bool = True  # second derivatives do not: torch refuses double backward of a compiled function
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -129,6 +130,10 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
     def trained(*inputs: Tensor, differentiate: tuple[Tensor, ...]) -> Callable[[Callable[..., Any]], object]:
         return lambda function: torch.autograd.grad(function(*inputs), differentiate)
 
+    def penalized(function: Callable[..., Any]) -> object:
+        (gradient,) = torch.autograd.grad(function(generated), generated, create_graph=True)
+        return torch.autograd.grad(gradient, generated, real_values)
+
     discriminator = trained(real, labels, generated, differentiate=(real, generated))
     generator = trained(generated, differentiate=(generated,))
     and_grad = Case(
@@ -169,6 +174,10 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
             trained(real, labels, differentiate=(real,)),
         ),
         Case("class_entropy fwd+bwd", "class_entropy", one, out, generator),
+        *(
+            Case(f"{op} second derivative", op, one, out, penalized, moved=4, compiles=False)
+            for op in ("am_generator_loss", "class_entropy")
+        ),
         Case("kplus1_terms", "kplus1_terms", one, out, lambda f: f(generated_values), "sum"),
     ]
 

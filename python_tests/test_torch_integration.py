@@ -43,7 +43,9 @@ def backward_calls(device):
     smoothing = {"real_smoothing": 0.1, "fake_smoothing": 0.2, "class_smoothing": 0.3}
     rows, both, scalar = (torch.linspace(1, 2, n, device=device) for n in (5, 5 + sampler.other_rows, 1))
     kplus1, pair = namespace.kplus1_loss_backward.default, namespace.am_discriminator_loss_backward.default
-    entropy = namespace.class_entropy_backward.default
+    entropy, other_classes = namespace.class_entropy_backward.default, sampler.class_logits()
+    kplus1_twice = namespace.kplus1_loss_double_backward.default
+    entropy_twice = namespace.class_entropy_double_backward.default
     return [
         (kplus1, (scalar[0], logits, any_labels, coefficients), {}),
         (kplus1, (rows, logits, None, coefficients), {"fake": "zero", "reduction": "none", "fake_labels": False}),
@@ -52,10 +54,14 @@ def backward_calls(device):
         (pair, (both, real, labels, generated), {"fake": "zero", "reduction": "none"}),
         (entropy, (scalar[0], classes), {"reduction": "sum"}),
         (entropy, (rows, classes), {"reduction": "none"}),
+        (kplus1_twice, (real, scalar[0], logits, any_labels, coefficients), {"reduction": "sum"}),
+        (kplus1_twice, (real, rows, logits, None, coefficients), {"fake": "zero", "reduction": "none"}),
+        (entropy_twice, (other_classes, scalar[0], classes), {}),
+        (entropy_twice, (other_classes, rows, classes), {"reduction": "none"}),
     ]
 
 
-@pytest.mark.parametrize("index", range(7))
+@pytest.mark.parametrize("index", range(11))
 def test_opcheck_of_backward_operations(index, device):
     overload, args, keywords = backward_calls(device)[index]
     opcheck(overload, with_gradient(args), keywords)

@@ -56,4 +56,31 @@ AMGAN_INLINE EntropyRowGradient<T> entropy_gradient(const EntropyRow<T>& row, co
   return {grad_output * terms.inverse_sum, row.weighted * terms.inverse_sum};
 }
 
+// --- Derivatives along v: the slope <dH/dl, v>, and the second derivative times v. With u_k as in RowAlong,
+// m = sum p_k x_k = q/s and mean = sum p_k u_k:
+//
+//   slope = m*mean - sum p_k x_k u_k      (H'' v)_k = p_k ((mean - u_k) (x_k - m + 1) - slope)
+template <typename T>
+struct EntropyRowHessian {
+  T slope, weight, mean, from;  // from = m - 1
+
+  AMGAN_INLINE T at(T x, T u, T e) const {
+    const T p = weight * e;
+    return select(equal(p, T(0)), T(0), T(p * ((mean - u) * (x - from) - slope)));
+  }
+
+  template <typename Function>
+  AMGAN_INLINE EntropyRowHessian each(const Function& f) const {
+    return {f(slope), f(weight), f(mean), f(from)};
+  }
+};
+
+// grad_output multiplies H'' v alone.
+template <typename T>
+AMGAN_INLINE EntropyRowHessian<T> entropy_hessian(const EntropyRow<T>& row, const RowAlong<T>& along, T grad_output) {
+  const T inverse = T(1) / (T(1) + row.excess);
+  const T m = row.weighted * inverse, mean = along.weighted * inverse;
+  return {m * mean - along.crossed * inverse, grad_output * inverse, mean, m - T(1)};
+}
+
 AMGAN_MATH_END

@@ -126,17 +126,74 @@ struct KPlus1RowGradient {
   T weight, constant, target, fake;
 };
 
+// x where D_r != 0. Where all real logits are -inf, D_r = 0 and C is undefined, and so is an x that is made of C; yet
+// D_k = D_r * C_k is 0.
+template <typename T>
+AMGAN_INLINE T of_real_mass(const FakeGap<T>& gap, T x) {
+  return select(equal(gap.prob_real, T(0)), T(0), x);
+}
+
+// (a*D_r + r) * x: what multiplies the C_k in derivatives.
+template <typename T>
+AMGAN_INLINE T times_class_weight(const FakeGap<T>& gap, const Coefficients<T>& c, T x) {
+  return of_real_mass<T>(gap, (c.a + c.r) * gap.prob_real * x) + or_absent<T>(c.r, gap.prob_fake * x);
+}
+
+// dloss/dl_f.
+template <typename T>
+AMGAN_INLINE T fake_weight(const FakeGap<T>& gap, const Coefficients<T>& c) {
+  return (c.a - c.f) * gap.prob_fake - c.f * gap.prob_real;
+}
+
 template <typename T>
 AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs,
                                                   const Coefficients<T>& c, T per_class, T grad_output) {
   const T zero(0);
+  const T weight = times_class_weight<T>(logs.gap, c, T(1) / (T(1) + row.excess));
+  return {grad_output * weight, zero - grad_output * c.u * per_class, zero - grad_output * c.t,
+          grad_output * fake_weight<T>(logs.gap, c)};
+}
+
+// --- Derivatives along v: the slope <dloss/dl, v>, and the second derivative times v, H v. With u_k as in RowAlong and
+// mean = sum_k C_k u_k, neither with a difference of nearly equal numbers:
+//
+//   slope = ((a+r)*D_r + r*D_f) * mean + ((a-f)*D_f - f*D_r) * u_f - t*u_y - u*sum_k u_k / K + z*origin
+//   (H v)_k = C_k * ((a*D_r + r) * (u_k - mean) + a*D_r*D_f * (mean - u_f))      (H v)_f = a*D_r*D_f * (u_f - mean)
+
+// u at single columns.
+template <typename T>
+struct KPlus1Points {
+  T fake;    // u_f
+  T target;  // u_y; read only where t != 0
+};
+
+// H v at k = exp(l_k - max) * (weight * u_k + constant), and at the generated logit fake.
+template <typename T>
+struct KPlus1RowHessian {
+  T slope, weight, constant, fake;
+
+  AMGAN_INLINE T at(T, T u, T e) const { return e * (weight * u + constant); }
+
+  template <typename Function>
+  AMGAN_INLINE KPlus1RowHessian each(const Function& f) const {
+    return {f(slope), f(weight), f(constant), f(fake)};
+  }
+};
+
+// grad_output multiplies H v alone.
+template <typename T>
+AMGAN_INLINE KPlus1RowHessian<T> kplus1_hessian(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs,
+                                                const RowAlong<T>& along, const KPlus1Points<T>& points,
+                                                const Coefficients<T>& c, T per_class, T grad_output) {
   const FakeGap<T>& gap = logs.gap;
-  const T inverse = T(1) / (T(1) + row.excess);
-  // All real logits -inf: D_r = 0 and C is undefined, yet D_k = D_r * C_k is 0.
-  const T on_all = select(equal(gap.prob_real, zero), zero, T((c.a + c.r) * gap.prob_real * inverse));
-  const T weight = on_all + or_absent<T>(c.r, gap.prob_fake * inverse);
-  const T fake = (c.a - c.f) * gap.prob_fake - c.f * gap.prob_real;
-  return {grad_output * weight, zero - grad_output * c.u * per_class, zero - grad_output * c.t, grad_output * fake};
+  const T zero(0), inverse = T(1) / (T(1) + row.excess), mean = along.weighted * inverse;
+  const T slope = times_class_weight<T>(gap, c, mean) + fake_weight<T>(gap, c) * points.fake -
+                  or_absent<T>(c.t, points.target) - or_absent<T>(c.u, per_class * along.sum) +
+                  or_absent<T>(c.z, along.origin);
+  const T between = of_real_mass<T>(gap, c.a * gap.prob_real * gap.prob_fake * (mean - points.fake));
+  const T constant = of_real_mass<T>(gap, between * inverse) - times_class_weight<T>(gap, c, mean * inverse);
+  return {slope, grad_output * times_class_weight<T>(gap, c, inverse), grad_output * constant,
+          zero - grad_output * between};
 }
 
 AMGAN_MATH_END

@@ -15,4 +15,16 @@ AMGAN_INLINE T sum_less_one(const T& sum, const T& below_one) {
   return select(less(sum, T(1)), T(-1), select(less(sum, T(2)), below_one, sum - T(1)));
 }
 
+// What the same pass leaves of numbers v_k that come with the logits, for derivatives along v. They are counted from
+// the one at the largest logit, u_k = v_k - origin, which leaves the other probabilities alone in the sums: so a nearly
+// certain row loses no digit. The gradient of a row over all of its classes sums to a constant, so nothing else
+// changes.
+template <typename T>
+struct RowAlong {
+  T origin;    // v at the largest logit
+  T sum;       // sum_k u_k
+  T weighted;  // sum_k u_k exp(l_k - max)
+  T crossed;   // sum_k u_k (l_k - max) exp(l_k - max), a logit of -inf counting 0
+};
+
 AMGAN_MATH_END

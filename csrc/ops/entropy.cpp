@@ -3,7 +3,7 @@
 
 #include <torch/library.h>
 
-#include "args/entropy.h"
+#include "args/along.h"
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"
@@ -23,11 +23,10 @@ struct Outputs {
   at::Tensor entropy = {}, grad = {};
 };
 
-// `grad_output`: undefined for 1.
-void run(const at::Tensor& logits, Reduction reduction, const Outputs& out, const at::Tensor& grad_output = {}) {
-  if (logits.is_meta()) return;
+// All that there is to ask about rows with unit column stride. `grad_output`: undefined for 1.
+EntropyArgs kernel_args(const at::Tensor& rows, Reduction reduction, const Outputs& out,
+                        const at::Tensor& grad_output) {
   const bool reduced = reduction != Reduction::none;
-  const at::Tensor rows = unit_columns(logits);
   EntropyArgs args{};
   args.dtype = dtype_of(rows);
   args.logits = rows.const_data_ptr();
@@ -41,7 +40,13 @@ void run(const at::Tensor& logits, Reduction reduction, const Outputs& out, cons
     args.grad_output = grad_output.const_data_ptr();
     args.grad_output_stride = reduced ? 0 : grad_output.stride(0);
   }
-  run_kernel(rows, args);
+  return args;
+}
+
+void run(const at::Tensor& logits, Reduction reduction, const Outputs& out, const at::Tensor& grad_output = {}) {
+  if (logits.is_meta()) return;
+  const at::Tensor rows = unit_columns(logits);
+  run_kernel(rows, kernel_args(rows, reduction, out, grad_output));
 }
 
 at::Tensor class_entropy(const at::Tensor& logits, std::string_view reduction_name) {
@@ -68,14 +73,33 @@ std::tuple<at::Tensor, at::Tensor> class_entropy_and_grad(const at::Tensor& logi
   return {out.entropy, out.grad};
 }
 
+DoubleBackward class_entropy_double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                             const EntropyArguments& arguments) {
+  constexpr auto op = "class_entropy_double_backward";
+  const at::Tensor& logits = std::get<0>(arguments);
+  const auto reduction = check(op, arguments);
+  check_same(op, "grad_grad", grad_grad, "logits", logits);
+  const at::Tensor upstream = check_grad_output(op, grad_output, reduction, logits.sym_size(0), logits);
+  const Outputs out{.entropy = empty_loss(logits, logits.sym_size(0), reduction), .grad = empty_grad(logits)};
+  if (logits.is_meta()) return {out.entropy, out.grad};
+  const at::Tensor rows = unit_columns(logits), v = unit_columns(grad_grad);
+  cpu::run(Along<EntropyArgs>{kernel_args(rows, reduction, out, upstream), v.const_data_ptr(), v.stride(0)});
+  return {out.entropy, out.grad};
+}
+
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
   m.def(R"(class_entropy(Tensor logits, *, str reduction="mean") -> Tensor)", tags);
   m.def(R"(class_entropy_backward(Tensor grad_output, Tensor logits, *, str reduction="mean") -> Tensor)", tags);
   m.def(R"(class_entropy_and_grad(Tensor logits, *, str reduction="mean") -> (Tensor entropy, Tensor grad))", tags);
+  m.def(R"(class_entropy_double_backward(
+    Tensor grad_grad, Tensor grad_output, Tensor logits, *, str reduction="mean") -> (
+    Tensor of_grad_output, Tensor of_logits))",
+        tags);
   implement(m, "class_entropy", class_entropy);
   implement(m, "class_entropy_backward", class_entropy_backward);
   implement(m, "class_entropy_and_grad", class_entropy_and_grad);
+  implement_but_on_cuda(m, "class_entropy_double_backward", Unpacked<class_entropy_double_backward>::call);
 }
 
 }  // namespace

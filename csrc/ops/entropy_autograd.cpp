@@ -17,6 +17,11 @@ struct ClassEntropy : LossFunction<ClassEntropy> {
   static void check(const Arguments& arguments) { ops::check(name, arguments); }
   static void check_label_range(const Arguments&) {}  // it has no labels
 
+  static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                        const Arguments& arguments, size_t) {
+    return LossOperations<ClassEntropy>::double_backward(grad_grad, grad_output, arguments);
+  }
+
   // With g_k = -p_k (log p_k + H) the gradient: H'' v = -p (v - p.v) (log p + H + 1) - p (g.v).
   static at::Tensor hessian_product(const Arguments&, const at::Tensor& logits, const at::Tensor& v) {
     const at::Tensor log_prob = at::log_softmax(logits, 1, loss_dtype(logits));
@@ -32,6 +37,11 @@ struct ClassEntropy : LossFunction<ClassEntropy> {
 
 TORCH_LIBRARY_IMPL(amgan_fast, Autograd, m) {
   differentiate<ClassEntropy>(m);
+  differentiate_twice<ClassEntropy>(m);
+}
+
+TORCH_LIBRARY_IMPL(amgan_fast, CUDA, m) {
+  implement_plainly<ClassEntropy>(m);
 }
 
 }  // namespace amgan::ops

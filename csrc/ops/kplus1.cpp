@@ -7,7 +7,7 @@
 #include <array>
 #include <cmath>
 
-#include "args/kplus1.h"
+#include "args/along.h"
 #include "ops/check.h"
 #include "ops/device.h"
 #include "ops/register.h"
@@ -120,16 +120,18 @@ KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const 
   return batch;
 }
 
-// One kernel for all batches of a checked call. `grad_output`: undefined for 1.
-void run(const KPlus1Call& call, const Outputs& out, const at::Tensor& grad_output = {}) {
+// The logits that the pointers of a kernel look into.
+using KernelLogits = std::array<at::Tensor, 2>;
+
+// All that there is to ask about a checked call. `grad_output`: undefined for 1.
+KPlus1Args kernel_args(const KPlus1Call& call, const Outputs& out, const at::Tensor& grad_output,
+                       KernelLogits& logits) {
   const at::Tensor& first = call.batches[0].logits;
-  if (first.is_meta()) return;
   const bool reduced = call.reduction != Reduction::none;
   KPlus1Args args{};
   args.dtype = dtype_of(first);
   args.fake_column = call.fake_column;
   args.classes = first.size(1) - call.fake_column;
-  std::array<at::Tensor, 2> logits;  // which the kernel's pointers look into
   int64_t row = 0;
   for (const KPlus1Rows& given : call.batches) {
     const int32_t i = args.batches++;
@@ -150,7 +152,25 @@ void run(const KPlus1Call& call, const Outputs& out, const at::Tensor& grad_outp
     args.auxiliary = out.auxiliary.mutable_data_ptr();
     args.labels_out = out.label.mutable_data_ptr<int64_t>();
   }
-  run_kernel(first, args);
+  return args;
+}
+
+// One kernel for all batches.
+void run(const KPlus1Call& call, const Outputs& out, const at::Tensor& grad_output = {}) {
+  const at::Tensor& first = call.batches[0].logits;
+  if (first.is_meta()) return;
+  KernelLogits logits;
+  run_kernel(first, kernel_args(call, out, grad_output, logits));
+}
+
+// The same of the derivative along v of a call with one batch.
+void run_along(const KPlus1Call& call, const Outputs& out, const at::Tensor& v, const at::Tensor& grad_output) {
+  const at::Tensor& first = call.batches[0].logits;
+  if (first.is_meta()) return;
+  KernelLogits logits;
+  const at::Tensor rows_of_v = unit_columns(v);
+  cpu::run(
+      Along<KPlus1Args>{kernel_args(call, out, grad_output, logits), rows_of_v.const_data_ptr(), rows_of_v.stride(0)});
 }
 
 // --- What operations ask of a call.
@@ -183,6 +203,17 @@ std::array<at::Tensor, 2> backward(const KPlus1Call& call, const at::Tensor& gra
   return out.grad;
 }
 
+// Of a call with one batch. `grad_grad`: the gradient of that gradient.
+DoubleBackward double_backward(const KPlus1Call& call, const at::Tensor& grad_grad, const at::Tensor& grad_output) {
+  check_all(call);
+  const KPlus1Rows& rows = call.batches[0];
+  check_same(call.op, "grad_grad", grad_grad, rows.logits_name, rows.logits);
+  const at::Tensor upstream = check_grad_output(call.op, grad_output, call.reduction, total_rows(call), rows.logits);
+  const Outputs out{.loss = empty_loss(call), .grad = empty_grads(call)};
+  run_along(call, out, grad_grad, upstream);
+  return {out.loss, out.grad[0]};
+}
+
 // --- Any member of the family.
 
 at::Tensor kplus1_loss(const FamilyArguments& arguments) {
@@ -196,6 +227,11 @@ at::Tensor kplus1_loss_backward(const at::Tensor& grad_output, const FamilyArgum
 std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad(const FamilyArguments& arguments) {
   const Outputs out = loss_and_grad(call_of({"kplus1_loss_and_grad"}, arguments));
   return {out.loss, out.grad[0]};
+}
+
+DoubleBackward kplus1_loss_double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                           const FamilyArguments& arguments) {
+  return double_backward(call_of({"kplus1_loss_double_backward"}, arguments), grad_grad, grad_output);
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
@@ -212,9 +248,15 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
     Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column", str reduction="mean",
     bool fake_labels=True, float label_smoothing=0.0) -> (Tensor loss, Tensor grad))",
         tags);
+  m.def(R"(kplus1_loss_double_backward(
+    Tensor grad_grad, Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column",
+    str reduction="mean", bool fake_labels=True, float label_smoothing=0.0) -> (
+    Tensor of_grad_output, Tensor of_logits))",
+        tags);
   implement(m, "kplus1_loss", Unpacked<kplus1_loss>::call);
   implement(m, "kplus1_loss_backward", Unpacked<kplus1_loss_backward>::call);
   implement(m, "kplus1_loss_and_grad", Unpacked<kplus1_loss_and_grad>::call);
+  implement_but_on_cuda(m, "kplus1_loss_double_backward", Unpacked<kplus1_loss_double_backward>::call);
 }
 
 // --- The discriminator's two batches.

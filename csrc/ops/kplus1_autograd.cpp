@@ -40,6 +40,10 @@ struct KPlus1Loss : LossFunction<KPlus1Loss> {
 
   static void check(const Arguments& arguments) { ops::check(call_of({name}, arguments)); }
   static void check_label_range(const Arguments& arguments) { ops::check_label_range(call_of({name}, arguments)); }
+  static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                        const Arguments& arguments, size_t) {
+    return LossOperations<KPlus1Loss>::double_backward(grad_grad, grad_output, arguments);
+  }
   static at::Tensor hessian_product(const Arguments& arguments, const at::Tensor& logits, const at::Tensor& v) {
     const auto coefficients = std::get<2>(arguments);
     const bool fake_column = parse_fake(name, std::get<3>(arguments));
@@ -55,8 +59,21 @@ struct AmDiscriminatorLoss : LossFunction<AmDiscriminatorLoss> {
 
   static void check(const Arguments& arguments) { ops::check(call_of(name, arguments)); }
   static void check_label_range(const Arguments& arguments) { ops::check_label_range(call_of(name, arguments)); }
-  static at::Tensor hessian_product(const Arguments& arguments, const at::Tensor& logits, const at::Tensor& v) {
-    return second_derivative(logits, v, 1, 0, parse_fake(name, std::get<3>(arguments)));
+  // Each batch is one of the family.
+  static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                        const Arguments& arguments, size_t i) {
+    const auto& [real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing, reduction] =
+        arguments;
+    const auto coefficients =
+        i == 0 ? math::real_row(real_smoothing, class_smoothing) : math::generated_row(fake_smoothing);
+    const FamilyArguments batch{i == 0 ? real_logits : fake_logits,
+                                i == 0 ? OptionalTensor(labels) : std::nullopt,
+                                coefficients,
+                                fake,
+                                reduction,
+                                false,
+                                0};
+    return LossOperations<KPlus1Loss>::double_backward(grad_grad, grad_output, batch);
   }
 };
 
@@ -65,6 +82,11 @@ struct AmDiscriminatorLoss : LossFunction<AmDiscriminatorLoss> {
 TORCH_LIBRARY_IMPL(amgan_fast, Autograd, m) {
   differentiate<KPlus1Loss>(m);
   differentiate<AmDiscriminatorLoss>(m);
+  differentiate_twice<KPlus1Loss>(m);
+}
+
+TORCH_LIBRARY_IMPL(amgan_fast, CUDA, m) {
+  implement_plainly<KPlus1Loss>(m);
 }
 
 }  // namespace amgan::ops

@@ -1,7 +1,8 @@
 // The derivatives of a loss of rows of logits, the same for all of them.
 //
 // Backward is an operation of its own (one fused kernel), or the product with a gradient that forward has kept. Its own
-// backward is written in plain ATen, so that derivatives of every order exist. A loss is an autograd function:
+// backward is again one. That of a third order is that of the same in plain ATen, in place of the second where it is to
+// be differentiated itself: so derivatives of every order exist. A loss is an autograd function:
 //
 //   struct Loss : LossFunction<Loss> {
 //     using Arguments = std::tuple<...>;       // of its schema, tensors first
@@ -10,9 +11,16 @@
 //     static constexpr int reduction = 1;      // and which is the reduction
 //     static void check(const Arguments&);     // all that the operation checks, in its name,
 //     static void check_label_range(const Arguments&);  // but for the values of labels
+//     // The derivatives of the gradient of batch i with respect to that of the loss (without reduction: of the rows of
+//     // this batch) and to the logits.
+//     static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+//                                           const Arguments&, size_t i);
+//   };
+//
+// and one that has an operation NAME_double_backward (of one batch) says besides what that is made of:
+//
 //     // The second derivative of each row's loss times v.
 //     static at::Tensor hessian_product(const Arguments&, const at::Tensor& logits, const at::Tensor& v);
-//   };
 #pragma once
 
 #include <ATen/TensorOperators.h>
@@ -178,6 +186,8 @@ struct LossOperations {
                                            std::tuple<at::Tensor, at::Tensor, at::Tensor>>;
   using BackwardArguments =
       decltype(std::tuple_cat(std::declval<std::tuple<const at::Tensor&>>(), std::declval<Arguments>()));
+  using DoubleBackwardArguments = decltype(std::tuple_cat(
+      std::declval<std::tuple<const at::Tensor&, const at::Tensor&>>(), std::declval<Arguments>()));
 
   static Reduction reduction(const Arguments& arguments) {
     return parse_reduction(Loss::name, std::get<Loss::reduction>(arguments));
@@ -197,6 +207,13 @@ struct LossOperations {
   static variable_list backward(const BackwardArguments& arguments) {
     static const Operation<Gradients, BackwardArguments> call(std::string(Loss::name) + "_backward");
     return as_list(call(arguments));
+  }
+
+  // The derivatives of that of a loss of one batch.
+  static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                        const Arguments& arguments) {
+    static const Operation<DoubleBackward, DoubleBackwardArguments> call(std::string(Loss::name) + "_double_backward");
+    return call(std::tuple_cat(std::tuple<const at::Tensor&, const at::Tensor&>(grad_grad, grad_output), arguments));
   }
 
   static BackwardArguments backward_arguments(const at::Tensor& grad_output, const Arguments& arguments) {
@@ -228,12 +245,14 @@ struct LossOperations {
     return parts;
   }
 
-  // The other way round.
-  static at::Tensor joined(const Batches& parts, Reduction reduction) {
+  // The other way round. A part that is undefined is 0.
+  static at::Tensor joined(const Batches& parts, const Batches& upstream, Reduction reduction) {
     if constexpr (batches == 1) {
       return parts[0];
     } else {
-      return reduction == Reduction::none ? at::cat(parts) : parts[0] + parts[1];
+      const auto part = [&](size_t i) { return parts[i].defined() ? parts[i] : at::zeros_like(upstream[i]); };
+      if (reduction == Reduction::none) return at::cat({part(0), part(1)});
+      return parts[0].defined() && parts[1].defined() ? parts[0] + parts[1] : parts[parts[1].defined()];
     }
   }
 
@@ -294,6 +313,7 @@ class LossBackwardFunction : public TraceableFunction<LossBackwardFunction<Loss>
  public:
   template <typename... Tensors>
   static variable_list forward(AutogradContext* ctx, const Arguments& arguments, const Tensors&...) {
+    ctx->set_materialize_grads(false);
     save(ctx, arguments);
     const BelowAutograd below;
     return Operations::backward(arguments);
@@ -314,22 +334,35 @@ class LossBackwardFunction : public TraceableFunction<LossBackwardFunction<Loss>
     const Reduction reduction = Operations::reduction(arguments);
     const auto logits = Operations::logits(arguments);
     const auto upstream = Operations::per_batch(grad_output, logits, reduction);
-    const at::Tensor one = at::ones_like(grad_output);
-    const variable_list of_ones = Operations::backward(Operations::backward_arguments(one, arguments));
     typename Operations::Batches of_output;
     variable_list result(2 + Operations::batches);
-    // The batches share grad_output only.
+    // The batches share grad_output only. One whose gradient is not used is not looked at again.
     for (size_t i = 0; i < logits.size(); ++i) {
-      const at::Tensor& x = logits[i];
-      const at::Tensor v = (grads[i].defined() ? grads[i] : at::zeros_like(x)).to(loss_dtype(x));
-      of_output[i] = per_output(of_ones[i], v, reduction);
-      const at::Tensor product = Loss::hessian_product(arguments, x, v);
-      result[2 + i] = (product * per_row(upstream[i], x, reduction)).to(x.scalar_type());
+      if (grads[i].defined()) {
+        std::tie(of_output[i], result[2 + i]) = Loss::double_backward(grads[i], upstream[i], arguments, i);
+      } else {
+        result[2 + i] = at::zeros_like(logits[i]);
+      }
     }
-    result[1] = Operations::joined(of_output, reduction).to(grad_output.scalar_type());
+    const at::Tensor joined = Operations::joined(of_output, upstream, reduction);
+    if (joined.defined()) result[1] = joined.to(grad_output.scalar_type());
     return result;
   }
 };
+
+// The same in plain ATen, for a loss of one batch: what is differentiated again, and what CUDA has.
+template <typename Loss>
+DoubleBackward plain_double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                     const typename Loss::Arguments& arguments) {
+  using Operations = LossOperations<Loss>;
+  const Reduction reduction = Operations::reduction(arguments);
+  const at::Tensor& x = std::get<Loss::logits[0]>(arguments);
+  const at::Tensor v = grad_grad.to(loss_dtype(x));
+  const at::Tensor one = at::ones_like(grad_output);
+  const at::Tensor of_ones = Operations::backward(Operations::backward_arguments(one, arguments))[0];
+  const at::Tensor product = Loss::hessian_product(arguments, x, v) * per_row(grad_output, x, reduction);
+  return {per_output(of_ones, v, reduction), product.to(x.scalar_type())};
+}
 
 // --- What is registered.
 
@@ -359,12 +392,34 @@ typename LossOperations<Loss>::Gradients differentiable_backward(
   }
 }
 
+template <typename Loss>
+DoubleBackward differentiable_double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
+                                              const typename Loss::Arguments& arguments) {
+  using Operations = LossOperations<Loss>;
+  const at::Tensor& logits = std::get<Loss::logits[0]>(arguments);
+  if (is_differentiated(grad_grad) || is_differentiated(grad_output) || is_differentiated(logits)) {
+    return plain_double_backward<Loss>(grad_grad, grad_output, arguments);
+  }
+  const BelowAutograd below;
+  return Operations::double_backward(grad_grad, grad_output, arguments);
+}
+
 // To be called with a library of the Autograd key.
 template <typename Loss>
 void differentiate(torch::Library& m) {
   m.impl(Loss::name, Unpacked<differentiable_loss<Loss>>::call);
   m.impl((std::string(Loss::name) + "_backward").c_str(), Unpacked<differentiable_backward<Loss>>::call);
   without_gradient(m, (std::string(Loss::name) + "_and_grad").c_str());
+}
+
+// Likewise, for a loss that has an operation for it; and with a library of the CUDA key.
+template <typename Loss>
+void differentiate_twice(torch::Library& m) {
+  m.impl((std::string(Loss::name) + "_double_backward").c_str(), Unpacked<differentiable_double_backward<Loss>>::call);
+}
+template <typename Loss>
+void implement_plainly(torch::Library& m) {
+  m.impl((std::string(Loss::name) + "_double_backward").c_str(), Unpacked<plain_double_backward<Loss>>::call);
 }
 
 }  // namespace amgan::ops

@@ -22,6 +22,12 @@ void implement(torch::Library& m, const char* name, Function function) {
   }
 }
 
+// The same for an operation that is made of others on CUDA.
+template <typename Function>
+void implement_but_on_cuda(torch::Library& m, const char* name, Function function) {
+  for (const auto key : {c10::DispatchKey::CPU, c10::DispatchKey::Meta}) m.impl(name, torch::dispatch(key, function));
+}
+
 // Outputs of this operation carry no gradient, whatever its inputs ask for.
 inline void without_gradient(torch::Library& m, const char* name) {
   m.impl(name, torch::dispatch(c10::DispatchKey::Autograd, torch::CppFunction::makeFallthrough()));
@@ -33,7 +39,7 @@ auto operation(const std::string& name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(("amgan_fast::" + name).c_str(), "").typed<Signature>();
 }
 
-// A function of a tuple, or of a gradient and a tuple, as one of so many arguments.
+// A function of a tuple, or of gradients and a tuple, as one of so many arguments.
 template <auto function>
 struct Unpacked;
 
@@ -45,6 +51,14 @@ struct Unpacked<function> {
 template <typename Result, typename... Types, Result (*function)(const at::Tensor&, const std::tuple<Types...>&)>
 struct Unpacked<function> {
   static Result call(const at::Tensor& grad_output, Types... given) { return function(grad_output, {given...}); }
+};
+
+template <typename Result, typename... Types,
+          Result (*function)(const at::Tensor&, const at::Tensor&, const std::tuple<Types...>&)>
+struct Unpacked<function> {
+  static Result call(const at::Tensor& grad_grad, const at::Tensor& grad_output, Types... given) {
+    return function(grad_grad, grad_output, {given...});
+  }
 };
 
 template <typename Result, typename Arguments>

@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <optional>
+#include <tuple>
 
 #include "args/common.h"
 
@@ -45,6 +46,9 @@ inline at::Tensor empty_loss(const at::Tensor& logits, const c10::SymInt& rows, 
   const auto options = logits.options().dtype(loss_dtype(logits));
   return reduction == Reduction::none ? at::empty_symint({rows}, options) : at::empty_symint({}, options);
 }
+
+// The derivatives of a gradient: with respect to the gradient of the loss, in the dtype of losses, and to the logits.
+using DoubleBackward = std::tuple<at::Tensor, at::Tensor>;
 
 // An uninitialised contiguous gradient.
 inline at::Tensor empty_grad(const at::Tensor& logits) {
