@@ -172,7 +172,10 @@ class Request(Settings):
         None
     )
     against: AgainstJson = None
-    workers: Annotated[int, Option("processes that read images", lowest=0, highest=MOST_PROCESSES, needs=_FOLDER)] = 0
+    workers: Annotated[
+        int,
+        Option("processes that read images; 0: threads of this one", lowest=0, highest=MOST_PROCESSES, needs=_FOLDER),
+    ] = 0
     device: Device = "auto"
 
     @property

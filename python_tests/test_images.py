@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from amgan_fast.data import load_dataset
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.sources import ImageFolderSource
-from amgan_fast.images import IMAGE_FORMATS
+from amgan_fast.images import IMAGE_FORMATS, plain_png, read_pixels
 
 SIZE = (12, 10)
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "I;16", "I;16B", "I", "F")
@@ -177,3 +178,53 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path, monkeypa
     for read in (lambda: load_dataset("image-folder", tmp_path), lambda: ImageFolderSource(tmp_path)):
         assert "4 of 4 images" in (text := refusal(read))
         assert "(120 pixels) exceeds limit of 100 pixels" in text
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_plain_png_files_have_the_pixels_that_pillow_reads(tmp_path, mode, interlaced):
+    for compression in (0, 1, 9):
+        whole = content(noise(mode, (33, 7)), "PNG", compress_level=compression)
+        if interlaced:  # of a single pass: 1 x 1
+            whole = with_interlacing(content(noise(mode, (1, 1)), "PNG"))
+        path = tmp_path / "a.png"
+        path.write_bytes(whole)
+        with Image.open(path) as image:
+            size, want = image.size, np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        png = plain_png.plain_png(whole[: plain_png.START])
+        assert png == (*size[::-1], 1 if mode == "L" else 3)
+        assert (plain_png.decode(whole, 3) == want).all()
+        assert (read_pixels(path, channels=3) == want).all()
+        if mode == "L":
+            assert (read_pixels(path, channels=1) == want[:1]).all()
+
+
+def with_interlacing(whole: bytes) -> bytes:
+    header = whole[12:28] + b"\1"
+    return whole[:12] + header + zlib.crc32(header).to_bytes(4, "big") + whole[33:]
+
+
+def test_png_files_with_more_than_pixels_are_left_to_pillow(monkeypatch):
+    plain = content(noise("RGB"), "PNG")
+    assert plain_png.plain_png(plain[: plain_png.START])
+    others = [
+        content(noise("RGB"), "PNG", dpi=(72, 72)),
+        content(noise("RGB"), "PNG", transparency=(1, 2, 3)),
+        content(noise("P"), "PNG"),
+        content(noise("RGBA"), "PNG"),
+        content(noise("I;16"), "PNG"),
+        content(noise("1"), "PNG"),
+        content(noise("RGB"), "JPEG"),
+        plain[:30],
+        b"",
+    ]
+    assert [plain_png.plain_png(whole[: plain_png.START]) for whole in others] == [None] * len(others)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE[0] * SIZE[1] - 1)
+    assert plain_png.plain_png(plain[: plain_png.START]) is None
+
+
+def test_without_the_decoder_of_torchvision_pillow_reads_plain_png_files_too(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(content(noise("RGB"), "PNG"))
+    want = read_pixels(tmp_path / "a.png", channels=3)
+    monkeypatch.setattr(plain_png, "_decoder", lambda: None)
+    assert (read_pixels(tmp_path / "a.png", channels=3) == want).all()

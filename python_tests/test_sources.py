@@ -25,10 +25,11 @@ from amgan_fast.evaluate.sources import (
     NpzSource,
     Source,
     TensorSource,
+    folder_source,
     open_source,
 )
 from amgan_fast.evaluate.sources.record import SourceRecord
-from amgan_fast.images import ImageFiles, read_pixels
+from amgan_fast.images import FileReader, ImageFiles, read_pixels
 from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.processes import Share
 
@@ -140,6 +141,35 @@ def test_workers_read_the_same_and_draw_from_no_global_generator(tmp_path, pictu
     assert torch.equal(values(shared, 3, 1, 9), nchw(pictures[1:9]))
     assert labels_of(shared) == labels_of(alone) == [0] * 4 + [1] * 6
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_any_number_of_threads_reads_the_same_in_the_same_order(tmp_path, pictures, monkeypatch, threads):
+    monkeypatch.setattr(folder_source, "most_workers", lambda: threads)
+    folder = save_images(tmp_path, pictures)
+    for number in (2, 7):
+        cut_short(folder / f"{number:03}.png")
+    source = ImageFolderSource(folder, skip_unreadable=True)
+    assert torch.equal(values(source, 3), nchw(pictures)[[0, 1, 3, 4, 5, 6, 8, 9]])
+    assert [text.partition(": ")[0][-7:] for text in source.skipped] == ["002.png", "007.png"]
+    with pytest.raises(InputError, match=r"002\.png: "):
+        values(ImageFolderSource(folder), 3)
+
+
+def test_threads_read_two_batches_ahead_and_no_more(tmp_path):
+    read = []
+
+    def note(path: Path) -> str:
+        read.append(path.name)
+        return path.name
+
+    batches = FileReader(tmp_path, [str(i) for i in range(100)], note).read_ahead(
+        (range(i, i + 5) for i in range(0, 100, 5)), threads=1
+    )
+    assert next(batches) == ["0", "1", "2", "3", "4"]
+    assert next(batches) == ["5", "6", "7", "8", "9"]
+    batches.close()  # waits for what has begun
+    assert 10 <= len(read) <= 20
 
 
 def test_workers_report_a_broken_image_in_one_line(tmp_path, pictures):

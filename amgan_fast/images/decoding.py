@@ -7,11 +7,14 @@ without such a mark would take any file for an image, and Pillow hands EPS to a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from amgan_fast.images import plain_png
 
 Image.init()
 _KNOWN = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP")
@@ -33,16 +36,17 @@ class ImageHeader(NamedTuple):
     grey: bool
 
 
-def open_image(path: Path, formats: Sequence[str] = IMAGE_FORMATS) -> Image.Image:
+def open_image(file: Path | BinaryIO, formats: Sequence[str] = IMAGE_FORMATS) -> Image.Image:
     """A Pillow image, whose pixels are not decoded yet.
 
     Args:
+        file: one that is open is read from its beginning, and stays open.
         formats: by Pillow's names; files of others are no images.
 
     Raises:
         Exception: of any kind, when the file cannot be read: :func:`why_unreadable` says why.
     """
-    return Image.open(path, formats=list(formats))
+    return Image.open(file, formats=list(formats))
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -61,7 +65,10 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         Exception: as :func:`open_image`; ValueError: pixels that cannot become grey or RGB of 8 bits.
     """
-    with open_image(path) as image:
+    with FileIO(path) as raw, BufferedReader(raw) as file:
+        if (png := plain_png.plain_png(raw.read(plain_png.START))) is not None:
+            return ImageHeader((png.height, png.width), png.channels == 1)
+        image = open_image(file)
         grey = image.mode in _GREY or _is_deep_grey(image)
         if not grey and image.mode not in _COLOURED:
             raise ValueError(f"pixels of mode {image.mode}, wanted grey or RGB of 8 or 16 bits")
@@ -89,17 +96,25 @@ def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndar
     Raises:
         Exception: as :func:`read_header`.
     """
-    with open_image(path) as file:
-        file.load()
-        file.info.pop("transparency", None)  # Pillow warns when it drops that of a palette
-        image: Image.Image = file
-        if _is_deep_grey(file):  # which convert() clips at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        image = image.convert("L" if channels == 1 else "RGB")
-    if square is not None:
-        # Cropped first: resized from a box of the whole, edges would be averaged with what lies outside of it.
-        image = _middle(image).resize((square, square), Image.Resampling.LANCZOS)
-    return to_pixels(image)
+    with FileIO(path) as raw, BufferedReader(raw) as file:
+        start = raw.read(plain_png.START)
+        if square is None and (png := plain_png.plain_png(start)) is not None and png.channels <= channels:
+            pixels = plain_png.decode(start + raw.readall(), channels)
+            if pixels is not None:
+                return pixels
+        image = _decoded(open_image(file), "L" if channels == 1 else "RGB")
+        if square is not None:
+            # Cropped first: resized from a box of the whole, edges would be averaged with what lies outside of it.
+            image = _middle(image).resize((square, square), Image.Resampling.LANCZOS)
+        return to_pixels(image)
+
+
+def _decoded(image: Image.Image, mode: str) -> Image.Image:
+    image.load()
+    image.info.pop("transparency", None)  # Pillow warns when it drops that of a palette
+    if _is_deep_grey(image):  # which convert() clips at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image if image.mode == mode else image.convert(mode)  # which would copy it
 
 
 def to_pixels(image: Image.Image) -> np.ndarray:

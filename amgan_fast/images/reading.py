@@ -1,11 +1,14 @@
-"""Files read in order, by this process or by several."""
+"""Files read in order, by threads of this process or by other processes."""
 
 from __future__ import annotations
 
 import copy
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -122,6 +125,34 @@ class FileReader(Dataset, Generic[T]):
                 generator=torch.Generator(),  # it draws a seed for its workers: not from the one that numbers are of
             )
         )
+
+    def read_ahead(
+        self,
+        batches: Iterable[Sequence[int]],
+        *,
+        threads: int,
+        collate: Callable[[list[T | Unreadable]], Any] = list,
+    ) -> Iterator[Any]:
+        """As :meth:`read`, by threads of this process, which need no time to start and little memory: each reads a
+        batch, and one is ready. Decoders let others compute meanwhile; Python is run by one thread at a time.
+
+        Args:
+            threads: at least 1.
+        """
+
+        def read(batch: Sequence[int]) -> Any:
+            return collate([self[i] for i in batch])
+
+        remaining = iter(batches)
+        pool = ThreadPoolExecutor(threads)
+        try:
+            ahead = deque(pool.submit(read, batch) for batch in islice(remaining, threads + 1))
+            while ahead:
+                found = ahead.popleft().result()
+                ahead.extend(pool.submit(read, batch) for batch in islice(remaining, 1))
+                yield found
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def read_all(
         self, *, workers: int | None = None, progress: Progress | None = None, what: str = "image files"

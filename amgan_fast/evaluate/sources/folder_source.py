@@ -6,18 +6,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.evaluate.sources.label_file import read_file_labels
 from amgan_fast.evaluate.sources.record import Contents
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
-from amgan_fast.images import FileReader, ImageListing, Unreadable, find_images, read_headers, read_pixels
+from amgan_fast.images import FileReader, ImageListing, Unreadable, find_images, most_workers, read_headers, read_pixels
 from amgan_fast.progress import Progress
 
 _REMEDY = "--skip-unreadable leaves others out"
+
+_Found: TypeAlias = tuple[Tensor | list[np.ndarray], dict[int, Unreadable]]
+"""The images of a batch that can be read, and the others by their place there."""
 
 
 class ImageFolderSource(Source):
@@ -25,8 +30,8 @@ class ImageFolderSource(Source):
 
     The files' headers are all read when the source is made: what will not do shows before anything is scored. Formats
     and what becomes of their pixels: :mod:`amgan_fast.images.decoding`; where files are looked for:
-    :func:`amgan_fast.images.listing.find_images`. In memory are the files' names, the batch asked for,
-    and with ``workers`` two batches for each.
+    :func:`amgan_fast.images.listing.find_images`. In memory are the files' names, the batch asked for, and those read
+    ahead: one for each thread and one more, with ``workers`` two for each.
 
     Args:
         path: the folder. A label is the place of a subfolder's name in :attr:`class_names`.
@@ -37,7 +42,7 @@ class ImageFolderSource(Source):
         allow_empty: take a class folder without images for a class that has none, instead of refusing the folder.
         labels: a file of the labels of a flat folder, :func:`amgan_fast.evaluate.sources.label_file.read_file_labels`;
             None: there are none but those of class folders.
-        workers: processes that decode; 0: this one.
+        workers: processes that read; 0: threads of this one, as many as there are CPUs and at most 8.
         progress: told how many headers have been read, and of how many.
 
     Raises:
@@ -103,31 +108,25 @@ class ImageFolderSource(Source):
         self._files = FileReader(usable.folder, usable.names, partial(read_pixels, channels=self.channels))
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        for samples, (found, bad) in zip(*self._read(batch_size, start, stop), strict=True):
+            for unreadable in bad.values():  # left out, or refused
+                if not self._skip_unreadable:
+                    raise unreadable.refused(_REMEDY)
+                self.leave_out(str(unreadable))
+            if len(found):
+                images = found if isinstance(found, Tensor) else [torch.from_numpy(pixels) for pixels in found]
+                good = [i for place, i in enumerate(samples) if place not in bad]
+                yield Batch(images, None if self._labels is None else self._labels[good])
+
+    def _read(self, batch_size: int, start: int, stop: int | None) -> tuple[list[range], Iterator[_Found]]:
         ranges = list(batch_ranges(self.count, batch_size, start, stop))
-        read = self._files.read(ranges, workers=min(self._workers, len(ranges)))
-        for samples, found in zip(ranges, read, strict=True):
-            good = self._good(samples, found)
-            if good:
-                images = [torch.from_numpy(pixels) for pixels in good.values()]
-                same = all(image.shape == images[0].shape for image in images)
-                labels = None if self._labels is None else self._labels[list(good)]
-                yield Batch(torch.stack(images) if same else images, labels)
+        if self._workers:
+            return ranges, self._files.read(ranges, workers=min(self._workers, len(ranges)), collate=_collated)
+        return ranges, self._files.read_ahead(ranges, threads=most_workers(), collate=_collated)
 
     def leave_out(self, sample: str) -> None:
         super().leave_out(sample)
         self.description = self._describe()
-
-    def _good(self, samples: range, found: list[np.ndarray | Unreadable]) -> dict[int, np.ndarray]:
-        """The images that can be read, by their places; others are left out or refused."""
-        good = {}
-        for i, pixels in zip(samples, found, strict=True):
-            if not isinstance(pixels, Unreadable):
-                good[i] = pixels
-            elif self._skip_unreadable:
-                self.leave_out(str(pixels))
-            else:
-                raise pixels.refused(_REMEDY)
-        return good
 
     def _identity(self) -> bytes:
         return self._files.identity()
@@ -146,6 +145,15 @@ class ImageFolderSource(Source):
             text = f" of {found.folder}/, no class folders"
         others = f", {counted(found.others, 'other file')} ignored" if found.others else ""
         return Contents(text, len(found), others)
+
+
+def _collated(found: list[np.ndarray | Unreadable]) -> _Found:
+    bad = {place: one for place, one in enumerate(found) if isinstance(one, Unreadable)}
+    good = [one for one in found if not isinstance(one, Unreadable)]
+    if len({pixels.shape for pixels in good}) == 1:
+        # Not by PyTorch, which would have each thread that reads start as many more.
+        return torch.from_numpy(np.stack(good)), bad
+    return [np.ascontiguousarray(pixels) for pixels in good], bad
 
 
 def _labelled(found: ImageListing, labels: str | Path) -> ImageListing:
