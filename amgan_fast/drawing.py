@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import pad
 
 from amgan_fast.errors import printable
 from amgan_fast.files import whole_file
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _CELL_PIXELS = 56
 _PADDING = 2
+_FRAME = 128  # grey
 _FONT_SIZE = 14
 _LONGEST_NAME = 24  # characters
 
@@ -58,22 +60,33 @@ def save_sheet(path: Path, rows: Tensor, names: Sequence[str] = ()) -> None:
         rows: uint8 [R, S, C, H, W], R rows of S images; C is 1 or 3.
         names: what to write before each row; empty: nothing.
     """
-    from torchvision.utils import make_grid, save_image
+    from PIL import Image
 
-    enlarge = max(1, round(_CELL_PIXELS / rows.size(-1)))
-    images = interpolate(rows.flatten(0, 1).cpu() / 255, scale_factor=enlarge, mode="nearest")
-    sheet = make_grid(images, nrow=rows.size(1), padding=_PADDING, pad_value=0.5)
+    sheet = _framed(rows.cpu())
     if names:
-        sheet = torch.cat([_name_column(names, sheet.size(1), images.size(-2)), sheet], 2)
+        row_height = (sheet.size(0) - _PADDING) // rows.size(0) - _PADDING
+        sheet = torch.cat([_name_column(names, sheet.size(0), row_height), sheet], 1)
     with whole_file(path) as file:
-        save_image(sheet, file)
+        Image.fromarray(sheet.numpy()).save(file)
+
+
+def _framed(rows: Tensor) -> Tensor:
+    """uint8 [H, W, 3]: the images of :func:`save_sheet`, enlarged, with a frame around each.
+
+    As torchvision.utils.make_grid has it, whose import takes as long as torch's and 150 MB: PyTorch's compiler comes
+    with it.
+    """
+    enlarge = max(1, round(_CELL_PIXELS / rows.size(-1)))
+    images = rows.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
+    cells = pad(images, (0, _PADDING, 0, _PADDING), value=_FRAME)
+    sheet = cells.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    return pad(sheet, (0, 0, _PADDING, 0, _PADDING, 0), value=_FRAME).expand(-1, -1, 3)
 
 
 def _name_column(names: Sequence[str], height: int, row_height: int) -> Tensor:
-    """float32 [3, ``height``, W]: each name in the middle of its row of the sheet."""
+    """uint8 [``height``, W, 3]: each name in the middle of its row of the sheet."""
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
-    from torchvision.transforms.functional import to_tensor
 
     texts = short_names(names)
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), _FONT_SIZE)
@@ -83,4 +96,4 @@ def _name_column(names: Sequence[str], height: int, row_height: int) -> Tensor:
     for row, text in enumerate(texts):
         middle = _PADDING + row * (row_height + _PADDING) + row_height // 2
         draw.text((width - _FONT_SIZE, middle), text, "black", font, anchor="rm")
-    return to_tensor(column)
+    return torch.from_numpy(np.array(column))

@@ -13,9 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from tiny_runs import tiny_config
+from torchvision.utils import make_grid
 
 from amgan_fast.compare import figure as comparison_figure
 from amgan_fast.compare import plan
+from amgan_fast.drawing import save_sheet
 from amgan_fast.metrics import Scores, scores
 from amgan_fast.nn import LatentSource, Sampler
 from amgan_fast.runs import RunFolder
@@ -52,6 +54,16 @@ def row(step: int, **more) -> dict:
 @pytest.fixture
 def held_out() -> Scores:
     return scores(torch.eye(4).repeat(5, 1), [0.25] * 4, from_logits=False)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 3, 32, 32), (2, 1, 1, 8, 8), (1, 3, 1, 5, 9), (1, 2, 3, 70, 60)])
+def test_a_sheet_has_the_pixels_of_torchvisions_grid(shape, tmp_path):
+    rows = torch.randint(256, shape, dtype=torch.uint8)
+    save_sheet(tmp_path / "sheet.png", rows)
+    enlarge = max(1, round(56 / shape[-1]))
+    images = torch.kron(rows.flatten(0, 1), torch.ones(enlarge, enlarge, dtype=torch.uint8))
+    grid = make_grid(images, nrow=shape[1], padding=2, pad_value=128)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "sheet.png")), grid.permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("steps", [(100,), (100, 200)])

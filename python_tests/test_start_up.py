@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import typer
 
@@ -45,9 +46,9 @@ def python(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def imported_by(*runs: tuple[str, ...]) -> list[list[object]]:
-    """(exit status, heavy modules that are imported by then) of each run."""
-    return json.loads(python(PROGRAM, json.dumps(runs), HEAVY))
+def imported_by(*runs: tuple[str, ...], modules: str = HEAVY) -> list[list[object]]:
+    """(exit status, those of the modules that are imported by then) of each run."""
+    return json.loads(python(PROGRAM, json.dumps(runs), modules))
 
 
 def test_the_help_of_the_program_and_a_bad_command_import_nothing_heavy():
@@ -79,6 +80,25 @@ def test_what_a_command_cannot_use_ends_before_anything_heavy_is_imported():
         ("info", "--json", "nowhere/to/be.json"),
     )
     assert imported_by(*runs) == [[2, []]] * len(runs)
+
+
+def test_scoring_logits_imports_nothing_that_is_for_pictures_data_or_compiling(tmp_path):
+    np.save(tmp_path / "logits.npy", 9 * np.eye(4, dtype=np.float32).repeat(25, axis=0))
+    run = ("evaluate", "--logits", str(tmp_path / "logits.npy"), "--json", str(tmp_path / "scores.json"))
+    assert imported_by(run, modules="torchvision matplotlib sklearn jinja2 tensorboard torch._dynamo") == [[0, []]]
+
+
+def test_drawing_samples_does_not_import_torchvision_which_brings_the_compiler(tmp_path):
+    use = "save_sheet(Path(sys.argv[1]), torch.zeros(2, 3, 1, 8, 8, dtype=torch.uint8), ['a', 'b'])"
+    python(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from amgan_fast.drawing import save_sheet\n"
+        f"{use}\n"
+        "assert not {'torchvision', 'torch._dynamo'} & set(sys.modules)\n",
+        str(tmp_path / "sheet.png"),
+    )
 
 
 def test_what_the_command_line_takes_for_a_model_or_a_dataset_is_what_there_is():

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from amgan_fast import __version__
 from amgan_fast.drawing import save_sheet
@@ -157,8 +158,7 @@ def _small(gallery: Tensor, side: int = 96) -> Tensor:
     """Large images shrunk: a page is looked at, not measured."""
     if max(gallery.shape[-2:]) <= side:
         return gallery
-    from torchvision.transforms.v2.functional import resize
-
     factor = side / max(gallery.shape[-2:])
     size = [max(1, round(length * factor)) for length in gallery.shape[-2:]]
-    return resize(gallery.flatten(0, 1), size, antialias=True).unflatten(0, gallery.shape[:2])
+    small = interpolate(gallery.flatten(0, 1).float(), size, mode="bilinear", antialias=True)
+    return small.round().to(gallery.dtype).unflatten(0, gallery.shape[:2])
