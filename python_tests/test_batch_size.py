@@ -14,7 +14,7 @@ from amgan_fast.data import Dataset, to_float
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import ImageClassifier, Inputs, Settings, evaluate, measure_classifier, passes, provenance
 from amgan_fast.evaluate.batch_size import fitting_batch_size
-from amgan_fast.evaluate.sources import TensorSource
+from amgan_fast.evaluate.sources import Batch, TensorSource
 from amgan_fast.nn import build_classifier
 
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def test_the_largest_tensor_of_a_network_stays_within_32_mebibytes():
     one = classifier(network.requires_grad_(False))
     assert fitting_batch_size(one.logits, images(1, side=64), CPU) == 32  # 64 channels of 64 x 64 float32: 1 MiB
     assert fitting_batch_size(one.logits, list(images(3, side=64)), CPU) == 32
-    assert fitting_batch_size(one.logits, images(1, side=8), CPU) == 500
+    assert fitting_batch_size(one.logits, images(1, side=8), CPU) == 200
 
 
 def test_an_image_that_is_larger_than_that_is_classified_alone():
@@ -54,7 +54,7 @@ def test_what_does_not_grow_with_the_batch_counts_for_nothing():
     """Weights that are made anew for each batch, as weight norm makes them."""
     weights = torch.randn(64, 2**18)
     assert fitting_batch_size(lambda pixels: pixels.flatten(1).float() @ (weights * 2), images(1), CPU) == 32
-    assert fitting_batch_size(lambda pixels: pixels.flatten(1).float() @ (weights * 2)[:, :9], images(1), CPU) == 500
+    assert fitting_batch_size(lambda pixels: pixels.flatten(1).float() @ (weights * 2)[:, :9], images(1), CPU) == 200
 
 
 def test_a_compiled_network_is_looked_into_too():
@@ -70,7 +70,7 @@ print(fitting_batch_size(lambda x: x.float() * 2, torch.zeros(1, 3, 4, 4), torch
 print("torch._dynamo" in sys.modules)
 """
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["500", "False"]
+    assert result.stdout.split() == ["200", "False"]
 
 
 def test_a_network_that_cannot_be_looked_into_gets_a_few_at_a_time():
@@ -126,3 +126,32 @@ def test_more_classes_than_memory_holds_are_refused_before_the_work(monkeypatch)
     one = classifier(lambda pixels: torch.randn(len(pixels), 1).expand(-1, 1000))
     with pytest.raises(InputError, match=r"^net has 1,000 classes, whose sums in 20 blocks take \d+ GiB, wanted"):
         scored(one, source())
+
+
+@pytest.mark.parametrize("of_one_size", [True, False])
+def test_images_of_the_sheet_alone_are_resized_a_second_time(monkeypatch, of_one_size):
+    """Of classes 0 and 1; 2 and 3 never come, so that the sheet is never full."""
+    resized, of_inputs = [], Inputs._resized
+    monkeypatch.setattr(
+        Inputs, "_resized", lambda self, pixels, size: (resized.append(len(pixels)), of_inputs(self, pixels, size))[1]
+    )
+    values = list(images(60, side=9)) if not of_one_size else images(60, side=9)
+
+    class Alternating(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            return nn.functional.pad(4 * torch.eye(2)[torch.arange(len(pixels)) % 2], (0, 2))
+
+    class Values(TensorSource):
+        def batches(self, batch_size: int, start: int = 0, stop: int | None = None):
+            for at in range(start, self.count if stop is None else stop, batch_size):
+                batch = values[at : at + batch_size]
+                yield Batch(batch, torch.zeros(len(batch), dtype=torch.int64))
+
+    one = classifier(Alternating(), inputs=Inputs((8, 8), resize="bilinear", value_range="unit"), is_users=False)
+    of = Values(images(60, side=9), torch.zeros(60, dtype=torch.int64), "odd sizes")
+    sheet = scored(one, of, batch_size=20).generated.gallery
+    assert sum(resized) == 1 + 60 + 24 + 1  # a look at one, all, those of the sheet, and one for its size
+    want = Inputs((8, 8), resize="bilinear", value_range="byte")(images(60, side=9)).round().to(torch.uint8)
+    assert torch.equal(sheet[0], want[0:24:2])
+    assert torch.equal(sheet[1], want[1:24:2])
+    assert (sheet[2:] == 128).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +20,13 @@ _GREY = 128  # where there is no image
 def rows_are_classes(rows: int) -> bool:
     """Whether a :class:`Gallery` of so many classes has a row for each."""
     return rows <= _ROWS_OF_CLASSES
+
+
+class Shown(Protocol):
+    """Images that are made when they are asked for."""
+
+    def __getitem__(self, which: Tensor | slice) -> Tensor:
+        """uint8 [M, C, H, W] of M of them: by indices, int64 [M], by a mask, bool [N], or a range."""
 
 
 class Gallery:
@@ -46,19 +54,24 @@ class Gallery:
         """Whether none is missing; on a GPU that is known some time after the update that it is true from."""
         return bool(self._is_full)
 
-    def update(self, images: Tensor, classes: Tensor) -> None:
+    def update(self, images: Tensor | Shown, classes: Tensor) -> None:
         """Take what is still missing from images [N, C, H, W], uint8 or float in [-1, 1], of ``classes`` [N]; those of
-        K or more belong to no row."""
-        if self.is_full or not len(images):
+        K or more belong to no row. On a CPU no others than these are made of :class:`Shown` ones."""
+        if self.is_full or not len(classes):
             return
         if self._kept is None:
-            kept = (self._groups * self._each + 1, *images.shape[1:])
-            self._kept = torch.full(kept, _GREY, dtype=torch.uint8, device=images.device)
-            self._counts = torch.zeros(self._groups, dtype=torch.int64, device=images.device)
-            self._is_full = torch.zeros((), dtype=torch.bool, pin_memory=images.is_cuda)
+            first = images[:1]
+            kept = (self._groups * self._each + 1, *first.shape[1:])
+            self._kept = torch.full(kept, _GREY, dtype=torch.uint8, device=first.device)
+            self._counts = torch.zeros(self._groups, dtype=torch.int64, device=first.device)
+            self._is_full = torch.zeros((), dtype=torch.bool, pin_memory=first.is_cuda)
         places = self._take_places(classes.to(self._kept.device))
-        if not places.is_cuda:  # where it costs nothing to see which are wanted
+        if places.is_cuda:
+            images = images[:]
+        else:  # where it costs nothing to see which are wanted
             wanted = (places < len(self._kept) - 1).nonzero().squeeze(1)
+            if not len(wanted):
+                return
             images, places = images[wanted], places[wanted]
         self._kept.index_copy_(
             0, places, (images if images.dtype == torch.uint8 else to_uint8(images)).to(places.device)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.evaluate.class_labels import Labelling
-from amgan_fast.evaluate.gallery import Gallery
+from amgan_fast.evaluate.gallery import Gallery, Shown
 from amgan_fast.evaluate.other_tools import compat_scores, compat_sums
 from amgan_fast.evaluate.sampling_choice import may_be_per_class, sampling_of
 from amgan_fast.evaluation_request import Settings
@@ -163,7 +163,7 @@ class Collector:
         self,
         logits: Tensor,
         labels: Tensor | None,
-        images: Tensor | None,
+        images: Tensor | Shown | None,
         samples: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Add a batch.
@@ -171,7 +171,7 @@ class Collector:
         Args:
             logits: [N, K], or probabilities.
             labels: [N] of the source, or None.
-            images: [N, C, H, W], uint8 or float in [-1, 1], or None.
+            images: [N, C, H, W], uint8 or float in [-1, 1], or what makes them of those that are wanted; or None.
             samples: N, as the source has them: copies are the same in these. None: in the logits.
 
         Raises:
@@ -184,7 +184,7 @@ class Collector:
         if self._settings.skip_non_finite and rows.good is not rows:
             kept = ~rows.bad
             labels = None if labels is None else labels.to(kept.device)[kept]
-            images = None if images is None else images[kept.to(images.device)]
+            images = None if images is None or not len(rows.good) else images[kept]
             hashes = hashes[kept.to(hashes.device)]
             rows = rows.good
         self._copies.add(hashes)

@@ -14,6 +14,7 @@ from amgan_fast.errors import InputError, counted
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.gallery import Shown
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sampling_choice import may_be_per_class
 from amgan_fast.evaluate.sources import Batch, Source
@@ -197,14 +198,32 @@ class Pass:
             return batch_size_of(self._num_classes * torch.float64.itemsize, self._device)
         return fitting_batch_size(self._classifier.logits, probe.values, self._device)
 
-    def _shown(self, batch: Batch) -> Tensor | None:
+    def _shown(self, batch: Batch) -> Tensor | Shown | None:
         """The images of a batch as they come, or as the classifier sees them where it has them resized."""
         if self._classifier is None:
             return None
         if isinstance(batch.values, Tensor) and self._classifier.inputs.resize == "none":
             return batch.values
-        pixels = replace(self._classifier.inputs, value_range="byte", dtype=torch.float32)
-        return pixels(batch.values, self._device).round().to(torch.uint8)
+        return _AsClassified(batch.values, self._classifier)
+
+
+class _AsClassified:
+    """Images at the size that a classifier has them resized to, those that are asked for: it takes as long as a small
+    network to do it to all of them again."""
+
+    def __init__(self, images: Tensor | list[Tensor], classifier: ImageClassifier) -> None:
+        self._images = images
+        self._device = classifier.device
+        self._pixels = replace(classifier.inputs, value_range="byte", dtype=torch.float32)
+
+    def __getitem__(self, which: Tensor | slice) -> Tensor:
+        images = self._images
+        if isinstance(images, Tensor) or isinstance(which, slice):
+            chosen = images[which]
+        else:
+            places = which.nonzero().squeeze(1) if which.dtype == torch.bool else which
+            chosen = [images[i] for i in places.tolist()]
+        return self._pixels(chosen, self._device).round().to(torch.uint8)
 
 
 def _check(source: Source, classifier: ImageClassifier | None, settings: Settings, share: Share) -> None:
