@@ -1,10 +1,16 @@
-"""How long everything that is measured of a set takes, and how much memory, by the command that a user types.
+"""A folder of images to its Inception Score: ours, torch-fidelity, torchmetrics and ignite, files and network the same.
 
-    python -m benchmarks.bench_evaluate [--against CHECKOUT] [--rounds 5] [--only logits]
+    python -m benchmarks.bench_evaluate [--rounds 3] [--only png jpeg] [--json build/bench_evaluate.json]
 
-Logits of 50,000 x 1,000 and 200,000 x 10, the same through ScoreAccumulator alone, and 20,000 images of 32 x 32 through
-a small network, from an .npz and from a folder of .png. Each in a process of its own; with ``--against`` those of
-another built checkout in turn.
+Each in a process of its own, the way its users run it (benchmarks/evaluation_tools.py), in turn. "wall" is that of the
+process, "after imports" what is left without those of the tool. "peak" is what the process and its workers hold at
+most, beyond one that imports torch alone; it is of a round of its own, that is not timed. The files are from a seed:
+
+    png        20,000 of 32 x 32 pixels, a network of two small convolutions
+    jpeg       1,000 of 256 x 256 pixels, resized to 224, the same network
+    imagenet   200 PNG files of 224 x 224, efficientnet_b0 of torchvision, whose weights are random (--only imagenet)
+
+``--against CHECKOUT`` measures that of another checkout, with its extension built, beside.
 """
 
 from __future__ import annotations
@@ -16,106 +22,170 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
-from benchmarks.markdown_tables import row
+from benchmarks.evaluation_tools import MODULES
+from benchmarks.machine import describe_machine
+from benchmarks.markdown_tables import evaluations, machine
+from benchmarks.process_memory import peak_of
+from benchmarks.reports import write_json
 
 HERE = Path(__file__).parent.parent
 
-# Runs what it is given; prints seconds without imports, and the most memory.
-COMMAND = """
-import contextlib, io, json, sys, time
+NETWORKS = """
 import torch
-from amgan_fast.cli import main
-torch.set_num_threads(1)
-start = time.perf_counter()
-with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    main()
-"""
-ACCUMULATOR = """
-import json, sys, time
-import numpy as np
-import torch
-from amgan_fast.metrics import ScoreAccumulator
-torch.set_num_threads(1)
-logits = torch.from_numpy(np.load(sys.argv[1]))
-ScoreAccumulator(logits.size(1)).update(logits[:1000])
-start = time.perf_counter()
-accumulator = ScoreAccumulator(logits.size(1))
-for batch in logits.split(5000):
-    accumulator.update(batch)
-"""
-REPORT = """
-lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(json.dumps([time.perf_counter() - start, int(lines["VmHWM"].split()[0]) / 1024]))
-"""
-NETWORK = """
 from torch import nn
+
 def small():
-    return nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
-                         nn.Flatten(), nn.Linear(32, 10)).eval()
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2), nn.ReLU(),
+                            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+    with torch.no_grad():
+        network[-1].weight *= 50
+    return network.eval()
+
+def efficientnet_b0():
+    from torchvision.models import efficientnet_b0
+    torch.manual_seed(0)
+    return efficientnet_b0(weights=None).eval()
 """
 
 
-def make_files(folder: Path) -> dict[str, tuple[str, list[str]]]:
-    """Name -> program and arguments."""
+@dataclass(frozen=True)
+class Work:
+    """Images to make, and the network to score them with."""
+
+    count: int
+    side: int
+    suffix: str
+    network: str = "small"
+    classes: int = 10
+    size: int | None = None
+    """That they are resized to."""
+
+
+def works(options: argparse.Namespace) -> dict[str, Work]:
+    return {
+        "png": Work(options.pngs, 32, "png"),
+        "jpeg": Work(options.jpegs, 256, "jpg", size=224),
+        "imagenet": Work(options.imagenet, 224, "png", "efficientnet_b0", 1000),
+    }
+
+
+def make_files(folder: Path, work: Work) -> None:
+    """Noise over shapes that files can be compressed by, as photographs are."""
     from PIL import Image
 
     random = np.random.default_rng(0)
-    work: dict[str, tuple[str, list[str]]] = {}
-    for rows, classes in ((50_000, 1_000), (200_000, 10)):
-        path = folder / f"{rows}x{classes}.npy"
-        np.save(path, 3 * random.standard_normal((rows, classes), dtype=np.float32))
-        shape = f"{rows:,} x {classes:,}"
-        work[f"evaluate --logits, {shape}"] = (COMMAND, ["evaluate", "--logits", str(path), "--json"])
-        work[f"ScoreAccumulator.update, {shape}"] = (ACCUMULATOR, [str(path)])
-    images = random.integers(256, size=(20_000, 32, 32, 3), dtype=np.uint8)
-    np.savez(folder / "images.npz", arr_0=images)
-    (folder / "images").mkdir()
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(folder / "images" / f"{i:05}.png", compress_level=1)
-    (folder / "small_network.py").write_text(NETWORK)
-    judge = ["--classifier", "small_network:small", "--json"]
-    for option, place in (("--npz", "images.npz"), ("--images", "images")):
-        work[f"evaluate {option}, 20,000 x 32 x 32"] = (COMMAND, ["evaluate", option, str(folder / place), *judge])
-    return work
+    folder.mkdir()
+    for i in range(work.count):
+        coarse = Image.fromarray(random.integers(256, size=(8, 8, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((work.side, work.side), Image.Resampling.BICUBIC), np.int16)
+        noisy = smooth + random.integers(-12, 13, size=smooth.shape, dtype=np.int16)
+        image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+        image.save(folder / f"{i:05}.{work.suffix}", quality=90)
 
 
-def once(checkout: Path, folder: Path, program: str, arguments: Sequence[str]) -> tuple[float, float]:
-    """Seconds and MiB."""
-    environment = os.environ | {"PYTHONPATH": f"{checkout}:{folder}"}
-    command = [sys.executable, "-c", program + REPORT, *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} in {checkout}: {done.stderr}")
-    seconds, mib = json.loads(done.stdout.splitlines()[-1])
-    return seconds, mib
+class Bench:
+    """Runs tools over the files in a folder."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._folder = folder
+        self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+
+    def measure(self, tools: dict[str, Path], name: str, work: Work, rounds: int) -> list[dict[str, Any]]:
+        """Of each tool, by its name, in the checkout that it is of."""
+        results = [self._memory(label, checkout, name, work) for label, checkout in tools.items()]
+        for _ in range(rounds):
+            for result in results:
+                if "error" not in result:
+                    self._time(result, tools[result["tool"]], name, work)
+        for result in results:
+            if "error" not in result:
+                for kind in ("wall", "after_imports"):
+                    result[kind] = statistics.median(result["rounds"][kind])
+        return results
+
+    def _memory(self, label: str, checkout: Path, name: str, work: Work) -> dict[str, Any]:
+        result = {"tool": label, "work": name, "rounds": {"wall": [], "after_imports": []}}
+        if find_spec(MODULES[_tool(label)]) is None:
+            return result | {"error": "not installed"}
+        options: dict[str, Any] = {"cwd": self._folder, "env": self._paths(checkout)}
+        try:
+            peak = peak_of(self._command(label, name, work), **options)
+        except subprocess.CalledProcessError as error:
+            return result | {"error": f"exit status {error.returncode}"}
+        alone = peak_of([sys.executable, "-c", "import torch, time; time.sleep(0.2)"], **options)
+        return result | {"peak_mib": peak and alone and peak - alone}
+
+    def _time(self, result: dict[str, Any], checkout: Path, name: str, work: Work) -> None:
+        command = self._command(result["tool"], name, work)
+        start = time.perf_counter()
+        done = subprocess.run(
+            command, cwd=self._folder, env=self._paths(checkout), capture_output=True, text=True, check=True
+        )
+        result["rounds"]["wall"].append(time.perf_counter() - start)
+        found = json.loads(done.stdout.splitlines()[-1])
+        result["rounds"]["after_imports"].append(found["seconds"])
+        result["score"] = found["score"]
+
+    def _command(self, label: str, name: str, work: Work) -> Sequence[str]:
+        resized = ["--size", str(work.size)] if work.size else []
+        program = [sys.executable, str(HERE / "benchmarks/evaluation_tools.py"), _tool(label)]
+        return [*program, name, f"scored_networks:{work.network}", "--classes", str(work.classes), *resized]
+
+    def _paths(self, checkout: Path) -> dict[str, str]:
+        return self._environment | {"PYTHONPATH": f"{checkout}:{self._folder}"}
+
+
+def _tool(label: str) -> str:
+    return label.partition(" of ")[0]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", nargs="+", choices=["png", "jpeg", "imagenet"], default=["png", "jpeg"])
+    parser.add_argument("--tools", nargs="+", choices=list(MODULES), default=list(MODULES))
+    parser.add_argument("--pngs", type=int, default=20_000)
+    parser.add_argument("--jpegs", type=int, default=1_000)
+    parser.add_argument("--imagenet", type=int, default=200)
+    parser.add_argument("--json", type=Path, default=Path("build/bench_evaluate.json"))
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--against", type=Path, help="a checkout with its extension built")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="part of the names of what is to be measured")
-    options = parser.parse_args()
-    checkouts = {"here": HERE} | ({"there": options.against.resolve()} if options.against else {})
-    header = ["what", *(f"{name}, {unit}" for name in checkouts for unit in ("s", "MiB"))]
-    print(row(header), row(["---"] * len(header)), sep="\n")
+    options = parse()
+    tools = dict.fromkeys(options.tools, HERE)
+    if options.against:
+        tools[f"ours of {options.against}"] = options.against.resolve()
+    results: list[dict[str, Any]] = []
+    asked = {name: work for name, work in works(options).items() if name in options.only}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for what, (program, arguments) in make_files(folder).items():
-            if options.only not in what:
-                continue
-            found: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
-            for _ in range(options.rounds):
-                for name, checkout in checkouts.items():
-                    found[name].append(once(checkout, folder, program, arguments))
-            medians = [statistics.median(values) for runs in found.values() for values in zip(*runs, strict=True)]
-            digits = (f"{x:.3f}" if i % 2 == 0 else f"{x:.0f}" for i, x in enumerate(medians))
-            print(row([what, *digits]), flush=True)
+        (folder / "scored_networks.py").write_text(NETWORKS)
+        bench = Bench(folder, options.threads)
+        for what, work in asked.items():
+            make_files(folder / what, work)
+            results += bench.measure(tools, what, work, options.rounds)
+    report = {
+        "machine": describe_machine("cpu", options.threads),
+        "work": {name: vars(work) for name, work in asked.items()},
+        "results": results,
+    }
+    print(machine(report), "", *evaluations(report), "", sep="\n")
+    write_json(options.json, report)
+    print(f"written: {options.json}")
 
 
 if __name__ == "__main__":

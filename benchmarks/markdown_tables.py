@@ -77,3 +77,21 @@ def peers(report: dict[str, Any]) -> Iterator[str]:
                 f"{result['relative_error']:.1e}" + ("" if result["same"] else ", too much"),
             ]
         )
+
+
+def evaluations(report: dict[str, Any]) -> Iterator[str]:
+    """Of bench_evaluate."""
+    yield from header(["files", "tool", "wall, s", "times ours", "after imports, s", "times ours", "peak MiB", "score"])
+    for result in report["results"]:
+        work = report["work"][result["work"]]
+        resized = f", resized to {work['size']}" if work["size"] else ""
+        files = f"{work['count']:,} {result['work']}, {work['side']} x {work['side']}{resized}"
+        if "error" in result:
+            yield row([files, result["tool"], *["-"] * 5, result["error"]])
+            continue
+        own = next((one for one in report["results"] if (one["tool"], one["work"]) == ("ours", result["work"])), result)
+        ratios = (f"{result[kind] / own[kind]:.2f}" if kind in own else "-" for kind in ("wall", "after_imports"))
+        wall_ratio, ratio = ratios
+        peak = "-" if result["peak_mib"] is None else f"{result['peak_mib']:,.0f}"
+        times = [f"{result['wall']:.2f}", wall_ratio, f"{result['after_imports']:.2f}", ratio]
+        yield row([files, result["tool"], *times, peak, f"{result['score']:.8g}"])
