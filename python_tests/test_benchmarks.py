@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 import time
@@ -139,6 +140,12 @@ def test_a_training_step_is_measured_in_parts(tmp_path, device):
         assert parts.keys() == {*PARTS, REST}
         assert min(parts.values()) >= 0
         assert min(parts[name] for name in PARTS) > 0
+
+
+def test_a_start_is_timed(tmp_path):
+    printed = run("bench_start_up", "--rounds", 1, "--only", "bad option", folder=tmp_path)
+    (line,) = re.findall(r"\| amgan-fast evaluate, a bad option \| ([0-9.]+) \| ([0-9.]+) \|", printed)
+    assert all(float(seconds) > 0 for seconds in line)
 
 
 @pytest.mark.parametrize("name", sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__)))
