@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator
+from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator, latent
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import StepOptions
 from amgan_fast.train import AdversarialStep
@@ -39,9 +39,12 @@ class OnMetaAlone(TorchDispatchMode):
 
 @pytest.fixture
 def for_meta(monkeypatch):
-    """Without what has no such device: autocast, generators, and the fused Adam, whose own capture PyTorch tests."""
-    for name in ("randn", "multinomial"):
-        monkeypatch.setattr(torch, name, partial(_without_generator, getattr(torch, name)))
+    """Without what has no such device: autocast, generators, and the fused Adam, whose own capture PyTorch tests.
+
+    In torch itself nothing is replaced: torch.compile, which may be imported just then, lists its functions once.
+    """
+    draws = {name: partial(_without_generator, getattr(torch, name)) for name in ("randn", "multinomial")}
+    monkeypatch.setattr(latent, "torch", SimpleNamespace(**{**vars(torch), **draws}))
     monkeypatch.setattr(AdversarialStep, "_precision", lambda step: nullcontext())
     monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, betas, **_: torch.optim.SGD(parameters, lr))
 
@@ -52,11 +55,11 @@ def _without_generator(draw, *args, generator=None, **options):
 
 def step(model: str, labels: str, **options) -> AdversarialStep:
     """Class frequencies are on the CPU, as of a dataset that stays there."""
-    latent = LatentSource(3, torch.full((CLASSES,), 0.25) if labels == "predefined" else None)
+    source = LatentSource(3, torch.full((CLASSES,), 0.25) if labels == "predefined" else None)
     with META:
         objective = MODELS[model]()
         return AdversarialStep(
-            Sampler(build_generator("conv", latent.width, SHAPE), latent),
+            Sampler(build_generator("conv", source.width, SHAPE), source),
             build_discriminator("conv", objective.outputs(CLASSES), SHAPE),
             objective,
             SimpleNamespace(device=META),
@@ -81,7 +84,9 @@ def test_no_step_needs_a_value(model, labels, for_meta):
     assert "aten::convolution_backward" in seen.operations
 
 
-@pytest.mark.parametrize("options", [{"feature_matching": 0.5}, {"historical_averaging": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"feature_matching": 0.5}, {"historical_averaging": 0.5}, {"share_latents": True}], ids=str
+)
 def test_nor_do_techniques(options, for_meta):
     train = step("amgan", "dynamic", **options)
     with OnMetaAlone():

@@ -24,18 +24,18 @@ from amgan_fast.train import AdversarialStep, Observer, resume
 BATCH, PIXELS, LATENT = 12, 5, 3
 
 
-def make_step(share: Share, device: torch.device) -> AdversarialStep:
+def make_step(share: Share, device: torch.device, share_latents: bool) -> AdversarialStep:
     """Without chance and without statistics of a batch, so that parts of a batch add up to the whole."""
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(LATENT, 8), nn.Tanh(), nn.Linear(8, PIXELS)).to(device)
     discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4)).to(device)
-    options = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9)
+    options = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9, share_latents=share_latents)
     random = torch.Generator(device).manual_seed(1)
     return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, options, share)
 
 
-def train_a_little(share: Share, device: torch.device) -> dict:
-    step = make_step(share, device)
+def train_a_little(share: Share, device: torch.device, share_latents: bool) -> dict:
+    step = make_step(share, device, share_latents)
     torch.manual_seed(2)
     for _ in range(5):
         images, labels = torch.randn(BATCH, PIXELS), torch.randint(3, (BATCH,))
@@ -44,18 +44,19 @@ def train_a_little(share: Share, device: torch.device) -> dict:
     return {name: step.state_dict()[name] for name in ("generator", "discriminator", "averaged")}
 
 
-def _in_a_process(rank: int, folder: Path, device: torch.device) -> None:
+def _in_a_process(rank: int, folder: Path, device: torch.device, share_latents: bool) -> None:
     """Gloo on a GPU too: NCCL has one process a GPU."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.save(train_a_little(Share(rank, 2), device), folder / f"{rank}.pt")
+    torch.save(train_a_little(Share(rank, 2), device, share_latents), folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
-def test_two_processes_step_as_one_does(tmp_path, device):
+@pytest.mark.parametrize("share_latents", [False, True])
+def test_two_processes_step_as_one_does(tmp_path, device, share_latents):
     multiprocessing.set_forkserver_preload(["torch", "amgan_fast.train"])
-    multiprocessing.start_processes(_in_a_process, (tmp_path, device), 2, start_method="forkserver")
-    want = train_a_little(Share(), device)
+    multiprocessing.start_processes(_in_a_process, (tmp_path, device, share_latents), 2, start_method="forkserver")
+    want = train_a_little(Share(), device, share_latents)
     for rank in range(2):
         got = torch.load(tmp_path / f"{rank}.pt")
         for network, state in want.items():

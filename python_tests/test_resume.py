@@ -69,6 +69,7 @@ RUNS = {
     "virtual": {"network_options": {"normalization": "virtual"}},
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},
+    "shared latents": {"share_latents": True, "labels": "predefined", "precision": "bfloat16"},
 }
 
 

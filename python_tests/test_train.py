@@ -102,7 +102,8 @@ def test_a_step_changes_both_networks_and_the_average(one_step):
     assert not any(p.requires_grad for p in one_step.averaged.parameters())
 
 
-def test_a_compiled_step_is_the_same_step(monkeypatch):
+@pytest.mark.parametrize("share_latents", [False, True])
+def test_a_compiled_step_is_the_same_step(monkeypatch, share_latents):
     """Traced and cut as torch.compile does it, without a compiler of C++."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
     torch.compiler.reset()
@@ -114,7 +115,7 @@ def test_a_compiled_step_is_the_same_step(monkeypatch):
             build_discriminator("conv", 11, (1, 8, 8)),
             AMGAN(),
             torch.Generator().manual_seed(0),
-            StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, compile=compiled),
+            StepOptions(1e-3, 1e-3, ema_decay=0.9, compile=compiled, share_latents=share_latents),
         )
         for _ in range(3):
             step(*real_batch())
@@ -147,6 +148,41 @@ def test_discriminator_step_builds_no_graph_through_the_generator(one_step):
     one_step.generator.register_forward_hook(lambda module, inputs, images: seen.append(images.requires_grad))
     one_step(*real_batch())
     assert seen == [False, True]  # first the discriminator's step, then the generator's
+
+
+def test_players_that_share_latents_take_the_images_of_one_pass():
+    """Against the loop written out with autograd, where the generator answers to the discriminator as it is then."""
+    torch.manual_seed(0)
+    frequencies = torch.tensor([0.5, 0.5])
+    generator, discriminator = nn.Linear(LATENT + 2, 4), nn.Linear(4, 3)
+    networks = copy.deepcopy((generator, discriminator))
+    options = StepOptions(generator_lr=1e-2, discriminator_lr=2e-2, ema_decay=0.9, share_latents=True)
+    latent, objective = LatentSource(LATENT, frequencies), AMGAN()
+    step = AdversarialStep(
+        Sampler(generator, latent), discriminator, objective, torch.Generator().manual_seed(1), options
+    )
+    passes = []
+    generator.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+
+    random = torch.Generator().manual_seed(1)
+    players = [
+        torch.optim.Adam(x.parameters(), rate, (0.5, 0.999)) for x, rate in zip(networks, (1e-2, 2e-2), strict=True)
+    ]
+    for i in range(3):
+        images, labels = torch.randn(8, 4), torch.randint(2, (8,))
+        step(images, labels)
+        inputs, given = latent.draw(8, random)
+        generated = networks[0](inputs)
+        players[1].zero_grad()
+        objective.discriminator_loss(networks[1](images), labels, networks[1](generated.detach()), given).backward()
+        players[1].step()
+        players[0].zero_grad()
+        objective.generator_loss(networks[1](generated), given).backward()
+        players[0].step()
+        assert passes == [True] * (i + 1)
+    for ours, theirs in zip((generator, discriminator), networks, strict=True):
+        torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-4, atol=1e-6)
+    assert torch.equal(random.get_state(), step.random.get_state())
 
 
 def test_generator_step_leaves_the_discriminator_without_gradient(one_step):

@@ -170,6 +170,7 @@ RUNS = {
     "predefined": {"labels": "predefined"},
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},
+    "shared latents": {"share_latents": True, "labels": "predefined"},
 }
 
 

@@ -33,6 +33,10 @@ class StepOptions:
     discriminator's features in evaluation mode."""
     historical_averaging: float = 0.0
     """Weight of ||theta - mean of past theta||^2 in both players' losses (the same, section 3.3)."""
+    share_latents: bool = False
+    """Both players' steps take the same generated images, of one pass through the generator. This is another algorithm
+    than the authors': the generator answers to a discriminator that was just updated on these very images, and not on
+    others. Latents, labels and running statistics of the generator are drawn and averaged once a step, not twice."""
     precision: str = "float32"
     """``"bfloat16"``: networks compute in it where autocast has them; weights and losses stay float32."""
     compile: bool = False

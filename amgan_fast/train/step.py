@@ -19,13 +19,16 @@ from amgan_fast.train.evaluation_mode import evaluation_mode
 
 ADAM_BETAS = (0.5, 0.999)
 
+_Generated = tuple[Tensor, Tensor | None]
+
 
 class AdversarialStep:
     """The networks, their optimisers, and what a training step does to them.
 
-    No graph goes through the generator in the discriminator's step, the discriminator's parameters are frozen in the
+    No gradient goes into the generator in the discriminator's step, the discriminator's parameters are frozen in the
     generator's, the objective's gradients go straight into the logits' backward, and nothing waits for the device.
-    Convolutions get images with their channels innermost in memory.
+    Convolutions get images with their channels innermost in memory. Each player has latents of its own, so that the
+    generator is run twice, or with ``share_latents`` both have those of one pass.
 
     Attributes:
         generator: that of the sampler that was given; its latents are what is drawn.
@@ -119,8 +122,9 @@ class AdversarialStep:
         """All that happens on the device."""
         if self._channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        discriminator_loss = self._step_discriminator(images, labels, unlabelled)
-        generator_loss = self._step_generator(images)
+        shared = self._generated(len(images)) if self._options.share_latents else None
+        discriminator_loss = self._step_discriminator(images, labels, unlabelled, shared)
+        generator_loss = self._step_generator(images, shared)
         self._loss_sums += torch.stack([discriminator_loss, generator_loss])
         self._average()
 
@@ -179,12 +183,12 @@ class AdversarialStep:
         self._loss_sums.copy_(state["loss_sums"])
         self._steps_in_sums = state["steps_in_sums"]
 
-    def _step_discriminator(self, images: Tensor, labels: Tensor, unlabelled: Tensor | None = None) -> Tensor:
-        inputs, given = self._draw(len(images))
-        with torch.no_grad(), self._precision():
-            generated = self.generator(inputs)
+    def _step_discriminator(
+        self, images: Tensor, labels: Tensor, unlabelled: Tensor | None = None, shared: _Generated | None = None
+    ) -> Tensor:
+        generated, given = shared or self._generated_without_graph(len(images))
         self._optimizers["discriminator"].zero_grad(set_to_none=True)
-        batches = [images, generated] + ([] if unlabelled is None else [unlabelled])
+        batches = [images, generated.detach()] + ([] if unlabelled is None else [unlabelled])
         with self._precision(), self._weights_once():
             logits = self._discriminate(*batches)
         loss, *gradients = self.objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
@@ -198,14 +202,12 @@ class AdversarialStep:
         self._update("discriminator")
         return loss
 
-    def _step_generator(self, images: Tensor) -> Tensor:
-        inputs, labels = self._draw(len(images))
+    def _step_generator(self, images: Tensor, shared: _Generated | None = None) -> Tensor:
+        generated, labels = shared or self._generated(len(images))
         matching = self._matching
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
-        with self._precision():
-            (generated,) = self._generate(inputs)
-        loss, roots, gradients = torch.zeros((), device=inputs.device), [], []
+        loss, roots, gradients = torch.zeros((), device=generated.device), [], []
         with self._weights_once():
             if not self.objective.needs_features:
                 with self._precision():
@@ -234,6 +236,18 @@ class AdversarialStep:
             with torch.no_grad():
                 real_features = self.discriminator.features(images)
             return real_features, self.discriminator.features(generated)
+
+    def _generated(self, count: int) -> _Generated:
+        """Images to be differentiated, and the labels that they were asked for."""
+        inputs, labels = self._draw(count)
+        with self._precision():
+            (images,) = self._generate(inputs)
+        return images, labels
+
+    def _generated_without_graph(self, count: int) -> _Generated:
+        inputs, labels = self._draw(count)
+        with torch.no_grad(), self._precision():
+            return self.generator(inputs), labels
 
     def _draw(self, count: int) -> tuple[Tensor, Tensor | None]:
         """This process's part of what one process would draw."""
