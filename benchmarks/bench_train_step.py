@@ -1,11 +1,15 @@
 """A training step of AM-GAN against the plain eager loop that people write, on the same networks.
 
     python -m benchmarks.bench_train_step [--device cpu|cuda --network conv|paper --batch-size 100 --rounds 7]
+                                         [--precision float32]
 
 The plain loop: layers of torch.nn, float32, a graph through the generator in the discriminator's step, the
 discriminator's parameters with gradients in the generator's, F.cross_entropy, one Adam step and one EMA line a
-parameter. Ours: ``AdversarialStep`` in float32, with bfloat16 autocast, and on a GPU as one CUDA graph each, which
-gathers its batch itself. Interleaved, medians of wall time; on a GPU of so many steps that the host is ahead.
+parameter. The same loop with our losses says what these are worth where all else stays as it is. Ours:
+``AdversarialStep`` in float32, with bfloat16 autocast, each also with ``share_latents``, which is another algorithm,
+and on a GPU as one CUDA graph each, which gathers its batch itself. Interleaved, medians of wall time; on a GPU of so
+many steps that the host is ahead. Processors without instructions for bfloat16 take minutes for a step in it:
+``--precision float32`` leaves it out.
 
 The time of a step's parts, the data's among them, is that between events on a GPU and wall time on a CPU, of steps that
 are not captured. By kind of operation it is read off PyTorch's profiler.
@@ -38,7 +42,9 @@ from amgan_fast.nn import (
     build_generator,
 )
 from amgan_fast.objectives import AMGAN
+from amgan_fast.ops import am_discriminator_loss, am_generator_loss
 from amgan_fast.runs import StepOptions
+from amgan_fast.runs.step_options import PRECISIONS
 from amgan_fast.train import AdversarialStep
 from amgan_fast.train.capture import CapturedStep
 from benchmarks.machine import describe_machine
@@ -75,6 +81,10 @@ def ours(network: str, device: str, **options: Any) -> AdversarialStep:
     random = torch.Generator(device).manual_seed(0)
     generator, discriminator = networks(network, device)
     return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, settings)
+
+
+def plain(network: str, device: str, **losses: Any) -> PlainLoop:
+    return PlainLoop(*map(of_torch, networks(network, device)), latent_size=LATENT, **losses)
 
 
 def training_set(batch_size: int, device: str) -> Batches:
@@ -161,6 +171,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--compile", action="store_true", help="our steps under torch.compile too")
     parser.add_argument("--json", type=Path, default=FOLDER / "bench_train_step.json")
     options = parser.parse_args()
@@ -170,16 +181,19 @@ def main() -> None:
     images, labels = next(batches)
     images = to_float(images)
     steps: dict[str, Callable[[Tensor, Tensor], None]] = {
-        "plain eager": PlainLoop(*map(of_torch, networks(network, device)), classes=CLASSES, latent_size=LATENT),
-        "ours, float32": ours(network, device),
-        "ours, bfloat16": ours(network, device, precision="bfloat16"),
+        "plain eager": plain(network, device),
+        "plain, our losses": plain(
+            network, device, discriminator_loss=am_discriminator_loss, generator_loss=am_generator_loss
+        ),
     }
+    for precision in options.precision:
+        steps[f"ours, {precision}"] = ours(network, device, precision=precision)
+        steps[f"{precision}, shared latents"] = ours(network, device, precision=precision, share_latents=True)
     eager = dict(steps)
-    if options.compile:
-        steps["float32, compiled"] = ours(network, device, compile=True)
-        steps["bfloat16, compiled"] = ours(network, device, precision="bfloat16", compile=True)
-    if device == "cuda":
-        for precision in ("float32", "bfloat16"):
+    for precision in options.precision:
+        if options.compile:
+            steps[f"{precision}, compiled"] = ours(network, device, precision=precision, compile=True)
+        if device == "cuda":
             steps[f"{precision}, captured"] = captured(ours(network, device, precision=precision), batches)
     times = time_of_steps(steps, images, labels, options.rounds, options.threads)
     kinds = {name: where_time_goes(step, images, labels) for name, step in eager.items()}

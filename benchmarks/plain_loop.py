@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,35 @@ from amgan_fast.nn import BatchNormLeakyReLUDropout, LeakyReLUDropout
 from amgan_fast.nn.layers import FlattenChannelsLast, InputNoise, UnflattenChannelsLast
 
 
-class PlainLoop:
-    """Written for no speed at all."""
+def cross_entropies(real_logits: Tensor, labels: Tensor, fake_logits: Tensor) -> Tensor:
+    """AM-GAN's discriminator loss: all that is generated has the last label."""
+    fake = torch.full_like(labels, fake_logits.size(1) - 1)
+    return cross_entropy(real_logits, labels) + cross_entropy(fake_logits, fake)
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, *, classes: int, latent_size: int) -> None:
-        self.classes, self.latent_size = classes, latent_size
+
+def cross_entropy_of_the_likeliest(logits: Tensor) -> Tensor:
+    """AM-GAN's generator loss with dynamic labels."""
+    return cross_entropy(logits, logits[:, :-1].argmax(1))
+
+
+class PlainLoop:
+    """Written for no speed at all.
+
+    Args:
+        discriminator_loss, generator_loss: of logits, the first of those of real images, labels, and generated ones.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        latent_size: int,
+        discriminator_loss: Callable[[Tensor, Tensor, Tensor], Tensor] = cross_entropies,
+        generator_loss: Callable[[Tensor], Tensor] = cross_entropy_of_the_likeliest,
+    ) -> None:
+        self.latent_size = latent_size
+        self.discriminator_loss, self.generator_loss = discriminator_loss, generator_loss
         self.generator, self.discriminator = generator.train(), discriminator.train()
         self.averaged = copy.deepcopy(generator)
         self.optimizers = [
@@ -24,17 +49,14 @@ class PlainLoop:
         ]
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        fake = torch.full_like(labels, self.classes)
         for_generator, for_discriminator = self.optimizers
         for_discriminator.zero_grad()
         generated = self.generator(torch.randn(len(images), self.latent_size, device=images.device))
-        loss = cross_entropy(self.discriminator(images), labels) + cross_entropy(self.discriminator(generated), fake)
-        loss.backward()
+        self.discriminator_loss(self.discriminator(images), labels, self.discriminator(generated)).backward()
         for_discriminator.step()
         for_generator.zero_grad()
         latents = torch.randn(len(images), self.latent_size, device=images.device)
-        logits = self.discriminator(self.generator(latents))
-        cross_entropy(logits, logits[:, : self.classes].argmax(1)).backward()
+        self.generator_loss(self.discriminator(self.generator(latents))).backward()
         for_generator.step()
         with torch.no_grad():
             for average, value in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):

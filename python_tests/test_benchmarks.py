@@ -132,7 +132,9 @@ def test_a_training_step_is_measured_in_parts(tmp_path, device):
     small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--threads", 1)
     printed = run("bench_train_step", *small, "--json", "step.json", folder=tmp_path)
     report = json.loads((tmp_path / "step.json").read_text())
-    steps = {"plain eager", "ours, float32", "ours, bfloat16"}
+    steps = {"plain eager", "plain, our losses"}
+    for precision in ("float32", "bfloat16"):
+        steps |= {f"ours, {precision}", f"{precision}, shared latents"}
     captured = {"float32, captured", "bfloat16, captured"} if device.type == "cuda" else set()
     assert report["microseconds"].keys() == report["images_per_second"].keys() == steps | captured
     assert all(name in printed for name in steps | captured)
