@@ -190,8 +190,14 @@ def test_backward_gives_the_same_in_every_way(case: Case, fake, reduction, dtype
     assert_same(again, kept, "a second backward")
     doubled = torch.autograd.grad(loss, leaves, 2 * ones, retain_graph=True)
     assert_same(tuple(x / 2 for x in doubled), kept, "twice the gradient of the loss")
-    # With create_graph it is computed anew, by the differentiable operation.
-    for new, old in zip(torch.autograd.grad(loss, leaves, ones, create_graph=True), kept, strict=True):
+    # With create_graph it is the same, and of its own; what torch makes plain first is for the operation to compute.
+    differentiable = torch.autograd.grad(loss, leaves, ones, create_graph=True)
+    assert_same(tuple(x.detach() for x in differentiable), kept, "create_graph")
+    for x in differentiable:
+        x.detach().zero_()
+    assert_same(torch.autograd.grad(loss, leaves, ones, retain_graph=True), kept, "after that was overwritten")
+    anew = torch.autograd.grad(loss, leaves, torch._neg_view(-ones), create_graph=True)
+    for new, old in zip(anew, kept, strict=True):
         limit = 4 * torch.finfo(dtype).eps
         assert_within(new, old, limit * old.abs() + limit / 63, "create_graph")
 

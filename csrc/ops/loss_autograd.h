@@ -61,11 +61,12 @@ inline bool is_one(const at::Tensor& scalar) {
 }
 
 // The gradient for a given gradient of the reduced loss. loss.backward() starts with 1: then it is the kept one itself,
-// unless the graph is retained, and with it the kept gradient for another backward.
-inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& grad_output, Reduction reduction) {
+// unless that is needed again.
+inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& grad_output, Reduction reduction,
+                                  bool needed_again) {
   if (reduction == Reduction::none) return gradient * grad_output.unsqueeze(1);
   if (!is_one(grad_output)) return gradient * grad_output;
-  return torch::autograd::get_current_graph_task_keep_graph() ? gradient.clone() : gradient;
+  return needed_again ? gradient.clone() : gradient;
 }
 
 // --- Parts of the second derivative.
@@ -245,7 +246,18 @@ struct LossOperations {
     return parts;
   }
 
-  // The other way round. A part that is undefined is 0.
+  // A gradient for each batch, from those that forward has kept.
+  static variable_list scaled(at::ArrayRef<at::Tensor> kept, const at::Tensor& grad_output, Reduction reduction,
+                              bool needed_again) {
+    const auto upstream = per_batch(grad_output, kept, reduction);
+    variable_list gradients;
+    for (size_t i = 0; i < batches; ++i) {
+      gradients.push_back(scaled_gradient(kept[i], upstream[i], reduction, needed_again));
+    }
+    return gradients;
+  }
+
+  // The gradient of the loss again, from the parts of per_batch. One that is undefined is 0.
   static at::Tensor joined(const Batches& parts, const Batches& upstream, Reduction reduction) {
     if constexpr (batches == 1) {
       return parts[0];
@@ -269,6 +281,9 @@ struct LossOperations {
 // torch sees the tensors that have a derivative, and hands on the arguments of the operation as they are.
 
 template <typename Loss>
+class LossBackwardFunction;
+
+template <typename Loss>
 struct LossFunction : TraceableFunction<Loss> {
   template <typename Arguments, typename... Tensors>
   static Variable forward(AutogradContext* ctx, const Arguments& arguments, const Tensors&...) {
@@ -290,18 +305,20 @@ struct LossFunction : TraceableFunction<Loss> {
     using Arguments = typename Loss::Arguments;
     const Saved<Arguments> saved(ctx);
     const at::ArrayRef<at::Tensor> kept = saved.more();
-    variable_list result(1 + Operations::batches);
-    // With create_graph the gradient must itself depend on the logits.
+    variable_list gradients;
     if (!kept.empty() && !at::GradMode::is_enabled()) {
       const Reduction reduction = parse_reduction(Loss::name, saved.template option<Loss::reduction>());
-      const auto upstream = Operations::per_batch(grads[0], kept, reduction);
-      for (size_t i = 0; i < kept.size(); ++i) result[1 + i] = scaled_gradient(kept[i], upstream[i], reduction);
+      gradients = Operations::scaled(kept, grads[0], reduction, torch::autograd::get_current_graph_task_keep_graph());
     } else {
       const auto arguments = saved.arguments();
-      const auto gradients = Operations::backward(Operations::backward_arguments(grads[0], Arguments(arguments)));
-      std::copy(gradients.begin(), gradients.end(), result.begin() + 1);
+      const auto given = Operations::backward_arguments(grads[0], Arguments(arguments));
+      // With create_graph the gradient must itself depend on the logits. What torch.func has wrapped is for the
+      // operation, which it calls for one element after the other.
+      const bool from_kept = !kept.empty() && is_plain(grads[0]);
+      gradients = from_kept ? LossBackwardFunction<Loss>::of(given, &kept) : Operations::backward(given);
     }
-    return result;
+    gradients.insert(gradients.begin(), Variable());
+    return gradients;
   }
 };
 
@@ -311,12 +328,27 @@ class LossBackwardFunction : public TraceableFunction<LossBackwardFunction<Loss>
   using Arguments = typename Operations::BackwardArguments;
 
  public:
+  // The gradients; from those that forward has kept, unless these are null.
+  static variable_list of(const Arguments& arguments, const at::ArrayRef<at::Tensor>* kept = nullptr) {
+    return std::apply(
+        [&](const at::Tensor& grad_output, const auto&... given) {
+          return Operations::with_logits(typename Loss::Arguments(given...), [&](const auto&... logits) {
+            return LossBackwardFunction::apply(arguments, kept, grad_output, logits...);
+          });
+        },
+        arguments);
+  }
+
   template <typename... Tensors>
-  static variable_list forward(AutogradContext* ctx, const Arguments& arguments, const Tensors&...) {
+  static variable_list forward(AutogradContext* ctx, const Arguments& arguments, const at::ArrayRef<at::Tensor>* kept,
+                               const at::Tensor& grad_output, const Tensors&...) {
     ctx->set_materialize_grads(false);
     save(ctx, arguments);
     const BelowAutograd below;
-    return Operations::backward(arguments);
+    if (kept == nullptr) return Operations::backward(arguments);
+    const auto reduction = std::apply(
+        [](const at::Tensor&, const auto&... given) { return Operations::reduction({given...}); }, arguments);
+    return Operations::scaled(*kept, grad_output, reduction, true);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -335,17 +367,17 @@ class LossBackwardFunction : public TraceableFunction<LossBackwardFunction<Loss>
     const auto logits = Operations::logits(arguments);
     const auto upstream = Operations::per_batch(grad_output, logits, reduction);
     typename Operations::Batches of_output;
-    variable_list result(2 + Operations::batches);
+    variable_list result(3 + Operations::batches);
     // The batches share grad_output only. One whose gradient is not used is not looked at again.
     for (size_t i = 0; i < logits.size(); ++i) {
       if (grads[i].defined()) {
-        std::tie(of_output[i], result[2 + i]) = Loss::double_backward(grads[i], upstream[i], arguments, i);
+        std::tie(of_output[i], result[3 + i]) = Loss::double_backward(grads[i], upstream[i], arguments, i);
       } else {
-        result[2 + i] = at::zeros_like(logits[i]);
+        result[3 + i] = at::zeros_like(logits[i]);
       }
     }
     const at::Tensor joined = Operations::joined(of_output, upstream, reduction);
-    if (joined.defined()) result[1] = joined.to(grad_output.scalar_type());
+    if (joined.defined()) result[2] = joined.to(grad_output.scalar_type());
     return result;
   }
 };
@@ -378,13 +410,7 @@ at::Tensor differentiable_loss(const typename Loss::Arguments& arguments) {
 template <typename Loss>
 typename LossOperations<Loss>::Gradients differentiable_backward(
     const typename LossOperations<Loss>::BackwardArguments& arguments) {
-  const variable_list grads = std::apply(
-      [&](const at::Tensor& grad_output, const auto&... given) {
-        return LossOperations<Loss>::with_logits(typename Loss::Arguments(given...), [&](const auto&... logits) {
-          return LossBackwardFunction<Loss>::apply(arguments, grad_output, logits...);
-        });
-      },
-      arguments);
+  const variable_list grads = LossBackwardFunction<Loss>::of(arguments);
   if constexpr (LossOperations<Loss>::batches == 1) {
     return grads[0];
   } else {
