@@ -3,16 +3,14 @@
 ``amgan_fast.ops`` holds the operations, ``amgan_fast.metrics`` the scores, ``amgan_fast.objectives`` the models'
 losses; the command ``amgan-fast`` trains and evaluates.
 
-Each is imported when it is first asked for, and torch with it: the command says what it takes without them. The
-operations are in ``torch.ops.amgan_fast`` all the same once this package and torch are imported.
+Each is imported when it is first asked for, and torch with it: the command says what it takes without them. What uses
+``torch.ops.amgan_fast`` itself, such as an exported network, needs ``import amgan_fast.ops`` before.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from amgan_fast._registration import register_operations
 
 if TYPE_CHECKING:
     from amgan_fast import metrics, objectives, ops
@@ -33,6 +31,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-register_operations()
