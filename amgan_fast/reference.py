@@ -203,7 +203,15 @@ def am_generator_loss_and_grad(
     return loss, grad
 
 
-def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilities: bool = False) -> ScoreSums:
+def score_sums(
+    logits: Tensor,
+    *,
+    blocks: int = 1,
+    offset: int = 0,
+    probabilities: bool = False,
+    dtype: torch.dtype | None = None,
+    initial: Sequence[Tensor] | None = None,
+) -> ScoreSums:
     x = logits.detach().double()
     log_prob = x.log() if probabilities else x.log_softmax(1)
     prob = x if probabilities else log_prob.exp()
@@ -213,7 +221,8 @@ def score_sums(logits: Tensor, *, blocks: int = 1, offset: int = 0, probabilitie
     def sums(rows: Tensor) -> Tensor:
         return rows.new_zeros(blocks, *rows.shape[1:]).index_add_(0, block, rows)
 
-    return ScoreSums(sums(torch.ones_like(entropy)), sums(entropy), sums(prob), sums(prob**2), sums(log_prob))
+    found = ScoreSums(sums(torch.ones_like(entropy)), sums(entropy), sums(prob), sums(prob**2), sums(log_prob))
+    return found if initial is None else ScoreSums(*(a + b for a, b in zip(initial, found, strict=True)))
 
 
 def leaky_dropout(x: Tensor, p: float = 0.5, slope: float = 0.2, *, training: bool = True) -> Tensor:

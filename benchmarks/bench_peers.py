@@ -1,6 +1,6 @@
 """Inception Score of 50,000 x 1,000 logits: ours, torchmetrics, ignite and torch-fidelity.
 
-    python -m benchmarks.bench_peers [--device cpu|cuda] [--threads 2] [--json build/bench_peers.json]
+    python -m benchmarks.bench_peers [--device cpu|cuda] [--threads 2] [--busy 2] [--json build/bench_peers.json]
 
 Each tool runs in a process of its own, on the same logits, as one split, fed the way its users feed it. "peak" is what
 it holds at most beyond the imported libraries and the logits (torchmetrics and torch-fidelity need all the logits at
@@ -9,6 +9,7 @@ tool's arithmetic allows. Peers: pip install torchmetrics pytorch-ignite torch-f
 said to be missing, the others are measured.
 
 Meant for an idle machine: where other work takes a core, a tool of several threads waits for the one that lost it.
+``--busy 2`` shows that: each tool is measured again while two other processes do nothing but compute.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,27 @@ def measure_apart(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
     return {**result, **json.loads(done.stdout.strip().splitlines()[-1])}
 
 
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many processes compute meanwhile."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def measure_quiet_and_busy(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
+    """:func:`measure_apart`, with ``busy_seconds`` where that was asked for."""
+    result = measure_apart(tool, options)
+    if options.busy and "error" not in result:
+        with busy(options.busy):
+            result["busy_seconds"] = measure_apart(tool, options).get("seconds")
+    return result
+
+
 def judge(results: list[dict[str, Any]], exact: float) -> None:
     """Add to each measured result the worst of its scores, its relative error, and whether that is allowed.
 
@@ -153,6 +176,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="measure again beside N busy processes")
     parser.add_argument("--json", type=Path, default=Path("build/bench_peers.json"))
     parser.add_argument("--tool", choices=list(TOOLS), help=argparse.SUPPRESS)  # set in the process of one tool
     options = parser.parse_args()
@@ -168,7 +192,8 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     results = [
-        measure_apart(tool, options) for tool in track(TOOLS.values(), "measuring", console=Console(stderr=True))
+        measure_quiet_and_busy(tool, options)
+        for tool in track(TOOLS.values(), "measuring", console=Console(stderr=True))
     ]
     exact = exact_score(make_logits(options.rows, options.classes), options.batch)
     judge(results, exact)

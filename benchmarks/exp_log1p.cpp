@@ -7,13 +7,13 @@
 namespace amgan::cpu {
 namespace {
 
-// f of every vector of x, a float32 tensor of whole vectors.
-template <typename F>
+// f of every vector of x, a tensor of T and of whole vectors.
+template <typename T = float, typename F>
 at::Tensor map(const at::Tensor& x, const F& f) {
   at::Tensor out = at::empty_like(x);
-  const float* from = x.const_data_ptr<float>();
-  float* to = out.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < x.numel(); i += Vec<float>::size()) f(Vec<float>::loadu(from + i)).store(to + i);
+  const T* from = x.const_data_ptr<T>();
+  T* to = out.mutable_data_ptr<T>();
+  for (int64_t i = 0; i < x.numel(); i += Vec<T>::size()) f(Vec<T>::loadu(from + i)).store(to + i);
   return out;
 }
 
@@ -22,6 +22,12 @@ at::Tensor exp_ours(const at::Tensor& x) {
 }
 at::Tensor exp_at_vec(const at::Tensor& x) {
   return map(x, [](const Vec<float>& v) { return v.exp_u20(); });
+}
+at::Tensor exp_double_ours(const at::Tensor& x) {
+  return map<double>(x, [](const Vec<double>& v) { return exp_nonpositive(v); });
+}
+at::Tensor exp_double_at_vec(const at::Tensor& x) {
+  return map<double>(x, [](const Vec<double>& v) { return v.exp(); });
 }
 at::Tensor log1p_ours(const at::Tensor& x) {
   return map(x, [](const Vec<float>& v) { return log1p_vec(v); });
@@ -36,6 +42,8 @@ at::Tensor log1p_at_vec(const at::Tensor& x) {
 TORCH_LIBRARY(AMGAN_LIBRARY, m) {
   m.def("exp_ours(Tensor x) -> Tensor", amgan::cpu::exp_ours);
   m.def("exp_at_vec(Tensor x) -> Tensor", amgan::cpu::exp_at_vec);
+  m.def("exp_double_ours(Tensor x) -> Tensor", amgan::cpu::exp_double_ours);
+  m.def("exp_double_at_vec(Tensor x) -> Tensor", amgan::cpu::exp_double_at_vec);
   m.def("log1p_ours(Tensor x) -> Tensor", amgan::cpu::log1p_ours);
   m.def("log1p_at_vec(Tensor x) -> Tensor", amgan::cpu::log1p_at_vec);
 }

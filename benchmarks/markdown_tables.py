@@ -60,13 +60,16 @@ def peers(report: dict[str, Any]) -> Iterator[str]:
     shape = f"{size['rows']:,} x {size['classes']:,}"
     yield f"{shape} logits, batches of {size['batch']:,}; exact: {report['exact']:.14g}."
     yield ""
-    yield from header(["tool", "seconds", "times ours", "peak MiB", "Inception Score", "relative error"])
+    busy = any("busy_seconds" in result for result in report["results"])
+    columns = ["tool", "seconds", "times ours", "peak MiB", "Inception Score", "relative error"]
+    yield from header(columns + ["busy / quiet"] * busy)
     own = next((result.get("seconds") for result in report["results"] if result["tool"] == "ours"), None)
     for result in report["results"]:
         name = f"{result['tool']} {result.get('version', '')}"
         if "error" in result:
-            yield row([name, *["-"] * 4, result["error"]])
+            yield row([name, *["-"] * 4, result["error"]] + ["-"] * busy)
             continue
+        when_busy = result.get("busy_seconds")
         yield row(
             [
                 name,
@@ -76,6 +79,7 @@ def peers(report: dict[str, Any]) -> Iterator[str]:
                 f"{result['inception_score']:.14g}",
                 f"{result['relative_error']:.1e}" + ("" if result["same"] else ", too much"),
             ]
+            + [f"{when_busy / result['seconds']:.1f}" if when_busy else "-"] * busy
         )
 
 

@@ -58,7 +58,7 @@ def torch_fidelity(library: Any, logits: Tensor, batch: int) -> float:
 TOOLS = {
     tool.name: tool
     for tool in (
-        Tool("ours", "amgan-fast", "amgan_fast.metrics", ours, FLOAT32, "batches of logits; keeps float64 sums"),
+        Tool("ours", "amgan-fast", "amgan_fast.metrics", ours, FLOAT64, "batches of logits; keeps float64 sums"),
         Tool(
             "torchmetrics",
             "torchmetrics",

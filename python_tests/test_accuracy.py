@@ -13,6 +13,7 @@ sum p_k |log p_k + H| <= 2 H. Means over many rows: as one row, since nothing is
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from checking import assert_within
@@ -151,3 +152,19 @@ def test_true_class_gradient_of_a_confident_row_in_half_precision(columns, dtype
     # One rounding to the dtype, and those of 1 - p in float32.
     limit = (torch.finfo(dtype).eps / 2 + 2 * ex2[torch.float32]) * want.abs() + 2e-7
     assert_within(gradient[:, 3].double(), want, limit, "true class")
+
+
+@pytest.mark.parametrize("columns", [3, 101])  # a row a lane, and rows across
+def test_the_float64_exponential_has_no_bias(columns, ops):
+    """Against NumPy's longdouble: p of rows (0, -x, ...), all other classes impossible. Single errors are those of exp,
+    of 1 + exp and of a quotient."""
+    x = 30 * torch.rand(100_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    logits = torch.full((len(x), columns), -torch.inf, dtype=torch.float64)
+    logits[:, 0] = 0
+    logits[:, 1] = -x
+    got = ops.score_sums(logits, blocks=len(x)).prob[:, 1].numpy()
+    e = np.exp(-x.numpy().astype(np.longdouble))
+    errors = got / (e / (1 + e)) - 1
+    of_x = 3.4e-17 * x.numpy()  # log 2 as it is in float64 (csrc/cpu/exp.h)
+    assert (np.abs(errors) - of_x).max() < 1e-15
+    assert abs(errors.mean()) < of_x.mean() + 5 * errors.std() / len(x) ** 0.5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -194,3 +196,65 @@ def test_inception_score_from_the_sums(device):
     mean = sums.prob[0] / sums.count[0]
     assert math.exp(torch.special.entr(mean).sum() - sums.entropy[0] / 100) == pytest.approx(want, rel=1e-12)
     assert reference.inception_score(logits) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 10, 63, 64, 65, 100, 1001])
+@pytest.mark.parametrize("probabilities", [False, True])
+@dtypes
+def test_rows_are_computed_in_float64_where_that_is_asked_for(dtype, probabilities, classes, device):
+    """As of a float64 copy."""
+    sampler = Sampler(211, classes, dtype=dtype, device=device)
+    rows = sampler.probabilities() if probabilities else sampler.class_logits()
+    options = {"blocks": 7, "offset": 5, "probabilities": probabilities}
+    got = ops.score_sums(rows, dtype=torch.float64, **options)
+    want = ops.score_sums(rows.double(), **options)
+    for name, sums, right in zip(ScoreSums._fields, got, want, strict=True):
+        torch.testing.assert_close(sums, right, rtol=1e-14, atol=1e-14, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize(("rows", "classes", "blocks"), [(0, 10, 3), (2, 10, 3), (500, 10, 3), (3000, 101, 2)])
+@pytest.mark.parametrize("dtype", [None, torch.float64])
+def test_sums_are_added_to_those_of_other_rows(dtype, rows, classes, blocks, device):
+    sampler = Sampler(rows, classes, device=device)
+    before = ops.score_sums(torch.randn(50, classes, device=device), blocks=blocks)
+    kept = before.map(Tensor.clone)
+    alone = ops.score_sums(logits := sampler.class_logits(), blocks=blocks, dtype=dtype)
+    for initial in (before, tuple(before), before.map(lambda x: x.repeat_interleave(2, 0)[::2])):
+        together = ops.score_sums(logits, blocks=blocks, dtype=dtype, initial=initial)
+        for name, a, b, sums in zip(ScoreSums._fields, before, alone, together, strict=True):
+            torch.testing.assert_close(
+                sums, a + b, rtol=1e-13, atol=1e-13, msg=lambda text, name=name: f"{name}: {text}"
+            )
+    assert_same(before, kept, "initial")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": torch.float32}, "score_sums: dtype is Float, wanted float64 or None"),
+        ({"initial": [torch.zeros(1)]}, "score_sums: initial has 1 tensors, wanted the 5 of ScoreSums"),
+        (
+            {"initial": ScoreSums.zeros(2, num_classes=3)},
+            r"score_sums: initial.count has shape \[2\] and the sums \[1\], wanted the same",
+        ),
+    ],
+)
+def test_what_sums_cannot_be_made_with_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        ops.score_sums(torch.zeros(4, 3), **options)
+
+
+def test_a_forked_process_sums_as_its_parent_did():
+    """Whose threads it has not."""
+    code = """
+import os, torch
+from amgan_fast import ops
+torch.set_num_threads(3)
+x = torch.randn(600, 700, generator=torch.Generator().manual_seed(0))
+want = ops.score_sums(x, blocks=50).prob
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(ops.score_sums(x, blocks=50).prob, want) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

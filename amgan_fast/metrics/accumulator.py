@@ -154,7 +154,10 @@ class ScoreAccumulator(RowAccumulator):
         if self._by_stratum is not None and of_row is not None:
             self._by_stratum.add(good, of_row if good is rows else of_row[~rows.bad])
         for split, sums in parts:
-            self._blocks_of(split).add_(sums)
+            if self._onto(good, split) is not None:
+                self._sums = sums
+            else:
+                self._blocks_of(split).add_(sums)
         self._count(good)
         self.samples = end
         self.non_finite_rows += len(rows) - len(good)
@@ -289,8 +292,14 @@ class ScoreAccumulator(RowAccumulator):
         taken = self.start + self.samples - self.non_finite_rows  # good rows, which take the blocks in turn
         for split, piece in self._pieces(rows):
             good = piece.good if self.skip_non_finite else piece
-            yield split, good.block_sums(self.blocks if split is None else self.blocks // self.splits, taken)
+            blocks = self.blocks if split is None else self.blocks // self.splits
+            yield split, good.block_sums(blocks, taken, self._onto(good, split))
             taken += len(good)
+
+    def _onto(self, rows: RowTerms, split: int | None) -> ScoreSums | None:
+        """The sums that rows are added to as they are summed, which saves passes over them; None: by themselves."""
+        on_cpu = rows.values.is_cpu and self._sums.count.is_cpu
+        return self._sums if split is None and on_cpu else None
 
     def _pieces(self, rows: RowTerms) -> Iterator[tuple[int | None, RowTerms]]:
         if self.num_samples is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -107,22 +107,21 @@ class RowTerms:
             return torch.cat(entropies or [self.values.new_zeros(0).double()])
         return torch.cat([sums.entropy for _, sums in self.each_row()] or [self.values.new_zeros(0).double()])
 
-    def block_sums(self, blocks: int, offset: int = 0) -> ops.ScoreSums:
+    def block_sums(self, blocks: int, offset: int = 0, initial: ops.ScoreSums | None = None) -> ops.ScoreSums:
         """:func:`amgan_fast.ops.score_sums`, on the CPU in float64 whatever the dtype.
 
         In float32 a row of ten classes is right to seven digits, and scores of some hundred samples to seven or eight,
         in another way for each way to cut them into batches. On a GPU, where float64 runs at a 64th of the rate, rows
         stay as they are, and are added up in two floats.
         """
-        score_sums = partial(ops.score_sums, blocks=blocks, probabilities=not self.from_logits)
-        if self.values.is_cuda or self.values.dtype == torch.float64:
-            return score_sums(self._summed(self.values), offset=offset)
-        parts = [score_sums(part.double(), offset=offset + start) for start, part in self._parts(_DOUBLES_AT_ONCE)]
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return ops.ScoreSums.zeros(blocks, num_classes=self.num_classes, device=self.values.device)
-        return ops.ScoreSums(*map(torch.stack, zip(*parts, strict=True))).total()
+        return ops.score_sums(
+            self._summed(self.values),
+            blocks=blocks,
+            offset=offset,
+            probabilities=not self.from_logits,
+            dtype=self._dtype,
+            initial=initial,
+        )
 
     def each_row(self) -> Iterator[tuple[slice, ops.ScoreSums]]:
         """(rows, their sums as if each were a block of its own), some rows at a time; in the same precision as
@@ -133,8 +132,9 @@ class RowTerms:
         kept, entropies = [], []
         at_once, most_kept = (_ON_GPU, _ON_GPU) if self.values.is_cuda else (_ROWS_AT_ONCE, _DOUBLES_AT_ONCE)
         for start, part in self._parts(at_once):
-            values = part if part.is_cuda and self.from_logits else part.double()
-            sums = ops.score_sums(self._summed(values), blocks=len(part), probabilities=not self.from_logits)
+            # Of probabilities on a GPU, too, each row in float64.
+            dtype = self._dtype if self.from_logits else torch.float64
+            sums = ops.score_sums(self._summed(part), blocks=len(part), probabilities=not self.from_logits, dtype=dtype)
             entropies.append(sums.entropy)
             if self.values.numel() <= most_kept:
                 kept.append((slice(start, start + len(part)), sums))
@@ -160,6 +160,11 @@ class RowTerms:
         if not told and bool(self.bad.any()):
             raise ValueError(describe_bad_row(self.values, self.bad, int(seen), self.from_logits))
         self._known_good = True
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        """In which sums of rows are computed; None: the operation's own choice."""
+        return None if self.values.is_cuda else torch.float64
 
     def _parts(self, values: int) -> Iterator[tuple[int, Tensor]]:
         """(first row, [n, K]) of so many values at most, but for a single row."""

@@ -67,6 +67,11 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         "an integer of 64 bits",
     ),
     "bool": (lambda value: value is None or _is_number(value, Number), "True or False"),
+    "torch.dtype": (lambda value: isinstance(value, torch.dtype), "a torch.dtype"),
+    "Sequence[Tensor]": (
+        lambda value: isinstance(value, Sequence) and all(isinstance(x, Tensor) for x in value),
+        "a sequence of tensors",
+    ),
     "Sequence[float]": (lambda value: _is_sequence_of_numbers(value), "a sequence of numbers and nothing else"),
 }
 

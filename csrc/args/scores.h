@@ -8,6 +8,7 @@ namespace amgan {
 struct ScoresArgs {
   Dtype dtype;
   int32_t probabilities;  // the input holds p, not logits
+  int32_t in_double;      // CPU: rows are computed in double, whatever the dtype
   const void* input;      // [rows, classes], unit column stride
   int64_t rows;
   int64_t classes;     // K >= 1
@@ -20,6 +21,8 @@ struct ScoresArgs {
   double* prob_sq;     // [B, K]
   double* log_prob;    // [B, K]
   double* workspace;   // CUDA: workspace_size(args) doubles; CPU: unused
+  // CPU: what the sums are added to, in the order of the outputs; null: to 0.
+  const double *initial_count, *initial_entropy, *initial_prob, *initial_prob_sq, *initial_log_prob;
 };
 
 }  // namespace amgan

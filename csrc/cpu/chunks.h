@@ -57,7 +57,8 @@ class Workspace {
         memory_(allocate(stride_ * sizeof(T) * at::get_num_threads())) {}
 
   // Inside at::parallel_for.
-  T* of_this_thread() const { return memory_.get() + at::get_thread_num() * stride_; }
+  T* of_this_thread() const { return of_thread(at::get_thread_num()); }
+  T* of_thread(int64_t number) const { return memory_.get() + number * stride_; }
 
  private:
   static constexpr int64_t kLine = 64;

@@ -13,10 +13,11 @@ struct Layout {
   using type = Way;
 };
 
-// Calls f(Layout<scalar_t, InLanes<scalar_t>>()), or the same with InColumns.
-template <template <typename> class InLanes, template <typename> class InColumns, typename F>
-void for_layout(Dtype dtype, int64_t classes, const F& f) {
-  for_dtype(dtype, [&](auto zero) {
+// Calls f(Layout<scalar_t, InLanes<scalar_t>>()), or the same with InColumns. `for_type` is for_dtype, or another that
+// calls with a number of the type.
+template <template <typename> class InLanes, template <typename> class InColumns, typename ForType, typename F>
+void for_layout_of(const ForType& for_type, Dtype dtype, int64_t classes, const F& f) {
+  for_type(dtype, [&](auto zero) {
     using scalar_t = decltype(zero);
     if (classes <= kLaneColumns) {
       f(Layout<scalar_t, InLanes<scalar_t>>());
@@ -24,6 +25,11 @@ void for_layout(Dtype dtype, int64_t classes, const F& f) {
       f(Layout<scalar_t, InColumns<scalar_t>>());
     }
   });
+}
+
+template <template <typename> class InLanes, template <typename> class InColumns, typename F>
+void for_layout(Dtype dtype, int64_t classes, const F& f) {
+  for_layout_of<InLanes, InColumns>([](Dtype of, const auto& g) { for_dtype(of, g); }, dtype, classes, f);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "cpu/lanes.h"
 #include "cpu/layout.h"
 #include "cpu/row.h"
+#include "cpu/share.h"
 #include "math/entropy.h"
 
 namespace amgan::cpu::CPU_CAPABILITY {
@@ -342,15 +343,13 @@ int64_t chunks_per_block(const ScoresArgs& args) {
 //   1. each item -> sums of its own, in `partial`: 60 x (1 + 3 x 1,000) doubles, 1.4 MB beside 200 MB of logits;
 //   2. each block: its 6 partial sums, added in order, so that any number of threads gives the same bits.
 //
-// With one chunk a block the items write the result themselves, and step 2 only counts rows.
+// With one chunk a block the items write the result themselves, and step 2 only counts rows. Both begin with what is
+// added to.
 template <typename scalar_t, typename Layout>
 void sum_blocks(const ScoresArgs& args) {
   const int64_t classes = args.classes, blocks = args.blocks, chunks = chunks_per_block(args);
   const int64_t size = 3 * classes + 1;
   std::vector<double> partial(chunks > 1 ? blocks * chunks * size : 0);
-  std::fill_n(args.entropy, blocks, 0.0);
-  for (double* columns : {args.prob, args.prob_sq, args.log_prob}) std::fill_n(columns, blocks * classes, 0.0);
-
   // Where the sums of a block go, and those of an item.
   const auto block_sums = [&](int64_t block) {
     const int64_t at = block * classes;
@@ -361,39 +360,49 @@ void sum_blocks(const ScoresArgs& args) {
     double* at = partial.data() + item * size;
     return Sums{at, at + 1, at + 1 + classes, at + 1 + 2 * classes};
   };
+  const auto begin_block = [&](int64_t block) {
+    const auto begin = [](const double* initial, int64_t at, int64_t n, double* sums) {
+      initial == nullptr ? std::fill_n(sums, n, 0.0) : std::copy_n(initial + at, n, sums);
+    };
+    const Sums sums = block_sums(block);
+    begin(args.initial_entropy, block, 1, sums.entropy);
+    begin(args.initial_prob, block * classes, classes, sums.prob);
+    begin(args.initial_prob_sq, block * classes, classes, sums.prob_sq);
+    begin(args.initial_log_prob, block * classes, classes, sums.log_prob);
+  };
   // The first row of a block, and the number of its rows: row i belongs to block (offset + i) % blocks.
   const auto first_row = [&](int64_t block) { return (block + blocks - args.offset % blocks) % blocks; };
   const auto rows_of = [&](int64_t block) {
     return std::max<int64_t>((args.rows - first_row(block) + blocks - 1) / blocks, 0);
   };
 
-  // 1. Items. A thread takes as many as make it worth waking.
+  // 1. Items.
   const Workspace<Computing<scalar_t>> workspace(Layout::workspace_size(args));
-  const int64_t elements_per_item = std::max<int64_t>(args.rows * classes / (blocks * chunks), 1);
-  const int64_t grain = std::max<int64_t>(kElementsPerThread / elements_per_item, 1);
-  at::parallel_for(0, blocks * chunks, grain, [&](int64_t begin, int64_t end) {
-    Layout layout(args, workspace.of_this_thread());
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t block = item / chunks, chunk = item % chunks, rows = rows_of(block);
-      const int64_t from = rows * chunk / chunks, to = rows * (chunk + 1) / chunks;
-      layout.add({first_row(block) + from * blocks, blocks, to - from}, chunk_sums(item));
-    }
+  share(blocks * chunks, args.rows * classes >= 2 * kElementsPerThread, [&](int64_t item, int64_t worker) {
+    const int64_t block = item / chunks, chunk = item % chunks, rows = rows_of(block);
+    const int64_t from = rows * chunk / chunks, to = rows * (chunk + 1) / chunks;
+    if (chunks == 1) begin_block(block);
+    if (from == to) return;
+    Layout(args, workspace.of_thread(worker))
+        .add({first_row(block) + from * blocks, blocks, to - from}, chunk_sums(item));
   });
 
   // 2. Blocks.
-  at::parallel_for(0, blocks, std::max<int64_t>(kElementsPerThread / classes, 1), [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      args.count[block] = static_cast<double>(rows_of(block));
-      if (chunks == 1) continue;
-      const Sums into = block_sums(block);
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        const Sums from = chunk_sums(block * chunks + chunk);
-        *into.entropy += *from.entropy;
-        for (int64_t k = 0; k < classes; ++k) {
-          into.prob[k] += from.prob[k];
-          into.prob_sq[k] += from.prob_sq[k];
-          into.log_prob[k] += from.log_prob[k];
-        }
+  for (int64_t block = 0; block < blocks; ++block) {
+    const double before = args.initial_count == nullptr ? 0 : args.initial_count[block];
+    args.count[block] = before + static_cast<double>(rows_of(block));
+  }
+  if (chunks == 1) return;
+  share(blocks, blocks * chunks * classes >= 2 * kElementsPerThread, [&](int64_t block, int64_t) {
+    begin_block(block);
+    const Sums into = block_sums(block);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const Sums from = chunk_sums(block * chunks + chunk);
+      *into.entropy += *from.entropy;
+      for (int64_t k = 0; k < classes; ++k) {
+        into.prob[k] += from.prob[k];
+        into.prob_sq[k] += from.prob_sq[k];
+        into.log_prob[k] += from.log_prob[k];
       }
     }
   });
@@ -403,7 +412,10 @@ void sum_blocks(const ScoresArgs& args) {
 
 template <>
 void run(const ScoresArgs& args) {
-  for_layout<InLanes, InColumns>(args.dtype, args.classes, [&](auto layout) {
+  const auto for_type = [&](Dtype dtype, const auto& f) {
+    args.in_double ? for_dtype_in_double(dtype, f) : for_dtype(dtype, f);
+  };
+  for_layout_of<InLanes, InColumns>(for_type, args.dtype, args.classes, [&](auto layout) {
     sum_blocks<typename decltype(layout)::scalar_t, typename decltype(layout)::type>(args);
   });
 }

@@ -20,9 +20,22 @@
 namespace amgan::cpu {
 namespace {
 
+// A number that is computed in double: what memory holds as scalar_t, and every load makes a double of.
+template <typename scalar_t>
+struct Wide {
+  scalar_t value;
+
+  explicit operator double() const { return static_cast<float>(value); }
+};
+
+template <typename scalar_t>
+constexpr bool kWide = false;
+template <typename scalar_t>
+constexpr bool kWide<Wide<scalar_t>> = true;
+
 // The type in which a row of scalar_t is computed.
 template <typename scalar_t>
-using Computing = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
+using Computing = std::conditional_t<std::is_same_v<scalar_t, double> || kWide<scalar_t>, double, float>;
 
 template <typename F>
 void for_dtype(Dtype dtype, const F& f) {
@@ -38,6 +51,19 @@ void for_dtype(Dtype dtype, const F& f) {
   }
 }
 
+// The same in double, whatever the dtype.
+template <typename F>
+void for_dtype_in_double(Dtype dtype, const F& f) {
+  for_dtype(dtype, [&](auto zero) {
+    using scalar_t = decltype(zero);
+    if constexpr (std::is_same_v<scalar_t, double>) {
+      f(zero);
+    } else {
+      f(Wide<scalar_t>());
+    }
+  });
+}
+
 // f(0), ..., f(n - 1) with constant arguments, so that arrays indexed by them can live in registers.
 template <int n, typename F>
 inline void unrolled(const F& f) {
@@ -46,11 +72,64 @@ inline void unrolled(const F& f) {
   }(std::make_integer_sequence<int, n>());
 }
 
+#if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
+
+// As many as there are lanes of double.
+#if defined(CPU_CAPABILITY_AVX512)
+using HalfVector = __m256;
+inline Vec<double> widened(HalfVector x) {
+  return _mm512_cvtps_pd(x);
+}
+inline HalfVector load_floats(const float* x) {
+  return _mm256_loadu_ps(x);
+}
+inline HalfVector load_floats(const c10::BFloat16* x) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+inline HalfVector load_floats(const c10::Half* x) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+}
+#else
+using HalfVector = __m128;
+inline Vec<double> widened(HalfVector x) {
+  return _mm256_cvtps_pd(x);
+}
+inline HalfVector load_floats(const float* x) {
+  return _mm_loadu_ps(x);
+}
+inline HalfVector load_floats(const c10::BFloat16* x) {
+  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+  return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(bits), 16));
+}
+inline HalfVector load_floats(const c10::Half* x) {
+  return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+}
+#endif
+
+template <typename scalar_t>
+Vec<double> load_wide(const Wide<scalar_t>* x) {
+  return widened(load_floats(&x->value));
+}
+
+#else
+
+template <typename scalar_t>
+Vec<double> load_wide(const Wide<scalar_t>* x) {
+  double values[Vec<double>::size()];
+  for (int64_t k = 0; k < Vec<double>::size(); ++k) values[k] = static_cast<double>(x[k]);
+  return Vec<double>::loadu(values);
+}
+
+#endif
+
 // One vector, converted to the computing type.
 template <typename scalar_t>
 Vec<Computing<scalar_t>> load_vec(const scalar_t* x) {
   if constexpr (std::is_same_v<scalar_t, Computing<scalar_t>>) {
     return Vec<scalar_t>::loadu(x);
+  } else if constexpr (kWide<scalar_t>) {
+    return load_wide(x);
   } else {
     Vec<float> converted;
     at::vec::load_to_float<scalar_t>(x, converted);
