@@ -27,6 +27,7 @@ bench: $(VENV)/built
 	$(PIP_INSTALL) --group bench
 	$(BIN)/python -m benchmarks.bench_ops
 	$(BIN)/python -m benchmarks.bench_peers
+	$(BIN)/python -m benchmarks.bench_evaluate
 	$(BIN)/python -m benchmarks.ratio_changes build/bench_ops.previous.json build/bench_ops.json
 
 lint: $(VENV)/built

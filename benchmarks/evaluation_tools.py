@@ -118,7 +118,7 @@ def prepared(options: argparse.Namespace) -> Any:
             pixels = images.float()
             if options.size:
                 pixels = interpolate(pixels, (options.size, options.size), mode="bilinear", antialias=True)
-            return self.network((pixels - 127.5) / 128)
+            return self.network(pixels / 127.5 - 1)
 
     return Prepared().eval().requires_grad_(False)
 

@@ -128,6 +128,16 @@ def test_operations_and_peers_are_measured(tmp_path):
     assert peers["torchmetrics"]["same"]
 
 
+def test_evaluations_of_image_files_have_the_same_score_in_every_tool(tmp_path):
+    sizes = ("--pngs", 60, "--only", "png", "--tools", "ours", "torchmetrics", "--rounds", 1, "--threads", 1)
+    printed = run("bench_evaluate", *sizes, "--json", "evaluate.json", folder=tmp_path)
+    assert "| 60 png, 32 x 32 | torchmetrics |" in printed
+    ours, other = json.loads((tmp_path / "evaluate.json").read_text())["results"]
+    assert ours["score"] == pytest.approx(other["score"], rel=1e-6)
+    assert ours["score"] > 1.0001
+    assert 0 < ours["after_imports"] < ours["wall"]
+
+
 def test_a_training_step_is_measured_in_parts(tmp_path, device):
     small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--threads", 1)
     printed = run("bench_train_step", *small, "--json", "step.json", folder=tmp_path)

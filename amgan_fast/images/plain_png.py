@@ -1,6 +1,6 @@
 """PNG files as programs write arrays of pixels: grey or RGB of 8 bits, the pixels right behind the header.
 
-Most images that are scored are such files, and small: for one of 32 x 32 Pillow, most of it Python, takes three times
+Most images that are scored are such files, and small: for one of 32 x 32 Pillow, most of it Python, takes twice
 as long as torchvision's libpng, and keeps other threads from running Python meanwhile. Nothing in such a file can be
 read in two ways (no palette, transparency, gamma or comment comes before the pixels), so both give the same. What
 libpng does not take, Pillow is asked about.
