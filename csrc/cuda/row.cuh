@@ -92,14 +92,6 @@ constexpr int min_threads() {
 template <typename Scalar, typename Layout, int kSets = 1>
 constexpr int kMinBlocks = min_threads<Scalar, Layout, kSets>() / Layout::kBlockThreads;
 
-// Calls function(Layout) for rows of more than 1,024 real logits.
-template <typename Scalar, typename Function>
-auto with_block_layout(int64_t classes, Function function) {
-  constexpr int kLongest = sizeof(Scalar) == 8 ? 16 : 32;
-  if (classes <= 256 * kLongest) return function(Layout<256, kLongest>{});
-  return function(Layout<256, 0>{});
-}
-
 // Calls function(Layout) for rows that no registers hold: 512 threads as long as the row fits into 99 KB of shared
 // memory, which every block may have from compute capability 8.0 on, and two of a multiprocessor at a time on 9.0 and
 // 10.0. float64 takes more registers than 1,024 threads may have.
@@ -253,31 +245,28 @@ class Row {
   // out[column] = function(value) for each of this thread's columns, rounded once.
   template <typename Function>
   __device__ __forceinline__ void store_each(Scalar* out, Function function) {
-    const auto of_pack = [&](int slot, Column offset, T(&values)[kPack<Scalar>]) {
-      if constexpr (!Layout::kInRegisters) load_pack(at_.data + first_column(at_) + offset, values);
+    static_assert(Layout::kInRegisters, "of rows in registers");
+    const auto of_pack = [&](int slot, T(&values)[kPack<Scalar>]) {
 #pragma unroll
-      for (int i = 0; i < kPack<Scalar>; ++i) values[i] = function(Layout::kInRegisters ? values_[slot][i] : values[i]);
+      for (int i = 0; i < kPack<Scalar>; ++i) values[i] = function(values_[slot][i]);
     };
     Scalar* const first = out + offset_of_first(at_);
     // Two loops: with the branch inside, every element of the one costs a skipped instruction of the other.
     if (until_aligned(out) == at_.head) {
       each_pack([&](int slot, Column offset) {
         T values[kPack<Scalar>];
-        of_pack(slot, offset, values);
+        of_pack(slot, values);
         store_pack(first + offset, values);
       });
     } else {
       each_pack([&](int slot, Column offset) {
         T values[kPack<Scalar>];
-        of_pack(slot, offset, values);
+        of_pack(slot, values);
 #pragma unroll
         for (int i = 0; i < kPack<Scalar>; ++i) store(first + offset + i, values[i]);
       });
     }
-    if (has_edge()) {
-      if constexpr (!Layout::kInRegisters) of_edge_ = load(at_.data + edge(at_));
-      store(out + edge(at_), function(of_edge_));
-    }
+    if (has_edge()) store(out + edge(at_), function(of_edge_));
   }
 
   __device__ __forceinline__ T logit(int64_t column) const { return load(at_.data + column); }

@@ -94,12 +94,12 @@ __device__ __forceinline__ volatile double* shared_by_blocks(double* sums) {
 }
 
 // How launch 2 splits its work among thread blocks, from the shape alone: tile of columns x block x chunk of its rows.
-struct Split {
+struct ColumnSplit {
   int64_t tiles;       // that cover the columns
   int64_t chunks;      // of the rows of each block
   int64_t chunk_rows;  // rows of a chunk, at most
 
-  explicit Split(const ScoresArgs& args) {
+  explicit ColumnSplit(const ScoresArgs& args) {
     constexpr int64_t kEnough = 4096;       // thread blocks to fill any GPU
     constexpr int64_t kMinChunkRows = 256;  // fewer are not worth their place and the merge
     tiles = (args.classes - 1) / kSplitColumns + 1;
@@ -113,7 +113,7 @@ struct Split {
 template <typename Scalar>
 struct ColumnParams {
   ScoresInput<Scalar> input;
-  Split split;
+  ColumnSplit split;
   RowState<Computing<Scalar>>* states;  // [rows]
   double* count;                        // [B]
   Sums sums;                            // of chunk 0
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kColumnThreads, sizeof(Scalar) == 8 ? 2 : 4)
     column_kernel(const __grid_constant__ ColumnParams<Scalar> params) {
   using T = Computing<Scalar>;
   const ScoresInput<Scalar>& input = params.input;
-  const Split& split = params.split;
+  const ColumnSplit& split = params.split;
   const int lane = threadIdx.x / kSplitColumns;
   const int64_t classes = input.classes, column = int64_t{blockIdx.x} * kSplitColumns + threadIdx.x % kSplitColumns;
   const int64_t chunk = blockIdx.z;
@@ -229,7 +229,7 @@ int64_t state_doubles(int64_t rows) {
 // Doubles of the states, the sums of all chunks and the numbers of chunks done.
 template <typename Scalar>
 int64_t long_rows_workspace(const ScoresArgs& args) {
-  const Split split(args);
+  const ColumnSplit split(args);
   const int64_t merge = split.chunks * sums_size(args) + (args.blocks * split.tiles + 1) / 2;
   return state_doubles<Scalar>(args.rows) + (split.chunks > 1 ? merge : 0);
 }
@@ -249,7 +249,7 @@ cudaError_t launch_columns(const ColumnParams<Scalar>& params, cudaStream_t stre
 
 template <typename Scalar>
 cudaError_t sum_long_rows(const ScoresArgs& args, cudaStream_t stream) {
-  const Split split(args);
+  const ColumnSplit split(args);
   double* const place = args.workspace + state_doubles<Scalar>(args.rows);
   const int64_t stride = sums_size(args);
   const Sums result = result_of(args);
@@ -264,10 +264,11 @@ cudaError_t sum_long_rows(const ScoresArgs& args, cudaStream_t stream) {
       result,
       merges ? reinterpret_cast<unsigned*>(place + split.chunks * stride) : nullptr,
   };
-  using Streamed = Layout<256, 0>;
-  if (args.probabilities) return launch_columns<Scalar, Streamed, true>(params, stream);
-  return with_block_layout<Scalar>(
-      args.classes, [&](auto layout) { return launch_columns<Scalar, decltype(layout), false>(params, stream); });
+  if (args.probabilities) return launch_columns<Scalar, Layout<256, 0>, true>(params, stream);
+  if constexpr (sizeof(Scalar) == 8) {
+    if (args.classes <= 4096) return launch_columns<Scalar, Layout<256, 16>, false>(params, stream);
+  }
+  return launch_columns<Scalar, Layout<256, 0>, false>(params, stream);
 }
 
 }  // namespace amgan::cuda
