@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks import bandwidth, gpu
-from benchmarks.machine import describe_machine, keep_freed_memory, last_level_cache
+from benchmarks.machine import add_device, describe_machine, keep_freed_memory, last_level_cache
 from benchmarks.markdown_tables import machine, operations
 from benchmarks.op_cases import MAKERS, Case, Maker, plain_forms
 from benchmarks.reports import write_json
@@ -123,7 +123,7 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="cases whose name, shape and dtype contain this")

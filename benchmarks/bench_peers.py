@@ -36,7 +36,7 @@ from rich.progress import track
 from torch import Tensor
 
 import amgan_fast
-from benchmarks.machine import describe_machine, peak_since, start_peak
+from benchmarks.machine import add_device, describe_machine, peak_since, start_peak
 from benchmarks.markdown_tables import machine, peers
 from benchmarks.peers import TOOLS, Tool
 from benchmarks.reports import write_json
@@ -170,7 +170,7 @@ def judge(results: list[dict[str, Any]], exact: float) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=50_000)
@@ -179,10 +179,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="measure again beside N busy processes")
     parser.add_argument("--json", type=Path, default=Path("build/bench_peers.json"))
     parser.add_argument("--tool", choices=list(TOOLS), help=argparse.SUPPRESS)  # set in the process of one tool
-    options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: torch sees no GPU")
-    return options
+    return parser.parse_args()
 
 
 def main() -> None:

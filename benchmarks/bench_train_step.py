@@ -35,6 +35,7 @@ from torch.profiler import ProfilerActivity, profile
 from amgan_fast.data import Batches, to_float
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.nn import (
+    NETWORKS,
     Discriminator,
     LatentSource,
     Sampler,
@@ -47,7 +48,7 @@ from amgan_fast.runs import StepOptions
 from amgan_fast.runs.step_options import PRECISIONS
 from amgan_fast.train import AdversarialStep
 from amgan_fast.train.capture import CapturedStep
-from benchmarks.machine import describe_machine
+from benchmarks.machine import add_device, describe_machine
 from benchmarks.plain_loop import PlainLoop, of_torch
 from benchmarks.reports import write_json
 from benchmarks.step_parts import StepParts
@@ -166,8 +167,8 @@ def _divided(value: Any, count: int) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--network", default="conv")
+    add_device(parser)
+    parser.add_argument("--network", choices=list(NETWORKS), default="conv")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import platform
@@ -29,6 +30,15 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(trim_threshold, 2**30)
         mallopt(mmap_threshold, 2**25)  # the largest that is taken
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    def usable(device: str) -> str:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise argparse.ArgumentTypeError("torch sees no GPU")
+        return device
+
+    parser.add_argument("--device", type=usable, choices=["cpu", "cuda"], default="cpu")
 
 
 def describe_machine(device: str, threads: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import benchmarks
 from benchmarks.bench_ops import shares
+from benchmarks.machine import add_device
 from benchmarks.op_cases import dropout_cases, loss_cases, norm_cases, score_cases
 from benchmarks.step_parts import PARTS, REST
 from benchmarks.timing import interleaved
@@ -106,6 +108,19 @@ def test_the_smallest_losses_are_compared_with_an_empty_kernel_on_a_gpu():
         "am_discriminator_loss_and_grad": "empty op",
         "am_generator_loss_and_grad": "copy",
     }
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("cuda", "--device: torch sees no GPU"), ("gpu", "invalid choice: 'gpu'")]
+)
+def test_a_device_that_is_not_there_is_a_line(device, said, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    parser = argparse.ArgumentParser()
+    add_device(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--device", device])
+    assert said in capsys.readouterr().err
+    assert parser.parse_args([]).device == "cpu"
 
 
 def test_one_round_alone_has_its_own_time_for_quartiles():
