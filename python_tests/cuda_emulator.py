@@ -21,7 +21,6 @@ from contextlib import closing, contextmanager
 from ctypes import POINTER, Structure, byref, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import torch
@@ -35,12 +34,21 @@ CSRC = Path(__file__).parent.parent / "csrc"
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
 LIVELOCK = 200_000_000  # switches of threads in one launch; the largest test needs a hundredth of them
 EVERYTHING = ("loss", "grad", "total")
-# The emulator's runtime with a choice of devices, which differ in the shared memory of a thread block.
+# The emulator's runtime with two things of our own. There is a choice of devices, which differ in the shared memory of
+# a thread block. And each kernel is a module of its own, of its code and the declarations of its file, since a module
+# becomes machine code when the first of its kernels is launched: seconds for one kernel, many minutes for all. Modules
+# keep the stacks of their threads, some hundred MB, of which the memory is given back when another one has its turn.
 RUNTIME = """
+#define __cudaRegisterFunction usual_registration
+#define cudaLaunchKernel usual_launch
+#define __cudaLaunchKernel usual_launch_by_handle
 #define cudaGetDevice usual_device
 #define cudaDeviceGetAttribute usual_attribute
 #define cudaFuncSetAttribute set_for_all
 #include "emurt.cpp"
+#undef __cudaRegisterFunction
+#undef cudaLaunchKernel
+#undef __cudaLaunchKernel
 #undef cudaGetDevice
 #undef cudaDeviceGetAttribute
 #undef cudaFuncSetAttribute
@@ -52,7 +60,55 @@ extern "C" cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribu
 }
 extern "C" cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int) {
   return set_for_all(kernel, attribute, 227 << 10);  // the shared memory that a block may have on any device
+}
+static std::map<std::string, std::string> kernels_of(const std::string& ptx) {
+  const std::string entry = ".entry ", end = "\\n\\n}\\n";
+  std::map<std::string, std::string> code;
+  std::string declarations;
+  size_t done = 0;
+  for (size_t at; (at = ptx.find(entry, done)) != std::string::npos;) {
+    const size_t line = ptx.rfind('\\n', at) + 1, name = at + entry.size(), after = ptx.find(end, at) + end.size();
+    declarations += ptx.substr(done, line - done);
+    code[ptx.substr(name, ptx.find('(', name) - name)] = ptx.substr(line, after - line);
+    done = after;
+  }
+  const std::string lines = ptx.substr(done, ptx.find(".section", done) - done);  // then names for a debugger
+  for (auto& [name, text] : code) text = declarations + text + lines;
+  return code;
+}
+extern "C" void __cudaRegisterFunction(void** module, const char* kernel, char*, const char* name, int, uint3*, uint3*,
+                                       dim3*, dim3*, int*) {
+  static std::map<void**, std::map<std::string, std::string>> modules;
+  const auto found = modules.try_emplace(module);
+  if (found.second) found.first->second = kernels_of(reinterpret_cast<Mod*>(module)->ptx.at(0));
+  fns()[kernel] = Fn{new Mod{nullptr, {found.first->second.at(name)}}, name};
+}
+static void change_to(Mod* now) {
+  static Mod* before = nullptr;
+  if (before && before != now && before->so) {
+    before->reset();
+    reinterpret_cast<void (*)()>(dlsym(before->so, "give_stacks_back"))();
+  }
+  before = now;
+}
+extern "C" cudaError_t cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** args, size_t shared,
+                                        cudaStream_t stream) {
+  change_to(fns().at(kernel).m);
+  return usual_launch(kernel, grid, block, args, shared, stream);
+}
+extern "C" cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** args, size_t shared,
+                                          cudaStream_t stream) {
+  return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, args, shared, stream);
 }"""
+TRANSLATOR = ("run_ptx.py", "ptx2cpp.py", "ptxrt.h")
+# Added to ptxrt.h, which is in every module.
+MODULE = """
+#ifdef PTXRT_MAIN
+extern "C" void give_stacks_back() {
+  for (u8* stack : g_freestk) madvise(stack, STK, MADV_DONTNEED);
+}
+#endif
+"""
 
 
 def why_not() -> str | None:
@@ -72,13 +128,17 @@ def build(cache: Path) -> Path:
     """The folder with both libraries, named by a hash of all that goes into them."""
     home = Path(os.environ["PTX_CPU_HOME"]).resolve()
     sources = [p for name in ("args", "math", "cuda") for p in sorted((CSRC / name).iterdir())]
-    inputs = [*sources, Path(__file__), home / "emurt.cpp"]
+    inputs = [*sources, Path(__file__), home / "emurt.cpp", *(home / name for name in TRANSLATOR)]
     folder = cache / hashlib.sha256(b"".join(p.read_bytes() for p in inputs)).hexdigest()[:16]
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             place = Path(scratch)
             (place / "runtime.cpp").write_text(RUNTIME)
             _compile(place, "-w", "-O1", f"-I{home}", "runtime.cpp", "-o", "libemurt.so", "-ldl")
+            (place / "emulator").mkdir()
+            for name in TRANSLATOR:
+                added = MODULE if name == "ptxrt.h" else ""
+                (place / "emulator" / name).write_text((home / name).read_text() + added)
             (place / "launchers.cpp").write_text(named_launchers())
             kernels = [*(str(p) for p in sources if p.suffix == ".cu"), "launchers.cpp"]
             ptx = ["-gencode", "arch=compute_90,code=compute_90", "--compress-mode=none", "--threads", "0"]
@@ -124,9 +184,10 @@ class EntropyArgs(Structure):
 
 class ScoresArgs(Structure):
     _fields_ = [
-        *(("dtype", c_int32), ("probabilities", c_int32), ("input", c_void_p), ("rows", c_int64)),
-        *((name, c_int64) for name in ("classes", "row_stride", "blocks", "offset")),
+        *(("dtype", c_int32), ("probabilities", c_int32), ("in_double", c_int32), ("input", c_void_p)),
+        *((name, c_int64) for name in ("rows", "classes", "row_stride", "blocks", "offset")),
         *((name, c_void_p) for name in (*ScoreSums._fields, "workspace")),
+        *((f"initial_{name}", c_void_p) for name in ScoreSums._fields),
     ]
 
 
@@ -278,20 +339,6 @@ class Memory:
             self._runtime.cudaFree(c_void_p(base))
 
 
-def translate(cache: Path, done: Path) -> None:
-    """The emulator makes machine code of a file's kernels when it first launches one, which takes minutes: all files at
-    once, in processes of their own."""
-    calls = ("kplus1([Batch(x)], 'zero')", "entropy(Batch(x))", "scores(x, 1, 0, False)", "leaky_dropout(x, 0.5, 1.0)")
-    start = "import torch; from pathlib import Path; from cuda_emulator import Batch, Emulator; x = torch.zeros(1, 3); "
-    made = f"Emulator(Path({str(cache)!r}), translated=True)"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    options: dict[str, Any] = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    running = [subprocess.Popen([sys.executable, "-c", f"{start}{made}.{call}"], **options) for call in calls]
-    printed = [process.communicate()[0] for process in running]
-    assert not any(process.returncode for process in running), "\n".join(printed)
-    done.touch()
-
-
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as file:
@@ -302,15 +349,10 @@ def lock(folder: Path) -> Iterator[None]:
 class Emulator:
     """The launchers, called with tensors of the CPU. A report of the emulator is an AssertionError."""
 
-    def __init__(self, cache: Path, translated: bool = False) -> None:
+    def __init__(self, cache: Path) -> None:
         self._cache = cache
-        if translated:
-            folder = build(cache)
-        else:
-            with lock(cache):  # another process that tests waits until both are there
-                folder = build(cache)
-                if not (folder / "translated").exists():
-                    translate(cache, folder / "translated")
+        with lock(cache):  # another process that tests waits until both libraries are there
+            self._folder = folder = build(cache)
         # Before the libcudart that torch may have loaded for everyone.
         mode = os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND
         self.workspace = 0  # doubles that the last call was given
@@ -328,7 +370,7 @@ class Emulator:
         return numbers[0], numbers[1]
 
     def _environment(self, schedule: Schedule) -> dict[str, str]:
-        options = {"HOME": os.environ["PTX_CPU_HOME"], "BUILD": self._cache / "ptx", "PYTHON": sys.executable}
+        options = {"HOME": self._folder / "emulator", "BUILD": self._cache / "ptx", "PYTHON": sys.executable}
         options |= {name.upper(): value for name, value in vars(schedule).items()} | {"MAXSWITCH": LIVELOCK}
         return {f"PTXEMU_{name}": str(value) for name, value in options.items()}
 
@@ -389,7 +431,7 @@ class Emulator:
         with closing(Memory(self._runtime)) as memory:
             shape = (*x.shape, x.stride(0), blocks, offset)
             outputs = map(memory.output, sums)
-            args = ScoresArgs(DTYPES.index(x.dtype), probabilities, memory.input(x), *shape, *outputs)
+            args = ScoresArgs(DTYPES.index(x.dtype), probabilities, False, memory.input(x), *shape, *outputs)
             launches = self._call("scores", args, memory, schedule)
         return sums, launches
 

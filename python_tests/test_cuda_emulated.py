@@ -525,10 +525,9 @@ def test_totals_of_few_rows(dtype, classes, real, generated, emulator):
     axes = {"reduction": ["mean"], "want": [EVERYTHING], "offset": [1], "family": ["not_shift_invariant"]}
     pair = [next(batches_of(1, n, classes, rows=[n], **axes)) for n in (real, generated)]
     check_kplus1(emulator, dtype, "column", classes, *pair)
-    check_entropy(emulator, dtype, classes, pair[0])
-    if dtype == torch.float32:
-        emulator.kplus1(pair, "column")
+    if dtype != torch.float64:  # of which a block takes half as many
         assert (emulator.workspace == 0) == ((classes, real, generated) in FEW_ROWS)
+    check_entropy(emulator, dtype, classes, pair[0])
 
 
 # --- Long rows, in shared memory as far as that reaches, and read again beyond
