@@ -1,5 +1,5 @@
-// exp of values that are at most 0, within 2.1e-7 relative in float down to -87, and 4.5e-16 + 3.4e-17 |x| in double
-// down to -708; about 0 below; 1 at 0; NaN stays.
+// exp of values that are at most 0, within 2.1e-7 relative in float down to -87 and 4.5e-16 in double down to -708;
+// about 0 below; 1 at 0; NaN stays.
 //
 // x = (n/32) log 2 + r, |r| <= log(2)/64: 2^(n/32) comes from a table of 32 in two registers and an addition to the
 // exponent, exp(r) from two terms more than 1. Per vector 13 arithmetic instructions, against 19 of at::vec's exp_u20,
@@ -125,16 +125,14 @@ inline at::vec::Vectorized<float> exp_nonpositive(const at::vec::Vectorized<floa
 
 // In double, without a table, whose look-ups would cost more than the terms they save: x = n log 2 + r with
 // |r| <= log(2)/2 and exp(r) = 1 + r + r^2 q(r), where q of degree 8 is the best for the relative error (Remez): at
-// most 2.9e-16, and 3e-19 in the mean over r, so that it is no bias. Roundings bring that to 4.3e-16.
-//
-// n log 2 is taken off with log 2 as it is in double, which is 2.3e-17 too small: the result is that of x (1
-// + 3.4e-17), nearer to x than the 1.1e-16 by which x = l - max was rounded. What it does to a row is what a
-// temperature of 1 - 3.4e-17 would do.
+// most 2.9e-16, and 3e-19 in the mean over r, so that it is no bias. Roundings bring that to 4.3e-16. 2^n is 2^64 too
+// large until the last step, since doubles below 2^-1022 have fewer digits: there the result is rounded to those.
 struct ExpOfDouble {
   static constexpr double kInverse = 1.44269504088896340736;
-  static constexpr double kStep = 0.693147180559945309417;
+  static constexpr double kHigh = 0x1.62e42fefa39efp-1;  // log(2) and what is left of it
+  static constexpr double kLow = 0x1.abc9e3b39803fp-56;
   static constexpr double kMagic = 0x1.8p52;  // as that of float
-  static constexpr double kLowest = -708;     // the smallest normal double is exp(-708.4)
+  static constexpr double kLowest = -746;     // exp(-745.13) is the smallest double
   static constexpr int kShift = 52;
   // Of r^10 down to r^2.
   static constexpr double kTerms[] = {0x1.2707a614cff8ep-22, 0x1.72e91af99bc55p-19, 0x1.a01b7c4fa3a1bp-16,
@@ -148,20 +146,22 @@ inline at::vec::Vectorized<double> exp_nonpositive(const at::vec::Vectorized<dou
   using at::vec::fmadd;
   const V shifted = fmadd(x, V(C::kInverse), V(C::kMagic));
   const V n = shifted - V(C::kMagic);
-  const V r = at::vec::fnmadd(n, V(C::kStep), x);
+  const V r = at::vec::fnmadd(n, V(C::kLow), at::vec::fnmadd(n, V(C::kHigh), x));
   V slope(C::kTerms[0]);
   for (const double term : std::span(C::kTerms).subspan(1)) slope = fmadd(slope, r, V(term));
   slope = fmadd(slope, r, V(1.0));
 #if defined(CPU_CAPABILITY_AVX512)
   const __m512i exponent = _mm512_slli_epi64(_mm512_castpd_si512(shifted), C::kShift);
-  const __m512d scale = _mm512_castsi512_pd(_mm512_add_epi64(exponent, _mm512_castpd_si512(V(1.0))));
+  const __m512d scale = _mm512_castsi512_pd(_mm512_add_epi64(exponent, _mm512_castpd_si512(V(0x1p64))));
   const __mmask8 in_range = _mm512_cmp_pd_mask(x, V(C::kLowest), _CMP_NLT_UQ);
-  return _mm512_maskz_fmadd_pd(in_range, _mm512_mul_pd(scale, r), slope, scale);
+  const __m512d scaled = _mm512_fmadd_pd(_mm512_mul_pd(scale, r), slope, scale);
+  return _mm512_maskz_mul_pd(in_range, scaled, V(0x1p-64));
 #else
   const __m256i exponent = _mm256_slli_epi64(_mm256_castpd_si256(shifted), C::kShift);
-  const __m256d scale = _mm256_castsi256_pd(_mm256_add_epi64(exponent, _mm256_castpd_si256(V(1.0))));
+  const __m256d scale = _mm256_castsi256_pd(_mm256_add_epi64(exponent, _mm256_castpd_si256(V(0x1p64))));
   const __m256d in_range = _mm256_cmp_pd(x, V(C::kLowest), _CMP_NLT_UQ);
-  return _mm256_and_pd(in_range, _mm256_fmadd_pd(_mm256_mul_pd(scale, r), slope, scale));
+  const __m256d scaled = _mm256_fmadd_pd(_mm256_mul_pd(scale, r), slope, scale);
+  return _mm256_and_pd(in_range, _mm256_mul_pd(scaled, V(0x1p-64)));
 #endif
 }
 
