@@ -135,7 +135,7 @@ def assert_close(got, want, rel=1e-12):
     got, want = (flat(x.to_dict() if isinstance(x, Scores) else x) for x in (got, want))
     for name, value in want.items():
         near = partial(pytest.approx, value, rel=rel, abs=1e-14 if name.endswith("error") else None)
-        assert got[name] == (near() if isinstance(value, float | list | tuple) else value), name
+        assert got[name] == (near() if isinstance(value, float | list | tuple | dict) else value), name
 
 
 def test_merging_is_adding_samples_in_any_order(logits):
