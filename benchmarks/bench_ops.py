@@ -2,25 +2,30 @@
 
     python -m benchmarks.bench_ops [--device cpu|cuda] [--threads 2] [--json build/bench_ops.json]
 
-All are run in turn, many rounds, so that drift of the machine falls on all alike; tables show medians and the quartiles
-of ours. Plain PyTorch is amgan_fast.reference or what a user would write (AM-GAN's losses: F.cross_entropy; score_sums:
-the same formulas in float32, since the reference works in float64; batch_norm_leaky_dropout: the layers of a network,
-without the statistics), for each shape whichever is quicker there, eager and compiled each on its own.
-"limit" is what the same bytes cost: copying the logits for a loss with its gradient, summing them for the scores; for
-loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors, and on CUDA an empty kernel. "exp"
-is torch.exp of the same logits, which a softmax needs at the least. Logits that would stay in the caches from one call
-to the next are also timed from memory: ours and the limit then take turns through many copies of them. On CUDA times
-are between events, each call from a cold cache, and the least that an operation has to move (every logit read once,
-every gradient written once) is given as a share of what a large copy moves in the same time, measured in the same run,
-and of the data sheet's bandwidth. leaky_dropout (of 100 x 64 x 32 x 32 numbers) and batch_norm_leaky_dropout have a
-copy as their limit; at the least they move the bytes of x twice forward, and five times with backward, which reads the
-output (or x) and a gradient. Also draws the bandwidth over the number of classes, which --only bandwidth does alone.
+Plain PyTorch is the fastest of several forms (benchmarks/plain_forms.py), chosen for each shape, eager and compiled
+each on its own: one round of all, then some of those that are near the best. What is compiled is chosen among functions
+for any shape, and then compiled for its own. The chosen ones are timed anew with ours and the limit, in turn, many
+rounds, so that drift of the machine falls on all alike; every measurement begins with calls that are not counted.
+Tables show medians, and the quartiles of ours. GB/s are of the bytes that have to move: every logit read once, every
+gradient written once. leaky_dropout (of 100 x 64 x 32 x 32 numbers) and batch_norm_leaky_dropout move those of x twice
+forward, and five times with backward, which reads the output (or x) and a gradient.
+
+"limit" is what the same bytes cost: copying the logits for a loss with its gradient (or x), summing them for scores;
+for loss_and_grad of 100 x 11 an empty operation that allocates the same three tensors, and on CUDA an empty kernel.
+"exp", in the JSON, is torch.exp of the same logits, which a softmax needs at the least. Logits that would stay in the
+caches from one call to the next are also timed from memory: ours and the limit then take turns through many copies of
+them. On CUDA times are between events, each call from a cold cache, and the bytes that have to move are also given as a
+share of what a large copy moves in the same time, measured in the same run, and of the data sheet's bandwidth.
+
+Beside the JSON, the same name with .md is the table as docs/operation_times.md holds it, and .png the bandwidth over
+the number of classes, which --only bandwidth measures alone.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,20 +36,13 @@ from rich.progress import track
 
 from benchmarks import bandwidth, gpu
 from benchmarks.machine import add_device, describe_machine, keep_freed_memory, last_level_cache
-from benchmarks.markdown_tables import machine, operations
-from benchmarks.op_cases import MAKERS, Case, Maker, plain_forms
-from benchmarks.reports import write_json
+from benchmarks.markdown_tables import operations_page
+from benchmarks.op_cases import MAKERS, Case, Maker
+from benchmarks.plain_forms import Wrap, as_it_is
+from benchmarks.reports import write_json, write_text
 from benchmarks.timing import interleaved, taking_turns
 
-# Compiled for their very shape; all others with symbolic sizes, once per operation.
-STATIC = {
-    ("am_discriminator_loss", (100, 11)),
-    ("am_discriminator_loss", (4096, 11)),
-    ("am_discriminator_loss", (128, 201)),
-    ("am_generator_loss", (1024, 1001)),
-    ("score_sums", (200_000, 10)),
-    ("score_sums", (50_000, 1000)),
-}
+NEAR = 1.5  # times the best form of one round: these are timed again
 
 
 def chosen(make: Maker, device: str, options: argparse.Namespace) -> list[Case]:
@@ -64,21 +62,47 @@ def cases_with_copies(options: argparse.Namespace) -> Iterator[tuple[Case, list[
         yield from zip(cases, map(list, zip(*copies, strict=True)) if copies else [[]] * len(cases), strict=True)
 
 
-def quickest(case: Case, forms: list[Callable[..., Any]], options: argparse.Namespace) -> Callable[..., Any]:
-    """Of several that do the same as the operation, by a few rounds of each in turn."""
-    if len(forms) == 1:
-        return forms[0]
-    work = {str(i): partial(case.run, form) for i, form in enumerate(forms)}
-    times = interleaved(work, 5, options.threads, options.device)
-    return forms[min(range(len(forms)), key=lambda i: times[str(i)]["median"])]
+@dataclass
+class Plain:
+    """The fastest form, what each of them takes, and the call of the fastest."""
+
+    name: str
+    microseconds: dict[str, float]
+    work: Callable[[], object]
 
 
-# Of one function, for its shapes and dtypes; beyond this torch falls back to eager without a word.
-torch._dynamo.config.recompile_limit = 64
+def time_forms(case: Case, wrap: Wrap, options: argparse.Namespace) -> dict[str, float]:
+    """Microseconds by name: of one round, and of a few more where that does not decide."""
+    work = {name: case.work(form, wrap) for name, form in case.plain().items()}
+
+    def medians(names: Iterable[str], rounds: int) -> dict[str, float]:
+        times = interleaved({name: work[name] for name in names}, rounds, options.threads, options.device)
+        return {name: t["median"] for name, t in times.items()}
+
+    once = medians(work, 1)
+    near = [name for name in work if once[name] < NEAR * min(once.values())]
+    return once | (medians(near, 5) if len(near) > 1 else {})
 
 
-def compiled(case: Case, form: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(form, dynamic=(case.op, case.shape) not in STATIC)
+def compiler(dynamic: bool) -> Wrap:
+    """Without what was compiled before: a function that has been compiled for any shape is not compiled again for its
+    own, though dynamic=False asks for it."""
+    torch.compiler.reset()
+    return partial(torch.compile, dynamic=dynamic)
+
+
+def plain(case: Case, options: argparse.Namespace) -> dict[str, Plain]:
+    """Eager and compiled. torch.compile takes seconds, but little where a file of its cache serves: forms are chosen as
+    compiled for any shape, and the chosen one is compiled for its own."""
+    forms, found = case.plain(), {}
+    times = time_forms(case, as_it_is, options)
+    name = min(times, key=times.__getitem__)
+    found["eager"] = Plain(name, times, case.work(forms[name]))
+    if case.compiles:
+        times = time_forms(case, compiler(dynamic=True), options)
+        name = min(times, key=times.__getitem__)
+        found["compile"] = Plain(name, times, case.work(forms[name], compiler(dynamic=False)))
+    return found
 
 
 def shares(case: Case, microseconds: float, bandwidths: dict[str, float]) -> dict[str, float]:
@@ -89,17 +113,9 @@ def shares(case: Case, microseconds: float, bandwidths: dict[str, float]) -> dic
 def measure(
     case: Case, copies: list[Case], options: argparse.Namespace, bandwidths: dict[str, float]
 ) -> dict[str, Any]:
-    forms = plain_forms(case.op)
-    eager = quickest(case, forms, options)
-    work: dict[str, Callable[[], object]] = {
-        "ours": case.ours(),
-        "eager": partial(case.run, eager),
-        "limit": case.limit(),
-        "exp": case.exp,
-    }
-    if case.compiles:
-        compiled_eager = quickest(case, [compiled(case, form) for form in forms], options)
-        work["compile"] = partial(case.run, compiled_eager)
+    forms = plain(case, options)
+    work = {"ours": case.ours(), **{kind: form.work for kind, form in forms.items()}}
+    work |= {"limit": case.limit(), "exp": case.exp}
     if copies:
         work["ours from memory"] = taking_turns([copy.ours() for copy in copies])
         work["limit from memory"] = taking_turns([copy.limit() for copy in copies])
@@ -114,6 +130,9 @@ def measure(
         "dtype": case.dtype,
         "limit": case.limit_is,
         "microseconds": times,
+        "GB/s": case.least_bytes / median["ours"] / 1000,
+        "fastest plain form": {kind: form.name for kind, form in forms.items()},
+        "plain forms": {kind: form.microseconds for kind, form in forms.items()},
         "ratios": {f"{name}/ours": ratio for name, ratio in ratios.items()}
         | {"ours/limit": median["ours"] / median["limit"]}
         | ({"ours/limit from memory": median["ours from memory"] / median["limit from memory"]} if copies else {})
@@ -149,9 +168,13 @@ def main() -> None:
         "results": results,
         "bandwidth": points,
     }
-    print(machine(report), "", *(operations(report) if results else []), "", sep="\n")
     write_json(options.json, report)
     print(f"written: {options.json}")
+    if results:
+        page = "\n".join(operations_page(report)) + "\n"
+        print(page)
+        write_text(options.json.with_suffix(".md"), page)
+        print(f"written: {options.json.with_suffix('.md')}")
     if points:
         picture = options.json.with_suffix(".png")
         bandwidth.draw(points, picture)

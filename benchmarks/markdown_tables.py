@@ -22,27 +22,58 @@ def machine(report: dict[str, Any]) -> str:
     return f"{device}; {machine['threads']} threads, torch {machine['torch']}, {build['compiler']}."
 
 
+def ratio(value: float) -> str:
+    """Two digits: a loss of a few hundredths shows."""
+    return f"{value:.2f}" if value < 0.995 else f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def plain_form(fastest: dict[str, str]) -> str:
+    """Names of the eager one and, where it is another, of the compiled one."""
+    eager, compiled = fastest["eager"], fastest.get("compile")
+    return eager if compiled in (None, eager) else f"{eager}; compiled: {compiled}"
+
+
 def operations(report: dict[str, Any]) -> Iterator[str]:
-    ratio_columns = ["eager / ours", "compile / ours", "exp / ours", "ours / limit", "from memory"]
-    names = [name.replace(" ", "") for name in ratio_columns[:4]]
+    names = ["eager/ours", "compile/ours", "ours/limit", "ours/limit from memory"]
     shares = [name for name in report["results"][0]["ratios"] if name.startswith("share of ")]
-    yield from header(["operation", "shape", "ours, µs", "quartiles", *ratio_columns, "limit", *shares])
+    compiled = f"compile {report['machine']['torch'].partition('+')[0]} / ours"
+    plain = ["eager / ours", compiled, "fastest plain form"]
+    times_columns = ["ours, µs", "quartiles", "GB/s"]
+    yield from header(
+        ["operation", "shape", *times_columns, *plain, "ours / limit", "from memory", "limit", *shares],
+    )
     for result in report["results"]:
         times, ratios = result["microseconds"], result["ratios"]
         half = "" if result["dtype"] == "float32" else f", {result['dtype']}"
         low, high = times["ours"]["quartiles"]
+        eager, compiled, limit, from_memory = (ratio(ratios[name]) if name in ratios else "" for name in names)
         yield row(
             [
                 result["op"] + half,
                 " x ".join(f"{n:,}" for n in result["shape"]),
                 f"{times['ours']['median']:,.1f}",
                 f"{low:,.1f} to {high:,.1f}",
-                *(f"{ratios[name]:.1f}" if name in ratios else "-" for name in names),
-                f"{from_memory:.1f}" if (from_memory := ratios.get("ours/limit from memory")) else "",
+                f"{result['GB/s']:,.1f}",
+                eager,
+                compiled or "-",
+                plain_form(result["fastest plain form"]),
+                limit,
+                from_memory,
                 f"{result['limit']}, {times['limit']['median']:,.1f} µs",
                 *(f"{ratios[name]:.0%}" for name in shares),
             ]
         )
+
+
+def operations_page(report: dict[str, Any]) -> Iterator[str]:
+    """docs/operation_times.md."""
+    yield "# Times of the operations"
+    yield ""
+    yield "Left by `python -m benchmarks.bench_ops`; [benchmarks.md](benchmarks.md#operations) explains the columns."
+    yield ""
+    yield machine(report)
+    yield ""
+    yield from operations(report)
 
 
 def training(reports: dict[str, dict[str, Any]]) -> Iterator[str]:

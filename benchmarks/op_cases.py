@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.utils.cpp_extension import load
 
-from amgan_fast import ops, reference
+from amgan_fast import ops
 from benchmarks import gpu
+from benchmarks.plain_forms import BY_HAND, FORMS, Form, Wrap, as_it_is
 
 LOSS_SHAPES = [(100, 11), (4096, 11), (1024, 101), (128, 201), (1024, 1001), (128, 21_842)]
 SCORE_SHAPES = [(200_000, 10), (50_000, 101), (50_000, 1000), (2000, 21_842)]
@@ -37,6 +37,7 @@ class Case:
     moved: int = 2  # how often the logits' bytes have to be read or written at the least
     fused: Callable[[], object] | None = None  # instead of run(operation)
     empty: Callable[[], Callable[[], object]] | None = None  # the limit instead, compiled only where it is measured
+    values: tuple[Tensor, ...] = ()  # the arguments of forms by hand
     compiles: bool = True  # second derivatives do not: torch refuses double backward of a compiled function
 
     @property
@@ -56,6 +57,14 @@ class Case:
     def key(self) -> str:
         return f"{self.name} {'x'.join(map(str, self.shape))} {self.dtype}"
 
+    def plain(self) -> dict[str, Form]:
+        """The forms of plain PyTorch that do the same, by name."""
+        return {form.name: form for form in FORMS[self.op] + BY_HAND.get(self.name, [])}
+
+    def work(self, form: Form, wrap: Wrap = as_it_is) -> Callable[[], object]:
+        function = form.callable(wrap)
+        return partial(function, *self.values) if form.by_hand else partial(self.run, function)
+
     # Functions without a layer of Python around what is measured, which for 100 x 11 would show.
 
     def ours(self) -> Callable[[], object]:
@@ -72,41 +81,6 @@ class Case:
 
     def exp(self) -> object:
         return [torch.exp(x, out=self.out) for x in self.logits]
-
-
-def plain_discriminator_loss(real: Tensor, labels: Tensor, generated: Tensor) -> Tensor:
-    fake = torch.full((len(generated),), generated.size(1) - 1, device=generated.device)
-    return cross_entropy(real, labels) + cross_entropy(generated, fake)
-
-
-def plain_generator_loss(generated: Tensor) -> Tensor:
-    return cross_entropy(generated, generated[:, :-1].argmax(1))
-
-
-def plain_score_sums(logits: Tensor) -> tuple[Tensor, ...]:
-    log_prob = logits.float().log_softmax(1)
-    prob = log_prob.exp()
-    return -(prob * log_prob).sum(), prob.sum(0), (prob * prob).sum(0), log_prob.sum(0)
-
-
-def plain_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> tuple[Tensor]:
-    """As a network's layers: torch's batch norm hands out no statistics, and the reference computes them again."""
-    z = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
-    return (reference.leaky_dropout(z, p),)
-
-
-PLAIN: dict[str, Callable[..., Any]] = {
-    "am_discriminator_loss": plain_discriminator_loss,
-    "am_generator_loss": plain_generator_loss,
-    "score_sums": plain_score_sums,
-    "batch_norm_leaky_dropout": plain_batch_norm,
-}
-"""What a user would write beside the reference, whose terms are those of the formula."""
-
-
-def plain_forms(op: str) -> list[Callable[..., Any]]:
-    """Functions of plain PyTorch that do the same as the operation."""
-    return [PLAIN[op], getattr(reference, op)] if op in PLAIN else [getattr(reference, op)]
 
 
 def empty_op(real: Tensor, labels: Tensor, generated: Tensor) -> Callable[[], object]:
@@ -141,7 +115,8 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
         "am_discriminator_loss",
         both,
         out,
-        discriminator,  # what an eager user does instead
+        discriminator,  # what a user of autograd does instead
+        values=(real_values, labels, generated_values),
         fused=lambda: ops.am_discriminator_loss_and_grad(real_values, labels, generated_values),
     )
     one_and_grad = Case(
@@ -150,6 +125,7 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
         one,
         out,
         generator,
+        values=one,
         fused=lambda: ops.am_generator_loss_and_grad(generated_values),
     )
     if (rows, columns) == LOSS_SHAPES[0]:  # so few bytes that nothing but the call takes time

@@ -20,9 +20,11 @@ from fake_gpu import FakeGpu
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import benchmarks
-from benchmarks.bench_ops import shares
+from benchmarks.bench_ops import compiler, shares
 from benchmarks.machine import add_device
+from benchmarks.markdown_tables import plain_form, ratio
 from benchmarks.op_cases import dropout_cases, loss_cases, norm_cases, score_cases
+from benchmarks.plain_forms import FORMS
 from benchmarks.step_parts import PARTS, REST
 from benchmarks.timing import interleaved
 
@@ -81,6 +83,37 @@ def test_shares_are_of_the_logits_read_and_the_gradients_written():
     assert shares(scores, 4.0, {}) == {}
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.541, "0.54"), (0.994, "0.99"), (0.996, "1.0"), (1.04, "1.0"), (9.96, "10"), (1234.5, "1,234")],
+)
+def test_ratios_have_two_digits_so_that_a_narrow_loss_shows(value, shown):
+    assert ratio(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("fastest", "shown"),
+    [({"eager": "a", "compile": "a"}, "a"), ({"eager": "a"}, "a"), ({"eager": "a", "compile": "b"}, "a; compiled: b")],
+)
+def test_the_fastest_forms_are_named_once_where_they_are_the_same(fastest, shown):
+    assert plain_form(fastest) == shown
+
+
+def test_a_function_compiled_for_any_shape_is_compiled_again_for_its_own():
+    shapes = []
+
+    def backend(graph, inputs):
+        shapes.append(any(isinstance(x, torch.SymInt) for x in inputs))
+        return graph.forward
+
+    def double(x):
+        return 2 * x
+
+    for dynamic in (True, False):
+        compiler(dynamic)(double, backend=backend)(torch.ones(3, 5))
+    assert shapes == [True, False]
+
+
 def test_on_a_gpu_caches_are_empty_and_the_host_is_ahead_before_the_first_event(monkeypatch):
     fake = FakeGpu(monkeypatch)
     work = {name: lambda name=name: fake.given.append(name) for name in ("ours", "copy")}
@@ -134,7 +167,16 @@ def test_operations_and_peers_are_measured(tmp_path):
     arguments = ("--rounds", 2, "--threads", 1)
     printed = run("bench_ops", *arguments, "--only", "kplus1_terms 128x201", "--json", "ops.json", folder=tmp_path)
     assert "| kplus1_terms | 128 x 201 |" in printed
+    page = (tmp_path / "ops.md").read_text()
+    assert page in printed
+    assert f"compile {torch.__version__.partition('+')[0]} / ours" in page
     (measured,) = json.loads((tmp_path / "ops.json").read_text())["results"]
+    for kind, fastest in measured["fastest plain form"].items():
+        times = measured["plain forms"][kind]
+        assert times.keys() == {form.name for form in FORMS["kplus1_terms"]}
+        assert times[fastest] == min(times.values())
+        assert fastest in page
+    assert measured["GB/s"] == pytest.approx(128 * 201 * 4 / measured["microseconds"]["ours"]["median"] / 1000)
     assert set(measured["ratios"]) == {"eager/ours", "compile/ours", "exp/ours", "ours/limit"}
     size = ("--rows", 500, "--classes", 10)
     assert "| torchmetrics" in run("bench_peers", *arguments, *size, "--json", "peers.json", folder=tmp_path)
