@@ -21,6 +21,12 @@ struct KPlus1Batch {
   int64_t grad_output_stride;
   void* loss;  // [rows] T, unscaled loss of each row; or null
   void* grad;  // [rows, columns] in the dtype of the logits, contiguous; or null
+
+  // The given label of a row, where labels are memory of the host.
+  int64_t label(int64_t row) const {
+    const int64_t at = row * label_stride;
+    return labels_are_int32 ? static_cast<const int32_t*>(labels)[at] : static_cast<const int64_t*>(labels)[at];
+  }
 };
 
 struct KPlus1Args {

@@ -95,7 +95,7 @@ class KPlus1 {
         v_fake[lane] = static_cast<T>(group.v(lane)[classes_]);
       }
       if (batch_.labels == nullptr) continue;
-      const int64_t label = given_label(group.first + lane);
+      const int64_t label = batch_.label(group.first + lane);
       target_is_fake[lane] = label == classes_;
       if (label < classes_) v_target[lane] = static_cast<T>(group.v(lane)[label]);
     }
@@ -108,12 +108,6 @@ class KPlus1 {
   }
 
  private:
-  int64_t given_label(int64_t row) const {
-    const int64_t at = row * batch_.label_stride;
-    return batch_.labels_are_int32 ? static_cast<const int32_t*>(batch_.labels)[at]
-                                   : static_cast<const int64_t*>(batch_.labels)[at];
-  }
-
   const KPlus1Batch& batch_;
   const int64_t classes_;
   const bool fake_column_;
@@ -375,16 +369,20 @@ void run_chunks(const Args& args) {
   if (of.total != nullptr) *static_cast<T*>(of.total) = static_cast<T>(total);
 }
 
+template <template <typename> class Loss>
+struct Ways {
+  template <typename scalar_t>
+  using Lanes = InLanes<Loss<scalar_t>>;
+  template <typename scalar_t>
+  using Columns = InColumns<Loss<scalar_t>>;
+};
+
 template <template <typename> class Loss, typename Args>
 void run_loss(const Args& args) {
-  for_dtype(args.of.dtype, [&](auto zero) {
-    using LossOf = Loss<decltype(zero)>;
-    if (args.of.classes <= kLaneColumns) {
-      run_chunks<LossOf, InLanes<LossOf>>(args);
-    } else {
-      run_chunks<LossOf, InColumns<LossOf>>(args);
-    }
-  });
+  for_layout<Ways<Loss>::template Lanes, Ways<Loss>::template Columns>(
+      args.of.dtype, args.of.classes, [&](auto layout) {
+        run_chunks<Loss<typename decltype(layout)::scalar_t>, typename decltype(layout)::type>(args);
+      });
 }
 
 }  // namespace

@@ -26,11 +26,7 @@ struct Group {
     return static_cast<scalar_t*>(batch->grad) + (first + lane) * columns;
   }
   // The given label of a row.
-  int64_t label(int64_t lane) const {
-    const int64_t at = (first + lane) * batch->label_stride;
-    return batch->labels_are_int32 ? static_cast<const int32_t*>(batch->labels)[at]
-                                   : static_cast<const int64_t*>(batch->labels)[at];
-  }
+  int64_t label(int64_t lane) const { return batch->label(first + lane); }
 };
 
 // The given labels of a group as numbers, 0 in lanes without a row. Only for few classes: float ends at 2^24.
