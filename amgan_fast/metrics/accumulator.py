@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.device import cpu_threads
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.bad_rows import kind_of
@@ -225,8 +224,6 @@ class ScoreAccumulator(RowAccumulator):
             warnings.warn(text, ScoreWarning, stacklevel=3)
         return scores
 
-    # On one thread: each of many short regions waits for a second one, which other programs may keep from coming.
-    @cpu_threads(1)
     def scores_by(self, strata: StratumSums | None, reference: DistributionLike | None = None) -> Scores:
         """The scores of the same samples, without warnings, as drawn from strata that are kept elsewhere, or at random.
 

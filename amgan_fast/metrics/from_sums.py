@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amgan_fast.device import cpu_threads
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.designs import Design, Error, Statistics
 from amgan_fast.metrics.estimate import Estimate
@@ -19,6 +20,8 @@ from amgan_fast.ops import ScoreSums
 _Interval = tuple[float, float]
 
 
+# On one thread: each of many short regions waits for a second one, which other programs may keep from coming.
+@cpu_threads(1)
 def scores_from_sums(
     samples: Design,
     in_splits: ScoreSums | None,
