@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-MIB = 2**20
+from benchmarks.machine import MIB
+
 _EVERY = 0.02  # seconds
 
 
