@@ -25,18 +25,26 @@ struct ExpSums {
   Vec<T> shifts{T(0)};     // of x
   Vec<T> weighted{T(0)};   // of x exp(x), a logit of -inf counting 0
 
-  // Takes a vector of x and returns exp(x).
-  Vec<T> add(const Vec<T>& x) {
-    Vec<T> e;
+  // Takes n vectors of x and gives exp(x). n is not 1 where only double is faster so (exp.h).
+  template <int n>
+  void add(const Vec<T> (&x)[n], Vec<T> (&e)[n]) {
     if constexpr (want_weighted) {
-      e = exp_nonpositive(x, weighted);
+      exp_nonpositive(x, e, weighted);
     } else {
-      e = exp_nonpositive(x);
+      for (int v = 0; v < n; ++v) e[v] = exp_nonpositive(x[v]);
     }
-    sum = sum + e;
-    if constexpr (want_below_one) below_one = add_below_one(below_one, e);
-    if constexpr (want_shifts) shifts = shifts + x;
-    return e;
+    for (int v = 0; v < n; ++v) {
+      sum = sum + e[v];
+      if constexpr (want_below_one) below_one = add_below_one(below_one, e[v]);
+      if constexpr (want_shifts) shifts = shifts + x[v];
+    }
+  }
+
+  Vec<T> add(const Vec<T>& x) {
+    const Vec<T> one[] = {x};
+    Vec<T> e[1];
+    add(one, e);
+    return e[0];
   }
 
   // The lanes from n on are past the end of the row: x = -inf there, which would add to the shifts alone.

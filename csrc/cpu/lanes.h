@@ -22,17 +22,34 @@ constexpr int64_t kLaneColumns = AMGAN_LANE_COLUMNS;
 template <typename T>
 constexpr int64_t kLanes = Vec<T>::size();
 
-#if defined(CPU_CAPABILITY_AVX512)
+#if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
 #define AMGAN_QUADS 1
+
+// Part g of a register is four columns of row 4g + j, from column k on.
+template <typename RowAt>
+__m256 load_two_quads(const RowAt& row, int64_t j, int64_t k) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(load_four(row(j) + k)), load_four(row(4 + j) + k), 1);
+}
+
+// Transposes the 4 x 4 parts that four registers hold.
+inline void transpose_quads(__m256 (&r)[4]) {
+  const __m256d low = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));
+  const __m256d high = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));
+  const __m256d low_next = _mm256_castps_pd(_mm256_unpacklo_ps(r[2], r[3]));
+  const __m256d high_next = _mm256_castps_pd(_mm256_unpackhi_ps(r[2], r[3]));
+  r[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, low_next));
+  r[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, low_next));
+  r[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high, high_next));
+  r[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high, high_next));
+}
+
+#if defined(CPU_CAPABILITY_AVX512)
 using Register = __m512;
 
-// Part g of the register is four columns of row 4g + j, from column k on.
 template <typename RowAt>
 Register load_quads(const RowAt& row, int64_t j, int64_t k) {
-  const auto part = [&](int g) { return _mm_loadu_ps(row(4 * g + j) + k); };
-  const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(part(0)), part(1), 1);
-  const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(part(2)), part(3), 1);
-  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+  const auto upper = [&](int64_t lane) { return row(8 + lane); };
+  return _mm512_insertf32x8(_mm512_castps256_ps512(load_two_quads(row, j, k)), load_two_quads(upper, j, k), 1);
 }
 
 template <typename RowAt>
@@ -43,8 +60,7 @@ void store_quads(Register r, const RowAt& row, int64_t j, int64_t k) {
   _mm_storeu_ps(row(12 + j) + k, _mm512_extractf32x4_ps(r, 3));
 }
 
-// Transposes the 4 x 4 parts that four registers hold.
-inline void transpose_quads(Register (&r)[4]) {
+inline void transpose_quads(__m512 (&r)[4]) {
   const __m512d low = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1]));
   const __m512d high = _mm512_castps_pd(_mm512_unpackhi_ps(r[0], r[1]));
   const __m512d low_next = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3]));
@@ -55,13 +71,12 @@ inline void transpose_quads(Register (&r)[4]) {
   r[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, high_next));
 }
 
-#elif defined(CPU_CAPABILITY_AVX2)
-#define AMGAN_QUADS 1
+#else
 using Register = __m256;
 
 template <typename RowAt>
 Register load_quads(const RowAt& row, int64_t j, int64_t k) {
-  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row(j) + k)), _mm_loadu_ps(row(4 + j) + k), 1);
+  return load_two_quads(row, j, k);
 }
 
 template <typename RowAt>
@@ -69,16 +84,56 @@ void store_quads(Register r, const RowAt& row, int64_t j, int64_t k) {
   _mm_storeu_ps(row(j) + k, _mm256_castps256_ps128(r));
   _mm_storeu_ps(row(4 + j) + k, _mm256_extractf128_ps(r, 1));
 }
+#endif
 
-inline void transpose_quads(Register (&r)[4]) {
-  const __m256d low = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));
-  const __m256d high = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));
-  const __m256d low_next = _mm256_castps_pd(_mm256_unpacklo_ps(r[2], r[3]));
-  const __m256d high_next = _mm256_castps_pd(_mm256_unpackhi_ps(r[2], r[3]));
-  r[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, low_next));
-  r[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, low_next));
-  r[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high, high_next));
-  r[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high, high_next));
+// Four columns from k on, a vector each.
+
+template <typename RowAt>
+void load_columns(const RowAt& row, const float*, int64_t k, Vec<float> (&columns)[4]) {
+  Register r[4];
+  for (int j = 0; j < 4; ++j) r[j] = load_quads(row, j, k);
+  transpose_quads(r);
+  for (int j = 0; j < 4; ++j) columns[j] = r[j];
+}
+
+// Transposed while they are narrow, then widened.
+template <typename RowAt, typename scalar_t>
+void load_columns(const RowAt& row, const Wide<scalar_t>*, int64_t k, Vec<double> (&columns)[4]) {
+  const auto narrow = [&](int64_t lane) { return &row(lane)->value; };
+  HalfVector r[4];
+#if defined(CPU_CAPABILITY_AVX512)
+  for (int j = 0; j < 4; ++j) r[j] = load_two_quads(narrow, j, k);
+  transpose_quads(r);
+#else
+  for (int j = 0; j < 4; ++j) r[j] = load_four(narrow(j) + k);
+  _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+#endif
+  for (int j = 0; j < 4; ++j) columns[j] = widened(r[j]);
+}
+
+template <typename RowAt>
+void load_columns(const RowAt& row, const double*, int64_t k, Vec<double> (&columns)[4]) {
+  // Of four rows from `first` on.
+  const auto transposed = [&](int64_t first, __m256d(&r)[4]) {
+    const auto two = [&](int64_t j, int64_t of) {  // columns `of` and of + 1, of rows j and j + 2
+      const auto part = [&](int64_t lane) { return _mm_loadu_pd(row(first + lane) + k + of); };
+      return _mm256_insertf128_pd(_mm256_castpd128_pd256(part(j)), part(j + 2), 1);
+    };
+    for (int pair = 0; pair < 2; ++pair) {
+      const __m256d even = two(0, 2 * pair), odd = two(1, 2 * pair);
+      r[2 * pair] = _mm256_unpacklo_pd(even, odd);
+      r[2 * pair + 1] = _mm256_unpackhi_pd(even, odd);
+    }
+  };
+  __m256d r[4];
+  transposed(0, r);
+#if defined(CPU_CAPABILITY_AVX512)
+  __m256d upper[4];
+  transposed(4, upper);
+  for (int j = 0; j < 4; ++j) columns[j] = _mm512_insertf64x4(_mm512_castpd256_pd512(r[j]), upper[j], 1);
+#else
+  for (int j = 0; j < 4; ++j) columns[j] = r[j];
+#endif
 }
 
 #else
@@ -92,21 +147,18 @@ inline void transpose_quads(Register (&r)[4]) {
 template <typename T, typename RowAt>
 void transpose_in(const RowAt& row, int64_t columns, T* tile) {
 #if AMGAN_QUADS
-  if constexpr (std::is_same_v<T, float>) {
-    if (columns >= 4) {
-      for (int64_t next = 0; next < columns; next += 4) {
-        const int64_t k = std::min(next, columns - 4);
-        Register r[4];
-        for (int j = 0; j < 4; ++j) r[j] = load_quads(row, j, k);
-        transpose_quads(r);
-        for (int j = 0; j < 4; ++j) Vec<float>(r[j]).store(tile + (k + j) * kLanes<float>);
-      }
-      return;
+  if (columns >= 4) {
+    for (int64_t next = 0; next < columns; next += 4) {
+      const int64_t k = std::min(next, columns - 4);
+      Vec<T> four[4];
+      load_columns(row, row(0), k, four);
+      for (int j = 0; j < 4; ++j) four[j].store(tile + (k + j) * kLanes<T>);
     }
+    return;
   }
 #endif
   for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-    for (int64_t k = 0; k < columns; ++k) tile[k * kLanes<T> + lane] = row(lane)[k];
+    for (int64_t k = 0; k < columns; ++k) tile[k * kLanes<T> + lane] = static_cast<T>(row(lane)[k]);
   }
 }
 
@@ -141,12 +193,12 @@ class Tile {
   // Up to kLanes rows, row_stride apart from each other.
   void load(const scalar_t* x, int64_t row_stride, int64_t rows, int64_t columns) {
     fetch_ahead<0>(x, row_stride, columns);
-    if constexpr (kDirect) {
+    if constexpr (kTransposed) {
       if (rows == kLanes<T>) {
         transpose_in([&](int64_t lane) { return x + lane * row_stride; }, columns, columns_);
       } else {
-        alignas(64) static constexpr T zeros[kRowSize] = {};
-        const T* row[kLanes<T>];
+        alignas(64) static const scalar_t zeros[kRowSize] = {};
+        const scalar_t* row[kLanes<T>];
         for (int64_t lane = 0; lane < kLanes<T>; ++lane) row[lane] = lane < rows ? x + lane * row_stride : zeros;
         transpose_in([&](int64_t lane) { return row[lane]; }, columns, columns_);
       }
@@ -197,7 +249,8 @@ class Tile {
  private:
   static constexpr int64_t kAheadRows = 4 * kLanes<T>;
   static constexpr int64_t kRowSize = (kLaneColumns + 1 + 15) / 16 * 16;
-  static constexpr bool kDirect = std::is_same_v<scalar_t, T>;  // no conversion, no detour through rows_
+  static constexpr bool kDirect = std::is_same_v<scalar_t, T>;     // no conversion
+  static constexpr bool kTransposed = kDirect || kWide<scalar_t>;  // no detour through rows_
 
   // Into the second-level cache, four tiles before their turn. Where a row is longer than a line, the lines of a tile
   // are touched out of order, which the processor does not foresee.
@@ -216,7 +269,7 @@ class Tile {
   }
 
   alignas(64) T columns_[kRowSize * kLanes<T>];
-  alignas(64) T rows_[kRowSize * (kDirect ? 1 : kLanes<T>)];
+  alignas(64) T rows_[kRowSize * (kTransposed ? 1 : kLanes<T>)];
 };
 
 // A shift that keeps each row finite: its maximum, or 0 where every logit is -inf.

@@ -71,6 +71,12 @@ Computing<scalar_t> row_max(const scalar_t* x, int64_t n) {
   return max_lanes(larger(even, odd));
 }
 
+// In float, which holds it and of which a vector has twice as many.
+template <typename scalar_t>
+double row_max(const Wide<scalar_t>* x, int64_t n) {
+  return row_max(&x->value, n);
+}
+
 // The lowest index that holds the maximum; the row has no NaN.
 template <typename scalar_t, typename T>
 int64_t first_of(const scalar_t* x, int64_t n, T max) {

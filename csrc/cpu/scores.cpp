@@ -31,7 +31,7 @@ struct Rows {
 
 // --- Rows across their columns.
 
-constexpr int kGroup = 4;            // rows that go through the columns together
+constexpr int kGroup = 4;            // rows whose probabilities are added together
 constexpr int64_t kFlushRows = 128;  // rows that are added up in float
 
 template <typename scalar_t>
@@ -54,108 +54,85 @@ class InColumns {
 
   void add(const Rows& rows, const Sums& sums) {
     std::fill_n(prob_, 3 * stride_, T(0));
+    log_sums_ = 0;
     const int64_t stride = rows.step * args_.row_stride;
-    const auto row = [&](int64_t i) {
-      return static_cast<const scalar_t*>(args_.input) + rows.first * args_.row_stride + i * stride;
-    };
-    T max[kGroup];
-    bool know_max = false;
-    double log_sums = 0;
+    const auto* x = static_cast<const scalar_t*>(args_.input) + rows.first * args_.row_stride;
     for (int64_t i = 0; i < rows.count;) {
-      if (rows.count - i >= kGroup) {
-        if (!know_max) find_max<kGroup>(row(i), stride, max);
-        // Whole groups follow at these distances, or none and the group stands in for itself.
-        const int64_t next = i + 2 * kGroup <= rows.count ? kGroup * stride : 0;
-        const int64_t ahead = i + 3 * kGroup <= rows.count ? 2 * kGroup * stride : next;
-        add_group<kGroup>(row(i), stride, next, ahead, max, sums, log_sums);
-        know_max = next != 0;
+      const int64_t left = rows.count - i;
+      if (left >= kGroup) {
+        add_group<kGroup>(x + i * stride, stride, left, sums);
         i += kGroup;
       } else {
-        find_max<1>(row(i), stride, max);
-        add_group<1>(row(i), stride, 0, 0, max, sums, log_sums);
+        add_group<1>(x + i * stride, stride, left, sums);
         i += 1;
       }
       if (i % kFlushRows == 0 || i >= rows.count) flush(sums);
     }
-    for (int64_t k = 0; k < args_.classes; ++k) sums.log_prob[k] -= log_sums;
   }
 
  private:
+  // The next `rows` of those that are left.
   template <int rows>
-  void find_max(const scalar_t* x, int64_t stride, T* max) const {
-    for (int j = 0; j < rows; ++j) max[j] = row_max(x + j * stride, args_.classes);
-  }
-
-  template <int rows>
-  void add_group(const scalar_t* x, int64_t stride, int64_t next, int64_t ahead, T* max, const Sums& sums,
-                 double& log_sums) {
+  void add_group(const scalar_t* x, int64_t stride, int64_t left, const Sums& sums) {
     T inverse[kLanes<T>] = {};
     if (args_.probabilities) {
       *sums.entropy += take_probabilities<rows>(x, stride);
       std::fill_n(inverse, rows, T(1));
     } else {
-      const auto terms = take_logits<rows>(x, stride, next, ahead, max);
-      T entropy[kLanes<T>], log_sum[kLanes<T>];
+      T excess[kLanes<T>] = {}, weighted[kLanes<T>] = {}, entropy[kLanes<T>], log_sum[kLanes<T>];
+      for (int j = 0; j < rows; ++j) {
+        const RowTotals<T> totals = take_logits(x + j * stride, j + 1 < left ? stride : 0, values_ + j * stride_);
+        excess[j] = totals.excess();
+        weighted[j] = static_cast<T>(totals.weighted);
+      }
+      const auto terms = math::entropy_terms<V>({V(T(0)), V::loadu(excess), V::loadu(weighted)});
       terms.inverse_sum.store(inverse);
       terms.entropy.store(entropy);
       terms.log_sum.store(log_sum);
       for (int j = 0; j < rows; ++j) {
         *sums.entropy += entropy[j];
-        log_sums += log_sum[j];
+        log_sums_ += log_sum[j];
       }
     }
     add_probabilities<rows>(inverse);
   }
 
-  // Leaves the exponentials in values_ and adds x - max to log_prob_; returns the terms of the rows, a lane each. The
-  // exponentials keep the processor busy, so the loads of what comes cost nothing here: the rows `next` to these for
-  // their maxima, which replace those in max, and the ones `ahead` into the second-level cache.
-  template <int rows>
-  math::EntropyTerms<V> take_logits(const scalar_t* x, int64_t stride, int64_t next, int64_t ahead, T* max) {
-    constexpr int64_t step = Columns::kColumns;
+  // Leaves the exponentials in `values` and adds x - max to log_prob_; returns the sums of the row. The one that is
+  // `ahead` comes into the second-level cache meanwhile.
+  RowTotals<T> take_logits(const scalar_t* x, int64_t ahead, T* values) const {
+    constexpr int64_t step = Columns::kColumns, line = 64 / sizeof(scalar_t);
     constexpr T lowest = -std::numeric_limits<T>::infinity();
-    V shift[rows], next_max[rows];
-    for (int j = 0; j < rows; ++j) {
-      shift[j] = V(finite_shift(max[j]));
-      next_max[j] = V(lowest);
-    }
-    RowTotals<T> totals[rows];
+    const V shift(finite_shift(row_max(x, args_.classes)));
+    T* const log_prob = log_prob_;
+    RowTotals<T> totals;
     for (int64_t begin = 0; begin < args_.classes; begin += kColumnBlock) {
-      ExpSums<T, false, true, false> exp_sums[rows];
+      ExpSums<T, false, true, false> exp_sums;
+      const auto add = [&](int64_t k, V(&logits)[Columns::kVectors]) {
+        V e[Columns::kVectors];
+        for (int v = 0; v < Columns::kVectors; ++v) {
+          T* const sum = log_prob + k + v * kLanes<T>;
+          logits[v] = logits[v] - shift;
+          (V::loadu(sum) + logits[v]).store(sum);
+        }
+        exp_sums.add(logits, e);
+        for (int v = 0; v < Columns::kVectors; ++v) e[v].store(values + k + v * kLanes<T>);
+      };
       const int64_t end = std::min(begin + kColumnBlock, args_.classes);
-      for (int64_t k = begin; k < end; k += step) {
-        V shifted_sum[Columns::kVectors];
-        for (int v = 0; v < Columns::kVectors; ++v) shifted_sum[v] = V::loadu(log_prob_ + k + v * kLanes<T>);
-        unrolled<rows>([&](auto j) {
-          const scalar_t* at = x + j * stride + k;
-          V logits[Columns::kVectors], next_logits[Columns::kVectors];
-          if (k + step <= end) {
-            __builtin_prefetch(at + ahead, 0, 2);
-            Columns::load(at, logits);
-            Columns::load(at + next, next_logits);
-          } else {
-            Columns::load(at, end - k, lowest, logits);
-            Columns::load(at + next, end - k, lowest, next_logits);
-          }
-          for (int v = 0; v < Columns::kVectors; ++v) {
-            next_max[j] = larger(next_max[j], next_logits[v]);
-            const V shifted = logits[v] - shift[j];
-            shifted_sum[v] = shifted_sum[v] + shifted;
-            exp_sums[j].add(shifted).store(values_ + j * stride_ + k + v * kLanes<T>);
-          }
-        });
-        for (int v = 0; v < Columns::kVectors; ++v) shifted_sum[v].store(log_prob_ + k + v * kLanes<T>);
+      V logits[Columns::kVectors];
+      int64_t k = begin;
+      for (; k + step <= end; k += step) {
+        for (int64_t at = 0; at < step; at += line) __builtin_prefetch(x + ahead + k + at, 0, 2);
+        Columns::load(x + k, logits);
+        add(k, logits);
       }
-      unrolled<rows>([&](auto j) { totals[j].add(exp_sums[j]); });
+      if (k < end) {
+        Columns::load(x + k, end - k, lowest, logits);
+        add(k, logits);
+      }
+      totals.add(exp_sums);
     }
-    T excess[kLanes<T>] = {}, weighted[kLanes<T>] = {};
-    for (int j = 0; j < rows; ++j) {
-      max[j] = max_lanes(next_max[j]);
-      totals[j].find_below_one(values_ + j * stride_, places_);
-      excess[j] = totals[j].excess();
-      weighted[j] = static_cast<T>(totals[j].weighted);
-    }
-    return math::entropy_terms<V>({V(T(0)), V::loadu(excess), V::loadu(weighted)});
+    totals.find_below_one(values, places_);
+    return totals;
   }
 
   // Leaves the probabilities in values_ and adds their logarithms to log_prob_; returns the sum of the entropies.
@@ -199,24 +176,32 @@ class InColumns {
   }
 
   void flush(const Sums& sums) {
-    const auto move = [&](T* from, double* to) {
+    move(prob_, 0, sums.prob);
+    move(prob_sq_, 0, sums.prob_sq);
+    move(log_prob_, log_sums_, sums.log_prob);
+    log_sums_ = 0;
+  }
+
+  // Adds what is in `from`, less a number, to `to`, and leaves 0.
+  void move(T* from, double less, double* to) const {
+    if constexpr (Columns::kInOrder) {
+      for (int64_t k = 0; k < args_.classes; ++k) to[k] += from[k] - less;
+    } else {
       for (int64_t first = 0; first < args_.classes; first += Columns::kColumns) {
         for (int64_t place = 0; place < Columns::kColumns; ++place) {
           const int64_t k = first + Columns::column(place);
-          if (k < args_.classes) to[k] += from[first + place];
+          if (k < args_.classes) to[k] += from[first + place] - less;
         }
       }
-      std::fill_n(from, stride_, T(0));
-    };
-    move(prob_, sums.prob);
-    move(prob_sq_, sums.prob_sq);
-    move(log_prob_, sums.log_prob);
+    }
+    std::fill_n(from, places_, T(0));
   }
 
   const ScoresArgs& args_;
   const int64_t stride_;  // of the row buffers
   const int64_t places_;  // used of them
   T *const values_, *const prob_, *const prob_sq_, *const log_prob_;
+  double log_sums_ = 0;  // of the rows in log_prob_
 };
 
 // --- One row a lane.
@@ -249,7 +234,8 @@ class InLanes {
 
  private:
   static constexpr int64_t kTiles = 4;  // that go through the columns together
-  static constexpr int64_t kFlush = 4;  // groups of tiles that are added up in float
+  // Groups of tiles that are added up in float; in double, all.
+  static constexpr int64_t kFlush = std::is_same_v<T, float> ? 4 : std::numeric_limits<int64_t>::max();
 
   void add_tiles(const Rows& rows) {
     const int64_t classes = args_.classes;

@@ -74,6 +74,17 @@ inline void unrolled(const F& f) {
 
 #if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
 
+inline __m128 load_four(const float* x) {
+  return _mm_loadu_ps(x);
+}
+inline __m128 load_four(const c10::BFloat16* x) {
+  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+  return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(bits), 16));
+}
+inline __m128 load_four(const c10::Half* x) {
+  return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+}
+
 // As many as there are lanes of double.
 #if defined(CPU_CAPABILITY_AVX512)
 using HalfVector = __m256;
@@ -95,15 +106,9 @@ using HalfVector = __m128;
 inline Vec<double> widened(HalfVector x) {
   return _mm256_cvtps_pd(x);
 }
-inline HalfVector load_floats(const float* x) {
-  return _mm_loadu_ps(x);
-}
-inline HalfVector load_floats(const c10::BFloat16* x) {
-  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
-  return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(bits), 16));
-}
-inline HalfVector load_floats(const c10::Half* x) {
-  return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+template <typename scalar_t>
+HalfVector load_floats(const scalar_t* x) {
+  return load_four(x);
 }
 #endif
 
