@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amgan_fast.device import cpu_threads
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.bad_rows import kind_of
@@ -224,6 +225,7 @@ class ScoreAccumulator(RowAccumulator):
             warnings.warn(text, ScoreWarning, stacklevel=3)
         return scores
 
+    @cpu_threads(1)  # as scores_from_sums, which what is made of the sums here goes to
     def scores_by(self, strata: StratumSums | None, reference: DistributionLike | None = None) -> Scores:
         """The scores of the same samples, without warnings, as drawn from strata that are kept elsewhere, or at random.
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from amgan_fast.device import cpu_threads
 from amgan_fast.metrics.bad_rows import bad_rows
 
 PROBABILITIES_FOR_LOGITS = (
@@ -66,7 +67,8 @@ class FirstRows:
     def look(self, logits: Tensor) -> None:
         rows = logits[: max(0, self.LIMIT - self._seen)]
         if len(rows):
-            self._alike += (~bad_rows(rows, from_logits=False)).sum().to(self._alike.device)
+            with cpu_threads(1):  # as scores from sums
+                self._alike += (~bad_rows(rows, from_logits=False)).sum().to(self._alike.device)
             self._seen += len(rows)
 
     @property
