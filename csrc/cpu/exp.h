@@ -1,5 +1,5 @@
 // exp of values that are at most 0, within 2.1e-7 relative in float down to -87 and 4.5e-16 in double down to -708;
-// 0 below; 1 at 0; NaN stays.
+// about 0 below; 1 at 0; NaN stays.
 //
 // x = (n/32) log 2 + r, |r| <= log(2)/64: 2^(n/32) comes from a table of 32 in two registers and an addition to the
 // exponent, exp(r) from two terms more than 1. Per vector 13 arithmetic instructions, against 19 of at::vec's exp_u20,
@@ -125,13 +125,14 @@ inline at::vec::Vectorized<float> exp_nonpositive(const at::vec::Vectorized<floa
 
 // In double, without a table, whose look-ups would cost more than the terms they save: x = n log 2 + r with
 // |r| <= log(2)/2 and exp(r) = 1 + r + r^2 q(r), where q of degree 8 is the best for the relative error (Remez): at
-// most 2.9e-16, and 3e-19 in the mean over r, so that it is no bias. Roundings bring that to 4.3e-16.
+// most 2.9e-16, and 3e-19 in the mean over r, so that it is no bias. Roundings bring that to 4.3e-16. 2^n is 2^64 too
+// large until the last step, since doubles below 2^-1022 have fewer digits: there the result is rounded to those.
 struct ExpOfDouble {
   static constexpr double kInverse = 1.44269504088896340736;
   static constexpr double kHigh = 0x1.62e42fefa39efp-1;  // log(2) and what is left of it
   static constexpr double kLow = 0x1.abc9e3b39803fp-56;
   static constexpr double kMagic = 0x1.8p52;  // as that of float
-  static constexpr double kLowest = -708.39;  // the smallest normal double is exp(-708.396)
+  static constexpr double kLowest = -746;     // exp(-745.13) is the smallest double
   static constexpr int kShift = 52;
   // Of r^10 down to r^2.
   static constexpr double kTerms[] = {0x1.2707a614cff8ep-22, 0x1.72e91af99bc55p-19, 0x1.a01b7c4fa3a1bp-16,
@@ -139,15 +140,31 @@ struct ExpOfDouble {
                                       0x1.55555555890c4p-5,  0x1.55555555507c5p-3,  0x1.ffffffffffed2p-2};
 };
 
+// 2^(n + 64), of n + kMagic.
+inline at::vec::Vectorized<double> scale_of(const at::vec::Vectorized<double>& shifted) {
+#if defined(CPU_CAPABILITY_AVX512)
+  const __m512i exponent = _mm512_slli_epi64(_mm512_castpd_si512(shifted), ExpOfDouble::kShift);
+  return _mm512_castsi512_pd(_mm512_add_epi64(exponent, _mm512_castpd_si512(_mm512_set1_pd(0x1p64))));
+#else
+  const __m256i exponent = _mm256_slli_epi64(_mm256_castpd_si256(shifted), ExpOfDouble::kShift);
+  return _mm256_castsi256_pd(_mm256_add_epi64(exponent, _mm256_castpd_si256(_mm256_set1_pd(0x1p64))));
+#endif
+}
+
 // Of n vectors, step by step: every step of one waits for the step before, and the others keep the processor busy
-// meanwhile, which sees no further than two of them ahead.
+// meanwhile, which sees no further than two of them ahead. Inlined, the arrays are registers. Raises x to where exp is
+// 0.
 template <int n>
-inline void exp_nonpositive(const at::vec::Vectorized<double> (&x)[n], at::vec::Vectorized<double> (&e)[n]) {
+[[gnu::always_inline]] inline void exp_of_raised(at::vec::Vectorized<double> (&x)[n],
+                                                 at::vec::Vectorized<double> (&e)[n]) {
   using V = at::vec::Vectorized<double>;
   using C = ExpOfDouble;
   using at::vec::fmadd, at::vec::fnmadd;
   V shifted[n], r[n], slope[n];
-  for (int v = 0; v < n; ++v) shifted[v] = fmadd(x[v], V(C::kInverse), V(C::kMagic));
+  for (int v = 0; v < n; ++v) {
+    x[v] = at::vec::clamp_min(x[v], V(C::kLowest));
+    shifted[v] = fmadd(x[v], V(C::kInverse), V(C::kMagic));
+  }
   for (int v = 0; v < n; ++v) {
     const V whole = shifted[v] - V(C::kMagic);
     r[v] = fnmadd(whole, V(C::kLow), fnmadd(whole, V(C::kHigh), x[v]));
@@ -158,24 +175,14 @@ inline void exp_nonpositive(const at::vec::Vectorized<double> (&x)[n], at::vec::
   }
   for (int v = 0; v < n; ++v) {
     slope[v] = fmadd(slope[v], r[v], V(1.0));
-#if defined(CPU_CAPABILITY_AVX512)
-    const __m512i exponent = _mm512_slli_epi64(_mm512_castpd_si512(shifted[v]), C::kShift);
-    const __m512d scale = _mm512_castsi512_pd(_mm512_add_epi64(exponent, _mm512_castpd_si512(V(1.0))));
-    const __mmask8 in_range = _mm512_cmp_pd_mask(x[v], V(C::kLowest), _CMP_NLT_UQ);
-    e[v] = _mm512_maskz_fmadd_pd(in_range, _mm512_mul_pd(scale, r[v]), slope[v], scale);
-#else
-    const __m256i exponent = _mm256_slli_epi64(_mm256_castpd_si256(shifted[v]), C::kShift);
-    const __m256d scale = _mm256_castsi256_pd(_mm256_add_epi64(exponent, _mm256_castpd_si256(V(1.0))));
-    const __m256d in_range = _mm256_cmp_pd(x[v], V(C::kLowest), _CMP_NLT_UQ);
-    e[v] = _mm256_and_pd(in_range, _mm256_fmadd_pd(_mm256_mul_pd(scale, r[v]), slope[v], scale));
-#endif
+    const V scale = scale_of(shifted[v]);
+    e[v] = fmadd(scale * r[v], slope[v], scale) * V(0x1p-64);
   }
 }
 
 inline at::vec::Vectorized<double> exp_nonpositive(const at::vec::Vectorized<double>& x) {
-  const at::vec::Vectorized<double> one[] = {x};
-  at::vec::Vectorized<double> e[1];
-  exp_nonpositive(one, e);
+  at::vec::Vectorized<double> one[] = {x}, e[1];
+  exp_of_raised(one, e);
   return e[0];
 }
 
@@ -187,23 +194,17 @@ at::vec::Vectorized<T> exp_nonpositive(const at::vec::Vectorized<T>& x) {
   return x.exp();
 }
 
-// weighted + x e, of e = exp(x), 0 at x = -inf. One instruction; -inf, for which it is not meant, becomes the lowest
-// number.
-template <typename T>
-at::vec::Vectorized<T> add_weighted(const at::vec::Vectorized<T>& weighted, const at::vec::Vectorized<T>& x,
-                                    const at::vec::Vectorized<T>& e) {
-  const at::vec::Vectorized<T> finite = at::vec::clamp_min(x, at::vec::Vectorized<T>(std::numeric_limits<T>::lowest()));
-  return at::vec::fmadd(finite, e, weighted);
-}
-
-// e[v] = exp(x[v]), and weighted += x exp(x) of them all.
+// e[v] = exp(x[v]), and weighted += x exp(x) of them all, which is 0 at x = -inf.
 template <typename T, int n>
-void exp_nonpositive(const at::vec::Vectorized<T> (&x)[n], at::vec::Vectorized<T> (&e)[n],
-                     at::vec::Vectorized<T>& weighted) {
+[[gnu::always_inline]] inline void exp_nonpositive(const at::vec::Vectorized<T> (&x)[n], at::vec::Vectorized<T> (&e)[n],
+                                                   at::vec::Vectorized<T>& weighted) {
+  using V = at::vec::Vectorized<T>;
 #if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
   if constexpr (std::is_same_v<T, double>) {
-    exp_nonpositive(x, e);
-    for (int v = 0; v < n; ++v) weighted = add_weighted(weighted, x[v], e[v]);
+    V raised[n];
+    for (int v = 0; v < n; ++v) raised[v] = x[v];
+    exp_of_raised(raised, e);
+    for (int v = 0; v < n; ++v) weighted = at::vec::fmadd(raised[v], e[v], weighted);
     return;
   }
 #endif
@@ -217,7 +218,8 @@ void exp_nonpositive(const at::vec::Vectorized<T> (&x)[n], at::vec::Vectorized<T
     }
 #endif
     e[v] = exp_nonpositive(x[v]);
-    weighted = add_weighted(weighted, x[v], e[v]);
+    // One instruction; -inf, for which it is not meant, becomes the lowest number.
+    weighted = at::vec::fmadd(at::vec::clamp_min(x[v], V(std::numeric_limits<T>::lowest())), e[v], weighted);
   }
 }
 

@@ -27,7 +27,7 @@ struct ExpSums {
 
   // Takes n vectors of x and gives exp(x). n is not 1 where only double is faster so (exp.h).
   template <int n>
-  void add(const Vec<T> (&x)[n], Vec<T> (&e)[n]) {
+  [[gnu::always_inline]] void add(const Vec<T> (&x)[n], Vec<T> (&e)[n]) {
     if constexpr (want_weighted) {
       exp_nonpositive(x, e, weighted);
     } else {
