@@ -8,6 +8,7 @@
 #include "args/scores.h"
 #include "ops/check.h"
 #include "ops/device.h"
+#include "ops/kept_memory.h"
 #include "ops/register.h"
 
 namespace amgan::ops {
@@ -50,7 +51,10 @@ Sums score_sums(const at::Tensor& given, c10::SymInt blocks, c10::SymInt offset,
   const auto options = logits.options().dtype(at::kDouble);
   const auto classes = logits.sym_size(1);
   const auto per_block = [&] { return at::empty_symint({blocks}, options); };
-  const auto per_class = [&] { return at::empty_symint({blocks, classes}, options); };
+  const auto per_class = [&] {
+    if (logits.is_cpu() && initial) return empty_in_kept_memory({blocks.expect_int(), classes.expect_int()});
+    return at::empty_symint({blocks, classes}, options);
+  };
   Sums sums{per_block(), per_block(), per_class(), per_class(), per_class()};
   if (initial) check_initial(op, *initial, sums);
   if (logits.is_meta()) return sums;
