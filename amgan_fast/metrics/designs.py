@@ -33,7 +33,17 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics.moments import GivenMoments, Moments, RandomSample, beta_third_moment, distribution, ratio
+from amgan_fast.metrics.moments import (
+    CACHED_VALUES,
+    GivenMoments,
+    Moments,
+    RandomSample,
+    beta_third_moment,
+    distribution,
+    ratio,
+    some_at_a_time,
+    with_samples,
+)
 from amgan_fast.ops import ScoreSums
 
 _PART = 0.3  # of the way; with 0.5 the same coverage but for strata of two
@@ -70,7 +80,7 @@ class RandomDesign:
     """
 
     def __init__(self, blocks: ScoreSums) -> None:
-        self._blocks = blocks.map(lambda x: x[blocks.count > 0])
+        self._blocks = with_samples(blocks)
 
     @cached_property
     def moments(self) -> Moments:
@@ -80,8 +90,9 @@ class RandomDesign:
         count = len(self._blocks.count)
         if count < 2:
             return None
-        without = statistics(RandomSample(self._blocks.map(_sums_of_others)))
-        return {name: Error(float(x.var(correction=0) * (count - 1)), count - 1) for name, x in without.items()}
+        without = [statistics(RandomSample(part)) for part in some_at_a_time(self._blocks.map(_sums_of_others))]
+        values = {name: torch.cat([part[name] for part in without]) for name in without[0]}
+        return {name: Error(float(x.var(correction=0) * (count - 1)), count - 1) for name, x in values.items()}
 
 
 class StratumGroups(NamedTuple):
@@ -231,7 +242,11 @@ def _log(mean: Tensor, log_prob: Tensor) -> Tensor:
 def _sums_of_others(parts: Tensor) -> Tensor:
     """[B, ...], the sum of all parts but each one. Not the total less that one: where it is the bulk of a class, what
     is left would be rounding."""
-    none = torch.zeros_like(parts[:1])
-    before = torch.cat([none, parts[:-1].cumsum(0)])
-    after = torch.cat([parts[1:].flip(0).cumsum(0).flip(0), none])
-    return before + after
+    columns = parts.flatten(1) if parts.ndim > 1 else parts[:, None]
+    some = columns.split(max(1, CACHED_VALUES // len(parts)), 1)
+    return torch.cat([_before(part) + _before(part.flip(0)).flip(0) for part in some], 1).view(parts.shape)
+
+
+def _before(parts: Tensor) -> Tensor:
+    """[B, n], of each the sum of those before it."""
+    return torch.cat([torch.zeros_like(parts[:1]), parts[:-1].cumsum(0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from amgan_fast.ops import ScoreSums
+
+CACHED_VALUES = 16_000  # 128 kB of float64: they stay in the cache, and malloc keeps what is no larger
 
 
 class Moments(Protocol):
@@ -80,6 +83,19 @@ class RandomSample:
     def third(self) -> Tensor:
         count = self._sums.count[..., None]
         return beta_third_moment(self.mean, self.variance * count) / count.square()
+
+
+def some_at_a_time(sets: ScoreSums) -> Iterator[ScoreSums]:
+    """Of sums [S, ...] some sets after the others, :data:`CACHED_VALUES`."""
+    step = max(1, CACHED_VALUES // sets.prob[0].numel())
+    for parts in zip(*(x.split(step) for x in sets), strict=True):
+        yield ScoreSums(*parts)
+
+
+def with_samples(sets: ScoreSums) -> ScoreSums:
+    """Of sums [S, ...] those that hold samples."""
+    used = sets.count > 0
+    return sets if used.all() else sets.map(lambda x: x[used])
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ import math
 import torch
 from torch import Tensor
 
-from amgan_fast.metrics.moments import Moments, RandomSample, ratio
+from amgan_fast.metrics.moments import Moments, RandomSample, ratio, some_at_a_time, with_samples
 from amgan_fast.ops import ScoreSums
 
 _ALIKE = 1e-6  # about twice log IS; of rounded float32 rows that are equal it is 1e-7
@@ -137,7 +137,7 @@ def dispersion(sets: ScoreSums) -> float | None:
 
     None with fewer than two sets that hold samples, or where samples are as good as alike.
     """
-    used = sets.map(lambda x: x[sets.count > 0])
+    used = with_samples(sets)
     number = len(used.count)
     if number < 2:
         return None
@@ -147,8 +147,14 @@ def dispersion(sets: ScoreSums) -> float | None:
     by_chance = float(ratio(x.variance, x.mean).sum()) * count
     if by_chance < _ALIKE:
         return None
-    off = (RandomSample(used).mean - x.mean).square().mul(used.count[:, None])
-    return float(ratio(off, x.mean).sum()) * (count - 1) / (count * (number - 1) * by_chance)
+    off = sum(_square_distances(part, x.mean) for part in some_at_a_time(used))
+    return off * (count - 1) / (count * (number - 1) * by_chance)
+
+
+def _square_distances(sets: ScoreSums, mean: Tensor) -> float:
+    """sum_sk N_s (m_sk - m_k)^2 / m_k"""
+    off = (RandomSample(sets).mean - mean).square().mul(sets.count[:, None])
+    return float(ratio(off, mean).sum())
 
 
 def largest_dispersion_by_chance(sets: int) -> float:

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <memory>
 #include <mutex>
 
@@ -41,8 +42,9 @@ struct Work {
   }
 };
 
-// The threads that help; null: there are none. A process that was forked has none of its parent's and gets its own.
-// For good: tasks may still wait when static objects die.
+// The threads that help. A process that was forked has none of its parent's and gets its own. For good: tasks may still
+// wait when static objects die, and a pool that was too small when more were wanted, once for each larger number, waits
+// for nothing.
 c10::TaskThreadPool* helpers(int64_t wanted) {
   static std::mutex mutex;
   static c10::TaskThreadPool* pool = nullptr;
@@ -55,6 +57,16 @@ c10::TaskThreadPool* helpers(int64_t wanted) {
   return pool;
 }
 
+// Where the system has no more threads, or memory for what they are asked, fewer help: what was begun must not be left
+// while they may still look at it.
+void ask_for_help(const std::shared_ptr<Work>& work, int64_t others) noexcept {
+  try {
+    c10::TaskThreadPool* const pool = helpers(others);
+    for (int64_t i = 0; i < others; ++i) pool->run([work] { work->take_part(); });
+  } catch (const std::exception&) {
+  }
+}
+
 }  // namespace
 
 void share_items(int64_t items, const void* context, void (*run)(const void* context, int64_t item, int64_t worker)) {
@@ -64,7 +76,7 @@ void share_items(int64_t items, const void* context, void (*run)(const void* con
     return;
   }
   const auto work = std::make_shared<Work>(items, context, run);
-  for (int64_t i = 0; i < others; ++i) helpers(others)->run([work] { work->take_part(); });
+  ask_for_help(work, others);
   work->take_part();
   work->wait();
 }
