@@ -10,6 +10,9 @@ said to be missing, the others are measured.
 
 Meant for an idle machine: where other work takes a core, a tool of several threads waits for the one that lost it.
 ``--busy 2`` shows that: each tool is measured again while two other processes do nothing but compute.
+
+On the CPU it is also measured what float64 costs: the sums behind our score of the same batches, and of four times as
+many rows of 10 classes at once, in float64 and in float32, in turn; and reading those logits (``sum``).
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +40,22 @@ from rich.progress import track
 from torch import Tensor
 
 import amgan_fast
+from amgan_fast import ops
 from benchmarks.machine import add_device, describe_machine, peak_since, start_peak
-from benchmarks.markdown_tables import machine, peers
+from benchmarks.markdown_tables import machine, peers, price_of_precision
 from benchmarks.peers import TOOLS, Tool
 from benchmarks.reports import write_json
+from benchmarks.timing import interleaved
 
 SPREAD = 3.0  # standard deviation of the logits
+PATIENCE = 300  # seconds for a tool
+BLOCKS = 100  # those of ScoreAccumulator
+BUSY = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:  # not for ever, however the benchmark ends
+    sum(range(1_000_000))
+"""
 
 
 def make_logits(rows: int, classes: int) -> Tensor:
@@ -122,13 +136,17 @@ def measure_apart(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
         return {**result, "error": f"not installed: pip install {tool.package}"}
     numbers = ("rows", "classes", "batch", "rounds", "threads", "device")
     arguments = [f"--{name}={getattr(options, name)}" for name in numbers]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.bench_peers", f"--tool={tool.name}", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     result["version"] = version(tool)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.bench_peers", f"--tool={tool.name}", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return {**result, "error": f"took more than {PATIENCE} s"}
     if done.returncode:
         said = done.stderr.strip().splitlines() or [""]
         return {**result, "error": f"exit status {done.returncode} {said[-1]}".strip()}
@@ -138,7 +156,7 @@ def measure_apart(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
     """So many processes compute meanwhile."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(processes)]
     try:
         yield
     finally:
@@ -154,6 +172,31 @@ def measure_quiet_and_busy(tool: Tool, options: argparse.Namespace) -> dict[str,
         with busy(options.busy):
             result["busy_seconds"] = measure_apart(tool, options).get("seconds")
     return result
+
+
+def price_of_float64(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Microseconds of our sums in either precision, and of reading the logits."""
+
+    def sums(batches: Sequence[Tensor], dtype: torch.dtype | None) -> ops.ScoreSums | None:
+        total = None
+        for batch in batches:
+            total = ops.score_sums(batch, blocks=BLOCKS, dtype=dtype, initial=total)
+        return total
+
+    results = []
+    for rows, classes, batch in (
+        (options.rows, options.classes, options.batch),
+        (4 * options.rows, 10, 4 * options.rows),
+    ):
+        batches = make_logits(rows, classes).split(batch)
+        work: dict[str, Callable[[], object]] = {
+            "float64": partial(sums, batches, torch.float64),
+            "float32": partial(sums, batches, None),
+            "reading": partial(lambda batches: [batch.sum() for batch in batches], batches),
+        }
+        times = interleaved(work, max(2, 3 * options.rounds), options.threads, "cpu")
+        results.append({"rows": rows, "classes": classes, "batch": batch, "microseconds": times})
+    return results
 
 
 def judge(results: list[dict[str, Any]], exact: float) -> None:
@@ -194,13 +237,17 @@ def main() -> None:
     ]
     exact = exact_score(make_logits(options.rows, options.classes), options.batch)
     judge(results, exact)
-    report = {
+    report: dict[str, Any] = {
         "machine": describe_machine(options.device, options.threads),
         "logits": {"rows": options.rows, "classes": options.classes, "batch": options.batch, "dtype": "float32"},
         "exact": exact,
         "results": results,
     }
+    if options.device == "cpu":
+        report["sums"] = price_of_float64(options)
     print(machine(report), "", *peers(report), "", sep="\n")
+    if options.device == "cpu":
+        print(*price_of_precision(report["sums"]), "", sep="\n")
     write_json(options.json, report)
     print(f"written: {options.json}")
 

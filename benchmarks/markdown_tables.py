@@ -114,6 +114,17 @@ def peers(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def price_of_precision(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Of bench_peers."""
+    yield from header(["our sums of", "in float64, ms", "in float32, ms", "float64 / float32", "reading, ms"])
+    for result in results:
+        kinds = ("float64", "float32", "reading")
+        double, single, reading = (result["microseconds"][kind]["median"] / 1000 for kind in kinds)
+        batches = "at once" if result["batch"] == result["rows"] else f"batches of {result['batch']:,}"
+        shape = f"{result['rows']:,} x {result['classes']:,}, {batches}"
+        yield row([shape, f"{double:.2f}", f"{single:.2f}", ratio(double / single), f"{reading:.2f}"])
+
+
 def evaluations(report: dict[str, Any]) -> Iterator[str]:
     """Of bench_evaluate."""
     yield from header(["files", "tool", "wall, s", "times ours", "after imports, s", "times ours", "peak MiB", "score"])

@@ -179,7 +179,10 @@ def test_operations_and_peers_are_measured(tmp_path):
     assert measured["GB/s"] == pytest.approx(128 * 201 * 4 / measured["microseconds"]["ours"]["median"] / 1000)
     assert set(measured["ratios"]) == {"eager/ours", "compile/ours", "exp/ours", "ours/limit"}
     size = ("--rows", 500, "--classes", 10)
-    assert "| torchmetrics" in run("bench_peers", *arguments, *size, "--json", "peers.json", folder=tmp_path)
+    printed = run("bench_peers", *arguments, *size, "--json", "peers.json", folder=tmp_path)
+    assert "| torchmetrics" in printed
+    assert "| 500 x 10, batches of 1,000 |" in printed
+    assert "| 2,000 x 10, at once |" in printed
     peers = {result["tool"]: result for result in json.loads((tmp_path / "peers.json").read_text())["results"]}
     assert peers["ours"]["same"]
     assert peers["torchmetrics"]["same"]
