@@ -228,6 +228,25 @@ def test_sums_are_added_to_those_of_other_rows(dtype, rows, classes, blocks, dev
     assert_same(before, kept, "initial")
 
 
+def test_sums_stay_what_they_are_while_those_of_other_rows_come_and_go(device):
+    """The memory of those that are gone is used again (csrc/ops/kept_memory.cpp)."""
+    rows = torch.randn(6, 40, 700, generator=torch.Generator().manual_seed(0)).to(device)
+    total = ops.score_sums(rows[0], blocks=40)
+    every = []
+    for part in rows[1:]:
+        total = ops.score_sums(part, blocks=40, initial=total)
+        every.append(total)
+        ops.score_sums(-part, blocks=40, initial=total)  # gone at once
+    for last, sums in enumerate(every, 2):
+        want = [ops.score_sums(part, blocks=40) for part in rows[:last]]
+        for name, got, parts in zip(ScoreSums._fields, sums, zip(*want, strict=True), strict=True):
+            torch.testing.assert_close(
+                got, sum(parts), rtol=1e-13, atol=1e-13, msg=lambda text, name=name: f"{name}: {text}"
+            )
+    prob = every[0].prob
+    assert prob.clone().resize_(50, 700).shape == prob.resize_(50, 700).shape
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

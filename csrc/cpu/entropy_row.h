@@ -23,7 +23,10 @@ math::EntropyRow<Vec<Computing<scalar_t>>> entropy_row(const Tile<scalar_t>& log
       for (int v = 0; v < n; ++v) exps.set(k + v, e[v]);
     }
   };
-  if constexpr (std::is_same_v<Computing<scalar_t>, double>) add_columns(std::integral_constant<int, 4>());
+  if constexpr (std::is_same_v<Computing<scalar_t>, double>) {
+    add_columns(std::integral_constant<int, 4>());
+    add_columns(std::integral_constant<int, 2>());
+  }
   add_columns(std::integral_constant<int, 1>());
   return {shift, sums.excess(), sums.weighted};
 }

@@ -233,7 +233,7 @@ class InLanes {
   }
 
  private:
-  static constexpr int64_t kTiles = 4;  // that go through the columns together
+  static constexpr int64_t kTiles = std::is_same_v<T, float> ? 4 : 8;  // that go through the columns together
   // Groups of tiles that are added up in float; in double, all.
   static constexpr int64_t kFlush = std::is_same_v<T, float> ? 4 : std::numeric_limits<int64_t>::max();
 
