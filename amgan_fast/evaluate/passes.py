@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from amgan_fast.errors import InputError, counted
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import Labelling
+from amgan_fast.evaluate.classified import classified
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.gallery import Shown
 from amgan_fast.evaluate.measurements import Collector, Measurements
@@ -83,6 +85,7 @@ class Pass:
         probe = next(iter(source.batches(1)), None)
         if probe is None:
             raise InputError(f"{source.description}: not one sample can be read, wanted samples")
+        self._probe = probe
         # From the first sample: what does not fit shows before the work begins.
         self._num_classes = self._first_logits(probe).size(1)
         self._check_memory()
@@ -128,15 +131,14 @@ class Pass:
         description, done = self._source.description, 0
         self._progress(description, 0, self._wanted)
         try:
-            for as_read in self._source.batches(self.passed.batch_size, *self._range):
-                batch = self._moved(as_read)
-                logits = self._logits(batch)
-                shown = self._shown(batch) if self._collector.wants_images else None
-                alike = isinstance(batch.values, Tensor)
-                # A GPU would be started anew for each image of another size to hash.
-                self._collector.update(logits, batch.labels, shown, batch.values if alike else as_read.values)
-                done += len(logits)
-                self._progress(description, done, self._wanted)
+            with self._classified() as batches:
+                for as_read, batch, logits in batches:
+                    shown = self._shown(batch) if self._collector.wants_images else None
+                    alike = isinstance(batch.values, Tensor)
+                    # A GPU would be started anew for each image of another size to hash.
+                    self._collector.update(logits, batch.labels, shown, batch.values if alike else as_read.values)
+                    done += len(logits)
+                    self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
                 self._collector.all_reduce()
                 for sample in itertools.chain(*gather(self._source.skipped, self._share)):
@@ -151,6 +153,21 @@ class Pass:
             return [self._collector.compute(*self._reference, partial=True)]
         except ValueError:
             return []
+
+    @contextmanager
+    def _classified(self) -> Iterator[Iterator[tuple[Batch, Batch, Tensor]]]:
+        """Batches as they are read, and where they are classified, and their logits."""
+        size = self.passed.batch_size
+        read = self._source.batches(size, *self._range)
+        if self._classifier is None or self._device.type != "cpu":
+            moved = ((batch, self._moved(batch)) for batch in read)
+            yield ((as_read, there, self._logits(there)) for as_read, there in moved)
+            return
+        count = math.ceil(self._wanted / size)
+        here = map(self._moved, read)
+        by_threads = not self._source.is_computed
+        with classified(here, count, self._classifier, self._probe, by_threads=by_threads) as batches:
+            yield ((batch, batch, logits) for batch, logits in batches)
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from amgan_fast.ahead import called_ahead
 from amgan_fast.errors import InputError
 from amgan_fast.images.decoding import why_unreadable
 from amgan_fast.progress import Progress
@@ -143,16 +142,7 @@ class FileReader(Dataset, Generic[T]):
         def read(batch: Sequence[int]) -> Any:
             return collate([self[i] for i in batch])
 
-        remaining = iter(batches)
-        pool = ThreadPoolExecutor(threads)
-        try:
-            ahead = deque(pool.submit(read, batch) for batch in islice(remaining, threads + 1))
-            while ahead:
-                found = ahead.popleft().result()
-                ahead.extend(pool.submit(read, batch) for batch in islice(remaining, 1))
-                yield found
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return called_ahead((partial(read, batch) for batch in batches), threads)
 
     def read_all(
         self, *, workers: int | None = None, progress: Progress | None = None, what: str = "image files"

@@ -44,6 +44,7 @@ class GeneratorSource(Source):
 
     kind = "images"
     unit = DRAWN_AT_ONCE
+    is_computed = True
 
     def __init__(
         self,

@@ -37,6 +37,8 @@ class Source(ABC):
     """Samples in all, those included that turn out to be unreadable."""
     unit: int = 1
     """Samples that are read or made together: ranges best begin and end at multiples of it."""
+    is_computed: bool = False
+    """Whether samples are computed, by all of PyTorch's threads, rather than read."""
     num_labels: int | None = None
     """How many different labels there may be; None: samples have none."""
     class_names: tuple[str, ...] = ()
