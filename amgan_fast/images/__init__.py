@@ -7,6 +7,8 @@ from amgan_fast.images.decoding import (
     ImageHeader,
     open_image,
     read_header,
+    read_many_headers,
+    read_many_pixels,
     read_pixels,
     to_pixels,
 )
@@ -32,6 +34,8 @@ __all__ = [
     "open_image",
     "read_header",
     "read_headers",
+    "read_many_headers",
+    "read_many_pixels",
     "read_pixels",
     "to_pixels",
     "workers_for",

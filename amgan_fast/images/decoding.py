@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from amgan_fast.images import plain_png
 
@@ -67,12 +68,25 @@ def read_header(path: Path) -> ImageHeader:
     """
     with FileIO(path) as raw, BufferedReader(raw) as file:
         if (png := plain_png.plain_png(raw.read(plain_png.START))) is not None:
-            return ImageHeader((png.height, png.width), png.channels == 1)
+            return _header_of(png)
         image = open_image(file)
         grey = image.mode in _GREY or _is_deep_grey(image)
         if not grey and image.mode not in _COLOURED:
             raise ValueError(f"pixels of mode {image.mode}, wanted grey or RGB of 8 or 16 bits")
         return ImageHeader((image.height, image.width), grey)
+
+
+def read_many_headers(paths: Tensor) -> list[ImageHeader | None]:
+    """:func:`read_header` of N files, in a tenth of the time, of those that it can be done for; None for the others.
+
+    Args:
+        paths: uint8 [N, W], each with zeros behind it.
+    """
+    return [png and _header_of(png) for png in plain_png.plain_pngs(paths)]
+
+
+def _header_of(png: plain_png.PlainPng) -> ImageHeader:
+    return ImageHeader((png.height, png.width), png.channels == 1)
 
 
 def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndarray:
@@ -107,6 +121,11 @@ def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndar
             # Cropped first: resized from a box of the whole, edges would be averaged with what lies outside of it.
             image = _middle(image).resize((square, square), Image.Resampling.LANCZOS)
         return to_pixels(image)
+
+
+def read_many_pixels(paths: Tensor, channels: int) -> list[np.ndarray | None]:
+    """:func:`read_pixels` of N files, as :func:`read_many_headers`; other threads can run Python meanwhile."""
+    return plain_png.decode_files(paths, channels)
 
 
 def _decoded(image: Image.Image, mode: str) -> Image.Image:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from amgan_fast.errors import InputError, counted, some_of
-from amgan_fast.images.decoding import ImageHeader, read_header
+from amgan_fast.images.decoding import ImageHeader, read_header, read_many_headers
 from amgan_fast.images.listing import ImageListing
 from amgan_fast.images.reading import FileReader, Unreadable, workers_for
 from amgan_fast.progress import Progress
@@ -95,7 +95,7 @@ def read_headers(listing: ImageListing, *, workers: int | None = 0, progress: Pr
     if workers is None:
         workers = workers_for(len(listing) // 4)  # a header takes a quarter of the time of an image or less
     headers = Headers(listing, {}, {})
-    files = FileReader(listing.folder, listing.names, read_header)
+    files = FileReader(listing.folder, listing.names, read_header, read_many_headers)
     for i, header in enumerate(files.read_all(workers=workers, progress=progress, what="headers of image files")):
         if isinstance(header, Unreadable):
             headers.bad[i] = header

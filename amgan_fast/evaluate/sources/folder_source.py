@@ -16,7 +16,16 @@ from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.evaluate.sources.label_file import read_file_labels
 from amgan_fast.evaluate.sources.record import Contents
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
-from amgan_fast.images import FileReader, ImageListing, Unreadable, find_images, most_workers, read_headers, read_pixels
+from amgan_fast.images import (
+    FileReader,
+    ImageListing,
+    Unreadable,
+    find_images,
+    most_workers,
+    read_headers,
+    read_many_pixels,
+    read_pixels,
+)
 from amgan_fast.progress import Progress
 
 _REMEDY = "--skip-unreadable leaves others out"
@@ -105,7 +114,12 @@ class ImageFolderSource(Source):
         self.channels = channels or (1 if headers.grey else 3)
         self.skipped = headers.left_out()
         self.description = self._describe()
-        self._files = FileReader(usable.folder, usable.names, partial(read_pixels, channels=self.channels))
+        self._files = FileReader(
+            usable.folder,
+            usable.names,
+            partial(read_pixels, channels=self.channels),
+            partial(read_many_pixels, channels=self.channels),
+        )
 
     def batches(self, batch_size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         for samples, (found, bad) in zip(*self._read(batch_size, start, stop), strict=True):
