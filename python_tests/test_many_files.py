@@ -79,6 +79,16 @@ def test_pixels_are_those_of_each_file_by_itself(folder, channels, first):
     assert all(map(same, together.__getitems__([3, 0, 5]), (alone[i] for i in (3, 0, 5))))
 
 
+def test_pixels_lie_in_one_order_whatever_the_file(folder):
+    """A network gives other bits for images that lie with their channels innermost."""
+    path, names = folder
+    one, many = (partial(read, channels=3) for read in (read_pixels, read_many_pixels))
+    for files in (FileReader(path, names, one), FileReader(path, names, one, many)):
+        found = [each for each in files.__getitems__(range(len(names))) if not isinstance(each, Unreadable)]
+        assert len(found) == 10
+        assert all(each.flags.c_contiguous for each in found)
+
+
 def test_headers_are_those_of_each_file_by_itself(folder):
     path, names = folder
     alone, together = FileReader(path, names, read_header), FileReader(path, names, read_header, read_many_headers)

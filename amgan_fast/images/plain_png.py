@@ -92,7 +92,7 @@ def decode_files(paths: Tensor, channels: int) -> list[np.ndarray | None]:
 
 
 def decode(data: bytes, channels: int) -> np.ndarray | None:
-    """uint8 [C, H, W] of a whole file that is plain, not contiguous; None: it is damaged, or torchvision is another.
+    """uint8 [C, H, W] of a whole file that is plain; None: it is damaged, or torchvision is another.
 
     Args:
         channels: 3, or 1 for a grey one.
@@ -101,9 +101,11 @@ def decode(data: bytes, channels: int) -> np.ndarray | None:
     if operation is None:
         return None
     try:
-        return operation(torch.frombuffer(bytearray(data), dtype=torch.uint8), _MODES[channels], False).numpy()
+        image = operation(torch.frombuffer(bytearray(data), dtype=torch.uint8), _MODES[channels], False)
     except RuntimeError:
         return None
+    # Left as libpng has them, channels innermost, a stack of images is channels_last: other bits of every logit.
+    return np.ascontiguousarray(image.numpy())
 
 
 @cache

@@ -167,7 +167,7 @@ def _collated(found: list[np.ndarray | Unreadable]) -> _Found:
     if len({pixels.shape for pixels in good}) == 1:
         # Not by PyTorch, which would have each thread that reads start as many more.
         return torch.from_numpy(np.stack(good)), bad
-    return [np.ascontiguousarray(pixels) for pixels in good], bad
+    return good, bad
 
 
 def _labelled(found: ImageListing, labels: str | Path) -> ImageListing:
