@@ -13,6 +13,7 @@ namespace amgan::ops {
 namespace {
 
 constexpr std::size_t kLeast = 128 * 1024;  // bytes; malloc keeps what is less
+constexpr std::size_t kLargest = 8 << 20;   // bytes; a process keeps no more than kMost of these, 48 MiB
 constexpr std::size_t kMost = 6;            // kept at a time: two sets of three tensors
 
 struct Block {
@@ -23,7 +24,7 @@ struct Block {
 class KeptMemory final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t bytes) override {
-    if (bytes < kLeast) return c10::GetCPUAllocator()->allocate(bytes);
+    if (bytes < kLeast || bytes > kLargest) return c10::GetCPUAllocator()->allocate(bytes);
     auto block = take(bytes);
     if (block == nullptr) block = std::make_unique<Block>(bytes, c10::GetCPUAllocator()->allocate(bytes));
     void* const data = block->memory.get();
