@@ -72,3 +72,21 @@ def test_each_thread_begins_once():
     calls = [here.wait] * 4  # of which two have to run at the same time
     assert len(list(called_ahead(calls, 2, begin=lambda: begun.append(threading.get_ident())))) == 4
     assert len(begun) == len(set(begun)) == 2
+
+
+def test_who_takes_no_more_results_has_no_more_calls_begun():
+    begun, go_on, both = [], threading.Event(), threading.Barrier(3, timeout=10)
+
+    def call(n: int) -> int:
+        begun.append(n)
+        if n:
+            both.wait()
+            assert go_on.wait(10)
+        return n
+
+    results = called_ahead((partial(call, n) for n in range(20)), threads=2)
+    assert next(results) == 0
+    both.wait()  # two run, and the next one waits for a thread
+    threading.Timer(0.1, go_on.set).start()
+    results.close()
+    assert sorted(begun) == [0, 1, 2]

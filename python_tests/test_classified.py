@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from amgan_fast.device import cpu_threads
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import ImageClassifier, Inputs, Settings, evaluate
+from amgan_fast.evaluate import EvaluationError, ImageClassifier, Inputs, Settings, evaluate
 from amgan_fast.evaluate.classified import classified
 from amgan_fast.evaluate.sources import Batch, ImageFolderSource
 
@@ -142,7 +143,23 @@ def hooked() -> Network:
     return network
 
 
-@pytest.mark.parametrize("make", [DrawsNumbers, Counts, CannotBeCopied, Others, hooked])
+def closed_over() -> Network:
+    network = Network()
+    inner = network.forward  # of this one, in every copy
+    network.forward = lambda images: inner(images)
+    return network
+
+
+def with_a_function_within() -> Network:
+    network = Network()
+    other = nn.Identity()
+    network.kept = [{"function": lambda images: other(images)}]
+    return network
+
+
+@pytest.mark.parametrize(
+    "make", [DrawsNumbers, Counts, CannotBeCopied, Others, hooked, closed_over, with_a_function_within]
+)
 def test_a_network_of_which_copies_may_differ_has_one_thread(make):
     network = make()
     found = logits(network, 3)
@@ -151,10 +168,36 @@ def test_a_network_of_which_copies_may_differ_has_one_thread(make):
         torch.testing.assert_close(one, want)
 
 
-@pytest.mark.parametrize("way", ["a function", "autocast", "samples that are computed", "one batch"])
+def test_a_network_that_was_tried_and_turned_away_is_as_if_it_had_not_been():
+    for make in (DrawsNumbers, Counts):
+        left = []
+        for threads in (1, 3):
+            network = make()
+            torch.manual_seed(3)
+            logits(network, threads)
+            left.append((torch.rand(()), *network.buffers()))
+        assert all(map(torch.equal, *left))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "a function",
+        "autocast",
+        "a hook of all modules",
+        "a mode of the thread",
+        "samples that are computed",
+        "one batch",
+    ],
+)
 def test_one_thread_takes_all_where_others_would_compute_something_else(way):
     network = Network()
-    with torch.autocast("cpu") if way == "autocast" else nullcontext():
+    contexts = {
+        "autocast": lambda: torch.autocast("cpu"),
+        "a mode of the thread": lambda: torch.device("cpu"),
+        "a hook of all modules": lambda: register_module_forward_hook(lambda module, inputs, output: None),
+    }
+    with contexts.get(way, nullcontext)():
         logits(
             network.forward if way == "a function" else network,
             3,
@@ -229,3 +272,23 @@ def test_a_folder_has_the_scores_of_one_thread_to_the_bit(tmp_path: Path):
         assert bool(threads_of(network)) == (threads > 1)
         found.append(result.generated.scores)
     assert found[0] == found[1]
+
+
+def test_a_file_that_cannot_be_read_leaves_the_scores_of_the_batches_before_it(tmp_path: Path):
+    for i in range(12):
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    broken = tmp_path / "07.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    found = []
+    for threads in (1, 3):
+        network, settings = Network(), Settings(batch_size=2, splits=1)
+        with cpu_threads(threads):
+            with pytest.raises(EvaluationError, match=r"07\.png") as raised:
+                evaluate(ImageFolderSource(tmp_path), classifier(network), settings=settings)
+            assert torch.get_num_threads() == threads
+        assert bool(threads_of(network)) == (threads > 1)
+        assert raised.value.evaluation is not None
+        found.append(raised.value.evaluation.generated.scores)
+    assert found[0] == found[1]
+    assert found[0].n == 6

@@ -124,7 +124,7 @@ def test_without_the_decoder_of_torchvision_no_pixels_are_read_at_once(folder, m
 
 
 def test_what_is_no_path_is_refused_by_name():
-    operations, paths = torch.ops.amgan_fast, torch.zeros(2, 5, dtype=torch.uint8)
+    operations, paths = torch.ops.amgan_fast_images, torch.zeros(2, 5, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match=r"paths is \[2, 5\] of Float, wanted contiguous bytes in 2 dimensions"):
         operations.first_bytes(paths.float(), 4)
     with pytest.raises(RuntimeError, match="count is 0, wanted at least 1"):

@@ -9,6 +9,8 @@ many there are.
 from __future__ import annotations
 
 import copy
+import io
+import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -70,27 +72,47 @@ def classified(
             yield found
 
 
+@torch.no_grad()
 def _copies(classifier: ImageClassifier, probe: Batch, count: int) -> list[ImageClassifier]:
     """So many that can be used at the same time, weights shared; none where that could change what is computed.
 
-    What a module keeps of a call is kept by its copy. What is beyond a module cannot be seen, so that functions and
-    hooks are left to one thread, and networks that are compiled, draw random numbers or change their tensors.
+    What a module keeps of a call is kept by its copy. What is beyond a module cannot be seen: functions, and modules
+    with hooks or functions made by others in them, are left to one thread, as are networks that are compiled, draw
+    random numbers or change their tensors. So is what autocast or a mode of the caller's thread is to change.
     """
     network = classifier.network
-    if not isinstance(network, nn.Module) or any(map(_is_more, network.modules())) or torch.is_autocast_enabled("cpu"):
+    if not isinstance(network, nn.Module) or any(map(_is_more, network.modules())) or _thread_has_modes():
         return []
-    one = [probe.values[0]]
-    random, versions = torch.get_rng_state(), _versions(network)
+    one, random, tensors = [probe.values[0]], torch.get_rng_state(), _tensors(network)
+    buffers = [buffer.clone() for buffer in network.buffers()]
     logits = classifier.logits(one)
-    if not torch.equal(torch.get_rng_state(), random) or _versions(network) != versions:
+    drawn, after = not torch.equal(torch.get_rng_state(), random), _tensors(network)
+    if (
+        drawn
+        or len(after) != len(tensors)
+        or any(a is not b or v != w for (a, v), (b, w) in zip(after, tensors, strict=True))
+    ):
+        # As if it had not been tried: scores do not depend on how many threads there are.
+        torch.set_rng_state(random)
+        for buffer, before in zip(network.buffers(), buffers, strict=False):
+            buffer.copy_(before)
         return []
     try:
+        _Parts(io.BytesIO()).dump(network)
         copies = [replace(classifier, network=_copy(network)) for _ in range(count)]
         if all(torch.equal(each.logits(one), logits) for each in copies):
             return copies
     except Exception:  # a module that cannot be copied, or does not work then
         pass
     return []
+
+
+class _Parts(pickle.Pickler):
+    """Fails for functions that have no name in a module, wherever in a network: a copy would have the same ones, and
+    with them what they hold. Nothing is unpickled."""
+
+    def persistent_id(self, part: object) -> str | None:
+        return "tensor" if isinstance(part, (Tensor, torch.jit.ScriptModule)) else None
 
 
 def _copy(network: nn.Module) -> nn.Module:
@@ -105,10 +127,17 @@ def _is_scripted(module: nn.Module) -> bool:
 
 def _is_more(module: nn.Module) -> bool:
     """Whether there is more to a call of it than its forward."""
-    hooks = any(getattr(module, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
+    names = ("_forward_hooks", "_forward_pre_hooks")
+    hooks = any(getattr(module, name, None) or getattr(nn.modules.module, f"_global{name}") for name in names)
     return hooks or type(module).__module__.startswith("torch._dynamo")
 
 
-def _versions(network: nn.Module) -> list[int]:
-    """How often each tensor was changed."""
-    return [tensor._version for tensor in (*network.parameters(), *network.buffers())]
+def _thread_has_modes() -> bool:
+    """Which other threads would not have."""
+    modes = torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
+    return modes > 0 or torch.is_autocast_enabled("cpu")
+
+
+def _tensors(network: nn.Module) -> list[tuple[Tensor, int]]:
+    """Each with how often it was changed."""
+    return [(tensor, tensor._version) for tensor in (*network.parameters(), *network.buffers())]

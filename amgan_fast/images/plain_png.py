@@ -67,7 +67,7 @@ def plain_pngs(paths: Tensor) -> list[PlainPng | None]:
     Args:
         paths: uint8 [N, W], each with zeros behind it.
     """
-    starts = torch.ops.amgan_fast.first_bytes(paths, START).numpy()
+    starts = torch.ops.amgan_fast_images.first_bytes(paths, START).numpy()
     starts[:, _LENGTH] = 0
     known: dict[bytes, PlainPng | None] = {}
     for start in (rows := [start.tobytes() for start in starts]):
@@ -83,11 +83,11 @@ def decode_files(paths: Tensor, channels: int) -> list[np.ndarray | None]:
     Args:
         paths: as of :func:`plain_pngs`.
     """
-    start = torch.ops.amgan_fast.first_bytes(paths[:1], START)[0]
+    start = torch.ops.amgan_fast_images.first_bytes(paths[:1], START)[0]
     png = plain_png(start.numpy().tobytes())
     if png is None or png.channels > channels or _decoder() is None:
         return [None] * len(paths)
-    images, decoded = torch.ops.amgan_fast.decode_pngs(paths, start, _MODES[channels], png.height, png.width)
+    images, decoded = torch.ops.amgan_fast_images.decode_pngs(paths, start, _MODES[channels], png.height, png.width)
     return [image if good else None for image, good in zip(images.numpy(), decoded.tolist(), strict=True)]
 
 

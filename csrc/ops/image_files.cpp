@@ -120,7 +120,8 @@ std::tuple<at::Tensor, at::Tensor> decode_pngs(const at::Tensor& paths, const at
   return {images, decoded};
 }
 
-TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
+// A namespace of its own: these are no operations on tensors of any device.
+TORCH_LIBRARY(amgan_fast_images, m) {
   m.def("first_bytes(Tensor paths, int count) -> Tensor", torch::dispatch(at::kCPU, first_bytes));
   m.def(
       "decode_pngs(Tensor paths, Tensor start, int channels, int height, int width) -> (Tensor images, Tensor decoded)",
