@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
-#include <utility>
 
 #include "args/common.h"
 #include "cpu/exp.h"
@@ -62,14 +61,6 @@ void for_dtype_in_double(Dtype dtype, const F& f) {
       f(Wide<scalar_t>());
     }
   });
-}
-
-// f(0), ..., f(n - 1) with constant arguments, so that arrays indexed by them can live in registers.
-template <int n, typename F>
-inline void unrolled(const F& f) {
-  [&]<int... i>(std::integer_sequence<int, i...>) {
-    (f(std::integral_constant<int, i>()), ...);
-  }(std::make_integer_sequence<int, n>());
 }
 
 #if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)

@@ -33,14 +33,13 @@ class KeptMemory final : public c10::Allocator {
 
   void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
 
- private:
   // For good: tensors may outlive static objects.
   static KeptMemory& instance() {
     static KeptMemory* const kept = new KeptMemory;
     return *kept;
   }
-  friend c10::Allocator& kept_memory();
 
+ private:
   std::unique_ptr<Block> take(std::size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (auto at = blocks_.begin(); at != blocks_.end(); ++at) {
@@ -68,15 +67,11 @@ class KeptMemory final : public c10::Allocator {
   std::deque<std::unique_ptr<Block>> blocks_;
 };
 
-c10::Allocator& kept_memory() {
-  return KeptMemory::instance();
-}
-
 }  // namespace
 
 at::Tensor empty_in_kept_memory(at::IntArrayRef size) {
-  return at::detail::empty_generic(size, &kept_memory(), c10::DispatchKeySet(c10::DispatchKey::CPU), at::kDouble,
-                                   std::nullopt);
+  return at::detail::empty_generic(size, &KeptMemory::instance(), c10::DispatchKeySet(c10::DispatchKey::CPU),
+                                   at::kDouble, std::nullopt);
 }
 
 }  // namespace amgan::ops
