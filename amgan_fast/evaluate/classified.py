@@ -3,7 +3,7 @@
 PyTorch by itself has all threads work on one operation, and each wait for the last one, some dozen times a batch. For
 small images and networks that costs as much as it gains, and while threads decode images, or another program computes,
 much more: the one that comes late has been waiting for a CPU. A batch by one thread also gives the same bits however
-many there are.
+many there are; where there are more of PyTorch's threads than batches at a time, several share each of them again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -83,19 +83,9 @@ def _copies(classifier: ImageClassifier, probe: Batch, count: int) -> list[Image
     network = classifier.network
     if not isinstance(network, nn.Module) or any(map(_is_more, network.modules())) or _thread_has_modes():
         return []
-    one, random, tensors = [probe.values[0]], torch.get_rng_state(), _tensors(network)
-    buffers = [buffer.clone() for buffer in network.buffers()]
-    logits = classifier.logits(one)
-    drawn, after = not torch.equal(torch.get_rng_state(), random), _tensors(network)
-    if (
-        drawn
-        or len(after) != len(tensors)
-        or any(a is not b or v != w for (a, v), (b, w) in zip(after, tensors, strict=True))
-    ):
-        # As if it had not been tried: scores do not depend on how many threads there are.
-        torch.set_rng_state(random)
-        for buffer, before in zip(network.buffers(), buffers, strict=False):
-            buffer.copy_(before)
+    one = [probe.values[0]]
+    logits = _logits_without_a_trace(classifier, network, one)
+    if logits is None:
         return []
     try:
         _Parts(io.BytesIO()).dump(network)
@@ -107,22 +97,39 @@ def _copies(classifier: ImageClassifier, probe: Batch, count: int) -> list[Image
     return []
 
 
+def _logits_without_a_trace(classifier: ImageClassifier, network: nn.Module, images: Sequence[Tensor]) -> Tensor | None:
+    """None of a network that drew random numbers or changed its tensors: that is undone, as if it had not been tried,
+    so that scores do not depend on how many threads there are."""
+    random, buffers = torch.get_rng_state(), [buffer.clone() for buffer in network.buffers()]
+    tensors = _tensors(network)
+    versions = [tensor._version for tensor in tensors]
+    logits = classifier.logits(images)
+    after = _tensors(network)
+    unchanged = list(map(id, after)) == list(map(id, tensors)) and [one._version for one in after] == versions
+    if unchanged and torch.equal(torch.get_rng_state(), random):
+        return logits
+    torch.set_rng_state(random)
+    for buffer, before in zip(network.buffers(), buffers, strict=False):
+        buffer.copy_(before)
+    return None
+
+
 class _Parts(pickle.Pickler):
     """Fails for functions that have no name in a module, wherever in a network: a copy would have the same ones, and
     with them what they hold. Nothing is unpickled."""
 
     def persistent_id(self, part: object) -> str | None:
-        return "tensor" if isinstance(part, (Tensor, torch.jit.ScriptModule)) else None
+        return "shared" if isinstance(part, Tensor) or _is_scripted(part) else None
 
 
 def _copy(network: nn.Module) -> nn.Module:
     """The module and those within, with the same tensors. A scripted one has no state of its own between calls."""
-    shared = [*network.parameters(), *network.buffers(), *filter(_is_scripted, network.modules())]
+    shared = [*_tensors(network), *filter(_is_scripted, network.modules())]
     return copy.deepcopy(network, {id(one): one for one in shared})
 
 
-def _is_scripted(module: nn.Module) -> bool:
-    return isinstance(module, torch.jit.ScriptModule)
+def _is_scripted(part: object) -> bool:
+    return isinstance(part, torch.jit.ScriptModule)
 
 
 def _is_more(module: nn.Module) -> bool:
@@ -138,6 +145,5 @@ def _thread_has_modes() -> bool:
     return modes > 0 or torch.is_autocast_enabled("cpu")
 
 
-def _tensors(network: nn.Module) -> list[tuple[Tensor, int]]:
-    """Each with how often it was changed."""
-    return [(tensor, tensor._version) for tensor in (*network.parameters(), *network.buffers())]
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
