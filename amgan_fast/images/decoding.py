@@ -77,7 +77,7 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def read_many_headers(paths: Tensor) -> list[ImageHeader | None]:
-    """:func:`read_header` of N files, in a tenth of the time, of those that it can be done for; None for the others.
+    """:func:`read_header` of N files without Python, of those that it can be done for; None for the others.
 
     Args:
         paths: uint8 [N, W], each with zeros behind it.
@@ -124,7 +124,7 @@ def read_pixels(path: Path, channels: int, square: int | None = None) -> np.ndar
 
 
 def read_many_pixels(paths: Tensor, channels: int) -> list[np.ndarray | None]:
-    """:func:`read_pixels` of N files, as :func:`read_many_headers`; other threads can run Python meanwhile."""
+    """:func:`read_pixels` of N files, as :func:`read_many_headers`: other threads can run Python meanwhile."""
     return plain_png.decode_files(paths, channels)
 
 

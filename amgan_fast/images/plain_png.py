@@ -28,7 +28,6 @@ _LENGTH = slice(33, 37)  # of these: how many bytes the pixels take
 _BEFORE_SIZE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 _BEFORE_PIXELS = b"IDAT"
 _CHANNELS = {0: 1, 2: 3}  # by colour type
-_MODES = {1: 1, 3: 3}  # of torchvision's operation: grey, RGB
 
 
 class PlainPng(NamedTuple):
@@ -87,7 +86,7 @@ def decode_files(paths: Tensor, channels: int) -> list[np.ndarray | None]:
     png = plain_png(start.numpy().tobytes())
     if png is None or png.channels > channels or _decoder() is None:
         return [None] * len(paths)
-    images, decoded = torch.ops.amgan_fast_images.decode_pngs(paths, start, _MODES[channels], png.height, png.width)
+    images, decoded = torch.ops.amgan_fast_images.decode_pngs(paths, start, channels, png.height, png.width)
     return [image if good else None for image, good in zip(images.numpy(), decoded.tolist(), strict=True)]
 
 
@@ -101,7 +100,8 @@ def decode(data: bytes, channels: int) -> np.ndarray | None:
     if operation is None:
         return None
     try:
-        image = operation(torch.frombuffer(bytearray(data), dtype=torch.uint8), _MODES[channels], False)
+        # The mode of torchvision is the number of channels: 1 grey, 3 RGB.
+        image = operation(torch.frombuffer(bytearray(data), dtype=torch.uint8), channels, False)
     except RuntimeError:
         return None
     # Left as libpng has them, channels innermost, a stack of images is channels_last: other bits of every logit.
