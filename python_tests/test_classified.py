@@ -55,13 +55,14 @@ def classifier(network: object) -> ImageClassifier:
     return ImageClassifier("mine", network, Inputs(channels=3), CPU)
 
 
+def logits_of(network: object, given: list[Batch], *, by_threads: bool = True):
+    return classified(iter(given), len(given), classifier(network), given[0], by_threads=by_threads)
+
+
 def logits(network: object, threads: int, *, by_threads: bool = True, given: list[Batch] | None = None) -> list[Tensor]:
     given = batches() if given is None else given
     found = []
-    with (
-        cpu_threads(threads),
-        classified(iter(given), len(given), classifier(network), given[0], by_threads=by_threads) as results,
-    ):
+    with cpu_threads(threads), logits_of(network, given, by_threads=by_threads) as results:
         for batch, (same, values) in zip(given, results, strict=True):
             assert same is batch
             found.append(values)
@@ -223,22 +224,24 @@ class FailsAtFive(Network):
         return super().forward(images)
 
 
+def take_one_and_fail(results: Iterator[object]) -> None:
+    next(results)
+    raise KeyError
+
+
 def test_an_error_comes_in_its_place_and_threads_are_as_many_as_before():
     given, found = batches(), []
     with cpu_threads(3):
         with pytest.raises(InputError, match="five of them"), logits_of(FailsAtFive(), given) as results:
-            found.extend(results)
+            found.extend(len(values) for _, values in results)
+        assert found == [3, 8, 1]
         assert torch.get_num_threads() == 3
         with pytest.raises(KeyError), logits_of(Network(), given) as results:
-            {}[next(results)]
+            take_one_and_fail(results)
         assert torch.get_num_threads() == 3
     with cpu_threads(3), logits_of(FailsAtFive(), given) as results:
         assert [len(next(results)[1]) for _ in range(3)] == [3, 8, 1]
         assert torch.get_num_threads() == 1
-
-
-def logits_of(network: nn.Module, given: list[Batch]):
-    return classified(iter(given), len(given), classifier(network), given[0], by_threads=True)
 
 
 def test_faster_precision_is_off_meanwhile_and_as_before_afterwards():

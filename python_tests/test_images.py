@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import zlib
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_content import content, cut_short
 from PIL import Image
 
 from amgan_fast.data import load_dataset
@@ -33,23 +33,12 @@ def noise(mode: str, size: tuple[int, int] = SIZE) -> Image.Image:
     return image.convert({"I": "L", "F": "L", "PA": "P"}.get(mode, mode)).convert(mode)
 
 
-def content(image: Image.Image, file_format: str, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
-
-
 def written(file_format: str, mode: str) -> bytes | None:
     """None: Pillow does not write such a file."""
     try:
         return content(noise(mode), file_format)
     except (OSError, KeyError, ValueError):
         return None
-
-
-def cut_short(whole: bytes) -> bytes:
-    """The header stays, the pixels do not."""
-    return whole[: len(whole) * 3 // 4]
 
 
 def odd_files() -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_content import content, cut_short
 from PIL import Image
 
 from amgan_fast.images import FileReader, Unreadable, read_header, read_many_headers, read_many_pixels, read_pixels
@@ -22,12 +22,6 @@ def image(number: int, mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image
     return Image.fromarray(pixels).convert(mode)
 
 
-def content(image: Image.Image, file_format: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
-
-
 def paths_of(folder: Path, names: list[str]) -> torch.Tensor:
     paths = np.array([os.fsencode(folder / name) for name in names])
     return torch.from_numpy(paths.view(np.uint8).reshape(len(names), -1).copy())
@@ -36,19 +30,19 @@ def paths_of(folder: Path, names: list[str]) -> torch.Tensor:
 @pytest.fixture
 def folder(tmp_path) -> tuple[Path, list[str]]:
     """A folder of all kinds, and names, of which some are of no file."""
-    plain = content(image(0))
+    plain = content(image(0), "PNG")
     files = {
         "plain0.png": plain,
-        "plain1.png": content(image(1)),
-        "of another length.png": content(image(2), compress_level=0),
-        os.fsdecode(b"\xff\xfe.png"): content(image(3)),
-        "grey.png": content(image(4, "L")),
-        "wider.png": content(image(5, size=(13, 10))),
-        "large.png": content(image(6, size=(150, 200))),
-        "resolution.png": content(image(7), dpi=(72, 72)),
-        "alpha.png": content(image(8, "RGBA")),
+        "plain1.png": content(image(1), "PNG"),
+        "of another length.png": content(image(2), "PNG", compress_level=0),
+        os.fsdecode(b"\xff\xfe.png"): content(image(3), "PNG"),
+        "grey.png": content(image(4, "L"), "PNG"),
+        "wider.png": content(image(5, size=(13, 10)), "PNG"),
+        "large.png": content(image(6, size=(150, 200)), "PNG"),
+        "resolution.png": content(image(7), "PNG", dpi=(72, 72)),
+        "alpha.png": content(image(8, "RGBA"), "PNG"),
         "photograph.jpg": content(image(9), "JPEG"),
-        "cut short.png": plain[: len(plain) * 3 // 4],
+        "cut short.png": cut_short(plain),
         "its header alone.png": plain[:41],
         "half a header.png": plain[:20],
         "empty.png": b"",
@@ -106,15 +100,13 @@ def test_files_alike_are_those_read_at_once(folder):
 @pytest.mark.parametrize("size", [16383, 16384, 16385, 49151, 49152, 49153])
 def test_a_file_of_any_length_is_read_to_its_end(tmp_path, size):
     """The pixels come last: bytes after them are another matter."""
-    start, rest = content(image(0))[:33], content(image(0))[33:]
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(start + rest + bytes(size - len(start) - len(rest)))
-    bytes_of_noise = content(image(1, size=(130, 130)), compress_level=0)
-    (tmp_path / "c.png").write_bytes(bytes_of_noise)
-    found = read_many_pixels(paths_of(tmp_path, ["a.png", "b.png"]), 3) + read_many_pixels(
-        paths_of(tmp_path, ["c.png"]), 3
-    )
-    assert all(map(same, found, (read_pixels(tmp_path / name, 3) for name in ("a.png", "b.png", "c.png"))))
+    whole = content(image(0), "PNG")
+    files = [whole + bytes(size - len(whole)), content(image(1, size=(130, 130)), "PNG", compress_level=0)]
+    for number, data in enumerate(files):
+        name = f"{number}.png"
+        (tmp_path / name).write_bytes(data)
+        want = read_pixels(tmp_path / name, 3)
+        assert [same(found, want) for found in read_many_pixels(paths_of(tmp_path, [name, name]), 3)] == [True, True]
 
 
 def test_without_the_decoder_of_torchvision_no_pixels_are_read_at_once(folder, monkeypatch):
