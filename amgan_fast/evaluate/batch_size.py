@@ -18,8 +18,8 @@ _MOST_ON_CPU = 200
 _UNMEASURED = 32
 _BYTES_ON_CPU = 2**23
 """Of a tensor. Each thread has several. With twice and four times as much small networks of 224 pixels are no faster
-and take 220 and 500 MB in place of 80; an EfficientNet is 4% faster. Beyond 32 MiB glibc takes a tensor from the kernel
-each time anew, which clears every page of it first."""
+and take two and four times the memory (``benchmarks.bench_evaluate --only jpeg``); an EfficientNet is 4% faster.
+Beyond 32 MiB glibc takes a tensor from the kernel each time anew, which clears every page of it first."""
 _SHARE_ON_CUDA = 16
 """How many tensors of the largest size are to fit in what is free."""
 
