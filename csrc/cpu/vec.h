@@ -176,14 +176,32 @@ Vec<T> larger(const Vec<T>& a, const Vec<T>& b) {
   return at::vec::clamp_min(a, b);
 }
 
+// All lanes by a tree of op. at::vec has that for float alone: doubles it takes one by one, through memory.
+template <typename T, typename F>
+T reduce_lanes(const F& op, const Vec<T>& v) {
+#if defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<T, double>) {
+    const Vec<double> four = op(v, Vec<double>(_mm512_shuffle_f64x2(v, v, 0x4e)));
+    const Vec<double> two = op(four, Vec<double>(_mm512_shuffle_f64x2(four, four, 0xb1)));
+    return _mm512_cvtsd_f64(op(two, Vec<double>(_mm512_permute_pd(two, 0x55))));
+  }
+#elif defined(CPU_CAPABILITY_AVX2)
+  if constexpr (std::is_same_v<T, double>) {
+    const Vec<double> two = op(v, Vec<double>(_mm256_permute2f128_pd(v, v, 1)));
+    return _mm256_cvtsd_f64(op(two, Vec<double>(_mm256_permute_pd(two, 5))));
+  }
+#endif
+  return at::vec::vec_reduce_all<T>(op, v);
+}
+
 template <typename T>
 T sum_lanes(const Vec<T>& v) {
-  return at::vec::vec_reduce_all<T>([](const Vec<T>& a, const Vec<T>& b) { return a + b; }, v);
+  return reduce_lanes([](const Vec<T>& a, const Vec<T>& b) { return a + b; }, v);
 }
 
 template <typename T>
 T max_lanes(const Vec<T>& v) {
-  return at::vec::vec_reduce_all<T>([](const Vec<T>& a, const Vec<T>& b) { return larger(a, b); }, v);
+  return reduce_lanes([](const Vec<T>& a, const Vec<T>& b) { return larger(a, b); }, v);
 }
 
 // v in the first n lanes, 0 in the others.
