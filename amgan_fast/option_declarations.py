@@ -40,6 +40,8 @@ ModelName = Literal[
     "acgan-star-plus",
     "amgan",
     "improved-gan",
+    "relativistic-amgan",
+    "rpgan",
 ]
 """Of :data:`amgan_fast.objectives.MODELS`."""
 DatasetName = Literal[

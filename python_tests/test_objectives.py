@@ -26,6 +26,8 @@ from amgan_fast.objectives import (
     ImprovedGAN,
     LabelGAN,
     Objective,
+    RelativisticAMGAN,
+    RpGAN,
 )
 
 K, N, M = 5, 7, 4  # classes, real rows, generated rows
@@ -50,9 +52,16 @@ OBJECTIVES: dict[str, Objective] = {
     "amgan, sharpened": AMGAN(target_temperature=0.5),
     "amgan, prior": AMGAN(class_prior="uniform"),
     "improved-gan": ImprovedGAN(feature_matching=False),
+    "relativistic-amgan": RelativisticAMGAN(class_weight=0.5),
+    "relativistic-amgan, zero": RelativisticAMGAN(fake="zero"),
+    "rpgan": RpGAN(class_weight=0.5),
 }
-# CatGAN's H(mean C) and sharpened targets have no operation of their own.
-FUSED = [name for name in OBJECTIVES if "catgan" not in name and "sharpened" not in name and "prior" not in name]
+# CatGAN's H(mean C), sharpened targets and losses of pairs have no operation of their own.
+FUSED = [
+    name
+    for name, objective in OBJECTIVES.items()
+    if "catgan" not in name and "sharpened" not in name and "prior" not in name and not objective.needs_pairs
+]
 WITH_UNLABELLED = [name for name, objective in OBJECTIVES.items() if objective.has_unlabelled_loss]
 
 
@@ -75,11 +84,28 @@ def labels(generator: torch.Generator) -> Tensor:
 
 
 def batches(objective: Objective, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """Logits of N real and M generated rows, as leaves."""
+    """Logits of N real and M generated rows, as leaves; as many of both where they are compared in pairs."""
     return [
         (2 * torch.randn(count, objective.outputs(K), generator=generator)).to(dtype).requires_grad_()
-        for count in (N, M)
+        for count in (N, N if objective.needs_pairs else M)
     ]
+
+
+def of_generator(
+    objective: Objective, real: Tensor, real_labels: Tensor, fake: Tensor, labels: Tensor | None = None
+) -> Tensor:
+    """The generator's loss, beside real rows where it has them."""
+    if objective.needs_pairs:
+        return objective.paired_generator_loss(real.detach(), real_labels, fake, labels)
+    return objective.generator_loss(fake, labels)
+
+
+def of_generator_and_grad(
+    objective: Objective, real: Tensor, real_labels: Tensor, fake: Tensor, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    if objective.needs_pairs:
+        return objective.paired_generator_loss_and_grad(real, real_labels, fake, labels)
+    return objective.generator_loss_and_grad(fake, labels)
 
 
 def autograd_of(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -161,14 +187,14 @@ def test_row_losses_refuse_a_smoothing_out_of_range(smoothing):
 @each_objective
 def test_loss_and_grad_is_what_autograd_says(objective, generator, labels):
     real, fake = batches(objective, generator)
-    for fake_labels in (None,) if is_sharpened(objective) else (None, labels[:M]):
+    for fake_labels in (None,) if is_sharpened(objective) else (None, labels[: len(fake)]):
         want = autograd_of(objective.discriminator_loss(real, labels, fake, fake_labels), real, fake)
         with torch.no_grad():  # a trainer may be anywhere
             got = objective.discriminator_loss_and_grad(real, labels, fake, fake_labels)
         torch.testing.assert_close(got, want)
 
-        want = autograd_of(objective.generator_loss(fake, fake_labels), fake)
-        got = objective.generator_loss_and_grad(fake, fake_labels)
+        want = autograd_of(of_generator(objective, real, labels, fake, fake_labels), fake)
+        got = of_generator_and_grad(objective, real, labels, fake, fake_labels)
         torch.testing.assert_close(got, want)
         assert not any(value.requires_grad for value in got)
 
@@ -203,7 +229,7 @@ def test_losses_read_nothing_back_from_the_device(objective, generator, labels):
     real, fake = batches(objective, generator)
     with Trace() as trace:
         objective.discriminator_loss_and_grad(real, labels, fake)
-        objective.generator_loss_and_grad(fake)
+        of_generator_and_grad(objective, real, labels, fake)
         if objective.has_unlabelled_loss:
             objective.unlabelled_loss_and_grad(real)
     assert trace.names
@@ -215,7 +241,7 @@ def test_losses_trace_into_one_graph(objective, generator, labels):
     real, fake = batches(objective, generator)
 
     def losses(real, fake):
-        return objective.discriminator_loss(real, labels, fake), objective.generator_loss(fake)
+        return objective.discriminator_loss(real, labels, fake), of_generator(objective, real, labels, fake)
 
     torch.compiler.reset()  # the others' graphs count against a limit
     compiled = torch.compile(losses, fullgraph=True, backend="eager")
@@ -238,9 +264,10 @@ def test_half_precision_is_computed_in_float32(objective, dtype, generator, labe
     for a, b, c in zip(got[1:], by_autograd, want[1:], strict=True):
         torch.testing.assert_close(a, c.to(dtype))
         torch.testing.assert_close(b, c.to(dtype))
-    loss = objective.generator_loss(fake)
+    loss = of_generator(objective, real, labels, fake)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, objective.generator_loss(exact[1]).float(), rtol=1e-5, atol=1e-5)
+    want = of_generator(objective, exact[0], labels, exact[1])
+    torch.testing.assert_close(loss, want.float(), rtol=1e-5, atol=1e-5)
 
 
 @each_objective
@@ -254,11 +281,13 @@ def test_strides_do_not_matter(objective, generator, labels):
 @each_objective
 def test_a_mean_over_no_rows_is_nan(objective, generator, labels):
     real, fake = (x.detach() for x in batches(objective, generator))
+    if objective.needs_pairs:
+        real, labels = real[:0], labels[:0]
     loss, grad_real, grad_fake = objective.discriminator_loss_and_grad(real, labels, fake[:0])
     assert loss.isnan()
     assert grad_real.isfinite().all()
     assert grad_fake.shape == (0, objective.outputs(K))
-    assert objective.generator_loss(fake[:0]).isnan()
+    assert of_generator(objective, real, labels, fake[:0]).isnan()
 
 
 @each_objective
@@ -266,7 +295,7 @@ def test_one_row(objective, generator, labels):
     real, fake = (x[:1] for x in batches(objective, generator))
     loss, *gradients = objective.discriminator_loss_and_grad(real, labels[:1], fake)
     assert all(x.isfinite().all() for x in (loss, *gradients))
-    assert objective.generator_loss(fake).isfinite()
+    assert of_generator(objective, real, labels[:1], fake).isfinite()
 
 
 @each_objective
@@ -275,7 +304,7 @@ def test_nan_logits_give_a_nan_loss(objective, generator, labels):
     spoilt = [x.clone().index_fill_(0, torch.tensor([1]), float("nan")) for x in (real, fake)]
     assert objective.discriminator_loss(spoilt[0], labels, fake).isnan()
     assert objective.discriminator_loss(real, labels, spoilt[1]).isnan()
-    assert objective.generator_loss(spoilt[1]).isnan()
+    assert of_generator(objective, real, labels, spoilt[1]).isnan()
 
 
 @pytest.mark.parametrize("name", ["catgan", "acgan, sharpened", "amgan, sharpened", "amgan, prior"])
@@ -316,16 +345,28 @@ def test_logits_of_a_wrong_shape(objective, generator, labels):
                 form(wrong, labels, fake)
             with pytest.raises(ValueError, match=rf"^fake_logits are {shape}, wanted \[N, .*\] of {objective.name}$"):
                 form(real, labels, wrong)
-        for form in (objective.generator_loss, objective.generator_loss_and_grad):
+        for form in (of_generator, of_generator_and_grad):
             with pytest.raises(ValueError, match=rf"^fake_logits are {shape}, wanted \[N, .*\] of {objective.name}$"):
-                form(wrong)
+                form(objective, real, labels, wrong)
         if objective.has_unlabelled_loss:
             for form in (objective.unlabelled_loss, objective.unlabelled_loss_and_grad):
                 with pytest.raises(ValueError, match=rf"^unlabelled_logits are {shape}, wanted \[N, "):
                     form(wrong)
 
 
-@pytest.mark.parametrize("name", ["gan-star", "acgan", "amgan", "labelgan", "catgan, labels", "improved-gan"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gan-star",
+        "acgan",
+        "amgan",
+        "labelgan",
+        "catgan, labels",
+        "improved-gan",
+        "relativistic-amgan, zero",
+        "rpgan",
+    ],
+)
 def test_labels_that_do_not_fit(name, generator, labels):
     objective = OBJECTIVES[name]
     real, fake = batches(objective, generator)
@@ -336,9 +377,9 @@ def test_labels_that_do_not_fit(name, generator, labels):
     with pytest.raises(TypeError, match="real_labels is None, wanted"):  # there are no dynamic labels of real rows
         objective.discriminator_loss(real, None, fake)
     if objective.has_target_class:
-        for form in (objective.generator_loss, objective.generator_loss_and_grad):
+        for form in (of_generator, of_generator_and_grad):
             with pytest.raises(IndexError, match="labels"):
-                form(fake, torch.full((M,), K))
+                form(objective, real, labels, fake, torch.full((len(fake),), K))
 
 
 @pytest.mark.parametrize(
@@ -358,6 +399,7 @@ def test_labels_that_do_not_fit(name, generator, labels):
         (AMGAN, {"class_prior": (0.5, 0.4)}, r"class_prior is \(0.5, 0.4\), wanted"),
         (AMGAN, {"class_prior": (1.5, -0.5)}, r"class_prior is \(1.5, -0.5\), wanted"),
         (ImprovedGAN, {"fake_smoothing": 2}, "fake_smoothing is 2, wanted"),
+        (RpGAN, {"class_weight": -1}, "class_weight is -1, wanted a finite number that is not negative"),
     ],
 )
 def test_options_are_checked_when_they_are_given(model, options, said):
@@ -381,9 +423,12 @@ def test_what_is_no_tensor_is_named(objective, generator, labels):
     calls = [
         (objective.discriminator_loss, pair),
         (objective.discriminator_loss_and_grad, pair),
-        (objective.generator_loss, {"fake_logits": fake, "labels": None}),
-        (objective.generator_loss_and_grad, {"fake_logits": fake, "labels": None}),
     ]
+    if objective.needs_pairs:
+        calls += [(objective.paired_generator_loss, pair), (objective.paired_generator_loss_and_grad, pair)]
+    else:
+        generated = {"fake_logits": fake, "labels": None}
+        calls += [(objective.generator_loss, generated), (objective.generator_loss_and_grad, generated)]
     if objective.has_unlabelled_loss:
         calls += [
             (objective.unlabelled_loss, {"unlabelled_logits": fake}),
@@ -434,6 +479,31 @@ def test_a_generator_that_matches_features_has_no_loss_of_logits():
             form(torch.randn(N, K + 1))
 
 
+@pytest.mark.parametrize("objective", [RelativisticAMGAN(), RpGAN()], ids=["relativistic-amgan", "rpgan"])
+def test_pairs_need_as_many_rows_of_both(objective, labels):
+    real, fake = torch.randn(N, K + 1), torch.randn(M, K + 1)
+    for form in (
+        objective.discriminator_loss,
+        objective.discriminator_loss_and_grad,
+        objective.paired_generator_loss,
+        objective.paired_generator_loss_and_grad,
+    ):
+        with pytest.raises(ValueError, match=r"^real_logits are \[7, 6\] and fake_logits \[4, 6\], wanted as many"):
+            form(real, labels, fake)
+
+
+def test_a_generator_of_pairs_has_no_other_loss_and_no_other_model_has_that_of_pairs(labels):
+    logits = torch.randn(N, K + 1)
+    assert not RpGAN().needs_features
+    for form in (RpGAN().generator_loss, RpGAN().generator_loss_and_grad):
+        with pytest.raises(ValueError, match="rpgan's generator has no loss of generated rows alone, wanted paired_"):
+            form(logits)
+    for objective in (AMGAN(), Hinge()):
+        for form in (objective.paired_generator_loss, objective.paired_generator_loss_and_grad):
+            with pytest.raises(ValueError, match="has no loss of pairs, wanted a model with needs_pairs"):
+                form(logits, labels, logits)
+
+
 @pytest.mark.parametrize("model", [AMGAN, ACGAN, ACGANStar, ACGANStarPlus])
 def test_sharpening_given_labels_is_refused(model, labels):
     with pytest.raises(
@@ -448,8 +518,8 @@ def test_sharpening_given_labels_is_refused(model, labels):
 @pytest.mark.parametrize("objective", [x for x in OBJECTIVES.values() if not is_sharpened(x)], ids=str)
 def test_which_models_have_a_target_class(objective, generator, labels):
     """A generator's loss that has one changes with the labels; the others take labels, and do not."""
-    _, fake = batches(objective, generator)
-    losses = [objective.generator_loss(fake, torch.full((M,), y)) for y in range(K)]
+    real, fake = batches(objective, generator)
+    losses = [of_generator(objective, real, labels, fake, torch.full((len(fake),), y)) for y in range(K)]
     assert objective.has_target_class == (len({round(loss.item(), 9) for loss in losses}) == K)
 
 
@@ -484,6 +554,8 @@ def test_the_models_and_their_outputs():
         "acgan-star-plus": K + 1,
         "amgan": K + 1,
         "improved-gan": K + 1,
+        "relativistic-amgan": K + 1,
+        "rpgan": K + 1,
     }
     assert {name for name, model in MODELS.items() if model.needs_unlabelled} == {"improved-gan"}
     assert {name for name, model in MODELS.items() if model().has_unlabelled_loss} == {
@@ -528,7 +600,7 @@ def test_own_networks_in_three_lines(model):
     x, y, z = torch.randn(8, 4), torch.randint(K, (8,)), torch.randn(8, 2)
 
     objective.discriminator_loss(D(x), y, D(G(z).detach())).backward()
-    objective.generator_loss(D(G(z))).backward()
+    of_generator(objective, D(x), y, D(G(z))).backward()
 
     assert all(p.grad is not None and p.grad.isfinite().all() for p in (*D.parameters(), *G.parameters()))
 

@@ -31,6 +31,8 @@ from amgan_fast.objectives import (
     ImprovedGAN,
     LabelGAN,
     Objective,
+    RelativisticAMGAN,
+    RpGAN,
 )
 
 K, N, M = 5, 7, 4  # classes, real rows, generated rows
@@ -282,6 +284,69 @@ def test_fake_zero_is_a_column_of_zeros(batch):
         close(zero.generator_loss(g), column.generator_loss(pad(g, (0, 1))))
         if zero.has_unlabelled_loss:
             close(zero.unlabelled_loss(x), column.unlabelled_loss(pad(x, (0, 1))))
+
+
+# Pairs
+
+
+@pytest.fixture
+def pairs(batch: Batch) -> Batch:
+    """As many real rows as generated ones."""
+    real, labels, fake, fake_labels = batch
+    return real[:M].detach().requires_grad_(), labels[:M], fake, fake_labels
+
+
+def log_odds(model: type[Objective], logits: Tensor, labels: Tensor) -> Tensor:
+    """log(D_y / D_{K+1}), or log(D_r / (1 - D_r))."""
+    probability = logits.softmax(1)
+    is_real = probability.gather(1, labels[:, None]) if model is RelativisticAMGAN else real_probability(logits)
+    return (is_real / probability[:, K:]).log()[:, 0]
+
+
+@pytest.mark.parametrize("model", [RelativisticAMGAN, RpGAN])
+@pytest.mark.parametrize("given", [True, False], ids=["given labels", "dynamic labels"])
+def test_relativistic_models(model, given, pairs):
+    """f(d(x) - d(g)) with f(t) = -log sigmoid(t), and its mirror image for the generator."""
+    real, labels, fake, fake_labels = pairs
+    y = fake_labels if given else fake[:, :K].argmax(1)
+    lead = log_odds(model, real, labels) - log_odds(model, fake, y)
+    want = -logsigmoid(lead).mean() + 0.5 * cross_entropy(real[:, :K], labels)
+    got = model(class_weight=0.5).discriminator_loss(real, labels, fake, fake_labels if given else None)
+    close(got, want)
+    close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake), retain_graph=True))
+    close(model().paired_generator_loss(real, labels, fake, fake_labels if given else None), -logsigmoid(-lead).mean())
+
+
+def test_gradients_of_relativistic_generators(pairs):
+    """How far the generated row is behind, from the generated class to its own, or to all real ones."""
+    real, labels, fake, y = pairs
+    for model, classes in ((RelativisticAMGAN, one_hot(y, K)), (RpGAN, fake[:, :K].softmax(1))):
+        behind = (log_odds(model, real, labels) - log_odds(model, fake, y)).sigmoid()[:, None]
+        loss = model().paired_generator_loss(real, labels, fake, y)
+        close(descent(loss, fake), torch.cat([behind * classes, -behind], 1).detach())
+
+
+@pytest.mark.parametrize("model", [RelativisticAMGAN, RpGAN])
+def test_second_derivatives_of_pairs(model, pairs):
+    real, labels, fake, y = pairs
+    objective = model(class_weight=0.5)
+    assert torch.autograd.gradgradcheck(lambda a, b: objective.discriminator_loss(a, labels, b, y), (real, fake))
+    assert torch.autograd.gradgradcheck(lambda a, b: objective.paired_generator_loss(a, labels, b, y), (real, fake))
+
+
+@pytest.mark.parametrize("model", [RelativisticAMGAN, RpGAN])
+def test_confident_pairs_keep_their_relative_accuracy(model):
+    """log(1 + exp(-60)) in float32, and the loss of the player that is behind by 2000."""
+    labels = torch.tensor([0])
+    real, fake = torch.tensor([[30.0, -1e3, -30.0]]), torch.tensor([[0.0, -1e3, 0.0]])
+    loss, grad, _ = model().discriminator_loss_and_grad(real, labels, fake, labels)
+    assert loss.item() == pytest.approx(math.exp(-60), rel=1e-4)
+    assert grad[0].tolist() == pytest.approx([-math.exp(-60), 0, math.exp(-60)], rel=1e-4)
+    real, fake = torch.tensor([[1e3, -1e3, -1e3]]), torch.tensor([[-1e3, -1e3, 1e3]])
+    loss, grad = model().paired_generator_loss_and_grad(real, labels, fake, labels)
+    assert loss.item() == pytest.approx(4000, abs=1)
+    assert grad.isfinite().all()
+    assert grad[0, 2] == 1
 
 
 # Sharpened targets

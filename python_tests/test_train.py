@@ -32,7 +32,7 @@ from amgan_fast.nn import (
     network_options,
     set_reference_batch,
 )
-from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, feature_matching
+from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, RelativisticAMGAN, feature_matching
 from amgan_fast.runs import Config, RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
@@ -150,14 +150,15 @@ def test_discriminator_step_builds_no_graph_through_the_generator(one_step):
     assert seen == [False, True]  # first the discriminator's step, then the generator's
 
 
-def test_players_that_share_latents_take_the_images_of_one_pass():
+@pytest.mark.parametrize("objective", [AMGAN(), RelativisticAMGAN()], ids=lambda objective: objective.name)
+def test_players_that_share_latents_take_the_images_of_one_pass(objective):
     """Against the loop written out with autograd, where the generator answers to the discriminator as it is then."""
     torch.manual_seed(0)
     frequencies = torch.tensor([0.5, 0.5])
     generator, discriminator = nn.Linear(LATENT + 2, 4), nn.Linear(4, 3)
     networks = copy.deepcopy((generator, discriminator))
     options = StepOptions(generator_lr=1e-2, discriminator_lr=2e-2, ema_decay=0.9, share_latents=True)
-    latent, objective = LatentSource(LATENT, frequencies), AMGAN()
+    latent = LatentSource(LATENT, frequencies)
     step = AdversarialStep(
         Sampler(generator, latent), discriminator, objective, torch.Generator().manual_seed(1), options
     )
@@ -177,7 +178,11 @@ def test_players_that_share_latents_take_the_images_of_one_pass():
         objective.discriminator_loss(networks[1](images), labels, networks[1](generated.detach()), given).backward()
         players[1].step()
         players[0].zero_grad()
-        objective.generator_loss(networks[1](generated), given).backward()
+        if objective.needs_pairs:
+            real = networks[1](images).detach()
+            objective.paired_generator_loss(real, labels, networks[1](generated), given).backward()
+        else:
+            objective.generator_loss(networks[1](generated), given).backward()
         players[0].step()
         assert passes == [True] * (i + 1)
     for ours, theirs in zip((generator, discriminator), networks, strict=True):
@@ -186,7 +191,7 @@ def test_players_that_share_latents_take_the_images_of_one_pass():
 
 
 def test_generator_step_leaves_the_discriminator_without_gradient(one_step):
-    one_step._step_generator(real_batch()[0])
+    one_step._step_generator(*real_batch())
     assert all(p.grad is None for p in one_step.discriminator.parameters())
     assert all(p.grad is not None for p in one_step.generator.parameters())
 
@@ -233,7 +238,7 @@ def test_matched_features_are_one_function_of_real_and_generated_images(objectiv
     difference of the means away, and dropout would have added its own."""
     torch.manual_seed(0)
     discriminator = build_discriminator("mlp", 11, (1, 8, 8), network_options("mlp", input_noise=0.0, **options))
-    images, _ = real_batch()
+    images, labels = real_batch()
     if options.get("normalization") == "virtual":
         set_reference_batch(discriminator, images)
     for _ in range(5):
@@ -246,7 +251,7 @@ def test_matched_features_are_one_function_of_real_and_generated_images(objectiv
         StepOptions(generator_lr=1e-9, discriminator_lr=1e-9, ema_decay=0.9, feature_matching=1e6),
     )
     before = {name: x.clone() for name, x in discriminator.named_buffers()}
-    step._step_generator(images)
+    step._step_generator(images, labels)
     got = step.generator.shift.grad
     assert all(layer.training for layer in discriminator.modules())
     if objective.needs_features:

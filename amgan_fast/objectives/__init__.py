@@ -6,19 +6,21 @@ Use with your own networks (``D`` has ``objective.outputs(num_classes)`` outputs
     objective.discriminator_loss(D(x), y, D(G(z).detach())).backward()
     objective.generator_loss(D(G(z))).backward()
 
-=========================  ========================================  =====================================
-model                      discriminator's logits                    sources
-=========================  ========================================  =====================================
-:class:`GAN`               b, real or generated                      [GAN]
-:class:`GANStar`           b, and the K classes behind it            [AM]
-:class:`CatGAN`            the K classes                             [CAT]
-:class:`LabelGAN`          the K classes, and the generated one      [AM] eq. 2 and 5
-:class:`ACGAN`             b, and the K classes behind it            [AC]
-:class:`ACGANStar`         b, and the K classes behind it            [AM]
-:class:`ACGANStarPlus`     b, and the K classes behind it            [AM] section 5.3
-:class:`AMGAN`             the K classes, and the generated one      [AM] eq. 14 and 15
-:class:`ImprovedGAN`       the K classes, and the generated one      [IG]
-=========================  ========================================  =====================================
+==========================  ========================================  =====================================
+model                       discriminator's logits                    sources
+==========================  ========================================  =====================================
+:class:`GAN`                b, real or generated                      [GAN]
+:class:`GANStar`            b, and the K classes behind it            [AM]
+:class:`CatGAN`             the K classes                             [CAT]
+:class:`LabelGAN`           the K classes, and the generated one      [AM] eq. 2 and 5
+:class:`ACGAN`              b, and the K classes behind it            [AC]
+:class:`ACGANStar`          b, and the K classes behind it            [AM]
+:class:`ACGANStarPlus`      b, and the K classes behind it            [AM] section 5.3
+:class:`AMGAN`              the K classes, and the generated one      [AM] eq. 14 and 15
+:class:`ImprovedGAN`        the K classes, and the generated one      [IG]
+:class:`RelativisticAMGAN`  the K classes, and the generated one      [RP], [R3] on [AM]'s classes
+:class:`RpGAN`              the K classes, and the generated one      [RP], [R3]
+==========================  ========================================  =====================================
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
 functions. :func:`feature_matching` and :class:`HistoricalAveraging` go with any model.
@@ -28,7 +30,9 @@ the authors' published code [REP]; Zhou, Zhang, Wang, "Inception Score, Label Sm
 -log(D(x)) Alternative", 2017 [LS]; Goodfellow et al., "Generative Adversarial Networks", arXiv 1406.2661 [GAN];
 Salimans et al., "Improved Techniques for Training GANs", arXiv 1606.03498 [IG]; Odena et al., "Conditional Image
 Synthesis with Auxiliary Classifier GANs", arXiv 1610.09585 [AC]; Springenberg, "Unsupervised and Semi-supervised
-Learning with Categorical Generative Adversarial Networks", arXiv 1511.06390 [CAT].
+Learning with Categorical Generative Adversarial Networks", arXiv 1511.06390 [CAT]; Jolicoeur-Martineau, "The
+relativistic discriminator: a key element missing from standard GAN", arXiv 1807.00734 [RP]; Huang et al., "The GAN is
+dead; long live the GAN! A Modern Baseline GAN", arXiv 2501.05441 [R3].
 """
 
 from amgan_fast.objectives.base import Objective
@@ -38,6 +42,8 @@ from amgan_fast.objectives.kplus1 import AMGAN, ImprovedGAN, LabelGAN
 from amgan_fast.objectives.losses import (
     CLASS_CROSS_ENTROPY,
     CLASS_CROSS_ENTROPY_TO_UNIFORM,
+    CLASS_LOG_ODDS,
+    REAL_LOG_ODDS,
     Coefficients,
     RowLoss,
     binary_cross_entropy,
@@ -47,10 +53,24 @@ from amgan_fast.objectives.losses import (
     real_row,
     saturating_generator,
 )
+from amgan_fast.objectives.relativistic import RelativisticAMGAN, RpGAN
 from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matching, feature_matching_and_grad
 
 MODELS: dict[str, type[Objective]] = {
-    model.name: model for model in (GAN, GANStar, CatGAN, LabelGAN, ACGAN, ACGANStar, ACGANStarPlus, AMGAN, ImprovedGAN)
+    model.name: model
+    for model in (
+        GAN,
+        GANStar,
+        CatGAN,
+        LabelGAN,
+        ACGAN,
+        ACGANStar,
+        ACGANStarPlus,
+        AMGAN,
+        ImprovedGAN,
+        RelativisticAMGAN,
+        RpGAN,
+    )
 }
 """Models by the name that ``amgan-fast train --model`` takes.
 
@@ -64,8 +84,10 @@ __all__ = [
     "AMGAN",
     "CLASS_CROSS_ENTROPY",
     "CLASS_CROSS_ENTROPY_TO_UNIFORM",
+    "CLASS_LOG_ODDS",
     "GAN",
     "MODELS",
+    "REAL_LOG_ODDS",
     "ACGANStar",
     "ACGANStarPlus",
     "CatGAN",
@@ -75,7 +97,9 @@ __all__ = [
     "ImprovedGAN",
     "LabelGAN",
     "Objective",
+    "RelativisticAMGAN",
     "RowLoss",
+    "RpGAN",
     "binary_cross_entropy",
     "class_cross_entropy",
     "feature_matching",

@@ -46,6 +46,9 @@ class Objective(ABC):
     needs_unlabelled: ClassVar[bool] = False
     """Whether the discriminator sees only in :meth:`unlabelled_loss` what is real: train with both losses, on a data
     set without unlabelled samples with the labelled ones in both."""
+    needs_pairs: ClassVar[bool] = False
+    """Whether row i of the generated batch is compared with row i of the real one: both have as many rows, and the
+    generator is trained with :meth:`paired_generator_loss` instead of :meth:`generator_loss`."""
 
     @property
     def has_unlabelled_loss(self) -> bool:
@@ -76,6 +79,16 @@ class Objective(ABC):
     def generator_loss(self, fake_logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """The generator's loss on a batch of generated rows."""
 
+    def paired_generator_loss(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> Tensor:
+        """The generator's loss on a batch of generated rows, each beside a real one.
+
+        Raises:
+            ValueError: the model has no such loss.
+        """
+        raise ValueError(f"{self.name} has no loss of pairs, wanted a model with needs_pairs")
+
     def unlabelled_loss(self, unlabelled_logits: Tensor) -> Tensor:
         """What a batch of real rows without labels adds to the discriminator's loss.
 
@@ -104,6 +117,18 @@ class Objective(ABC):
         loss, grad = loss_and_grad(lambda generated: self.generator_loss(generated, labels), fake_logits)
         return loss, grad
 
+    def paired_generator_loss_and_grad(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``(loss, grad_fake)``, detached."""
+        check_floats(real_logits=real_logits, fake_logits=fake_logits)
+        check_labels(real_labels=real_labels, fake_labels=fake_labels)
+        loss, grad = loss_and_grad(
+            lambda generated: self.paired_generator_loss(real_logits.detach(), real_labels, generated, fake_labels),
+            fake_logits,
+        )
+        return loss, grad
+
     def unlabelled_loss_and_grad(self, unlabelled_logits: Tensor) -> tuple[Tensor, Tensor]:
         """``(loss, grad)``, detached."""
         check_floats(unlabelled_logits=unlabelled_logits)
@@ -116,7 +141,8 @@ class TermObjective(Objective):
 
     discriminator_term: Pair
     generator_term: Term | None
-    """None: the generator is trained on features."""
+    """None: the generator is trained on features, or on pairs."""
+    paired_generator_term: Pair | None
     unlabelled_term: Term | None
     _has_class_columns: ClassVar[bool] = True
     _first_class_column: ClassVar[int] = 0
@@ -126,6 +152,7 @@ class TermObjective(Objective):
         terms = {
             "discriminator_term": self._discriminator(),
             "generator_term": self._generator(),
+            "paired_generator_term": self._paired_generator(),
             "unlabelled_term": self._unlabelled(),
         }
         for name, term in terms.items():
@@ -136,6 +163,9 @@ class TermObjective(Objective):
 
     @abstractmethod
     def _generator(self) -> Term | None: ...
+
+    def _paired_generator(self) -> Pair | None:
+        return None
 
     def _unlabelled(self) -> Term | None:
         return None
@@ -155,7 +185,7 @@ class TermObjective(Objective):
 
     @property
     def needs_features(self) -> bool:
-        return self.generator_term is None
+        return self.generator_term is None and not self.needs_pairs
 
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
         if not self._has_class_columns:
@@ -192,6 +222,15 @@ class TermObjective(Objective):
         check_labels(labels=labels)
         return self._generator_of_logits().and_grad(fake_logits, labels)
 
+    def paired_generator_loss(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> Tensor:
+        if self.paired_generator_term is None:
+            return super().paired_generator_loss(real_logits, real_labels, fake_logits, fake_labels)
+        self._check_logits(real_logits=real_logits, fake_logits=fake_logits)
+        check_labels(real_labels=real_labels, fake_labels=fake_labels)
+        return self.paired_generator_term(real_logits, real_labels, fake_logits, fake_labels)
+
     def unlabelled_loss(self, unlabelled_logits: Tensor) -> Tensor:
         if self.unlabelled_term is None:
             return super().unlabelled_loss(unlabelled_logits)
@@ -213,8 +252,12 @@ class TermObjective(Objective):
                 raise ValueError(f"{name} are {list(x.shape)}, wanted [N, {columns}] of {self.name}")
 
     def _generator_of_logits(self) -> Term:
-        if self.generator_term is None:
+        if self.generator_term is not None:
+            return self.generator_term
+        if self.needs_pairs:
             raise ValueError(
-                f"{self.name}'s generator has no loss of logits, wanted feature_matching(real_features, fake_features)"
+                f"{self.name}'s generator has no loss of generated rows alone, wanted paired_generator_loss"
             )
-        return self.generator_term
+        raise ValueError(
+            f"{self.name}'s generator has no loss of logits, wanted feature_matching(real_features, fake_features)"
+        )

@@ -33,28 +33,39 @@ from amgan_fast.option_checks import check_flag, check_fraction
 
 
 @dataclass(frozen=True)
-class _KPlus1(TermObjective):
-    """The discriminator that LabelGAN and AM-GAN share: K+1 classes, the last one generated ([AM] eq. 5 and 15).
+class WithGeneratedClass(TermObjective):
+    """A discriminator with K+1 classes, the last one generated.
 
     Args:
         fake: ``"column"``: logits are [N, K+1]; ``"zero"``: [N, K], the generated class has the constant logit 0.
-        real_smoothing, fake_smoothing, class_smoothing: see :func:`amgan_fast.ops.am_discriminator_loss`.
     """
 
     fake: str = "column"
-    real_smoothing: float = 0.0
-    fake_smoothing: float = 0.0
-    class_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         check_fake(self.fake)
-        for name in ("real_smoothing", "fake_smoothing", "class_smoothing"):
-            check_fraction(name, getattr(self, name))
         super().__post_init__()
 
     @property
     def _other_columns(self) -> int:
         return int(self.fake == "column")
+
+
+@dataclass(frozen=True)
+class _KPlus1(WithGeneratedClass):
+    """The discriminator that LabelGAN and AM-GAN share ([AM] eq. 5 and 15).
+
+    ``real_smoothing``, ``fake_smoothing``, ``class_smoothing``: see :func:`amgan_fast.ops.am_discriminator_loss`.
+    """
+
+    real_smoothing: float = 0.0
+    fake_smoothing: float = 0.0
+    class_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("real_smoothing", "fake_smoothing", "class_smoothing"):
+            check_fraction(name, getattr(self, name))
+        super().__post_init__()
 
     def _discriminator(self) -> Pair:
         return KPlus1Pair(self.fake, self.real_smoothing, self.fake_smoothing, self.class_smoothing)

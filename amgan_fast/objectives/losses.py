@@ -174,3 +174,23 @@ CLASS_CROSS_ENTROPY_TO_UNIFORM = RowLoss("class cross-entropy to uniform", class
 >>> CLASS_CROSS_ENTROPY_TO_UNIFORM(torch.zeros(2, 3), fake="zero")  # log 3, the least there is
 tensor(1.0986)
 """
+
+CLASS_LOG_ODDS = RowLoss("class log-odds", Coefficients(a=0, r=0, t=-1, f=1, u=0))
+"""log D_y - log D_{K+1} = l_y - l_f: how much likelier a row is real and of class y than generated.
+
+Not a loss: a logit of the row, as a gradient penalty or a relativistic loss wants it.
+
+>>> import torch
+>>> from amgan_fast.objectives import CLASS_LOG_ODDS
+>>> CLASS_LOG_ODDS(torch.tensor([[3.0, 1.0, 0.5]]), torch.tensor([0]), reduction="none")
+tensor([2.5000])
+"""
+
+REAL_LOG_ODDS = RowLoss("real log-odds", Coefficients(a=0, r=1, t=0, f=1, u=0))
+"""log D_r - log D_{K+1} = R - l_f: how much likelier a row is real than generated, whatever its class.
+
+>>> import torch
+>>> from amgan_fast.objectives import REAL_LOG_ODDS
+>>> REAL_LOG_ODDS(torch.zeros(1, 4), reduction="none")  # log 3
+tensor([1.0986])
+"""

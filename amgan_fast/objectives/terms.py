@@ -33,18 +33,21 @@ class Term(ABC):
 
 
 class Pair(ABC):
-    """The discriminator's loss of a real and a generated batch, which may differ in size."""
+    """A loss of a real and a generated batch, which may differ in size where it does not say otherwise."""
 
     @abstractmethod
     def __call__(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor: ...
 
-    @abstractmethod
     def and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``(loss, grad_real, grad_fake)``, detached."""
+        loss, grad_real, grad_fake = loss_and_grad(
+            lambda real, generated: self(real, real_labels, generated, fake_labels), real_logits, fake_logits
+        )
+        return loss, grad_real, grad_fake
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class KPlus1Pair(Pair):
     def __call__(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor:
-        _check_real_labels(real_labels)
+        check_real_labels(real_labels)
         return ops.am_discriminator_loss(
             real_logits,
             real_labels,
@@ -93,7 +96,7 @@ class KPlus1Pair(Pair):
     def and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        _check_real_labels(real_labels)
+        check_real_labels(real_labels)
         return ops.am_discriminator_loss_and_grad(
             real_logits.detach(),
             real_labels,
@@ -122,7 +125,7 @@ class MeanRowLoss(Term):
 
     def _labels(self, labels: Tensor | None) -> Tensor | None:
         if self.needs_labels:
-            _check_real_labels(labels)
+            check_real_labels(labels)
         return labels if self.loss.coefficients.t else None
 
 
@@ -154,12 +157,12 @@ class Sum(Term):
     terms: tuple[Term, ...]
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        logits = _at_least_float32(logits)
+        logits = at_least_float32(logits)
         first, *others = (term(logits, labels) for term in self.terms)
         return sum(others, start=first)
 
     def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        wide = _at_least_float32(logits)
+        wide = at_least_float32(logits)
         (loss, grad), *others = (term.and_grad(wide, labels) for term in self.terms)
         total, gradient = sum((x for x, _ in others), start=loss), sum((x for _, x in others), start=grad)
         return total, gradient.to(logits.dtype)
@@ -238,18 +241,18 @@ class SharpenedCrossEntropy(Term):
         return -self.weight * (target * log_class).sum(1).mean()
 
 
-def _check_real_labels(real_labels: Tensor | None) -> None:
+def check_real_labels(real_labels: Tensor | None) -> None:
     if real_labels is None:
         raise TypeError("real_labels is None, wanted the labels of the real rows, [N] int64")
 
 
-def _at_least_float32(logits: Tensor) -> Tensor:
+def at_least_float32(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _log_class(class_logits: Tensor) -> Tensor:
     """log C, [N, K]; half precision in float32. Never -inf, so that a class of probability 0 gives no 0 * inf."""
-    class_logits = _at_least_float32(class_logits)
+    class_logits = at_least_float32(class_logits)
     return class_logits.log_softmax(1).clamp_min(torch.finfo(class_logits.dtype).min)
 
 

@@ -127,7 +127,9 @@ def check_losses(config: Config, objective: Objective, logits: Tensor) -> None:
         objective.discriminator_loss_and_grad(logits, labels, logits, given)
         if objective.needs_unlabelled or config.labelled_per_class is not None:
             objective.unlabelled_loss_and_grad(logits)
-        if not objective.needs_features:
+        if objective.needs_pairs:
+            objective.paired_generator_loss_and_grad(logits, labels, logits, given)
+        elif not objective.needs_features:
             objective.generator_loss_and_grad(logits, given)
 
 

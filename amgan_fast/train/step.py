@@ -124,7 +124,7 @@ class AdversarialStep:
             images = images.contiguous(memory_format=torch.channels_last)
         shared = self._generated(len(images)) if self._options.share_latents else None
         discriminator_loss = self._step_discriminator(images, labels, unlabelled, shared)
-        generator_loss = self._step_generator(images, shared)
+        generator_loss = self._step_generator(images, labels, shared)
         self._loss_sums += torch.stack([discriminator_loss, generator_loss])
         self._average()
 
@@ -202,8 +202,8 @@ class AdversarialStep:
         self._update("discriminator")
         return loss
 
-    def _step_generator(self, images: Tensor, shared: _Generated | None = None) -> Tensor:
-        generated, labels = shared or self._generated(len(images))
+    def _step_generator(self, images: Tensor, labels: Tensor, shared: _Generated | None = None) -> Tensor:
+        generated, given = shared or self._generated(len(images))
         matching = self._matching
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
@@ -212,10 +212,14 @@ class AdversarialStep:
             if not self.objective.needs_features:
                 with self._precision():
                     logits = self._judge(generated)
+                    real_logits = self._judge_real(images) if self.objective.needs_pairs else None
             if matching:
                 real_features, features = self._features(images, generated)
         if not self.objective.needs_features:
-            loss, gradient = self.objective.generator_loss_and_grad(logits, labels)
+            if real_logits is None:
+                loss, gradient = self.objective.generator_loss_and_grad(logits, given)
+            else:
+                loss, gradient = self.objective.paired_generator_loss_and_grad(real_logits, labels, logits, given)
             roots, gradients = [logits], [gradient]
         if matching:
             added, gradient = feature_matching_and_grad(real_features, features)
@@ -225,6 +229,11 @@ class AdversarialStep:
         self.discriminator.requires_grad_(True)
         self._update("generator")
         return loss
+
+    @torch.no_grad()
+    def _judge_real(self, images: Tensor) -> Tensor:
+        """The logits that generated images are compared with: nothing in them depends on the generator."""
+        return self._judge(images)
 
     def _features(self, images: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
         """Of real and of generated images, as one function of an image: in evaluation mode.

@@ -1,0 +1,125 @@
+"""Models whose losses are of pairs: how much more real a real row is than the generated one beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from amgan_fast.objectives.kplus1 import WithGeneratedClass
+from amgan_fast.objectives.losses import (
+    CLASS_CROSS_ENTROPY,
+    CLASS_LOG_ODDS,
+    REAL_LOG_ODDS,
+    RowLoss,
+    binary_cross_entropy,
+)
+from amgan_fast.objectives.terms import MeanRowLoss, Pair, at_least_float32, check_real_labels
+from amgan_fast.option_checks import check_not_negative
+
+
+@dataclass(frozen=True)
+class _Lead(Pair):
+    """A loss of one logit, that of row i being d(x_i) - d(g_i)."""
+
+    log_odds: RowLoss
+    """d."""
+    fake: str
+    loss: RowLoss
+    class_weight: float = 0.0
+    """Of CE(y, C(x))."""
+
+    def __call__(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> Tensor:
+        if len(real_logits) != len(fake_logits):
+            raise ValueError(
+                f"real_logits are {list(real_logits.shape)} and fake_logits {list(fake_logits.shape)}, "
+                "wanted as many rows of both: they are compared in pairs"
+            )
+        real_logits = at_least_float32(real_logits)  # where two terms meet, gradients are added in float32
+        lead = self._log_odds(real_logits, real_labels, needs_labels=True) - self._log_odds(fake_logits, fake_labels)
+        loss = self.loss(lead[:, None], fake="zero")
+        if not self.class_weight:
+            return loss
+        of_classes = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.class_weight), self.fake, needs_labels=True)
+        return loss + of_classes(real_logits, real_labels)
+
+    def _log_odds(self, logits: Tensor, labels: Tensor | None, needs_labels: bool = False) -> Tensor:
+        """d of every row, [N]."""
+        if not self.log_odds.coefficients.t:
+            return self.log_odds(logits, fake=self.fake, reduction="none")
+        if needs_labels:
+            check_real_labels(labels)
+        return self.log_odds(logits, labels, fake=self.fake, reduction="none")
+
+
+@dataclass(frozen=True)
+class _Relativistic(WithGeneratedClass):
+    """Of pairs of a real and a generated row ([RP], [R3]): ``discriminator_loss`` and ``paired_generator_loss`` want as
+    many of both.
+
+    ``class_weight``: of CE(y, C(x)), which the discriminator learns from real rows.
+    """
+
+    needs_pairs: ClassVar[bool] = True
+    _log_odds: ClassVar[RowLoss]
+    class_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("class_weight", self.class_weight)
+        super().__post_init__()
+
+    def _discriminator(self) -> Pair:
+        return _Lead(self._log_odds, self.fake, binary_cross_entropy(1), self.class_weight)
+
+    def _generator(self) -> None:
+        return None
+
+    def _paired_generator(self) -> Pair:
+        return _Lead(self._log_odds, self.fake, binary_cross_entropy(0))
+
+
+@dataclass(frozen=True)
+class RelativisticAMGAN(_Relativistic):
+    """AM-GAN's class-aware logit d = log D_y - log D_{K+1} = l_y - l_f in relativistic pairs.
+
+    L_D: sp(d(g) - d(x)) + class_weight * CE(y, C(x)); L_G: sp(d(x) - d(g)). The y of g is given or dynamic, that of x
+    always given. The sources leave open what the logit d of an image and its class is.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import RelativisticAMGAN
+    >>> real, labels = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])  # d = 2
+    >>> generated = torch.tensor([[0.0, 1.0, 0.5]])  # d = 0.5 with its dynamic label
+    >>> objective = RelativisticAMGAN()
+    >>> objective.discriminator_loss(real, labels, generated)  # log(1 + exp(-1.5))
+    tensor(0.2014)
+    >>> loss, grad = objective.paired_generator_loss_and_grad(real, labels, generated)
+    >>> loss, grad[0, 1:]  # log(1 + exp(1.5)); sigmoid(1.5) from the generated class to its own
+    (tensor(1.7014), tensor([-0.8176,  0.8176]))
+    """
+
+    name: ClassVar[str] = "relativistic-amgan"
+    has_target_class: ClassVar[bool] = True
+    _log_odds: ClassVar[RowLoss] = CLASS_LOG_ODDS
+
+
+@dataclass(frozen=True)
+class RpGAN(_Relativistic):
+    """The relativistic pairing GAN on d = log D_r - log D_{K+1} = R - l_f, whatever the classes.
+
+    L_D: sp(d(g) - d(x)) + class_weight * CE(y, C(x)); L_G: sp(d(x) - d(g)). With ``class_weight=0`` labels are accepted
+    and not used.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import RpGAN
+    >>> undecided, labels = torch.zeros(2, 4), torch.tensor([0, 2])
+    >>> RpGAN().discriminator_loss(undecided, labels, undecided)  # log 2
+    tensor(0.6931)
+    >>> RpGAN(class_weight=1.0).discriminator_loss(undecided, labels, undecided)  # log 2 + log 3
+    tensor(1.7918)
+    """
+
+    name: ClassVar[str] = "rpgan"
+    _log_odds: ClassVar[RowLoss] = REAL_LOG_ODDS
