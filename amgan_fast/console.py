@@ -25,11 +25,12 @@ from rich.text import Text
 from amgan_fast.errors import printable
 from amgan_fast.evaluate import ClassTable, Evaluation, provenance, score_rows
 from amgan_fast.metrics import SCORE
-from amgan_fast.train import DiscriminatorAccuracy, Observer
+from amgan_fast.progress import Observer
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
+    from amgan_fast.train import DiscriminatorAccuracy
 
 PLAIN_SECONDS = 30.0
 """Between two lines where the output is no terminal."""

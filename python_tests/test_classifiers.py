@@ -28,11 +28,11 @@ from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.trained import load_classifier, read_classifier
 from amgan_fast.nn import CLASSIFIERS, build_classifier
+from amgan_fast.progress import Observer
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train.augmentation import Augmentation, crop
 from amgan_fast.train.classifier_recipes import CLASSIFIER_RECIPES, build_optimizer
 from amgan_fast.train.classifier_training import train_classifier, train_classifier_file
-from amgan_fast.train.observer import Observer
 
 TINY = {"depth": 10, "growth": 4}
 

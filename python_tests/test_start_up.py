@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 
 import amgan_fast
 from amgan_fast.cli import app
@@ -86,6 +87,15 @@ def test_scoring_logits_imports_nothing_that_is_for_pictures_data_or_compiling(t
     np.save(tmp_path / "logits.npy", 9 * np.eye(4, dtype=np.float32).repeat(25, axis=0))
     run = ("evaluate", "--logits", str(tmp_path / "logits.npy"), "--json", str(tmp_path / "scores.json"))
     assert imported_by(run, modules="torchvision matplotlib sklearn jinja2 tensorboard torch._dynamo") == [[0, []]]
+
+
+def test_scoring_images_imports_nothing_that_is_for_training(tmp_path):
+    for number in range(10):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    options = ("--classifier", "torch.nn:Flatten", "--json", str(tmp_path / "scores.json"))
+    run = ("evaluate", "--images", str(tmp_path), *options)
+    modules = "torchvision torch._dynamo filelock amgan_fast.train amgan_fast.objectives amgan_fast.runs"
+    assert imported_by(run, modules=modules) == [[0, []]]
 
 
 def test_drawing_samples_does_not_import_torchvision_which_brings_the_compiler(tmp_path):

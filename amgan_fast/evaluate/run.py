@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,8 +20,10 @@ from amgan_fast.files import contents_of
 from amgan_fast.nn import Sampler
 from amgan_fast.processes import Share
 from amgan_fast.progress import Progress
-from amgan_fast.runs import Checkpoint, Config, RunFolder
 from amgan_fast.seeds import Purpose, derive_seed, random_stream
+
+if TYPE_CHECKING:
+    from amgan_fast.runs import Config, RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,9 @@ def open_run(path: Path | str, device: torch.device | str = "auto", progress: Pr
     >>> run.config.model, run.dataset.name
     ('amgan', 'digits')
     """
+    # Here: an evaluation of anything else needs no losses and locks, which runs bring along.
+    from amgan_fast.runs import Config, RunFolder
+
     run = RunFolder.open(Path(path))
     device = resolve_device(device) if isinstance(device, str) else device
     run.require_trained()
@@ -126,6 +132,8 @@ def evaluate_generator(
 
 def load_sampler(run: RunFolder, config: Config, device: torch.device) -> Sampler:
     """The averaged generator of a run's last checkpoint, in evaluation mode, with what it is fed with."""
+    from amgan_fast.runs import Checkpoint
+
     checkpoint = Checkpoint.load(run.checkpoint)
     with contents_of(run.checkpoint):
         channels, height, width = checkpoint.image_shape

@@ -89,7 +89,7 @@ def read_headers(listing: ImageListing, *, workers: int | None = 0, progress: Pr
 
     Args:
         listing: of image files.
-        workers: processes that read; 0: this one; None: as many as are worth starting.
+        workers: processes that read; 0: threads of this one; None: as many as are worth starting.
         progress: told how many headers have been read, and of how many.
     """
     if workers is None:

@@ -168,14 +168,19 @@ class FileReader(Dataset, Generic[T]):
         """What is in each file, once.
 
         Args:
-            workers: None: as many as are worth starting.
+            workers: 0: threads of this process; None: as many as are worth starting.
             progress: told ``what`` is read.
         """
         if workers is None:
             workers = workers_for(len(self))
         starts = range(0, len(self), _AT_ONCE)
         batches = (range(first, min(first + _AT_ONCE, len(self))) for first in starts)
-        for first, found in zip(starts, self.read(batches, workers=min(workers, len(starts))), strict=True):
+        batches_read = (
+            self.read(batches, workers=min(workers, len(starts)))
+            if workers
+            else self.read_ahead(batches, threads=most_workers())
+        )
+        for first, found in zip(starts, batches_read, strict=True):
             yield from found
             if progress is not None:
                 progress(what, first + len(found), len(self))

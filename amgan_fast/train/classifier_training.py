@@ -26,13 +26,13 @@ from amgan_fast.evaluate.classifiers.trained import (
 from amgan_fast.files import write_json
 from amgan_fast.lock import hold_file
 from amgan_fast.nn import Classifier, build_classifier
+from amgan_fast.progress import Observer
 from amgan_fast.seeds import Purpose, random_stream
 from amgan_fast.train.augmentation import Augmentation
 from amgan_fast.train.capture import CapturedWork
 from amgan_fast.train.checks import check_classifier
 from amgan_fast.train.classifier_recipes import CLASSIFIER_RECIPES, ClassifierRecipe, build_optimizer
 from amgan_fast.train.moment import Numbers
-from amgan_fast.train.observer import Observer
 
 _CHECK_EVERY = 20  # steps between two looks at the loss
 

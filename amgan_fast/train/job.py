@@ -8,9 +8,9 @@ import torch
 
 from amgan_fast.device import resolve_device
 from amgan_fast.processes import Share, local_device
+from amgan_fast.progress import Observer
 from amgan_fast.runs import Config, RunFolder
 from amgan_fast.seeds import Purpose, random_stream
-from amgan_fast.train.observer import Observer
 
 
 @dataclass(frozen=True)

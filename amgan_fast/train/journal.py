@@ -11,8 +11,8 @@ import torch
 from amgan_fast.drawing import save_sheet
 from amgan_fast.metrics import finite
 from amgan_fast.nn import Sampler
+from amgan_fast.progress import Observer
 from amgan_fast.runs import RunFolder
-from amgan_fast.train.observer import Observer
 from amgan_fast.train.pictures import fixed_grid
 
 

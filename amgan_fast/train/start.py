@@ -14,6 +14,7 @@ from amgan_fast.device import cpu_threads, current_gpu
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import TrainedClassifier, load_classifier
 from amgan_fast.processes import Share
+from amgan_fast.progress import Observer
 from amgan_fast.runs import Checkpoint, Config, RunFolder
 from amgan_fast.train.capture import is_captured
 from amgan_fast.train.checkpoints import go_back_to, last_checkpoint
@@ -22,7 +23,6 @@ from amgan_fast.train.classifier_training import cached_classifier
 from amgan_fast.train.finish import Result, finish
 from amgan_fast.train.job import Job
 from amgan_fast.train.loop import take_steps
-from amgan_fast.train.observer import Observer
 from amgan_fast.train.stopping import TrainingStopped, stop_on_signal
 from amgan_fast.train.training import Training
 
