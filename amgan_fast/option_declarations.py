@@ -42,6 +42,8 @@ ModelName = Literal[
     "improved-gan",
     "relativistic-amgan",
     "rpgan",
+    "adcgan",
+    "tacgan",
 ]
 """Of :data:`amgan_fast.objectives.MODELS`."""
 DatasetName = Literal[

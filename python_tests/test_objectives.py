@@ -16,9 +16,11 @@ from torch.nn.functional import cross_entropy
 from amgan_fast import objectives, ops
 from amgan_fast.objectives import (
     ACGAN,
+    ADCGAN,
     AMGAN,
     GAN,
     MODELS,
+    TACGAN,
     ACGANStar,
     ACGANStarPlus,
     CatGAN,
@@ -55,6 +57,8 @@ OBJECTIVES: dict[str, Objective] = {
     "relativistic-amgan": RelativisticAMGAN(class_weight=0.5),
     "relativistic-amgan, zero": RelativisticAMGAN(fake="zero"),
     "rpgan": RpGAN(class_weight=0.5),
+    "adcgan": ADCGAN(auxiliary_weight=0.5),
+    "tacgan": TACGAN(auxiliary_weight=0.5),
 }
 # CatGAN's H(mean C), sharpened targets and losses of pairs have no operation of their own.
 FUSED = [
@@ -335,6 +339,13 @@ def test_two_heads_refuse_other_logits(shape, labels):
         GANStar().generator_loss_and_grad(torch.randn(shape))
 
 
+@pytest.mark.parametrize("objective", [ADCGAN(), TACGAN()], ids=["adcgan", "tacgan"])
+def test_two_classifiers_refuse_an_odd_number_of_class_logits(objective):
+    for columns in (1, 2, 2 * K):
+        with pytest.raises(ValueError, match=rf"^fake_logits are \[7, {columns}\], wanted \[N, 1 \+ 2 \* num"):
+            objective.generator_loss(torch.randn(N, columns))
+
+
 @each_objective
 def test_logits_of_a_wrong_shape(objective, generator, labels):
     real, fake = batches(objective, generator)
@@ -365,6 +376,8 @@ def test_logits_of_a_wrong_shape(objective, generator, labels):
         "improved-gan",
         "relativistic-amgan, zero",
         "rpgan",
+        "adcgan",
+        "tacgan",
     ],
 )
 def test_labels_that_do_not_fit(name, generator, labels):
@@ -399,6 +412,8 @@ def test_labels_that_do_not_fit(name, generator, labels):
         (AMGAN, {"class_prior": (0.5, 0.4)}, r"class_prior is \(0.5, 0.4\), wanted"),
         (AMGAN, {"class_prior": (1.5, -0.5)}, r"class_prior is \(1.5, -0.5\), wanted"),
         (ImprovedGAN, {"fake_smoothing": 2}, "fake_smoothing is 2, wanted"),
+        (ADCGAN, {"auxiliary_weight": -1}, "auxiliary_weight is -1, wanted"),
+        (TACGAN, {"auxiliary_weight": float("inf")}, "auxiliary_weight is inf, wanted"),
         (RpGAN, {"class_weight": -1}, "class_weight is -1, wanted a finite number that is not negative"),
     ],
 )
@@ -538,7 +553,8 @@ def test_class_logits_are_those_that_labels_count_in(objective, generator, label
     _, grad, _ = objective.discriminator_loss_and_grad(real, labels, fake)
     of_label = objective.class_logits(grad, K).gather(1, labels[:, None])
     assert (of_label < 0).all()
-    with pytest.raises(ValueError, match=rf"logits are \[7, {real.size(1)}\], wanted \[N, {real.size(1) + 3}\] of"):
+    said = rf"logits are \[7, {real.size(1)}\], wanted \[N, {objective.outputs(K + 3)}\] of"
+    with pytest.raises(ValueError, match=said):
         objective.class_logits(real, K + 3)
 
 
@@ -556,6 +572,8 @@ def test_the_models_and_their_outputs():
         "improved-gan": K + 1,
         "relativistic-amgan": K + 1,
         "rpgan": K + 1,
+        "adcgan": 2 * K + 1,
+        "tacgan": 2 * K + 1,
     }
     assert {name for name, model in MODELS.items() if model.needs_unlabelled} == {"improved-gan"}
     assert {name for name, model in MODELS.items() if model().has_unlabelled_loss} == {

@@ -22,8 +22,10 @@ from torch.nn.functional import (
 
 from amgan_fast.objectives import (
     ACGAN,
+    ADCGAN,
     AMGAN,
     GAN,
+    TACGAN,
     ACGANStar,
     ACGANStarPlus,
     CatGAN,
@@ -177,6 +179,65 @@ def test_class_smoothing_of_the_classifier(model, batch):
     got = got - model().discriminator_loss(real, labels, fake)
     want = cross_entropy(real[:, 1:], labels, label_smoothing=0.3) - cross_entropy(real[:, 1:], labels)
     close(got, weight * want)
+
+
+# Two classifiers
+
+
+@pytest.fixture
+def two_classifiers(generator: torch.Generator) -> Batch:
+    """b and 2K columns of real and of generated rows, leaves, and the labels of both."""
+    real, fake = (2 * torch.randn(n, 2 * K + 1, generator=generator, dtype=torch.float64) for n in (N, M))
+    labels, fake_labels = (torch.randint(K, (n,), generator=generator) for n in (N, M))
+    return real.requires_grad_(), labels, fake.requires_grad_(), fake_labels
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+@pytest.mark.parametrize("given", [True, False], ids=["given labels", "dynamic labels"])
+def test_adcgan(weight, given, two_classifiers):
+    """log of the probabilities C(y, 1 | x) of real rows and C(y, 0 | g) of generated ones, of 2K that add up to 1."""
+    real, labels, fake, fake_labels = two_classifiers
+    y = fake_labels if given else fake[:, 1::2].argmax(1)
+    on_real, on_fake = (x[:, 1:].softmax(1).view(-1, K, 2) for x in (real, fake))
+    rows = torch.arange(M)
+    classifier = -on_real[torch.arange(N), labels, 0].log().mean() - on_fake[rows, y, 1].log().mean()
+    want = binary(real[:, :1], 1.0) + binary(fake[:, :1], 0.0) + weight * classifier
+    objective = ADCGAN(auxiliary_weight=weight)
+    got = objective.discriminator_loss(real, labels, fake, fake_labels if given else None)
+    close(got, want)
+    close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake), retain_graph=True))
+
+    generator = binary(fake[:, :1], 1.0) - weight * (on_fake[rows, y, 0].log() - on_fake[rows, y, 1].log()).mean()
+    loss = objective.generator_loss(fake, fake_labels if given else None)
+    close(loss, generator)
+    pull = torch.stack([one_hot(y, K), -one_hot(y, K)], 2).flatten(1).double()
+    close(descent(loss, fake), torch.cat([1 - fake[:, :1].sigmoid(), weight * pull], 1).detach())
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+@pytest.mark.parametrize("given", [True, False], ids=["given labels", "dynamic labels"])
+def test_tacgan(weight, given, two_classifiers):
+    real, labels, fake, fake_labels = two_classifiers
+    c, twin = fake[:, 1 : K + 1], fake[:, K + 1 :]
+    y = fake_labels if given else c.argmax(1)
+    classifiers = cross_entropy(real[:, 1 : K + 1], labels) + cross_entropy(twin, y)
+    want = binary(real[:, :1], 1.0) + binary(fake[:, :1], 0.0) + weight * classifiers
+    objective = TACGAN(auxiliary_weight=weight)
+    got = objective.discriminator_loss(real, labels, fake, fake_labels if given else None)
+    close(got, want)
+    close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake)))
+
+    loss = objective.generator_loss(fake, fake_labels if given else None)
+    close(loss, binary(fake[:, :1], 1.0) + weight * (cross_entropy(c, y) - cross_entropy(twin, y)))
+    pull = weight * torch.cat([one_hot(y, K) - c.softmax(1), twin.softmax(1) - one_hot(y, K)], 1)
+    close(descent(loss, fake), torch.cat([1 - fake[:, :1].sigmoid(), pull], 1).detach())
+
+
+def test_real_labels_of_adcgan_are_no_classes_of_generated_rows(two_classifiers):
+    """K..2K-1 would be columns, and are no labels; errors count in classes."""
+    real, labels, fake, _ = two_classifiers
+    with pytest.raises(IndexError, match=r"labels\[0\] is 5, wanted 0 <= label <= 4"):
+        ADCGAN().discriminator_loss(real, labels.index_fill(0, torch.tensor([0]), K), fake)
 
 
 # CatGAN
@@ -465,7 +526,15 @@ def test_confident_rows_keep_their_relative_accuracy(margin):
 
 @pytest.mark.parametrize(
     "objective",
-    [GAN(saturating=True), CatGAN(label_weight=1), ACGAN(), ACGANStarPlus(), AMGAN(target_temperature=0.5)],
+    [
+        GAN(saturating=True),
+        CatGAN(label_weight=1),
+        ACGAN(),
+        ACGANStarPlus(),
+        AMGAN(target_temperature=0.5),
+        ADCGAN(),
+        TACGAN(),
+    ],
     ids=lambda objective: objective.name,
 )
 def test_large_logits_stay_finite(objective: Objective, generator):

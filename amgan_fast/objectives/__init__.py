@@ -20,6 +20,8 @@ model                       discriminator's logits                    sources
 :class:`ImprovedGAN`        the K classes, and the generated one      [IG]
 :class:`RelativisticAMGAN`  the K classes, and the generated one      [RP], [R3] on [AM]'s classes
 :class:`RpGAN`              the K classes, and the generated one      [RP], [R3]
+:class:`ADCGAN`             b, and two logits of each of K classes    [ADC]
+:class:`TACGAN`             b, and K classes of each of two heads     [TAC]
 ==========================  ========================================  =====================================
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
@@ -32,7 +34,9 @@ Salimans et al., "Improved Techniques for Training GANs", arXiv 1606.03498 [IG];
 Synthesis with Auxiliary Classifier GANs", arXiv 1610.09585 [AC]; Springenberg, "Unsupervised and Semi-supervised
 Learning with Categorical Generative Adversarial Networks", arXiv 1511.06390 [CAT]; Jolicoeur-Martineau, "The
 relativistic discriminator: a key element missing from standard GAN", arXiv 1807.00734 [RP]; Huang et al., "The GAN is
-dead; long live the GAN! A Modern Baseline GAN", arXiv 2501.05441 [R3].
+dead; long live the GAN! A Modern Baseline GAN", arXiv 2501.05441 [R3]; Hou et al., "Conditional GANs with Auxiliary
+Discriminative Classifier", arXiv 2107.10060 [ADC]; Gong et al., "Twin Auxiliary Classifiers GAN", arXiv 1907.02690
+[TAC].
 """
 
 from amgan_fast.objectives.base import Objective
@@ -55,6 +59,7 @@ from amgan_fast.objectives.losses import (
 )
 from amgan_fast.objectives.relativistic import RelativisticAMGAN, RpGAN
 from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matching, feature_matching_and_grad
+from amgan_fast.objectives.two_classifiers import ADCGAN, TACGAN
 
 MODELS: dict[str, type[Objective]] = {
     model.name: model
@@ -70,6 +75,8 @@ MODELS: dict[str, type[Objective]] = {
         ImprovedGAN,
         RelativisticAMGAN,
         RpGAN,
+        ADCGAN,
+        TACGAN,
     )
 }
 """Models by the name that ``amgan-fast train --model`` takes.
@@ -81,6 +88,7 @@ MODELS: dict[str, type[Objective]] = {
 
 __all__ = [
     "ACGAN",
+    "ADCGAN",
     "AMGAN",
     "CLASS_CROSS_ENTROPY",
     "CLASS_CROSS_ENTROPY_TO_UNIFORM",
@@ -88,6 +96,7 @@ __all__ = [
     "GAN",
     "MODELS",
     "REAL_LOG_ODDS",
+    "TACGAN",
     "ACGANStar",
     "ACGANStarPlus",
     "CatGAN",

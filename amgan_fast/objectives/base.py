@@ -144,7 +144,7 @@ class TermObjective(Objective):
     """None: the generator is trained on features, or on pairs."""
     paired_generator_term: Pair | None
     unlabelled_term: Term | None
-    _has_class_columns: ClassVar[bool] = True
+    _columns_per_class: ClassVar[int] = 1
     _first_class_column: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
@@ -172,12 +172,16 @@ class TermObjective(Objective):
 
     def outputs(self, num_classes: int) -> int:
         check_count("num_classes", num_classes)
-        return self._other_columns + num_classes * self._has_class_columns
+        return self._other_columns + num_classes * self._columns_per_class
 
     @property
     def _other_columns(self) -> int:
-        """How many columns of the logits are not those of the real classes."""
+        """How many columns of the logits are not those of the classes."""
         return 1
+
+    def _class_columns(self, num_classes: int) -> slice:
+        """Those of the real classes."""
+        return slice(self._first_class_column, self._first_class_column + num_classes)
 
     @property
     def has_unlabelled_loss(self) -> bool:
@@ -188,7 +192,7 @@ class TermObjective(Objective):
         return self.generator_term is None and not self.needs_pairs
 
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
-        if not self._has_class_columns:
+        if not self._columns_per_class:
             return None
         check_floats(logits=logits)
         outputs = self.outputs(num_classes)
@@ -196,7 +200,7 @@ class TermObjective(Objective):
             raise ValueError(
                 f"logits are {list(logits.shape)}, wanted [N, {outputs}] of {self.name} with {num_classes} classes"
             )
-        return logits[:, self._first_class_column : self._first_class_column + num_classes]
+        return logits[:, self._class_columns(num_classes)]
 
     def discriminator_loss(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
@@ -245,11 +249,13 @@ class TermObjective(Objective):
 
     def _check_logits(self, **logits: Tensor) -> None:
         check_floats(**logits)
+        each = self._columns_per_class
         for name, x in logits.items():
             of_classes = x.size(1) - self._other_columns if x.ndim == 2 else -1
-            if not (of_classes >= 1 if self._has_class_columns else of_classes == 0):
-                columns = f"{self._other_columns} + num_classes" if self._has_class_columns else self._other_columns
-                raise ValueError(f"{name} are {list(x.shape)}, wanted [N, {columns}] of {self.name}")
+            if not (of_classes >= each and of_classes % each == 0 if each else of_classes == 0):
+                of_classes_wanted = ("", " + num_classes", " + 2 * num_classes")[each]
+                wanted = f"[N, {self._other_columns}{of_classes_wanted}]"
+                raise ValueError(f"{name} are {list(x.shape)}, wanted {wanted} of {self.name}")
 
     def _generator_of_logits(self) -> Term:
         if self.generator_term is not None:

@@ -23,7 +23,7 @@ from amgan_fast.option_checks import check_flag, check_fraction, check_not_negat
 
 
 @dataclass(frozen=True)
-class _BinaryHead(TermObjective):
+class BinaryHead(TermObjective):
     """The real/generated head.
 
     Args:
@@ -56,7 +56,7 @@ class _BinaryHead(TermObjective):
 
 
 @dataclass(frozen=True)
-class GAN(_BinaryHead):
+class GAN(BinaryHead):
     """The original game on one logit b, 1 = real ([GAN]): sp(-b(x)) + sp(b(g)) against sp(-b(g)), sp(t) = log(1 + e^t).
 
     Class labels are accepted and not used. ``saturating``: the generator minimises -sp(b(g)) = log(1 - D(g)).
@@ -71,7 +71,7 @@ class GAN(_BinaryHead):
     """
 
     name: ClassVar[str] = "gan"
-    _has_class_columns: ClassVar[bool] = False
+    _columns_per_class: ClassVar[int] = 0
 
     def _discriminator(self) -> Pair:
         return Separate(self._on_real(), self._on_generated())
@@ -81,7 +81,7 @@ class GAN(_BinaryHead):
 
 
 @dataclass(frozen=True)
-class _WithClassifier(_BinaryHead):
+class WithClassifier(BinaryHead):
     """A discriminator with logits [b | K class logits]. ``class_smoothing``: of the real rows' class labels."""
 
     class_smoothing: float = 0.0
@@ -96,7 +96,7 @@ class _WithClassifier(_BinaryHead):
 
 
 @dataclass(frozen=True)
-class GANStar(_WithClassifier):
+class GANStar(WithClassifier):
     """GAN*: GAN whose discriminator also learns to classify, which its generator does not see ([AM] Table 1).
 
     L_D: GAN's + class_weight * CE(y, C(x)); L_G: GAN's.
@@ -123,7 +123,7 @@ class GANStar(_WithClassifier):
 
 
 @dataclass(frozen=True)
-class ACGANStar(_WithClassifier):
+class ACGANStar(WithClassifier):
     """AC-GAN*: the classifier learns from real rows alone ([AM]).
 
     L_D: GAN's + CE(y, C(x)); L_G: GAN's + auxiliary_weight * CE(y, C(g)), y given or dynamic.

@@ -1,0 +1,127 @@
+"""Models with a real/generated logit b and two logits for every class: ADC-GAN and TAC-GAN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from amgan_fast.objectives.binary import BinaryHead, WithClassifier
+from amgan_fast.objectives.losses import CLASS_CROSS_ENTROPY, Coefficients, RowLoss
+from amgan_fast.objectives.terms import (
+    Heads,
+    MeanRowLoss,
+    Pair,
+    Separate,
+    Term,
+    Twins,
+    check_real_labels,
+    given_or_dynamic,
+)
+from amgan_fast.option_checks import check_not_negative
+
+_TOWARDS = RowLoss("class logit", Coefficients(a=0, r=0, t=1, f=0, u=0))  # -l_y
+
+
+@dataclass(frozen=True)
+class _TwinCrossEntropy(Term):
+    """weight * CE over the 2K classes "real and of class k", "generated and of class k", side by side for every k."""
+
+    generated: bool
+    weight: float
+
+    def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self._over_both()(logits, self._labels(logits, labels))
+
+    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._over_both().and_grad(logits, self._labels(logits, labels))
+
+    def _over_both(self) -> Term:
+        return MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.weight))
+
+    def _labels(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        if not self.generated:
+            check_real_labels(labels)
+        return 2 * given_or_dynamic(labels, logits[:, ::2]) + self.generated
+
+
+@dataclass(frozen=True)
+class ADCGAN(BinaryHead):
+    """ADC-GAN: the classifier tells real rows of every class from generated ones ([ADC]).
+
+    Logits are [b | l+_1, l-_1, l+_2, l-_2, ...], of rows that are real and of class k, and generated and of class k. C2
+    is the softmax over the latter 2K. L_D: GAN's + w (CE(y+, C2(x)) + CE(y-, C2(g))); L_G: GAN's + w (l-_y - l+_y), the
+    difference of CE(y+, C2(g)) and CE(y-, C2(g)). The dynamic label of g is the class with the largest l+.
+
+    ``auxiliary_weight``: w, of both losses.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import ADCGAN
+    >>> objective, logits, labels = ADCGAN(), torch.zeros(2, 1 + 2 * 3), torch.tensor([0, 1])
+    >>> objective.outputs(3)
+    7
+    >>> objective.discriminator_loss(logits, labels, logits, labels)  # 2 log 2 + 2 log 6
+    tensor(4.9698)
+    >>> generated = torch.tensor([[0.0, 1.0, 3.0, 0.5, 0.0]])  # b, and two logits of each of two classes
+    >>> objective.generator_loss(generated, torch.tensor([0]))  # log 2 + 3 - 1
+    tensor(2.6931)
+    """
+
+    name: ClassVar[str] = "adcgan"
+    has_target_class: ClassVar[bool] = True
+    _columns_per_class: ClassVar[int] = 2
+    auxiliary_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("auxiliary_weight", self.auxiliary_weight)
+        super().__post_init__()
+
+    def _class_columns(self, num_classes: int) -> slice:
+        return slice(1, None, 2)
+
+    def _discriminator(self) -> Pair:
+        real, generated = (_TwinCrossEntropy(which, self.auxiliary_weight) for which in (False, True))
+        return Separate(Heads(self._on_real(), real), Heads(self._on_generated(), generated))
+
+    def _generator(self) -> Term:
+        towards, away = (MeanRowLoss(_TOWARDS.weighted(w)) for w in (self.auxiliary_weight, -self.auxiliary_weight))
+        return Heads(self._of_generator(), Twins(towards, away, side_by_side=True))
+
+
+@dataclass(frozen=True)
+class TACGAN(WithClassifier):
+    """TAC-GAN: AC-GAN with a twin classifier of the generated rows alone, which the generator is to deceive ([TAC]).
+
+    Logits are [b | K class logits | K of the twin], C and C' the softmax over each. L_D: GAN's + w (CE(y, C(x)) +
+    CE(y_g, C'(g))); L_G: GAN's + w (CE(y_g, C(g)) - CE(y_g, C'(g))). The dynamic label of g is the likeliest of C(g).
+
+    ``auxiliary_weight``: w, of both losses.
+
+    >>> import torch
+    >>> from amgan_fast.objectives import TACGAN
+    >>> objective, logits, labels = TACGAN(), torch.zeros(2, 1 + 2 * 3), torch.tensor([0, 1])
+    >>> objective.discriminator_loss(logits, labels, logits, labels)  # 2 log 2 + 2 log 3
+    tensor(3.5835)
+    >>> objective.generator_loss(logits, labels)  # log 2, the classifiers being as uncertain
+    tensor(0.6931)
+    """
+
+    name: ClassVar[str] = "tacgan"
+    has_target_class: ClassVar[bool] = True
+    _columns_per_class: ClassVar[int] = 2
+    auxiliary_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative("auxiliary_weight", self.auxiliary_weight)
+        super().__post_init__()
+
+    def _discriminator(self) -> Pair:
+        real, generated = Twins(self._real_classes(self.auxiliary_weight), None), Twins(None, self._target(1))
+        return Separate(Heads(self._on_real(), real), Heads(self._on_generated(), generated))
+
+    def _generator(self) -> Term:
+        return Heads(self._of_generator(), Twins(self._target(1), self._target(-1)))
+
+    def _target(self, sign: int) -> Term:
+        return MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(sign * self.auxiliary_weight))
