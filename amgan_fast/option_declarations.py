@@ -44,6 +44,8 @@ ModelName = Literal[
     "rpgan",
     "adcgan",
     "tacgan",
+    "ecgan",
+    "omni-gan",
 ]
 """Of :data:`amgan_fast.objectives.MODELS`."""
 DatasetName = Literal[

@@ -18,6 +18,7 @@ from amgan_fast.objectives import (
     ACGAN,
     ADCGAN,
     AMGAN,
+    ECGAN,
     GAN,
     MODELS,
     TACGAN,
@@ -28,6 +29,7 @@ from amgan_fast.objectives import (
     ImprovedGAN,
     LabelGAN,
     Objective,
+    OmniGAN,
     RelativisticAMGAN,
     RpGAN,
 )
@@ -54,18 +56,18 @@ OBJECTIVES: dict[str, Objective] = {
     "amgan, sharpened": AMGAN(target_temperature=0.5),
     "amgan, prior": AMGAN(class_prior="uniform"),
     "improved-gan": ImprovedGAN(feature_matching=False),
+    "improved-gan, entropy": ImprovedGAN(feature_matching=False, entropy_weight=0.5),
     "relativistic-amgan": RelativisticAMGAN(class_weight=0.5),
     "relativistic-amgan, zero": RelativisticAMGAN(fake="zero"),
     "rpgan": RpGAN(class_weight=0.5),
     "adcgan": ADCGAN(auxiliary_weight=0.5),
     "tacgan": TACGAN(auxiliary_weight=0.5),
+    "ecgan": ECGAN(unconditional_weight=0.5, class_weight=0.5),
+    "omni-gan": OmniGAN(),
 }
-# CatGAN's H(mean C), sharpened targets and losses of pairs have no operation of their own.
-FUSED = [
-    name
-    for name, objective in OBJECTIVES.items()
-    if "catgan" not in name and "sharpened" not in name and "prior" not in name and not objective.needs_pairs
-]
+# CatGAN's H(mean C), sharpened targets, losses of pairs and of several labels have no operation of their own.
+NOT_FUSED = re.compile("catgan|sharpened|prior|relativistic|rpgan|omni")
+FUSED = [name for name in OBJECTIVES if not NOT_FUSED.search(name)]
 WITH_UNLABELLED = [name for name, objective in OBJECTIVES.items() if objective.has_unlabelled_loss]
 
 
@@ -378,6 +380,8 @@ def test_logits_of_a_wrong_shape(objective, generator, labels):
         "rpgan",
         "adcgan",
         "tacgan",
+        "ecgan",
+        "omni-gan",
     ],
 )
 def test_labels_that_do_not_fit(name, generator, labels):
@@ -413,6 +417,9 @@ def test_labels_that_do_not_fit(name, generator, labels):
         (AMGAN, {"class_prior": (1.5, -0.5)}, r"class_prior is \(1.5, -0.5\), wanted"),
         (ImprovedGAN, {"fake_smoothing": 2}, "fake_smoothing is 2, wanted"),
         (ADCGAN, {"auxiliary_weight": -1}, "auxiliary_weight is -1, wanted"),
+        (ECGAN, {"unconditional_weight": -1}, "unconditional_weight is -1, wanted"),
+        (ECGAN, {"class_weight": -1}, "class_weight is -1, wanted"),
+        (ImprovedGAN, {"entropy_weight": -1}, "entropy_weight is -1, wanted"),
         (TACGAN, {"auxiliary_weight": float("inf")}, "auxiliary_weight is inf, wanted"),
         (RpGAN, {"class_weight": -1}, "class_weight is -1, wanted a finite number that is not negative"),
     ],
@@ -574,6 +581,8 @@ def test_the_models_and_their_outputs():
         "rpgan": K + 1,
         "adcgan": 2 * K + 1,
         "tacgan": 2 * K + 1,
+        "ecgan": K,
+        "omni-gan": K + 2,
     }
     assert {name for name, model in MODELS.items() if model.needs_unlabelled} == {"improved-gan"}
     assert {name for name, model in MODELS.items() if model().has_unlabelled_loss} == {

@@ -24,6 +24,7 @@ from amgan_fast.objectives import (
     ACGAN,
     ADCGAN,
     AMGAN,
+    ECGAN,
     GAN,
     TACGAN,
     ACGANStar,
@@ -33,6 +34,7 @@ from amgan_fast.objectives import (
     ImprovedGAN,
     LabelGAN,
     Objective,
+    OmniGAN,
     RelativisticAMGAN,
     RpGAN,
 )
@@ -238,6 +240,76 @@ def test_real_labels_of_adcgan_are_no_classes_of_generated_rows(two_classifiers)
     real, labels, fake, _ = two_classifiers
     with pytest.raises(IndexError, match=r"labels\[0\] is 5, wanted 0 <= label <= 4"):
         ADCGAN().discriminator_loss(real, labels.index_fill(0, torch.tensor([0]), K), fake)
+
+
+# A classifier of the K classes alone
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+@pytest.mark.parametrize("given", [True, False], ids=["given labels", "dynamic labels"])
+def test_ecgan(alpha, given, batch):
+    """GAN's loss of d = l_y + alpha * logsumexp(l)."""
+    real, labels, fake, fake_labels = batch
+    x, g = real[:, :K], fake[:, :K]
+    y = fake_labels if given else g.argmax(1)
+
+    def logit(logits: Tensor, classes: Tensor) -> Tensor:
+        return (one_hot(classes, K) * logits).sum(1) + alpha * logits.exp().sum(1).log()
+
+    objective = ECGAN(unconditional_weight=alpha, class_weight=0.3)
+    got = objective.discriminator_loss(x, labels, g, fake_labels if given else None)
+    want = binary(logit(x, labels), 1.0) + binary(logit(g, y), 0.0) + 0.3 * cross_entropy(x, labels)
+    close(got, want)
+    close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake), retain_graph=True))
+
+    loss = objective.generator_loss(g, fake_labels if given else None)
+    close(loss, binary(logit(g, y), 1.0))
+    behind = 1 - logit(g, y).sigmoid()[:, None]
+    close(descent(loss, fake)[:, :K], (behind * (one_hot(y, K) + alpha * g.softmax(1))).detach())
+
+
+# Several labels
+
+
+def multi_label(logits: Tensor, right: Tensor) -> Tensor:
+    """log(1 + sum over the wrong labels of e^l) + log(1 + sum over the right ones of e^-l), as it is written."""
+    wrong_sum, right_sum = (logits.exp() * ~right).sum(1), ((-logits).exp() * right).sum(1)
+    return ((1 + wrong_sum).log() + (1 + right_sum).log()).mean()
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given labels", "dynamic labels"])
+def test_omni_gan(given, generator):
+    real, fake = ((2 * torch.randn(n, K + 2, generator=generator).double()).requires_grad_() for n in (N, M))
+    labels, fake_labels = (torch.randint(K, (n,), generator=generator) for n in (N, M))
+    y = fake_labels if given else fake[:, :K].argmax(1)
+    is_real, is_generated = torch.tensor([1, 0]).bool(), torch.tensor([0, 1]).bool()
+
+    def its_class_and_real(classes: Tensor) -> Tensor:
+        return torch.cat([one_hot(classes, K).bool(), is_real.expand(len(classes), 2)], 1)
+
+    generated = torch.cat([torch.zeros(M, K, dtype=torch.bool), is_generated.expand(M, 2)], 1)
+    got = OmniGAN().discriminator_loss(real, labels, fake, fake_labels if given else None)
+    want = multi_label(real, its_class_and_real(labels)) + multi_label(fake, generated)
+    close(got, want)
+    close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake)))
+
+    loss = OmniGAN().generator_loss(fake, fake_labels if given else None)
+    right = its_class_and_real(y)
+    close(loss, multi_label(fake, right))
+    up, down = (-fake).exp() * right, fake.exp() * ~right
+    want = up / (1 + up.sum(1, keepdim=True)) - down / (1 + down.sum(1, keepdim=True))
+    close(descent(loss, fake), want.detach())
+    assert torch.autograd.gradgradcheck(lambda x: OmniGAN().generator_loss(x, y), fake)
+    assert torch.autograd.gradgradcheck(lambda x: OmniGAN().discriminator_loss(x, labels, fake), real)
+
+
+def test_omni_gan_is_accurate_where_all_is_well():
+    """2 exp(-20) of the wrong labels and exp(-40) + exp(-30) of the right ones: a difference from A would lose them."""
+    row = torch.tensor([[40.0, -20.0, 30.0, -20.0]])
+    loss, grad = OmniGAN().generator_loss_and_grad(row, torch.tensor([0]))
+    assert loss.item() == pytest.approx(2 * math.exp(-20) + math.exp(-40) + math.exp(-30), rel=1e-5)
+    want = [-math.exp(-40), math.exp(-20), -math.exp(-30), math.exp(-20)]
+    assert grad[0].tolist() == pytest.approx(want, rel=1e-5)
 
 
 # CatGAN
@@ -470,6 +542,18 @@ def test_semi_supervised_discriminator_with_smoothing(batch):
     close(descent(objective.unlabelled_loss(stop), stop), torch.zeros(1, 3, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("fake", ["column", "zero"])
+def test_the_discriminator_of_bad_gan(fake, batch):
+    """-log(1 - D_{K+1}(x)) + w * H(C(x)) on unlabelled rows; all else is ImprovedGAN's."""
+    real, _, _, _ = batch
+    x = real if fake == "column" else real[:, :K]
+    with_column = real if fake == "column" else pad(x, (0, 1))
+    want = -real_probability(with_column).log().mean() + 0.1 * entropy(real[:, :K].softmax(1))
+    got = ImprovedGAN(fake=fake, entropy_weight=0.1).unlabelled_loss(x)
+    close(got, want)
+    close(torch.autograd.grad(got, real), torch.autograd.grad(want, real))
+
+
 def test_rows_that_are_labelled_and_unlabelled_make_labelgan(batch):
     """Lemma 2 of AM-GAN: -log D_y = -log D_r - log C_y."""
     real, labels, fake, _ = batch
@@ -534,6 +618,8 @@ def test_confident_rows_keep_their_relative_accuracy(margin):
         AMGAN(target_temperature=0.5),
         ADCGAN(),
         TACGAN(),
+        ECGAN(),
+        OmniGAN(),
     ],
     ids=lambda objective: objective.name,
 )

@@ -22,6 +22,8 @@ model                       discriminator's logits                    sources
 :class:`RpGAN`              the K classes, and the generated one      [RP], [R3]
 :class:`ADCGAN`             b, and two logits of each of K classes    [ADC]
 :class:`TACGAN`             b, and K classes of each of two heads     [TAC]
+:class:`ECGAN`              the K classes                             [EC]
+:class:`OmniGAN`            the K classes, real, generated            [OMNI]
 ==========================  ========================================  =====================================
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
@@ -36,12 +38,15 @@ Learning with Categorical Generative Adversarial Networks", arXiv 1511.06390 [CA
 relativistic discriminator: a key element missing from standard GAN", arXiv 1807.00734 [RP]; Huang et al., "The GAN is
 dead; long live the GAN! A Modern Baseline GAN", arXiv 2501.05441 [R3]; Hou et al., "Conditional GANs with Auxiliary
 Discriminative Classifier", arXiv 2107.10060 [ADC]; Gong et al., "Twin Auxiliary Classifiers GAN", arXiv 1907.02690
-[TAC].
+[TAC]; Chen et al., "A Unified View of cGANs with and without Classifiers", arXiv 2111.01035 [EC]; Zhou et al.,
+"Omni-GAN: On the Secrets of cGANs and Beyond", arXiv 2011.13074 [OMNI]; Dai et al., "Good Semi-supervised Learning that
+Requires a Bad GAN", arXiv 1705.09783 [BAD].
 """
 
 from amgan_fast.objectives.base import Objective
 from amgan_fast.objectives.binary import ACGAN, GAN, ACGANStar, ACGANStarPlus, GANStar
 from amgan_fast.objectives.catgan import CatGAN
+from amgan_fast.objectives.ecgan import ECGAN
 from amgan_fast.objectives.kplus1 import AMGAN, ImprovedGAN, LabelGAN
 from amgan_fast.objectives.losses import (
     CLASS_CROSS_ENTROPY,
@@ -57,6 +62,7 @@ from amgan_fast.objectives.losses import (
     real_row,
     saturating_generator,
 )
+from amgan_fast.objectives.omnigan import OmniGAN
 from amgan_fast.objectives.relativistic import RelativisticAMGAN, RpGAN
 from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matching, feature_matching_and_grad
 from amgan_fast.objectives.two_classifiers import ADCGAN, TACGAN
@@ -77,6 +83,8 @@ MODELS: dict[str, type[Objective]] = {
         RpGAN,
         ADCGAN,
         TACGAN,
+        ECGAN,
+        OmniGAN,
     )
 }
 """Models by the name that ``amgan-fast train --model`` takes.
@@ -93,6 +101,7 @@ __all__ = [
     "CLASS_CROSS_ENTROPY",
     "CLASS_CROSS_ENTROPY_TO_UNIFORM",
     "CLASS_LOG_ODDS",
+    "ECGAN",
     "GAN",
     "MODELS",
     "REAL_LOG_ODDS",
@@ -106,6 +115,7 @@ __all__ = [
     "ImprovedGAN",
     "LabelGAN",
     "Objective",
+    "OmniGAN",
     "RelativisticAMGAN",
     "RowLoss",
     "RpGAN",

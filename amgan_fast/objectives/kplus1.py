@@ -19,6 +19,7 @@ from amgan_fast.objectives.losses import (
     saturating_generator,
 )
 from amgan_fast.objectives.terms import (
+    ClassEntropy,
     Classes,
     KPlus1Pair,
     MarginalCrossEntropy,
@@ -29,7 +30,7 @@ from amgan_fast.objectives.terms import (
     Sum,
     Term,
 )
-from amgan_fast.option_checks import check_flag, check_fraction
+from amgan_fast.option_checks import check_flag, check_fraction, check_not_negative
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,9 @@ class ImprovedGAN(LabelGAN):
     :meth:`unlabelled_loss`. On a data set that is labelled throughout, give its rows to both: that is LabelGAN's
     discriminator ([AM] Lemma 2). ``real_smoothing`` acts on the unlabelled rows, ``class_smoothing`` on the labelled.
 
-    ``feature_matching=False``: the generator has LabelGAN's loss of logits instead, and its options.
+    Args:
+        feature_matching: False: the generator has LabelGAN's loss of logits instead, and its options.
+        entropy_weight: adds this times mean H(C(x)) on unlabelled rows, which is the discriminator of Bad GAN ([BAD]).
 
     >>> import torch
     >>> from amgan_fast.objectives import ImprovedGAN, LabelGAN
@@ -175,9 +178,11 @@ class ImprovedGAN(LabelGAN):
     name: ClassVar[str] = "improved-gan"
     needs_unlabelled: ClassVar[bool] = True
     feature_matching: bool = True
+    entropy_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_flag("feature_matching", self.feature_matching)
+        check_not_negative("entropy_weight", self.entropy_weight)
         super().__post_init__()
 
     def _discriminator(self) -> Pair:
@@ -188,7 +193,10 @@ class ImprovedGAN(LabelGAN):
         return None if self.feature_matching else super()._generator()
 
     def _unlabelled(self) -> Term:
-        return MeanRowLoss(binary_cross_entropy(1 - self.real_smoothing), self.fake)
+        is_real = MeanRowLoss(binary_cross_entropy(1 - self.real_smoothing), self.fake)
+        if not self.entropy_weight:
+            return is_real
+        return Sum((is_real, Classes(ClassEntropy(self.entropy_weight), self.fake)))
 
 
 def _check_prior(prior: object) -> None:

@@ -209,6 +209,12 @@ class Classes(Term):
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.term(logits[:, :-1] if self.fake == "column" else logits, labels)
 
+    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.fake == "zero":
+            return self.term.and_grad(logits, labels)
+        loss, grad = self.term.and_grad(logits[:, :-1], labels)
+        return loss, pad(grad, (0, 1))
+
 
 @dataclass(frozen=True)
 class ClassEntropy(Term):
