@@ -20,6 +20,8 @@ class Purpose(Enum):
     """The same, where the run went on with another number of processes."""
     LATENT = "latent"
     """The latents, and predefined labels, of the training steps."""
+    REGULARIZATION = "regularization"
+    """What the discriminator's regularization draws: the noise of finite differences."""
     FIRST_BATCH = "first batch"
     """The latents that weight norm and virtual batch norm are set up with."""
     ORDER = "order"

@@ -20,7 +20,7 @@ Leaves build/bench_train_step.json and build/bench_train_step.png; some minutes 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from amgan_fast.nn import (
     Sampler,
     build_discriminator,
     build_generator,
+    network_options,
 )
 from amgan_fast.objectives import AMGAN
 from amgan_fast.ops import am_discriminator_loss, am_generator_loss
@@ -71,16 +72,18 @@ KINDS = {
 }
 
 
-def networks(network: str, device: str) -> tuple[nn.Module, Discriminator]:
+def networks(network: str, device: str, **changes: Any) -> tuple[nn.Module, Discriminator]:
+    """``changes`` are to the network's own options."""
     torch.manual_seed(0)
-    generator = build_generator(network, LATENT, SHAPE).to(device)
-    return generator, build_discriminator(network, CLASSES + 1, SHAPE).to(device)
+    options = network_options(network, **changes)
+    generator = build_generator(network, LATENT, SHAPE, options).to(device)
+    return generator, build_discriminator(network, CLASSES + 1, SHAPE, options).to(device)
 
 
-def ours(network: str, device: str, **options: Any) -> AdversarialStep:
+def ours(network: str, device: str, network_changes: dict[str, Any] | None = None, **options: Any) -> AdversarialStep:
     settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, **options)
     random = torch.Generator(device).manual_seed(0)
-    generator, discriminator = networks(network, device)
+    generator, discriminator = networks(network, device, **(network_changes or {}))
     return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, settings)
 
 
@@ -147,10 +150,14 @@ def draw(path: Path, times: dict[str, dict[str, float]]) -> None:
 
 
 def time_of_steps(
-    steps: dict[str, Callable[[Tensor, Tensor], None]], images: Tensor, labels: Tensor, rounds: int, threads: int
+    steps: Mapping[str, Callable[[Tensor, Tensor], None]],
+    images: Tensor,
+    labels: Tensor,
+    rounds: int,
+    threads: int,
+    count: int,
 ) -> dict[str, dict[str, Any]]:
-    """Microseconds of a step, by wall time until the device has done it."""
-    count = STEPS_ON_CUDA if images.is_cuda else 1
+    """Microseconds of a step, of ``count`` at a time, by wall time until the device has done them."""
 
     def run(step: Callable[[Tensor, Tensor], None]) -> None:
         for _ in range(count):
@@ -159,6 +166,22 @@ def time_of_steps(
     work = {name: partial(run, step) for name, step in steps.items()}
     times = interleaved(work, rounds, threads, "cpu")  # its clock waits for a GPU before it is read
     return {name: {what: _divided(value, count) for what, value in one.items()} for name, one in times.items()}
+
+
+def rates_of(times: dict[str, dict[str, Any]], batch_size: int) -> dict[str, float]:
+    """Images a second."""
+    return {name: batch_size / one["median"] * 1e6 for name, one in times.items()}
+
+
+def print_rates(title: str, times: dict[str, dict[str, Any]], rates: dict[str, float], ratio: str) -> None:
+    """``ratio``: the heading of how much longer the first takes than each."""
+    first = next(iter(times.values()))["median"]
+    table = Table(title=title)
+    for column in ("step", "ms", "images/s", ratio):
+        table.add_column(column, justify="left" if column == "step" else "right")
+    for name, one in times.items():
+        table.add_row(name, f"{one['median'] / 1000:.2f}", f"{rates[name]:,.0f}", f"{first / one['median']:.2f}")
+    Console(width=100).print(table)
 
 
 def _divided(value: Any, count: int) -> Any:
@@ -196,14 +219,15 @@ def main() -> None:
             steps[f"{precision}, compiled"] = ours(network, device, precision=precision, compile=True)
         if device == "cuda":
             steps[f"{precision}, captured"] = captured(ours(network, device, precision=precision), batches)
-    times = time_of_steps(steps, images, labels, options.rounds, options.threads)
+    count = STEPS_ON_CUDA if device == "cuda" else 1
+    times = time_of_steps(steps, images, labels, options.rounds, options.threads, count)
     kinds = {name: where_time_goes(step, images, labels) for name, step in eager.items()}
     parts = {
         name: time_of_parts(step, batches, options.rounds)
         for name, step in eager.items()
         if isinstance(step, AdversarialStep)
     }
-    rates = {name: options.batch_size / one["median"] * 1e6 for name, one in times.items()}
+    rates = rates_of(times, options.batch_size)
     write_json(
         options.json,
         {
@@ -217,18 +241,12 @@ def main() -> None:
         },
     )
     draw(options.json.with_suffix(".png"), kinds)
-    console = Console(width=100)
-    table = Table(title=f"{network}, batch of {options.batch_size}, {device}, {options.threads} threads")
-    for column in ("step", "ms", "images/s", "plain / this"):
-        table.add_column(column, justify="left" if column == "step" else "right")
-    for name, one in times.items():
-        ratio = times["plain eager"]["median"] / one["median"]
-        table.add_row(name, f"{one['median'] / 1000:.2f}", f"{rates[name]:,.0f}", f"{ratio:.2f}")
-    console.print(table)
+    title = f"{network}, batch of {options.batch_size}, {device}, {options.threads} threads"
+    print_rates(title, times, rates, "plain / this")
     table = Table("part", *parts, title="ms by part, where not captured")
     for part in next(iter(parts.values())):
         table.add_row(part, *(f"{one[part]:.2f}" for one in parts.values()))
-    console.print(table)
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

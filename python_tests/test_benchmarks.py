@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import benchmarks
 from benchmarks.bench_ops import compiler, shares
+from benchmarks.bench_regularizers import REGULARIZERS
 from benchmarks.machine import add_device
 from benchmarks.markdown_tables import plain_form, ratio
 from benchmarks.op_cases import dropout_cases, loss_cases, norm_cases, score_cases
@@ -212,6 +213,14 @@ def test_a_training_step_is_measured_in_parts(tmp_path, device):
         assert parts.keys() == {*PARTS, REST}
         assert min(parts.values()) >= 0
         assert min(parts[name] for name in PARTS) > 0
+
+
+def test_each_regularization_is_timed_beside_none(tmp_path, device):
+    small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--steps", 1, "--threads", 1)
+    printed = run("bench_regularizers", *small, "--json", "regularizers.json", folder=tmp_path)
+    times = json.loads((tmp_path / "regularizers.json").read_text())["microseconds"]
+    assert list(times) == list(REGULARIZERS)
+    assert all(name in printed for name in REGULARIZERS)
 
 
 def test_a_start_is_timed(tmp_path):

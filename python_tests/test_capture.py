@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator, latent
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import StepOptions
-from amgan_fast.train import AdversarialStep
+from amgan_fast.train import AdversarialStep, gradient_penalties
 
 META = torch.device("meta")
 CLASSES, BATCH, SHAPE = 4, 6, (1, 8, 8)
@@ -44,7 +44,8 @@ def for_meta(monkeypatch):
     In torch itself nothing is replaced: torch.compile, which may be imported just then, lists its functions once.
     """
     draws = {name: partial(_without_generator, getattr(torch, name)) for name in ("randn", "multinomial")}
-    monkeypatch.setattr(latent, "torch", SimpleNamespace(**{**vars(torch), **draws}))
+    for module in (latent, gradient_penalties):
+        monkeypatch.setattr(module, "torch", SimpleNamespace(**{**vars(torch), **draws}))
     monkeypatch.setattr(AdversarialStep, "_precision", lambda step: nullcontext())
     monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, betas, **_: torch.optim.SGD(parameters, lr))
 
@@ -85,7 +86,15 @@ def test_no_step_needs_a_value(model, labels, for_meta):
 
 
 @pytest.mark.parametrize(
-    "options", [{"feature_matching": 0.5}, {"historical_averaging": 0.5}, {"share_latents": True}], ids=str
+    "options",
+    [
+        {"feature_matching": 0.5},
+        {"historical_averaging": 0.5},
+        {"share_latents": True},
+        {"r1": 0.5, "r2": 0.5},
+        {"r1": 0.5, "r2": 0.5, "gradient_penalty": "finite-difference"},
+    ],
+    ids=str,
 )
 def test_nor_do_techniques(options, for_meta):
     train = step("amgan", "dynamic", **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -24,18 +25,27 @@ from amgan_fast.train import AdversarialStep, Observer, resume
 BATCH, PIXELS, LATENT = 12, 5, 3
 
 
-def make_step(share: Share, device: torch.device, share_latents: bool) -> AdversarialStep:
+OPTIONS = {
+    "plain": {},
+    "shared latents": {"share_latents": True},
+    "exact penalties": {"r1": 1.0, "r2": 0.5, "penalty_every": 2},
+    "finite differences": {"r1": 1.0, "r2": 0.5, "gradient_penalty": "finite-difference", "penalty_share": 1.0},
+}
+
+
+def make_step(share: Share, device: torch.device, options: dict) -> AdversarialStep:
     """Without chance and without statistics of a batch, so that parts of a batch add up to the whole."""
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(LATENT, 8), nn.Tanh(), nn.Linear(8, PIXELS)).to(device)
     discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4)).to(device)
-    options = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9, share_latents=share_latents)
-    random = torch.Generator(device).manual_seed(1)
-    return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, options, share)
+    settings = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9, **options)
+    random, noise = (torch.Generator(device).manual_seed(seed) for seed in (1, 3))
+    sampler = Sampler(generator, LatentSource(LATENT))
+    return AdversarialStep(sampler, discriminator, AMGAN(), random, settings, share, noise)
 
 
-def train_a_little(share: Share, device: torch.device, share_latents: bool) -> dict:
-    step = make_step(share, device, share_latents)
+def train_a_little(share: Share, device: torch.device, options: dict) -> dict:
+    step = make_step(share, device, options)
     torch.manual_seed(2)
     for _ in range(5):
         images, labels = torch.randn(BATCH, PIXELS), torch.randint(3, (BATCH,))
@@ -44,23 +54,23 @@ def train_a_little(share: Share, device: torch.device, share_latents: bool) -> d
     return {name: step.state_dict()[name] for name in ("generator", "discriminator", "averaged")}
 
 
-def _in_a_process(rank: int, folder: Path, device: torch.device, share_latents: bool) -> None:
+def _in_a_process(rank: int, folder: Path, device: torch.device) -> None:
     """Gloo on a GPU too: NCCL has one process a GPU."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.save(train_a_little(Share(rank, 2), device, share_latents), folder / f"{rank}.pt")
+    trained = {name: train_a_little(Share(rank, 2), device, options) for name, options in OPTIONS.items()}
+    torch.save(trained, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("share_latents", [False, True])
-def test_two_processes_step_as_one_does(tmp_path, device, share_latents):
+def test_two_processes_step_as_one_does(tmp_path, device):
     multiprocessing.set_forkserver_preload(["torch", "amgan_fast.train"])
-    multiprocessing.start_processes(_in_a_process, (tmp_path, device, share_latents), 2, start_method="forkserver")
-    want = train_a_little(Share(), device, share_latents)
+    multiprocessing.start_processes(_in_a_process, (tmp_path, device), 2, start_method="forkserver")
+    want = {name: train_a_little(Share(), device, options) for name, options in OPTIONS.items()}
     for rank in range(2):
-        got = torch.load(tmp_path / f"{rank}.pt")
-        for network, state in want.items():
-            torch.testing.assert_close(got[network], state, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), want, rtol=1e-4, atol=1e-5)
+    weights = [torch.cat([x.flatten() for x in one["discriminator"].values()]) for one in want.values()]
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(weights, 2))  # the options did something
 
 
 @pytest.fixture

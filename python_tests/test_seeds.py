@@ -12,6 +12,7 @@ TEXTS = {
     Purpose.LAYERS_OF_PROCESS: "layers of process 3",
     Purpose.LAYERS_OF_RESUMED_PROCESS: "layers of process 3 of 4 from step 200",
     Purpose.LATENT: "latent",
+    Purpose.REGULARIZATION: "regularization",
     Purpose.FIRST_BATCH: "first batch",
     Purpose.ORDER: "order",
     Purpose.UNLABELLED_ORDER: "unlabelled order",

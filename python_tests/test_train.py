@@ -453,7 +453,7 @@ def test_a_capture_that_cannot_be_is_refused(tmp_path, cache):
     [
         ({"cuda_graph": True}, "cuda_graph is True, wanted str"),
         ({"cuda_graph": "always"}, "cuda_graph is 'always', wanted one of auto, on, off"),
-        ({"cuda_graph": "on", "compile": True}, "cuda_graph is 'on', wanted auto or off with historical_averaging or"),
+        ({"cuda_graph": "on", "compile": True}, "cuda_graph is 'on', wanted auto or off with compile$"),
         ({"model": "vae"}, "model is 'vae', wanted one of gan, gan-star, "),
         ({"labels": "none"}, "labels is 'none', wanted one of dynamic, predefined"),
         ({"network": "vit"}, "network is 'vit', wanted one of mlp, conv"),

@@ -171,6 +171,7 @@ RUNS = {
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},
     "shared latents": {"share_latents": True, "labels": "predefined"},
+    "finite differences": {"r1": 0.1, "gradient_penalty": "finite-difference"},
 }
 
 
@@ -187,8 +188,9 @@ def test_a_captured_run_is_the_run_to_the_bit(device, graphs, tmp_path, cache, o
         assert [graph.replays for graph in graphs] == [7]
 
 
-@pytest.mark.parametrize("options", [RUNS["predefined"], RUNS["unlabelled"]], ids=["predefined", "unlabelled"])
-def test_a_captured_run_goes_on_to_the_same_end(device, graphs, tmp_path, cache, options):
+@pytest.mark.parametrize("name", ["predefined", "unlabelled", "finite differences"])
+def test_a_captured_run_goes_on_to_the_same_end(device, graphs, tmp_path, cache, name):
+    options = RUNS[name]
     tiny_run(tmp_path / "whole", **options_of(device, **options))
     with pytest.raises(TrainingStopped):
         train(tiny_config(**options_of(device, **options)), tmp_path / "stopped", StopAt(4))

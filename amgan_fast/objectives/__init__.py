@@ -27,7 +27,8 @@ model                       discriminator's logits                    sources
 ==========================  ========================================  =====================================
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
-functions. :func:`feature_matching` and :class:`HistoricalAveraging` go with any model.
+functions. :func:`feature_matching` and :class:`HistoricalAveraging` go with any model,
+:func:`gradient_penalty` and :func:`finite_difference_penalty` with one that has an :meth:`Objective.realness`.
 
 Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets", ICLR 2018, arXiv 1703.02000 [AM], and
 the authors' published code [REP]; Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the
@@ -47,6 +48,7 @@ from amgan_fast.objectives.base import Objective
 from amgan_fast.objectives.binary import ACGAN, GAN, ACGANStar, ACGANStarPlus, GANStar
 from amgan_fast.objectives.catgan import CatGAN
 from amgan_fast.objectives.ecgan import ECGAN
+from amgan_fast.objectives.gradient_penalties import finite_difference_penalty, gradient_penalty
 from amgan_fast.objectives.kplus1 import AMGAN, ImprovedGAN, LabelGAN
 from amgan_fast.objectives.losses import (
     CLASS_CROSS_ENTROPY,
@@ -123,7 +125,9 @@ __all__ = [
     "class_cross_entropy",
     "feature_matching",
     "feature_matching_and_grad",
+    "finite_difference_penalty",
     "generated_row",
+    "gradient_penalty",
     "non_saturating_generator",
     "real_row",
     "saturating_generator",

@@ -61,6 +61,11 @@ class Objective(ABC):
         :func:`amgan_fast.objectives.feature_matching`, instead of on logits with :meth:`generator_loss`."""
         return False
 
+    @property
+    def has_realness(self) -> bool:
+        """Whether there is a :meth:`realness`."""
+        return False
+
     @abstractmethod
     def outputs(self, num_classes: int) -> int:
         """The number of columns that the discriminator's logits have, of ``num_classes`` at least 1."""
@@ -68,6 +73,25 @@ class Objective(ABC):
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
         """The logits of the K real classes, [N, K], a view; None where the model has none."""
         return None
+
+    def realness(self, logits: Tensor) -> Tensor:
+        """The real/generated logit d of every row, [N], with derivatives of any order: the larger, the more real.
+        Penalties on the discriminator are penalties on d.
+
+        It is b where the discriminator has one, of K+1 classes log D_r - log D_{K+1} = R - l_f, of ECGAN its logit d
+        with the dynamic label, and of Omni-GAN the logit of "real" without that of "generated".
+
+        Raises:
+            ValueError: the model has no such logit.
+
+        >>> import torch
+        >>> from amgan_fast.objectives import ACGAN, AMGAN
+        >>> AMGAN().realness(torch.tensor([[0.0, 0.0, 1.0]])).item()  # log 2 - 1
+        -0.3068528175354004
+        >>> ACGAN().realness(torch.tensor([[0.5, 0.0, 0.0]]))
+        tensor([0.5000])
+        """
+        raise ValueError(f"{self.name} has no real/generated logit, wanted a model with has_realness")
 
     @abstractmethod
     def discriminator_loss(

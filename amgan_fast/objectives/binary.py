@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from amgan_fast.objectives.arguments import check_temperature
 from amgan_fast.objectives.base import TermObjective
 from amgan_fast.objectives.losses import (
@@ -43,6 +46,14 @@ class BinaryHead(TermObjective):
             check_fraction(name, getattr(self, name))
         check_flag("saturating", self.saturating)
         super().__post_init__()
+
+    @property
+    def has_realness(self) -> bool:
+        return True
+
+    def realness(self, logits: Tensor) -> Tensor:
+        self._check_logits(logits=logits)
+        return logits[:, 0].to(torch.promote_types(logits.dtype, torch.float32))
 
     def _on_real(self) -> Term:
         return MeanRowLoss(binary_cross_entropy(1 - self.real_smoothing))

@@ -72,6 +72,14 @@ class ECGAN(TermObjective):
     def _other_columns(self) -> int:
         return 0
 
+    @property
+    def has_realness(self) -> bool:
+        return True
+
+    def realness(self, logits: Tensor) -> Tensor:
+        self._check_logits(logits=logits)
+        return self._energy()(logits, fake="zero", reduction="none")
+
     def _discriminator(self) -> Pair:
         of_classes = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.class_weight), needs_labels=True)
         return Separate(Sum((self._binary(1, needs_labels=True), of_classes)), self._binary(0))
@@ -80,5 +88,7 @@ class ECGAN(TermObjective):
         return self._binary(1)
 
     def _binary(self, target: int, needs_labels: bool = False) -> Term:
-        d = RowLoss("energy", Coefficients(a=0, r=self.unconditional_weight, t=-1, f=0, u=0))
-        return _OfOneLogit(d, binary_cross_entropy(target), needs_labels)
+        return _OfOneLogit(self._energy(), binary_cross_entropy(target), needs_labels)
+
+    def _energy(self) -> RowLoss:
+        return RowLoss("energy", Coefficients(a=0, r=self.unconditional_weight, t=-1, f=0, u=0))

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import ClassVar
 
+from torch import Tensor
+
 from amgan_fast.errors import shown
 from amgan_fast.objectives.arguments import check_fake, check_temperature
 from amgan_fast.objectives.base import TermObjective
 from amgan_fast.objectives.losses import (
+    REAL_LOG_ODDS,
     binary_cross_entropy,
     class_cross_entropy,
     generated_row,
@@ -50,6 +53,14 @@ class WithGeneratedClass(TermObjective):
     @property
     def _other_columns(self) -> int:
         return int(self.fake == "column")
+
+    @property
+    def has_realness(self) -> bool:
+        return True
+
+    def realness(self, logits: Tensor) -> Tensor:
+        self._check_logits(logits=logits)
+        return REAL_LOG_ODDS(logits, fake=self.fake, reduction="none")
 
 
 @dataclass(frozen=True)

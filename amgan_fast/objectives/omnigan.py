@@ -74,6 +74,15 @@ class OmniGAN(TermObjective):
     def _other_columns(self) -> int:
         return 2
 
+    @property
+    def has_realness(self) -> bool:
+        return True
+
+    def realness(self, logits: Tensor) -> Tensor:
+        self._check_logits(logits=logits)
+        real, generated = at_least_float32(logits[:, -2:]).unbind(1)
+        return real - generated
+
     def _discriminator(self) -> Pair:
         return Separate(_ClassAndReal(needs_labels=True), _Generated())
 

@@ -29,9 +29,10 @@ CUDA_GRAPH = ("auto", "on", "off")
 LARGEST_IMAGE = 16_384
 """Side in pixels."""
 
-_ONE_FUNCTION = (
+_FEATURE_MATCHING = (
     "feature matching compares real and generated images normalized alike, by the averages that batch norm keeps"
 )
+_PENALTY = "r1 and r2 penalize one function of an image, normalized by the averages that batch norm keeps"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Config(StepOptions):
     """Of all processes together."""
     cuda_graph: str = "auto"
     """Whether a step is captured once and replayed, as one CUDA graph: ``"auto"``: on a GPU where it can be, that is
-    without other processes, ``compile`` and ``historical_averaging``; ``"on"``: it must be; ``"off"``."""
+    without other processes, ``compile``, ``historical_averaging`` and exact gradient penalties; ``"on"``: it must be;
+    ``"off"``."""
     seed: int = 0
     device: str = "auto"
     """``"auto"``: CUDA where there is a GPU and this build has kernels for it."""
@@ -129,9 +131,12 @@ class Config(StepOptions):
         multiple = self.score_every % self.log_every == 0
         self._require("score_every", multiple, f"a multiple of log_every = {self.log_every}")
         check_range("seed", self.seed, 0, LARGEST_INT)
-        graphed = self.cuda_graph != "on" or not (self.historical_averaging or self.compile)
-        self._require("cuda_graph", graphed, "auto or off with historical_averaging or compile")
+        graphed = self.cuda_graph != "on" or self.uncaptured is None
+        self._require("cuda_graph", graphed, f"auto or off with {self.uncaptured}")
         objective = self.build_objective()
+        for name in ("r1", "r2"):
+            penalized = not getattr(self, name) or objective.has_realness
+            self._require(name, penalized, f"0: {self.model} has no real/generated logit")
         unlabelled = self.labelled_per_class is None or objective.has_unlabelled_loss
         self._require("labelled_per_class", unlabelled, f"none: {self.model} has no loss of unlabelled images")
         self.build_network_options()
@@ -149,15 +154,17 @@ class Config(StepOptions):
             InputError: ``network_options`` has an unknown name, or a value out of its range.
         """
         changes: dict[str, Any] = {"predefined_labels": self.labels == "predefined"}
-        if self._matches_features:
+        if self._one_function is not None:
             changes["running_statistics"] = True
         changes |= self.network_options
         known = {one.name for one in dataclasses.fields(NetworkOptions)}
         _check_names("network_options", changes, known)
         with as_input_error("network_options."):
             options = network_options(self.network, **changes)
-        if self._matches_features and options.normalization == "batch" and not options.running_statistics:
-            raise InputError(f"network_options.running_statistics is false, wanted true: {_ONE_FUNCTION}")
+        if self._one_function and options.normalization == "batch" and not options.running_statistics:
+            raise InputError(f"network_options.running_statistics is false, wanted true: {self._one_function}")
+        if self.penalizes_gradients and options.minibatch_discrimination:
+            raise InputError("network_options.minibatch_discrimination is true, wanted false: " + _PENALTY)
         return options
 
     def build_sampler(self, image_shape: tuple[int, int, int], class_frequencies: Tensor | None) -> Sampler:
@@ -176,11 +183,14 @@ class Config(StepOptions):
             return []
         if "running_statistics" in self.network_options:
             return []
-        return [f"network_options.running_statistics: true, for model {self.model}: {_ONE_FUNCTION}"]
+        return [f"network_options.running_statistics: true, for model {self.model}: {self._one_function}"]
 
     @property
-    def _matches_features(self) -> bool:
-        return self.feature_matching > 0 or self.build_objective().needs_features
+    def _one_function(self) -> str | None:
+        """Why the discriminator has to be one function of an image in evaluation mode; None: it has not."""
+        if self.feature_matching > 0 or self.build_objective().needs_features:
+            return _FEATURE_MATCHING
+        return _PENALTY if self.penalizes_gradients else None
 
     def load_dataset(self, progress: Progress | None = None) -> Dataset:
         """The images, as :func:`amgan_fast.data.load_dataset` loads them.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from amgan_fast.option_checks import check_that, check_types
 
 PRECISIONS = ("float32", "bfloat16")
+GRADIENT_PENALTIES = ("exact", "finite-difference")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,18 @@ class StepOptions:
     """Both players' steps take the same generated images, of one pass through the generator. This is another algorithm
     than the authors': the generator answers to a discriminator that was just updated on these very images, and not on
     others. Latents, labels and running statistics of the generator are drawn and averaged once a step, not twice."""
+    r1: float = 0.0
+    """gamma of gamma / 2 E ||grad d(x)||^2 in the discriminator's loss, x real images and d its real/generated logit
+    (Mescheder et al., arXiv 1801.04406), of the discriminator in evaluation mode and in float32."""
+    r2: float = 0.0
+    """The same of generated images."""
+    gradient_penalty: str = "exact"
+    """How ``r1`` and ``r2`` are computed: ``"exact"``: with second derivatives, every ``penalty_every`` steps;
+    ``"finite-difference"``: at every step along random noise, of ``penalty_share`` of the images."""
+    penalty_every: int = 16
+    """Steps from one exact penalty to the next, each with so many times its weight (StyleGAN2, arXiv 1912.04958)."""
+    penalty_share: float = 0.25
+    """Share of the images that finite differences are taken of (arXiv 2511.22475)."""
     precision: str = "float32"
     """``"bfloat16"``: networks compute in it where autocast has them; weights and losses stay float32."""
     compile: bool = False
@@ -45,11 +58,32 @@ class StepOptions:
     def __post_init__(self) -> None:
         check_types(type(self), vars(self))
         self._require("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
-        for name in ("halve_every", "feature_matching", "historical_averaging"):
+        self._require(
+            "gradient_penalty", self.gradient_penalty in GRADIENT_PENALTIES, f"one of {', '.join(GRADIENT_PENALTIES)}"
+        )
+        self._require("penalty_every", self.penalty_every >= 1, "at least 1")
+        self._require("penalty_share", 0 < self.penalty_share <= 1, "a number in (0, 1]")
+        for name in ("halve_every", "feature_matching", "historical_averaging", "r1", "r2"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("generator_lr", "discriminator_lr"):
             self._require(name, getattr(self, name) > 0, "a positive number")
         self._require("ema_decay", 0 <= self.ema_decay < 1, "a number in [0, 1)")
+
+    @property
+    def penalizes_gradients(self) -> bool:
+        """Whether the discriminator's loss has R1 or R2."""
+        return self.r1 > 0 or self.r2 > 0
+
+    @property
+    def uncaptured(self) -> str | None:
+        """What of a step no CUDA graph holds, in words."""
+        exact = self.penalizes_gradients and self.gradient_penalty == "exact"
+        found = {
+            "compile": self.compile,
+            "historical_averaging": self.historical_averaging > 0,
+            "an exact gradient_penalty": exact,
+        }
+        return " and ".join(name for name, holds in found.items() if holds) or None
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         check_that(holds, name, getattr(self, name), wanted)

@@ -36,9 +36,7 @@ def _hindrance(config: Config, device: torch.device, processes: int) -> str | No
         return f"and the device {device}"
     if processes > 1:
         return f"and {processes} processes average their gradients"
-    if config.compile or config.historical_averaging:
-        return "with compile or historical_averaging"
-    return None
+    return None if config.uncaptured is None else f"with {config.uncaptured}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +123,7 @@ class CapturedStep(CapturedWork):
         def work(*given: Tensor) -> None:
             step.compute(*prepare(*given))
 
-        super().__init__(work, step.random.device, random=[step.random], constants=step.learning_rates)
+        super().__init__(work, step.random.device, random=[*step.generators.values()], constants=step.learning_rates)
         self._step = step
 
     def __call__(self, *given: Tensor) -> None:

@@ -48,7 +48,7 @@ def save_checkpoint(training: Training) -> None:
         FloatingPointError: weights are no longer finite; the checkpoint before stays.
     """
     job, step, images = training.job, training.step, training.images
-    random = gather(random_state(job.device, {"latent": step.random}), job.share)
+    random = gather(random_state(job.device, step.generators), job.share)
     if not step.is_finite():
         raise training.diverged("weights that are not finite")
     if job.writes:
@@ -92,13 +92,13 @@ def _set_random_state(training: Training, states: list[dict[str, Any]]) -> None:
     job, step = training.job, training.step
     rank, ranks = job.share.rank, job.share.ranks
     if len(states) == ranks:
-        set_random_state(states[rank], job.device, {"latent": step.random})
+        set_random_state(states[rank], job.device, step.generators)
         return
     job.observer.message(
         f"processes: {len(states)} until now, {ranks} from here on, with the same images and latents, but no "
         "longer to the bit what the run would have become"
     )
-    set_random_state(states[0], job.device, {"latent": step.random})
+    set_random_state(states[0], job.device, step.generators)
     if rank:
         numbers = {"rank": rank, "ranks": ranks, "step": step.steps}
         torch.manual_seed(derive_seed(job.config.seed, Purpose.LAYERS_OF_RESUMED_PROCESS, **numbers))

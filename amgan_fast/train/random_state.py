@@ -17,8 +17,10 @@ def random_state(device: torch.device, generators: dict[str, torch.Generator]) -
 
 
 def set_random_state(state: dict[str, Any], device: torch.device, generators: dict[str, torch.Generator]) -> None:
+    """A generator that the state of an earlier version lacks stays as it is: nothing has drawn from it."""
     for name, generator in generators.items():
-        generator.set_state(state[name])
+        if name in state:
+            generator.set_state(state[name])
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)

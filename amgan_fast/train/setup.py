@@ -37,8 +37,8 @@ def build_step(job: Job, dataset: Dataset) -> AdversarialStep:
         if options.weight_norm:
             init_from_data(generator, noise)
             init_from_data(discriminator, real)
-    random = job.random(Purpose.LATENT)
-    step = AdversarialStep(sampler, discriminator, objective, random, config, job.share)
+    random, regularization = job.random(Purpose.LATENT), job.random(Purpose.REGULARIZATION)
+    step = AdversarialStep(sampler, discriminator, objective, random, config, job.share, regularization)
     if job.share.rank:  # noise and dropout of its own; process 0 goes on as one alone would
         torch.manual_seed(derive_seed(config.seed, Purpose.LAYERS_OF_PROCESS, rank=job.share.rank))
     return step

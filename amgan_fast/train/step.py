@@ -16,6 +16,7 @@ from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matchi
 from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
 from amgan_fast.train.evaluation_mode import evaluation_mode
+from amgan_fast.train.gradient_penalties import GradientPenalties
 
 ADAM_BETAS = (0.5, 0.999)
 
@@ -36,10 +37,12 @@ class AdversarialStep:
         averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
         sampler: that generator with what it is fed with.
         random: what latents are drawn from, as given.
+        noise: what penalties draw from; where none was given, ``random``.
         steps: how many there were.
 
     Raises:
-        ValueError: features are to be matched, and the discriminator has batch norm without running averages.
+        ValueError: features are to be matched or gradients penalized, and the discriminator has batch norm without
+            running averages, or the objective no real/generated logit.
 
     >>> import torch
     >>> from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator
@@ -63,6 +66,7 @@ class AdversarialStep:
         random: torch.Generator,
         options: StepOptions,
         share: Share | None = None,
+        noise: torch.Generator | None = None,
     ) -> None:
         generator = sampler.generator
         self.generator = generator.train()
@@ -71,11 +75,12 @@ class AdversarialStep:
         self.averaged = copy.deepcopy(generator).eval().requires_grad_(False)
         self.objective = objective
         self.random = random
+        self.noise = noise or random
         self.sampler = Sampler(self.averaged, sampler.latent)
         self._options = options
         self._share = share or Share()
         self._matching = options.feature_matching or float(objective.needs_features)
-        if self._matching:
+        if self._matching or options.penalizes_gradients:
             _check_averages(discriminator)
         device = random.device
         self._channels_last = any(isinstance(layer, nn.Conv2d) for layer in discriminator.modules())
@@ -89,6 +94,7 @@ class AdversarialStep:
             self._generate, self._discriminate, self._judge = (
                 torch.compile(x) for x in (self._generate, self._discriminate, self._judge)
             )
+        self._penalties = GradientPenalties(options, objective, discriminator, self._judge, self.noise, self._share)
         self._optimizers = {
             name: torch.optim.Adam(network.parameters(), rate, ADAM_BETAS, fused=True, capturable=device.type == "cuda")
             for name, network, rate in (
@@ -147,6 +153,11 @@ class AdversarialStep:
         self._steps_in_sums = 0
         return losses
 
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """All that a step draws from, beside PyTorch's default ones, by name."""
+        return {"latent": self.random} | ({} if self.noise is self.random else {"noise": self.noise})
+
     def learning_rates(self) -> list[float]:
         return [group["lr"] for optimizer in self._optimizers.values() for group in optimizer.param_groups]
 
@@ -189,8 +200,10 @@ class AdversarialStep:
         generated, given = shared or self._generated_without_graph(len(images))
         self._optimizers["discriminator"].zero_grad(set_to_none=True)
         batches = [images, generated.detach()] + ([] if unlabelled is None else [unlabelled])
-        with self._precision(), self._weights_once():
-            logits = self._discriminate(*batches)
+        with self._weights_once():
+            with self._precision():
+                logits = self._discriminate(*batches)
+            penalty = self._penalties(self.steps, images if unlabelled is None else unlabelled, generated)
         loss, *gradients = self.objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
         if unlabelled is not None:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[2])
@@ -198,6 +211,9 @@ class AdversarialStep:
         elif self.objective.needs_unlabelled:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[0])
             loss, gradients[0] = loss + added, gradients[0] + gradient
+        if penalty is not None:
+            loss = loss + penalty.detach()
+            logits, gradients = [*logits, penalty], [*gradients, torch.ones_like(penalty)]
         torch.autograd.backward(logits, gradients)
         self._update("discriminator")
         return loss
@@ -295,7 +311,7 @@ def _check_averages(discriminator: nn.Module) -> None:
     if any(layer.running_mean is None for layer in norms):
         raise ValueError(
             "discriminator has batch norm that keeps no averages, wanted track_running_stats=True (network option "
-            "running_statistics) for feature matching"
+            "running_statistics) for feature matching and gradient penalties"
         )
 
 

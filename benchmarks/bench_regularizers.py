@@ -1,0 +1,68 @@
+"""What each regularization of the discriminator costs a training step.
+
+    python -m benchmarks.bench_regularizers [--device cpu|cuda --network conv|paper --batch-size 100 --rounds 7]
+
+``AdversarialStep`` in float32, interleaved, medians of wall time, beside the same step without any; ``--steps`` (16) at
+a time, so that an exact gradient penalty, which one of them has, is in the mean. No step is captured.
+
+Leaves build/bench_regularizers.json; some minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from amgan_fast.data import to_float
+from amgan_fast.nn import NETWORKS
+from benchmarks.bench_train_step import FOLDER, ours, print_rates, rates_of, time_of_steps, training_set
+from benchmarks.machine import add_device, describe_machine
+from benchmarks.reports import write_json
+
+EXACT = {"r1": 1.0, "r2": 1.0}
+DIFFERENCES = {**EXACT, "gradient_penalty": "finite-difference"}
+REGULARIZERS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "R1 and R2, exact, every 16 steps": {**EXACT, "penalty_every": 16},
+    "R1 and R2, exact, every step": {**EXACT, "penalty_every": 1},
+    "R1 and R2, differences of a quarter": {**DIFFERENCES, "penalty_share": 0.25},
+    "R1 and R2, differences of all": {**DIFFERENCES, "penalty_share": 1.0},
+}
+"""Options of the step."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_device(parser)
+    parser.add_argument("--network", choices=list(NETWORKS), default="conv")
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, default=FOLDER / "bench_regularizers.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    images, labels = next(training_set(options.batch_size, options.device))
+    averages = {"running_statistics": True}  # of batch norm, which gradient penalties need
+    steps = {name: ours(options.network, options.device, averages, **given) for name, given in REGULARIZERS.items()}
+    times = time_of_steps(steps, to_float(images), labels, options.rounds, options.threads, options.steps)
+    rates = rates_of(times, options.batch_size)
+    write_json(
+        options.json,
+        {
+            "machine": describe_machine(options.device, options.threads),
+            "network": options.network,
+            "batch_size": options.batch_size,
+            "microseconds": times,
+            "images_per_second": rates,
+        },
+    )
+    title = f"{options.network}, batch of {options.batch_size}, {options.device}, {options.threads} threads"
+    print_rates(title, times, rates, "none / this")
+
+
+if __name__ == "__main__":
+    main()
