@@ -18,6 +18,7 @@ import torch
 
 from amgan_fast.data import to_float
 from amgan_fast.nn import NETWORKS
+from amgan_fast.train import AdversarialStep
 from benchmarks.bench_train_step import FOLDER, ours, print_rates, rates_of, time_of_steps, training_set
 from benchmarks.machine import add_device, describe_machine
 from benchmarks.reports import write_json
@@ -30,8 +31,14 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     "R1 and R2, exact, every step": {**EXACT, "penalty_every": 1},
     "R1 and R2, differences of a quarter": {**DIFFERENCES, "penalty_share": 0.25},
     "R1 and R2, differences of all": {**DIFFERENCES, "penalty_share": 1.0},
+    "spectral norm": {"network": {"spectral_norm": True}},
 }
-"""Options of the step."""
+"""Options of the step, and ``network``: of the networks."""
+
+
+def regularized(name: str, device: str, network: dict[str, Any] | None = None, **options: Any) -> AdversarialStep:
+    """With averages of batch norm, which gradient penalties need."""
+    return ours(name, device, {"running_statistics": True, **(network or {})}, **options)
 
 
 def main() -> None:
@@ -46,8 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     images, labels = next(training_set(options.batch_size, options.device))
-    averages = {"running_statistics": True}  # of batch norm, which gradient penalties need
-    steps = {name: ours(options.network, options.device, averages, **given) for name, given in REGULARIZERS.items()}
+    steps = {name: regularized(options.network, options.device, **given) for name, given in REGULARIZERS.items()}
     times = time_of_steps(steps, to_float(images), labels, options.rounds, options.threads, options.steps)
     rates = rates_of(times, options.batch_size)
     write_json(

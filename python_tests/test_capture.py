@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator, latent
+from amgan_fast.nn import LatentSource, NetworkOptions, Sampler, build_discriminator, build_generator, latent
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import StepOptions
 from amgan_fast.train import AdversarialStep, gradient_penalties
@@ -54,14 +54,14 @@ def _without_generator(draw, *args, generator=None, **options):
     return draw(*args, **options)
 
 
-def step(model: str, labels: str, **options) -> AdversarialStep:
+def step(model: str, labels: str, network: NetworkOptions | None = None, **options) -> AdversarialStep:
     """Class frequencies are on the CPU, as of a dataset that stays there."""
     source = LatentSource(3, torch.full((CLASSES,), 0.25) if labels == "predefined" else None)
     with META:
         objective = MODELS[model]()
         return AdversarialStep(
             Sampler(build_generator("conv", source.width, SHAPE), source),
-            build_discriminator("conv", objective.outputs(CLASSES), SHAPE),
+            build_discriminator("conv", objective.outputs(CLASSES), SHAPE, network),
             objective,
             SimpleNamespace(device=META),
             StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),
@@ -91,6 +91,7 @@ def test_no_step_needs_a_value(model, labels, for_meta):
         {"feature_matching": 0.5},
         {"historical_averaging": 0.5},
         {"share_latents": True},
+        {"network": NetworkOptions(spectral_norm=True)},
         {"r1": 0.5, "r2": 0.5},
         {"r1": 0.5, "r2": 0.5, "gradient_penalty": "finite-difference"},
     ],

@@ -15,7 +15,7 @@ from tiny_runs import assert_same_state, tiny_config, tiny_run, use_classifier_c
 from torch import distributed, multiprocessing, nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.nn import Discriminator, LatentSource, Sampler
+from amgan_fast.nn import Discriminator, LatentSource, Sampler, apply_spectral_norm
 from amgan_fast.objectives import AMGAN
 from amgan_fast.processes import Share, join_processes
 from amgan_fast.runs import RunFolder, StepOptions
@@ -28,16 +28,19 @@ BATCH, PIXELS, LATENT = 12, 5, 3
 OPTIONS = {
     "plain": {},
     "shared latents": {"share_latents": True},
+    "spectral norm": {"spectral_norm": True},
     "exact penalties": {"r1": 1.0, "r2": 0.5, "penalty_every": 2},
     "finite differences": {"r1": 1.0, "r2": 0.5, "gradient_penalty": "finite-difference", "penalty_share": 1.0},
 }
 
 
-def make_step(share: Share, device: torch.device, options: dict) -> AdversarialStep:
+def make_step(share: Share, device: torch.device, spectral_norm: bool = False, **options) -> AdversarialStep:
     """Without chance and without statistics of a batch, so that parts of a batch add up to the whole."""
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(LATENT, 8), nn.Tanh(), nn.Linear(8, PIXELS)).to(device)
     discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4)).to(device)
+    if spectral_norm:
+        apply_spectral_norm(discriminator)
     settings = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9, **options)
     random, noise = (torch.Generator(device).manual_seed(seed) for seed in (1, 3))
     sampler = Sampler(generator, LatentSource(LATENT))
@@ -45,7 +48,7 @@ def make_step(share: Share, device: torch.device, options: dict) -> AdversarialS
 
 
 def train_a_little(share: Share, device: torch.device, options: dict) -> dict:
-    step = make_step(share, device, options)
+    step = make_step(share, device, **options)
     torch.manual_seed(2)
     for _ in range(5):
         images, labels = torch.randn(BATCH, PIXELS), torch.randint(3, (BATCH,))

@@ -16,6 +16,7 @@ from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import NetworkOptions
 from amgan_fast.nn.sampler import Sampler
+from amgan_fast.nn.spectral_norm import apply_spectral_norm
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm, set_reference_batch
 from amgan_fast.nn.weight_norm import apply_weight_norm, init_from_data
 
@@ -32,6 +33,7 @@ __all__ = [
     "ReferenceBatch",
     "Sampler",
     "VirtualBatchNorm",
+    "apply_spectral_norm",
     "apply_weight_norm",
     "build_classifier",
     "build_discriminator",

@@ -15,6 +15,7 @@ from amgan_fast.nn.densenet import DenseNetBC
 from amgan_fast.nn.discriminator import Discriminator
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import ImageShape, NetworkOptions
+from amgan_fast.nn.spectral_norm import apply_spectral_norm
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch
 from amgan_fast.nn.weight_norm import apply_weight_norm
 
@@ -126,7 +127,11 @@ def build_discriminator(
         body = nn.Sequential(body, discrimination)
         features += discrimination.kernels
     head = nn.Linear(features, outputs).apply(source.initialize)
-    return _with_weight_norm(Discriminator(body, head), options)
+    discriminator = Discriminator(body, head)
+    if options.spectral_norm:
+        apply_spectral_norm(discriminator)
+        return discriminator
+    return _with_weight_norm(discriminator, options)
 
 
 def build_classifier(

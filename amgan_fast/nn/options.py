@@ -44,6 +44,9 @@ class NetworkOptions:
     same mixture of labels."""
     weight_norm: bool = False
     """Weight normalization of every layer, output and minibatch discrimination included."""
+    spectral_norm: bool = False
+    """Spectral normalization of every layer of the discriminator, which then has no weight normalization; the generator
+    has what ``weight_norm`` says."""
     minibatch_discrimination: bool = False
     """:class:`~amgan_fast.nn.MinibatchDiscrimination` before the discriminator's last layer."""
     input_noise: float = 0.1

@@ -36,7 +36,8 @@ def build_step(job: Job, dataset: Dataset) -> AdversarialStep:
             set_reference_batch(discriminator, real)
         if options.weight_norm:
             init_from_data(generator, noise)
-            init_from_data(discriminator, real)
+            if not options.spectral_norm:
+                init_from_data(discriminator, real)
     random, regularization = job.random(Purpose.LATENT), job.random(Purpose.REGULARIZATION)
     step = AdversarialStep(sampler, discriminator, objective, random, config, job.share, regularization)
     if job.share.rank:  # noise and dropout of its own; process 0 goes on as one alone would
