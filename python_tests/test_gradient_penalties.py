@@ -30,6 +30,7 @@ from amgan_fast.objectives import (
     ImprovedGAN,
     LabelGAN,
     OmniGAN,
+    RelativisticAMGAN,
     finite_difference_penalty,
     gradient_penalty,
 )
@@ -68,6 +69,8 @@ def test_the_real_logit_of_other_models_is_the_one_that_their_losses_have(genera
     want = logits.max(1).values + 0.5 * logits.logsumexp(1)
     torch.testing.assert_close(ECGAN(unconditional_weight=0.5).realness(logits), want)
     assert torch.equal(OmniGAN().realness(logits), logits[:, -2] - logits[:, -1])
+    want = logits[:, :-1].max(1).values - logits[:, -1]
+    torch.testing.assert_close(RelativisticAMGAN().realness(logits), want)
 
 
 @pytest.mark.parametrize("model", MODELS)

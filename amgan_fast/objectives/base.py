@@ -78,8 +78,9 @@ class Objective(ABC):
         """The real/generated logit d of every row, [N], with derivatives of any order: the larger, the more real.
         Penalties on the discriminator are penalties on d.
 
-        It is b where the discriminator has one, of K+1 classes log D_r - log D_{K+1} = R - l_f, of ECGAN its logit d
-        with the dynamic label, and of Omni-GAN the logit of "real" without that of "generated".
+        It is b where the discriminator has one, of K+1 classes log D_r - log D_{K+1} = R - l_f, of ECGAN and of
+        relativistic AM-GAN their logit d with the dynamic label, and of Omni-GAN the logit of "real" without that of
+        "generated".
 
         Raises:
             ValueError: the model has no such logit.

@@ -71,6 +71,10 @@ class _Relativistic(WithGeneratedClass):
         check_not_negative("class_weight", self.class_weight)
         super().__post_init__()
 
+    def realness(self, logits: Tensor) -> Tensor:
+        self._check_logits(logits=logits)
+        return self._log_odds(logits, fake=self.fake, reduction="none")
+
     def _discriminator(self) -> Pair:
         return _Lead(self._log_odds, self.fake, binary_cross_entropy(1), self.class_weight)
 
