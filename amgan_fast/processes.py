@@ -134,6 +134,15 @@ def copy_from_first(network: nn.Module, share: Share) -> None:
             distributed.broadcast(tensor.detach(), 0)
 
 
+def mean_over_processes(values: Tensor, share: Share) -> Tensor:
+    """Of each number over the processes, on every one's device; nothing waits for it where there is one."""
+    if share.ranks == 1:
+        return values
+    values = values.clone()
+    distributed.all_reduce(values)
+    return values / share.ranks
+
+
 def gather(value: Any, share: Share) -> list[Any]:
     """The value of every process, in their order, on each."""
     if share.ranks == 1:

@@ -31,6 +31,7 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     "R1 and R2, exact, every step": {**EXACT, "penalty_every": 1},
     "R1 and R2, differences of a quarter": {**DIFFERENCES, "penalty_share": 0.25},
     "R1 and R2, differences of all": {**DIFFERENCES, "penalty_share": 1.0},
+    "LeCam": {"lecam": 0.1},
     "spectral norm": {"network": {"spectral_norm": True}},
 }
 """Options of the step, and ``network``: of the networks."""

@@ -92,6 +92,7 @@ def test_no_step_needs_a_value(model, labels, for_meta):
         {"historical_averaging": 0.5},
         {"share_latents": True},
         {"network": NetworkOptions(spectral_norm=True)},
+        {"lecam": 0.5},
         {"r1": 0.5, "r2": 0.5},
         {"r1": 0.5, "r2": 0.5, "gradient_penalty": "finite-difference"},
     ],

@@ -29,6 +29,7 @@ OPTIONS = {
     "plain": {},
     "shared latents": {"share_latents": True},
     "spectral norm": {"spectral_norm": True},
+    "lecam": {"lecam": 0.1},
     "exact penalties": {"r1": 1.0, "r2": 0.5, "penalty_every": 2},
     "finite differences": {"r1": 1.0, "r2": 0.5, "gradient_penalty": "finite-difference", "penalty_share": 1.0},
 }

@@ -66,7 +66,7 @@ RUNS = {
         "halve_every": 3,
         "network_options": {"weight_norm": True, "minibatch_discrimination": True},
     },
-    "regularized": {"r1": 0.1, "r2": 0.1, "penalty_every": 4, "network_options": {"spectral_norm": True}},
+    "regularized": {"r1": 0.1, "r2": 0.1, "penalty_every": 4, "lecam": 0.1, "network_options": {"spectral_norm": True}},
     "virtual": {"network_options": {"normalization": "virtual"}},
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},

@@ -171,7 +171,7 @@ RUNS = {
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},
     "shared latents": {"share_latents": True, "labels": "predefined"},
-    "finite differences": {"r1": 0.1, "gradient_penalty": "finite-difference"},
+    "regularized": {"r1": 0.1, "gradient_penalty": "finite-difference", "lecam": 0.1},
 }
 
 
@@ -188,7 +188,7 @@ def test_a_captured_run_is_the_run_to_the_bit(device, graphs, tmp_path, cache, o
         assert [graph.replays for graph in graphs] == [7]
 
 
-@pytest.mark.parametrize("name", ["predefined", "unlabelled", "finite differences"])
+@pytest.mark.parametrize("name", ["predefined", "unlabelled", "regularized"])
 def test_a_captured_run_goes_on_to_the_same_end(device, graphs, tmp_path, cache, name):
     options = RUNS[name]
     tiny_run(tmp_path / "whole", **options_of(device, **options))

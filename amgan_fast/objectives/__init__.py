@@ -28,7 +28,8 @@ model                       discriminator's logits                    sources
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
 functions. :func:`feature_matching` and :class:`HistoricalAveraging` go with any model,
-:func:`gradient_penalty` and :func:`finite_difference_penalty` with one that has an :meth:`Objective.realness`.
+:func:`gradient_penalty`, :func:`finite_difference_penalty` and :class:`LeCam` with one that has an
+:meth:`Objective.realness`.
 
 Sources: Zhou et al., "Activation Maximization Generative Adversarial Nets", ICLR 2018, arXiv 1703.02000 [AM], and
 the authors' published code [REP]; Zhou, Zhang, Wang, "Inception Score, Label Smoothing, Gradient Vanishing and the
@@ -50,6 +51,7 @@ from amgan_fast.objectives.catgan import CatGAN
 from amgan_fast.objectives.ecgan import ECGAN
 from amgan_fast.objectives.gradient_penalties import finite_difference_penalty, gradient_penalty
 from amgan_fast.objectives.kplus1 import AMGAN, ImprovedGAN, LabelGAN
+from amgan_fast.objectives.lecam import LeCam
 from amgan_fast.objectives.losses import (
     CLASS_CROSS_ENTROPY,
     CLASS_CROSS_ENTROPY_TO_UNIFORM,
@@ -116,6 +118,7 @@ __all__ = [
     "HistoricalAveraging",
     "ImprovedGAN",
     "LabelGAN",
+    "LeCam",
     "Objective",
     "OmniGAN",
     "RelativisticAMGAN",

@@ -50,6 +50,11 @@ class StepOptions:
     """Steps from one exact penalty to the next, each with so many times its weight (StyleGAN2, arXiv 1912.04958)."""
     penalty_share: float = 0.25
     """Share of the images that finite differences are taken of (arXiv 2511.22475)."""
+    lecam: float = 0.0
+    """Weight of E (d(x) - a_g)^2 + E (d(g) - a_r)^2 in the discriminator's loss, a_r and a_g moving averages of the
+    mean of d over real and over generated images (Tseng et al., arXiv 2104.03310)."""
+    lecam_decay: float = 0.99
+    """Decay a step of these averages."""
     precision: str = "float32"
     """``"bfloat16"``: networks compute in it where autocast has them; weights and losses stay float32."""
     compile: bool = False
@@ -63,11 +68,12 @@ class StepOptions:
         )
         self._require("penalty_every", self.penalty_every >= 1, "at least 1")
         self._require("penalty_share", 0 < self.penalty_share <= 1, "a number in (0, 1]")
-        for name in ("halve_every", "feature_matching", "historical_averaging", "r1", "r2"):
+        for name in ("halve_every", "feature_matching", "historical_averaging", "r1", "r2", "lecam"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("generator_lr", "discriminator_lr"):
             self._require(name, getattr(self, name) > 0, "a positive number")
-        self._require("ema_decay", 0 <= self.ema_decay < 1, "a number in [0, 1)")
+        for name in ("ema_decay", "lecam_decay"):
+            self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
 
     @property
     def penalizes_gradients(self) -> bool:

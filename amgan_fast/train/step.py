@@ -17,6 +17,7 @@ from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
 from amgan_fast.train.evaluation_mode import evaluation_mode
 from amgan_fast.train.gradient_penalties import GradientPenalties
+from amgan_fast.train.lecam import LeCamOfLogits
 
 ADAM_BETAS = (0.5, 0.999)
 
@@ -95,6 +96,9 @@ class AdversarialStep:
                 torch.compile(x) for x in (self._generate, self._discriminate, self._judge)
             )
         self._penalties = GradientPenalties(options, objective, discriminator, self._judge, self.noise, self._share)
+        self._lecam = (
+            LeCamOfLogits(options.lecam, options.lecam_decay, objective, device, self._share) if options.lecam else None
+        )
         self._optimizers = {
             name: torch.optim.Adam(network.parameters(), rate, ADAM_BETAS, fused=True, capturable=device.type == "cuda")
             for name, network, rate in (
@@ -174,6 +178,7 @@ class AdversarialStep:
             "optimizers": _states(self._optimizers),
             "schedules": _states(self._schedules),
             "histories": _states(self._histories),
+            "lecam": None if self._lecam is None else self._lecam.averages.state_dict(),
             "steps": self.steps,
             "loss_sums": self._loss_sums,
             "steps_in_sums": self._steps_in_sums,
@@ -189,6 +194,8 @@ class AdversarialStep:
         ):
             for name, one in part.items():
                 one.load_state_dict(states[name])
+        if self._lecam is not None:
+            self._lecam.averages.load_state_dict(state["lecam"])
         self.steps = state["steps"]
         self._taken.fill_(self.steps)
         self._loss_sums.copy_(state["loss_sums"])
@@ -200,10 +207,11 @@ class AdversarialStep:
         generated, given = shared or self._generated_without_graph(len(images))
         self._optimizers["discriminator"].zero_grad(set_to_none=True)
         batches = [images, generated.detach()] + ([] if unlabelled is None else [unlabelled])
+        real = 0 if unlabelled is None else 2  # the batch of whatever is real
         with self._weights_once():
             with self._precision():
                 logits = self._discriminate(*batches)
-            penalty = self._penalties(self.steps, images if unlabelled is None else unlabelled, generated)
+            penalty = self._penalties(self.steps, batches[real], generated)
         loss, *gradients = self.objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
         if unlabelled is not None:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[2])
@@ -211,6 +219,9 @@ class AdversarialStep:
         elif self.objective.needs_unlabelled:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[0])
             loss, gradients[0] = loss + added, gradients[0] + gradient
+        if self._lecam is not None:
+            added, of_real, of_generated = self._lecam.and_grad(logits[real], logits[1])
+            loss, gradients[real], gradients[1] = loss + added, gradients[real] + of_real, gradients[1] + of_generated
         if penalty is not None:
             loss = loss + penalty.detach()
             logits, gradients = [*logits, penalty], [*gradients, torch.ones_like(penalty)]
