@@ -151,37 +151,6 @@ class Heads(Term):
 
 
 @dataclass(frozen=True)
-class Twins(Term):
-    """A term of the first logit of every class, and one of the second; logits [N, 2K]. Dynamic labels are those of the
-    first logits."""
-
-    first: Term | None
-    second: Term | None
-    side_by_side: bool = False
-    """Whether the two logits of a class are neighbours, or all first ones stand before all second ones."""
-
-    def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        first, second, labels = self._parts(logits, labels)
-        losses = [term(x, labels) for term, x in ((self.first, first), (self.second, second)) if term]
-        return sum(losses[1:], start=losses[0])
-
-    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        first, second, labels = self._parts(logits, labels)
-        losses, gradients = [], []
-        for term, x in ((self.first, first), (self.second, second)):
-            loss, grad = term.and_grad(x, labels) if term else (None, torch.zeros_like(x))
-            losses += [] if loss is None else [loss]
-            gradients.append(grad)
-        grad = torch.stack(gradients, 2).flatten(1) if self.side_by_side else torch.cat(gradients, 1)
-        return sum(losses[1:], start=losses[0]), grad
-
-    def _parts(self, logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The first logits, the second ones, and the labels for both."""
-        first, second = (logits[:, ::2], logits[:, 1::2]) if self.side_by_side else logits.chunk(2, 1)
-        return first, second, labels if self.second is None else given_or_dynamic(labels, first)
-
-
-@dataclass(frozen=True)
 class Sum(Term):
     """Several terms of the same rows. Gradients of half precision are added in float32, and rounded once."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from amgan_fast.objectives.binary import BinaryHead, WithClassifier
@@ -15,13 +16,43 @@ from amgan_fast.objectives.terms import (
     Pair,
     Separate,
     Term,
-    Twins,
     check_real_labels,
     given_or_dynamic,
 )
 from amgan_fast.option_checks import check_not_negative
 
 _TOWARDS = RowLoss("class logit", Coefficients(a=0, r=0, t=1, f=0, u=0))  # -l_y
+
+
+@dataclass(frozen=True)
+class _Twins(Term):
+    """A term of the first logit of every class, and one of the second; logits [N, 2K]. Dynamic labels are those of the
+    first logits."""
+
+    first: Term | None
+    second: Term | None
+    side_by_side: bool = False
+    """Whether the two logits of a class are neighbours, or all first ones stand before all second ones."""
+
+    def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        first, second, labels = self._parts(logits, labels)
+        losses = [term(x, labels) for term, x in ((self.first, first), (self.second, second)) if term]
+        return sum(losses[1:], start=losses[0])
+
+    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        first, second, labels = self._parts(logits, labels)
+        losses, gradients = [], []
+        for term, x in ((self.first, first), (self.second, second)):
+            loss, grad = term.and_grad(x, labels) if term else (None, torch.zeros_like(x))
+            losses += [] if loss is None else [loss]
+            gradients.append(grad)
+        grad = torch.stack(gradients, 2).flatten(1) if self.side_by_side else torch.cat(gradients, 1)
+        return sum(losses[1:], start=losses[0]), grad
+
+    def _parts(self, logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The first logits, the second ones, and the labels for both."""
+        first, second = (logits[:, ::2], logits[:, 1::2]) if self.side_by_side else logits.chunk(2, 1)
+        return first, second, labels if self.second is None else given_or_dynamic(labels, first)
 
 
 @dataclass(frozen=True)
@@ -86,7 +117,7 @@ class ADCGAN(BinaryHead):
 
     def _generator(self) -> Term:
         towards, away = (MeanRowLoss(_TOWARDS.weighted(w)) for w in (self.auxiliary_weight, -self.auxiliary_weight))
-        return Heads(self._of_generator(), Twins(towards, away, side_by_side=True))
+        return Heads(self._of_generator(), _Twins(towards, away, side_by_side=True))
 
 
 @dataclass(frozen=True)
@@ -117,11 +148,11 @@ class TACGAN(WithClassifier):
         super().__post_init__()
 
     def _discriminator(self) -> Pair:
-        real, generated = Twins(self._real_classes(self.auxiliary_weight), None), Twins(None, self._target(1))
+        real, generated = _Twins(self._real_classes(self.auxiliary_weight), None), _Twins(None, self._target(1))
         return Separate(Heads(self._on_real(), real), Heads(self._on_generated(), generated))
 
     def _generator(self) -> Term:
-        return Heads(self._of_generator(), Twins(self._target(1), self._target(-1)))
+        return Heads(self._of_generator(), _Twins(self._target(1), self._target(-1)))
 
     def _target(self, sign: int) -> Term:
         return MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(sign * self.auxiliary_weight))
