@@ -65,8 +65,8 @@ OBJECTIVES: dict[str, Objective] = {
     "ecgan": ECGAN(unconditional_weight=0.5, class_weight=0.5),
     "omni-gan": OmniGAN(),
 }
-# CatGAN's H(mean C), sharpened targets, losses of pairs and of several labels have no operation of their own.
-NOT_FUSED = re.compile("catgan|sharpened|prior|relativistic|rpgan|omni")
+# CatGAN's H(mean C) and sharpened targets have no operation of their own.
+NOT_FUSED = re.compile("catgan|sharpened|prior")
 FUSED = [name for name in OBJECTIVES if not NOT_FUSED.search(name)]
 WITH_UNLABELLED = [name for name, objective in OBJECTIVES.items() if objective.has_unlabelled_loss]
 
@@ -225,7 +225,7 @@ def test_gradients_of_fused_losses_need_no_autograd(name, generator, labels, mon
 
     monkeypatch.setattr(torch.autograd, "grad", none)
     objective.discriminator_loss_and_grad(real, labels, fake)
-    objective.generator_loss_and_grad(fake)
+    of_generator_and_grad(objective, real, labels, fake)
     if objective.has_unlabelled_loss:
         objective.unlabelled_loss_and_grad(real)
 

@@ -260,6 +260,16 @@ class TermObjective(Objective):
         check_labels(real_labels=real_labels, fake_labels=fake_labels)
         return self.paired_generator_term(real_logits, real_labels, fake_logits, fake_labels)
 
+    def paired_generator_loss_and_grad(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.paired_generator_term is None:
+            return super().paired_generator_loss_and_grad(real_logits, real_labels, fake_logits, fake_labels)
+        self._check_logits(real_logits=real_logits, fake_logits=fake_logits)
+        check_labels(real_labels=real_labels, fake_labels=fake_labels)
+        loss, _, grad = self.paired_generator_term.and_grad(real_logits, real_labels, fake_logits, fake_labels)
+        return loss, grad
+
     def unlabelled_loss(self, unlabelled_logits: Tensor) -> Tensor:
         if self.unlabelled_term is None:
             return super().unlabelled_loss(unlabelled_logits)

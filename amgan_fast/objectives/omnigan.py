@@ -20,7 +20,8 @@ from amgan_fast.objectives.terms import (
     given_or_dynamic,
 )
 
-_OVER_NONE = generated_row()  # of any columns, fake="zero": log(1 + sum exp l), exact where all are far below 0
+_OVER_NONE = generated_row()  # of any columns, fake="zero": log(1 + sum exp l), accurate where all are far below 0
+_IS_SET = binary_cross_entropy(1)  # of one column, fake="zero": log(1 + exp(-l))
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,27 @@ class _ClassAndReal(Term):
     needs_labels: bool = False
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        wrong, right, _ = self._wrong_and_right(at_least_float32(logits), labels)
+        return _OVER_NONE(wrong, fake="zero") + _OVER_NONE(-right, fake="zero")
+
+    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        wrong, right, y = self._wrong_and_right(at_least_float32(logits), labels)
+        wrong_loss, down = _OVER_NONE.and_grad(wrong, fake="zero")
+        right_loss, up = _OVER_NONE.and_grad(-right, fake="zero")
+        grad = torch.cat([down[:, :-1].scatter(1, y, -up[:, :1]), -up[:, 1:], down[:, -1:]], 1)
+        return wrong_loss + right_loss, grad.to(logits.dtype)
+
+    def _wrong_and_right(self, logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The logits of the wrong labels, [N, K+1] with -inf for l_y, those of the right ones, [N, 2], and y, [N, 1].
+
+        The sum over the wrong labels is one of its own: it is no accurate difference of that over all labels and e^l_y.
+        """
         if self.needs_labels:
             check_real_labels(labels)
-        logits = at_least_float32(logits)
         classes, real, generated = logits[:, :-2], logits[:, -2:-1], logits[:, -1:]
         y = given_or_dynamic(labels, classes)[:, None]
-        # A sum of its own: the logsumexp without l_y is no accurate difference of that with it.
-        others = classes.scatter(1, y, -math.inf)
-        wrong = _OVER_NONE(torch.cat([others, generated], 1), fake="zero")
-        right = _OVER_NONE(-torch.cat([classes.gather(1, y), real], 1), fake="zero")
-        return wrong + right
+        wrong = torch.cat([classes.scatter(1, y, -math.inf), generated], 1)
+        return wrong, torch.cat([classes.gather(1, y), real], 1), y
 
 
 @dataclass(frozen=True)
@@ -47,8 +59,12 @@ class _Generated(Term):
     """The label is "generated" alone."""
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        logits = at_least_float32(logits)
-        return _OVER_NONE(logits[:, :-1], fake="zero") + binary_cross_entropy(1)(logits[:, -1:], fake="zero")
+        return _OVER_NONE(logits[:, :-1], fake="zero") + _IS_SET(logits[:, -1:], fake="zero")
+
+    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        wrong_loss, down = _OVER_NONE.and_grad(logits[:, :-1], fake="zero")
+        right_loss, up = _IS_SET.and_grad(logits[:, -1:], fake="zero")
+        return wrong_loss + right_loss, torch.cat([down, up], 1)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from amgan_fast.objectives.losses import (
     RowLoss,
     binary_cross_entropy,
 )
-from amgan_fast.objectives.terms import MeanRowLoss, Pair, at_least_float32, check_real_labels
+from amgan_fast.objectives.terms import MeanRowLoss, Pair, Term, at_least_float32, check_real_labels
 from amgan_fast.option_checks import check_not_negative
 
 
@@ -27,32 +27,51 @@ class _Lead(Pair):
     """d."""
     fake: str
     loss: RowLoss
-    class_weight: float = 0.0
-    """Of CE(y, C(x))."""
+    classes: Term | None = None
+    """Of the real rows."""
 
     def __call__(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor:
+        y, y_fake = self._labels(real_logits, real_labels, fake_logits, fake_labels)
+        real_logits = at_least_float32(real_logits)  # where two terms meet, gradients are added in float32
+        d_real, d_fake = (
+            self.log_odds(logits, labels, fake=self.fake, reduction="none")
+            for logits, labels in ((real_logits, y), (fake_logits, y_fake))
+        )
+        loss = self.loss((d_real - d_fake)[:, None], fake="zero")
+        return loss + self.classes(real_logits, y) if self.classes else loss
+
+    def and_grad(
+        self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        y, y_fake = self._labels(real_logits, real_labels, fake_logits, fake_labels)
+        wide = at_least_float32(real_logits)
+        (d_real, slopes_real), (d_fake, slopes_fake) = (
+            self.log_odds.and_grad(logits, labels, fake=self.fake, reduction="none")
+            for logits, labels in ((wide, y), (at_least_float32(fake_logits), y_fake))
+        )
+        loss, slope = self.loss.and_grad((d_real - d_fake)[:, None], fake="zero")
+        grad_real, grad_fake = slope * slopes_real, -slope * slopes_fake
+        if self.classes:
+            of_classes, grad = self.classes.and_grad(wide, y)
+            loss, grad_real = loss + of_classes, grad_real + grad
+        return loss, grad_real.to(real_logits.dtype), grad_fake.to(fake_logits.dtype)
+
+    def _labels(
+        self, real_logits: Tensor, real_labels: Tensor | None, fake_logits: Tensor, fake_labels: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Those of the real rows and of the generated ones, where anything has a use for them."""
         if len(real_logits) != len(fake_logits):
             raise ValueError(
                 f"real_logits are {list(real_logits.shape)} and fake_logits {list(fake_logits.shape)}, "
                 "wanted as many rows of both: they are compared in pairs"
             )
-        real_logits = at_least_float32(real_logits)  # where two terms meet, gradients are added in float32
-        lead = self._log_odds(real_logits, real_labels, needs_labels=True) - self._log_odds(fake_logits, fake_labels)
-        loss = self.loss(lead[:, None], fake="zero")
-        if not self.class_weight:
-            return loss
-        of_classes = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.class_weight), self.fake, needs_labels=True)
-        return loss + of_classes(real_logits, real_labels)
-
-    def _log_odds(self, logits: Tensor, labels: Tensor | None, needs_labels: bool = False) -> Tensor:
-        """d of every row, [N]."""
-        if not self.log_odds.coefficients.t:
-            return self.log_odds(logits, fake=self.fake, reduction="none")
-        if needs_labels:
-            check_real_labels(labels)
-        return self.log_odds(logits, labels, fake=self.fake, reduction="none")
+        has_target = bool(self.log_odds.coefficients.t)
+        if has_target or self.classes:
+            check_real_labels(real_labels)
+            return real_labels, fake_labels if has_target else None
+        return None, None
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,8 @@ class _Relativistic(WithGeneratedClass):
         return self._log_odds(logits, fake=self.fake, reduction="none")
 
     def _discriminator(self) -> Pair:
-        return _Lead(self._log_odds, self.fake, binary_cross_entropy(1), self.class_weight)
+        classes = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.class_weight), self.fake) if self.class_weight else None
+        return _Lead(self._log_odds, self.fake, binary_cross_entropy(1), classes)
 
     def _generator(self) -> None:
         return None

@@ -40,14 +40,11 @@ class Pair(ABC):
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> Tensor: ...
 
+    @abstractmethod
     def and_grad(
         self, real_logits: Tensor, real_labels: Tensor, fake_logits: Tensor, fake_labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``(loss, grad_real, grad_fake)``, detached."""
-        loss, grad_real, grad_fake = loss_and_grad(
-            lambda real, generated: self(real, real_labels, generated, fake_labels), real_logits, fake_logits
-        )
-        return loss, grad_real, grad_fake
 
 
 @dataclass(frozen=True)
