@@ -21,7 +21,7 @@ class Purpose(Enum):
     LATENT = "latent"
     """The latents, and predefined labels, of the training steps."""
     REGULARIZATION = "regularization"
-    """What the discriminator's regularization draws: the noise of finite differences."""
+    """What the discriminator's regularization draws: the noise of finite differences, and how images are augmented."""
     FIRST_BATCH = "first batch"
     """The latents that weight norm and virtual batch norm are set up with."""
     ORDER = "order"

@@ -171,7 +171,13 @@ RUNS = {
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},
     "shared latents": {"share_latents": True, "labels": "predefined"},
-    "regularized": {"r1": 0.1, "gradient_penalty": "finite-difference", "lecam": 0.1},
+    "regularized": {
+        "r1": 0.1,
+        "gradient_penalty": "finite-difference",
+        "lecam": 0.1,
+        "augment": 0.3,
+        "augment_target": 0.6,
+    },
 }
 
 

@@ -137,6 +137,8 @@ class Config(StepOptions):
         for name in ("r1", "r2", "lecam"):
             penalized = not getattr(self, name) or objective.has_realness
             self._require(name, penalized, f"0: {self.model} has no real/generated logit")
+        adapted = self.augment_target is None or objective.has_realness
+        self._require("augment_target", adapted, f"none: {self.model} has no real/generated logit")
         unlabelled = self.labelled_per_class is None or objective.has_unlabelled_loss
         self._require("labelled_per_class", unlabelled, f"none: {self.model} has no loss of unlabelled images")
         self.build_network_options()

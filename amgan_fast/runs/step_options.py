@@ -55,6 +55,15 @@ class StepOptions:
     mean of d over real and over generated images (Tseng et al., arXiv 2104.03310)."""
     lecam_decay: float = 0.99
     """Decay a step of these averages."""
+    augment: float = 0.0
+    """Probability of each random change of the images that the discriminator sees, real and generated, in both players'
+    steps: brightness, saturation, contrast, place, a square cut out (Zhao et al., arXiv 2006.10738); an adaptive one
+    begins with it."""
+    augment_target: float | None = None
+    """The mean sign of d over real images at which the probability stays, 0.6 in the source (ADA: Karras et al., arXiv
+    2006.06676); None: the probability is fixed."""
+    augment_images: int = 500_000
+    """Images in which an adaptive probability goes from 0 to 1 at most."""
     precision: str = "float32"
     """``"bfloat16"``: networks compute in it where autocast has them; weights and losses stay float32."""
     compile: bool = False
@@ -68,12 +77,21 @@ class StepOptions:
         )
         self._require("penalty_every", self.penalty_every >= 1, "at least 1")
         self._require("penalty_share", 0 < self.penalty_share <= 1, "a number in (0, 1]")
+        self._require("augment", 0 <= self.augment <= 1, "a number in [0, 1]")
+        target = self.augment_target is None or -1 < self.augment_target < 1
+        self._require("augment_target", target, "a number in (-1, 1), or none")
+        self._require("augment_images", self.augment_images >= 1, "at least 1")
         for name in ("halve_every", "feature_matching", "historical_averaging", "r1", "r2", "lecam"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("generator_lr", "discriminator_lr"):
             self._require(name, getattr(self, name) > 0, "a positive number")
         for name in ("ema_decay", "lecam_decay"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
+
+    @property
+    def augments(self) -> bool:
+        """Whether the discriminator's images are changed at random."""
+        return self.augment > 0 or self.augment_target is not None
 
     @property
     def penalizes_gradients(self) -> bool:

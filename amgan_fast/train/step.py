@@ -15,6 +15,7 @@ from amgan_fast.nn import Discriminator, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
 from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
+from amgan_fast.train.discriminator_augmentation import DiscriminatorAugmentation
 from amgan_fast.train.evaluation_mode import evaluation_mode
 from amgan_fast.train.gradient_penalties import GradientPenalties
 from amgan_fast.train.lecam import LeCamOfLogits
@@ -38,7 +39,7 @@ class AdversarialStep:
         averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
         sampler: that generator with what it is fed with.
         random: what latents are drawn from, as given.
-        noise: what penalties draw from; where none was given, ``random``.
+        noise: what penalties and augmentation draw from; where none was given, ``random``.
         steps: how many there were.
 
     Raises:
@@ -96,6 +97,9 @@ class AdversarialStep:
                 torch.compile(x) for x in (self._generate, self._discriminate, self._judge)
             )
         self._penalties = GradientPenalties(options, objective, discriminator, self._judge, self.noise, self._share)
+        self._augmentation = (
+            DiscriminatorAugmentation(options, objective, self.noise, self._share) if options.augments else None
+        )
         self._lecam = (
             LeCamOfLogits(options.lecam, options.lecam_decay, objective, device, self._share) if options.lecam else None
         )
@@ -178,6 +182,7 @@ class AdversarialStep:
             "optimizers": _states(self._optimizers),
             "schedules": _states(self._schedules),
             "histories": _states(self._histories),
+            "augmentation": None if self._augmentation is None else self._augmentation.state_dict(),
             "lecam": None if self._lecam is None else self._lecam.averages.state_dict(),
             "steps": self.steps,
             "loss_sums": self._loss_sums,
@@ -194,6 +199,8 @@ class AdversarialStep:
         ):
             for name, one in part.items():
                 one.load_state_dict(states[name])
+        if self._augmentation is not None:
+            self._augmentation.load_state_dict(state["augmentation"])
         if self._lecam is not None:
             self._lecam.averages.load_state_dict(state["lecam"])
         self.steps = state["steps"]
@@ -208,10 +215,14 @@ class AdversarialStep:
         self._optimizers["discriminator"].zero_grad(set_to_none=True)
         batches = [images, generated.detach()] + ([] if unlabelled is None else [unlabelled])
         real = 0 if unlabelled is None else 2  # the batch of whatever is real
+        if self._augmentation is not None:
+            batches = [self._augmentation(batch) for batch in batches]
         with self._weights_once():
             with self._precision():
                 logits = self._discriminate(*batches)
-            penalty = self._penalties(self.steps, batches[real], generated)
+            penalty = self._penalties(self.steps, batches[real], batches[1])
+        if self._augmentation is not None:
+            self._augmentation.adapt(logits[real].detach())
         loss, *gradients = self.objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
         if unlabelled is not None:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[2])
@@ -232,6 +243,9 @@ class AdversarialStep:
     def _step_generator(self, images: Tensor, labels: Tensor, shared: _Generated | None = None) -> Tensor:
         generated, given = shared or self._generated(len(images))
         matching = self._matching
+        if self._augmentation is not None:
+            generated = self._augmentation(generated)
+            images = self._augmentation(images) if matching or self.objective.needs_pairs else images
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         loss, roots, gradients = torch.zeros((), device=generated.device), [], []
