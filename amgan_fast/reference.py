@@ -155,6 +155,24 @@ def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "c
     return KPlus1Terms(all_classes - real, auxiliary + 0 * all_classes, labels)  # NaN in any column shows in both
 
 
+def kplus1_hinge_loss(
+    logits: Tensor,
+    labels: Tensor | None = None,
+    *,
+    margin: float = 1.0,
+    fake: str = "column",
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, margin + max of the other columns - l_y) (Kavalerov et al., arXiv 1912.04216)."""
+    labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
+    columns = _with_fake_column(logits, fake)
+    others = columns.scatter(1, labels[:, None], -math.inf)
+    largest = columns.detach().amax(1)
+    sound = 1 + (largest - largest)  # NaN in any column, +inf in any or -inf in all show in loss and gradient
+    violation = margin + others.max(1).values - _of_label(columns, labels)
+    return _reduce((violation * sound).relu(), reduction)
+
+
 def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
     log_prob = _computing(logits).log_softmax(1)
     prob = log_prob.exp()
@@ -173,6 +191,13 @@ def kplus1_loss_and_grad(
     with torch.enable_grad():
         x = logits.detach().requires_grad_()
         loss, grad = _and_grad(kplus1_loss(x, labels, coefficients, **options), x)
+    return loss, grad
+
+
+def kplus1_hinge_loss_and_grad(logits: Tensor, labels: Tensor | None = None, **options: Any) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x = logits.detach().requires_grad_()
+        loss, grad = _and_grad(kplus1_hinge_loss(x, labels, **options), x)
     return loss, grad
 
 

@@ -150,6 +150,22 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
             trained(real, labels, differentiate=(real,)),
         ),
         Case("class_entropy fwd+bwd", "class_entropy", one, out, generator),
+        Case(
+            "kplus1_hinge_loss fwd+bwd",
+            "kplus1_hinge_loss",
+            (real_values,),
+            out,
+            trained(real, labels, differentiate=(real,)),
+        ),
+        Case(
+            "kplus1_hinge_loss_and_grad",
+            "kplus1_hinge_loss",
+            (real_values,),
+            out,
+            trained(real, labels, differentiate=(real,)),
+            values=(real_values, labels),
+            fused=lambda: ops.kplus1_hinge_loss_and_grad(real_values, labels),
+        ),
         *(
             Case(f"{op} second derivative", op, one, out, penalized, moved=4, compiles=False)
             for op in ("am_generator_loss", "class_entropy")

@@ -240,6 +240,53 @@ def entropy_function(logits: Tensor) -> Tensor:
     return _Entropy.apply(logits)
 
 
+# --- kplus1_hinge_loss
+
+
+def hinge_masked_fill(logits: Tensor, labels: Tensor) -> Tensor:
+    of_label = torch.arange(logits.size(1), device=logits.device) == labels[:, None]
+    others = logits.masked_fill(of_label, -torch.inf).amax(1)
+    return F.relu(1 + others - logits.gather(1, labels[:, None])[:, 0]).mean()
+
+
+def hinge_topk(logits: Tensor, labels: Tensor) -> Tensor:
+    """The two largest: the second where the first is the label's."""
+    largest, columns = logits.topk(2, 1)
+    others = torch.where(columns[:, 0] == labels, largest[:, 1], largest[:, 0])
+    return F.relu(1 + others - logits.gather(1, labels[:, None])[:, 0]).mean()
+
+
+class _Hinge(torch.autograd.Function):
+    """Of whose gradient two numbers a row are not 0."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        index = labels[:, None]
+        largest, columns = logits.scatter(1, index, -torch.inf).max(1, keepdim=True)
+        violation = 1 + largest - logits.gather(1, index)
+        ctx.save_for_backward(violation > 0, columns, index)
+        ctx.shape = logits.shape
+        return violation.relu().mean()
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None]:
+        is_above, columns, index = ctx.saved_tensors
+        weight = is_above * (grad_loss / len(index))
+        return weight.new_zeros(ctx.shape).scatter_(1, columns, weight).scatter_(1, index, -weight), None
+
+
+def hinge_function(logits: Tensor, labels: Tensor) -> Tensor:
+    return _Hinge.apply(logits, labels)
+
+
+def hinge_by_hand(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    index = labels[:, None]
+    largest, columns = logits.scatter(1, index, -torch.inf).max(1, keepdim=True)
+    violation = (1 + largest).sub_(logits.gather(1, index))
+    weight = (violation > 0).to(logits) / len(logits)
+    return violation.relu_().mean(), torch.zeros_like(logits).scatter_(1, columns, weight).scatter_(1, index, -weight)
+
+
 # --- kplus1_terms
 
 
@@ -370,6 +417,12 @@ FORMS: dict[str, list[Form]] = {
         Form("Categorical.entropy", entropy_categorical),
         Form("autograd.Function", entropy_function),
     ],
+    "kplus1_hinge_loss": [
+        Form("scatter, max, relu", reference.kplus1_hinge_loss),
+        Form("masked_fill, amax, relu", hinge_masked_fill),
+        Form("topk, relu", hinge_topk),
+        Form("autograd.Function", hinge_function),
+    ],
     "kplus1_terms": [
         Form("logsumexp twice", terms_logsumexp),
         Form("softplus of logsumexp", terms_softplus),
@@ -398,5 +451,6 @@ FORMS: dict[str, list[Form]] = {
 BY_HAND: dict[str, list[Form]] = {
     "am_discriminator_loss_and_grad": [Form("by hand", discriminator_by_hand, by_hand=True)],
     "am_generator_loss_and_grad": [Form("by hand", generator_by_hand, by_hand=True)],
+    "kplus1_hinge_loss_and_grad": [Form("by hand", hinge_by_hand, by_hand=True)],
 }
 """By the name of what is timed: losses with gradients, which need no autograd."""

@@ -182,6 +182,13 @@ class EntropyArgs(Structure):
     ]
 
 
+class HingeArgs(Structure):
+    _fields_ = [
+        *(("dtype", c_int32), ("classes", c_int64), ("fake_column", c_int32), ("margin", c_double)),
+        *(("batch", KPlus1Batch), ("total", c_void_p), ("workspace", c_void_p), ("ticket", c_int32)),
+    ]
+
+
 class ScoresArgs(Structure):
     _fields_ = [
         *(("dtype", c_int32), ("probabilities", c_int32), ("in_double", c_int32), ("input", c_void_p)),
@@ -207,7 +214,13 @@ class LeakyDropoutArgs(Structure):
 
 # --- Launchers are found by the type of their arguments: here each gets a name that ctypes can look up.
 
-ARGUMENTS = {"kplus1": KPlus1Args, "entropy": EntropyArgs, "scores": ScoresArgs, "leaky_dropout": LeakyDropoutArgs}
+ARGUMENTS = {
+    "kplus1": KPlus1Args,
+    "entropy": EntropyArgs,
+    "hinge": HingeArgs,
+    "scores": ScoresArgs,
+    "leaky_dropout": LeakyDropoutArgs,
+}
 LAUNCHER = """
 #include "args/{name}.h"
 #include "cuda/launchers.h"
@@ -247,7 +260,7 @@ IN_ORDER = Schedule()
 
 @dataclass
 class Batch:
-    """Rows for the kernels; `labels` and `coefficients` for those of kplus1."""
+    """Rows for the kernels; `labels` for those of kplus1 and hinge, `coefficients` and `margin` for one of them."""
 
     logits: Tensor
     labels: Tensor | None = None
@@ -255,6 +268,7 @@ class Batch:
     reduction: str = "sum"
     grad_output: Tensor | None = None  # one for all rows, or one a row
     offset: int = 0  # of the outputs in their allocation, elements
+    margin: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -420,6 +434,18 @@ class Emulator:
             args.entropy, args.grad = memory.output(result.loss[0]), memory.output(result.grad[0])
             args.total = memory.output(result.total)
             result.launches = self._call("entropy", args, memory, schedule)
+        return result
+
+    def hinge(
+        self, batch: Batch, fake: str, want: Collection[str] = EVERYTHING, schedule: Schedule = IN_ORDER
+    ) -> Outputs:
+        x, result = batch.logits, _outputs([batch], want)
+        with closing(Memory(self._runtime)) as memory:
+            column = fake == "column"
+            args = HingeArgs(DTYPES.index(x.dtype), x.size(1) - column, column, batch.margin)
+            args.batch = _kplus1_batch(batch, args.classes, memory, result.loss[0], result.grad[0])
+            args.total = memory.output(result.total)
+            result.launches = self._call("hinge", args, memory, schedule)
         return result
 
     def scores(

@@ -110,6 +110,7 @@ class Case:
     has_fake: bool = True
     has_reduction: bool = True
     differentiable: bool = True
+    curved: bool = True  # has a second derivative that is not 0
 
     def fused(self) -> Callable:
         return getattr(ops, self.op)
@@ -171,6 +172,8 @@ LOSSES = (
     Case("labelgan", "labelgan_generator_loss", lambda s: (s.logits(),)),
     Case("labelgan_smoothed", "labelgan_generator_loss", lambda s: (s.logits(),), {"smoothing": 0.1}),
     Case("class_entropy", "class_entropy", lambda s: (s.class_logits(),), has_fake=False),
+    Case("hinge_dynamic", "kplus1_hinge_loss", lambda s: (s.logits(),), {"margin": 2.0}, curved=False),
+    Case("hinge_labels", "kplus1_hinge_loss", lambda s: (s.logits(), s.any_labels()), curved=False),
 )
 
 WITHOUT_GRADIENT = tuple(
@@ -180,6 +183,8 @@ WITHOUT_GRADIENT = tuple(
         ("terms_labels", "kplus1_terms", lambda s: (s.logits(), s.labels()), {"has_reduction": False}),
         ("loss_and_grad", "kplus1_loss_and_grad", _family("not_shift_invariant", Sampler.any_labels), {}),
         ("loss_and_grad_dynamic", "kplus1_loss_and_grad", _family("saturating", _dynamic), {}),
+        ("hinge_and_grad", "kplus1_hinge_loss_and_grad", lambda s: (s.logits(),), {"margin": 2.0}, {}),
+        ("hinge_and_grad_labels", "kplus1_hinge_loss_and_grad", lambda s: (s.logits(), s.any_labels()), {}),
         ("entropy_and_grad", "class_entropy_and_grad", lambda s: (s.class_logits(),), {"has_fake": False}),
         ("discriminator_and_grad", "am_discriminator_loss_and_grad", _pair, SMOOTHED, {}),
         ("generator_and_grad", "am_generator_loss_and_grad", lambda s: (s.logits(),), {}),

@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Hidden())
 import pytest
 sys.exit(pytest.main(sys.argv[1:]))
 """
-OF_OPERATIONS = ("kplus1", "entropy", "gradients", "scores", "accuracy", "errors", "non_finite", "placement",
+OF_OPERATIONS = ("kplus1", "entropy", "hinge", "gradients", "scores", "accuracy", "errors", "non_finite", "placement",
                  "leaky_dropout", "torch_integration", "cuda_graphs", "cuda_launches", "large_inputs")  # fmt: skip
 
 

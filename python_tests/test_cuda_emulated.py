@@ -33,6 +33,8 @@ LAUNCHES = {
     "kplus1, two batches, total": 1,
     "entropy": 1,
     "entropy, total": 1,
+    "hinge": 1,
+    "hinge, total": 1,
     "scores": 2,
     "scores, many rows": 2,
 }
@@ -128,6 +130,12 @@ def entropy_rows(batch: Batch, x: Tensor) -> Tensor:
     return reference.class_entropy(x, reduction="none")
 
 
+def hinge_rows(fake: str) -> Any:
+    return lambda batch, x: reference.kplus1_hinge_loss(
+        x, batch.labels, margin=batch.margin, fake=fake, reduction="none"
+    )
+
+
 def check_kplus1(emulator: Emulator, dtype: torch.dtype, fake: str, classes: int, *arguments: dict[str, Any]) -> None:
     batches = [make_batch(a, dtype, fake, classes, i) for i, a in enumerate(arguments)]
     what = f"K={classes} {fake} {dtype} {arguments}"
@@ -137,6 +145,12 @@ def check_kplus1(emulator: Emulator, dtype: torch.dtype, fake: str, classes: int
 def check_entropy(emulator: Emulator, dtype: torch.dtype, classes: int, a: dict[str, Any]) -> None:
     batch = make_batch(a, dtype, "zero", classes)
     check([batch], emulator.entropy(batch, a["want"]), entropy_rows, f"K={classes} {dtype} {a}")
+
+
+def check_hinge(emulator: Emulator, dtype: torch.dtype, fake: str, classes: int, a: dict[str, Any]) -> None:
+    batch = make_batch(a, dtype, fake, classes)
+    what = f"hinge K={classes} {fake} {dtype} {a}"
+    check([batch], emulator.hinge(batch, fake, a["want"]), hinge_rows(fake), what)
 
 
 @pytest.mark.parametrize("classes", CLASSES)
@@ -170,12 +184,20 @@ def test_entropy(classes, emulator):
         check_entropy(emulator, dtype, classes, a)
 
 
+@pytest.mark.parametrize("classes", CLASSES)
+def test_hinge(classes, emulator):
+    each = itertools.cycle(itertools.product(DTYPES, FAKE_MODES))
+    for (dtype, fake), a in zip(each, batches_of(16, classes, classes), strict=False):
+        check_hinge(emulator, dtype, fake, classes, a)
+
+
 @dtypes
 def test_many_rows_a_warp(dtype, emulator):
     """As many as make it fetch one row while it computes another, the last ones of them not the same for all warps."""
     (a,) = batches_of(1, 0, 65, rows=[8300], gap=[0], labels=["int64"], upstream=["rows"], want=[EVERYTHING])
     check_kplus1(emulator, dtype, "column", 65, a)
     check_entropy(emulator, dtype, 65, a)
+    check_hinge(emulator, dtype, "column", 65, a)
 
 
 @pytest.mark.slow
@@ -186,6 +208,7 @@ def test_all_rows_and_offsets(classes, dtype, emulator):
         (a,) = batches_of(1, i, classes, rows=[rows], offset=[offset])
         for fake in FAKE_MODES:
             check_kplus1(emulator, dtype, fake, classes, a)
+            check_hinge(emulator, dtype, fake, classes, a)
         check_entropy(emulator, dtype, classes, a)
 
 
@@ -243,6 +266,25 @@ def test_extreme_losses(dtype, fake, classes, emulator):
         assert_loss(got.loss[0][~want.isnan()], want[~want.isnan()], what)
         assert_gradient(got.grad[0][defined], want_grad[defined], what)
         assert got.loss[0][[row["infinite"], row["nan"], row["late"]]].isnan().all()
+        assert got.total.isnan()
+
+
+@dtypes
+@fakes
+@some_classes
+def test_extreme_hinges(dtype, fake, classes, emulator):
+    """Ties, infinities and NaN, where the losses are as the formula's."""
+    x, _ = extreme_rows(dtype, classes, fake)
+    for labels in (None, 0, classes):
+        batch = Batch(x, None if labels is None else torch.full((len(x),), labels))
+        got = emulator.hinge(batch, fake)
+        exact = x.double().requires_grad_()
+        want = hinge_rows(fake)(batch, exact)
+        (want_grad,) = torch.autograd.grad(want.sum(), exact)
+        spoiled = want.isnan()
+        assert_loss(got.loss[0], want, f"{labels}")
+        assert_gradient(got.grad[0][~spoiled], want_grad[~spoiled], f"{labels}, gradient")
+        assert got.grad[0][spoiled].isnan().all()
         assert got.total.isnan()
 
 
@@ -324,11 +366,11 @@ def test_nan_and_infinity_show_in_losses(dtype, fake, classes, emulator):
 
 @dtypes
 @some_classes
-def test_nan_and_infinity_show_in_entropies_and_scores(dtype, classes, emulator):
+def test_nan_and_infinity_show_in_entropies_hinges_and_scores(dtype, classes, emulator):
     x = spoiled_rows(dtype, classes)
-    got = emulator.entropy(Batch(x))
-    assert_spoiled((got.loss[0], got.grad[0]), "entropy")
-    assert not got.total.isfinite()
+    for name, got in {"entropy": emulator.entropy(Batch(x)), "hinge": emulator.hinge(Batch(x), "zero")}.items():
+        assert_spoiled((got.loss[0], got.grad[0]), name)
+        assert not got.total.isfinite()
     sums, _ = emulator.scores(x, len(x), 0, False)
     assert_spoiled(sums[1:], "a block a row")
 
@@ -508,13 +550,13 @@ MANY_ROWS = ((10, 300, 256), (50, 64, 1), (200, 15, 2), (1000, 1, 1))
 
 def one_block(kernel: str) -> bool:
     """Whether this is the mangled name of a kernel of which one thread block stands for a grid: its last argument."""
-    return re.search(r"(kplus1|entropy)_kernelI.*ELi[1-9]\d*EEEv", kernel) is not None
+    return re.search(r"(kplus1|entropy|hinge)_kernelI.*ELi[1-9]\d*EEEv", kernel) is not None
 
 
 def test_one_block_neither_counts_nor_fences(emulator):
     orders = re.compile(r"\b(membar|fence|atom|red)\b")
     found = {name: orders.search(code) for name, code in emulator.ptx().items() if "_kernelI" in name and "ELi" in name}
-    losses = {name: order for name, order in found.items() if re.search("(kplus1|entropy)_kernelI", name)}
+    losses = {name: order for name, order in found.items() if re.search("(kplus1|entropy|hinge)_kernelI", name)}
     assert any(map(one_block, losses))
     assert all((order is None) == one_block(name) for name, order in losses.items())
 
@@ -528,6 +570,7 @@ def test_totals_of_few_rows(dtype, classes, real, generated, emulator):
     if dtype != torch.float64:  # of which a block takes half as many
         assert (emulator.workspace == 0) == ((classes, real, generated) in FEW_ROWS)
     check_entropy(emulator, dtype, classes, pair[0])
+    check_hinge(emulator, dtype, "column", classes, pair[0])
 
 
 # --- Long rows, in shared memory as far as that reaches, and read again beyond
@@ -546,13 +589,17 @@ def test_long_rows_have_the_same_bits_whatever_the_shared_memory(dtype, classes,
     axes = {"rows": [2], "offset": [1], "family": ["discriminator_real_smoothed"], "labels": ["int64"]}
     (a,) = batches_of(1, classes, classes, **axes)
     batch = make_batch(a, dtype, "column", classes)
-    want, want_entropy = emulator.kplus1([batch], "column"), emulator.entropy(batch)
-    check([batch], want, kplus1_rows("column"), f"{classes} {dtype}")
-    check([batch], want_entropy, entropy_rows, f"{classes} {dtype}")
-    for device in (2, 3):
-        schedule = Schedule(device=device)
-        assert_same(results(emulator.kplus1([batch], "column", schedule=schedule)), results(want), str(schedule))
-        assert_same(results(emulator.entropy(batch, schedule=schedule)), results(want_entropy), str(schedule))
+    calls = {
+        kplus1_rows("column"): lambda **options: emulator.kplus1([batch], "column", **options),
+        entropy_rows: lambda **options: emulator.entropy(batch, **options),
+        hinge_rows("column"): lambda **options: emulator.hinge(batch, "column", **options),
+    }
+    for exact_rows, call in calls.items():
+        want = call()
+        check([batch], want, exact_rows, f"{classes} {dtype}")
+        for device in (2, 3):
+            schedule = Schedule(device=device)
+            assert_same(results(call(schedule=schedule)), results(want), str(schedule))
 
 
 @pytest.mark.slow
@@ -564,6 +611,7 @@ def test_a_block_takes_one_long_row_after_the_other(dtype, want, emulator):
     batch = make_batch(a, dtype, "column", 8201)
     check([batch], emulator.kplus1([batch], "column", want), kplus1_rows("column"), "loss")
     check([batch], emulator.entropy(batch, want), entropy_rows, "entropy")
+    check([batch], emulator.hinge(batch, "column", want), hinge_rows("column"), "hinge")
 
 
 # --- Schedules
@@ -579,8 +627,9 @@ def test_any_schedule_gives_the_same_bits(dtype, classes, emulator):
     def everything(schedule: Schedule) -> tuple[Tensor, ...]:
         losses = emulator.kplus1(batches, "column", ("loss", "grad", "total", "terms"), schedule)
         entropies = emulator.entropy(batches[0], schedule=schedule)
+        hinges = emulator.hinge(batches[0], "column", schedule=schedule)
         scores = itertools.chain(*(emulator.scores(batches[0].logits, b, 1, False, schedule)[0] for b in (1, 7)))
-        results = (x for r in (losses, entropies) for x in (*r.loss, *r.grad, r.total))
+        results = (x for r in (losses, entropies, hinges) for x in (*r.loss, *r.grad, r.total))
         return (*results, *losses.terms, *scores)
 
     want = everything(Schedule())
@@ -621,6 +670,8 @@ def test_launches(name, emulator):
         "kplus1, two batches, total": lambda: emulator.kplus1([batch, fewer], "zero").launches,
         "entropy": lambda: emulator.entropy(batch, ("loss", "grad")).launches,
         "entropy, total": lambda: emulator.entropy(batch).launches,
+        "hinge": lambda: emulator.hinge(batch, "zero", ("loss", "grad")).launches,
+        "hinge, total": lambda: emulator.hinge(batch, "zero").launches,
         "scores": lambda: emulator.scores(fewer.logits, 1, 0, False)[1],
         "scores, many rows": lambda: emulator.scores(Sampler(2100, 3).class_logits(), 1, 0, False)[1],
     }[name]

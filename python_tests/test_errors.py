@@ -45,6 +45,8 @@ CALLS = {
     "am_generator_loss_and_grad": ("fake_logits", lambda x, y: (x, y)),
     "labelgan_generator_loss": ("fake_logits", lambda x, y: (x,)),
     "kplus1_terms": ("logits", lambda x, y: (x, y)),
+    "kplus1_hinge_loss": ("logits", lambda x, y: (x, y)),
+    "kplus1_hinge_loss_and_grad": ("logits", lambda x, y: (x, y)),
     "class_entropy": ("logits", lambda x, y: (x,)),
     "score_sums": ("logits", lambda x, y: (x,)),
 }
@@ -52,7 +54,8 @@ WITH_FAKE = tuple(op for op in CALLS if op not in ("class_entropy", "score_sums"
 WITH_LABELS = tuple(op for op in WITH_FAKE if op != "labelgan_generator_loss")
 WITH_REDUCTION = tuple(op for op in CALLS if op not in ("kplus1_terms", "score_sums"))
 PAIRS = ("am_discriminator_loss", "am_discriminator_loss_and_grad")
-TAKES_FAKE_LABELS = ("kplus1_loss", "kplus1_cross_entropy")  # K, the generated class, is a label there
+HINGES = ("kplus1_hinge_loss", "kplus1_hinge_loss_and_grad")
+TAKES_FAKE_LABELS = ("kplus1_loss", "kplus1_cross_entropy", *HINGES)  # K, the generated class, is a label there
 
 
 def labels(*values: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
@@ -129,6 +132,10 @@ def bad_options():
         ("infinite", (1, 0, 1, 0, -math.inf), ("coefficients holds -inf", "wanted finite")),
     ):
         yield Bad(what, "kplus1_loss", (LOGITS, LABELS, coefficients), ValueError, words)
+    for op in HINGES:
+        for value, shown in ((-0.1, "-0.1"), (math.nan, "nan"), (math.inf, "inf")):
+            words = (f"margin is {shown}", "wanted a finite number of at least 0")
+            yield Bad(f"margin_{shown}", op, CALLS[op][1](LOGITS, LABELS), ValueError, words, {"margin": value})
     for name, value, least in (("blocks", 0, 1), ("blocks", -3, 1), ("offset", -1, 0)):
         words = (f"{name} is {value}", f"wanted at least {least}")
         yield Bad(f"{name}_{value}", "score_sums", (CLASSES,), ValueError, words, {name: value})
@@ -282,6 +289,7 @@ def test_grad_output_of_a_wrong_shape(reduction, shape, words):
         (namespace.kplus1_loss_backward, (LOGITS, LABELS, AM)),
         (namespace.am_discriminator_loss_backward, half),
         (namespace.class_entropy_backward, (CLASSES,)),
+        (namespace.kplus1_hinge_loss_backward, (LOGITS, LABELS)),
     ):
         with pytest.raises(ValueError, match="grad_output") as caught:
             backward(upstream, *args, reduction=reduction)

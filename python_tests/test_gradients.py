@@ -83,6 +83,8 @@ def gradients_of_order(order, function, leaves):
 @reductions
 @pytest.mark.parametrize("order", [2, 3])
 def test_higher_derivatives_equal_those_of_the_reference(case: Case, fake, reduction, order, device):
+    if order > 2 and not case.curved:
+        pytest.skip("the second derivative is a constant, to torch as well")
     args = with_gradient(case.build(Sampler(7, 5, fake, torch.float64, device=device)))
     leaves, keywords = floats(args), case.keywords(fake, reduction)
     got, want = (
@@ -90,7 +92,7 @@ def test_higher_derivatives_equal_those_of_the_reference(case: Case, fake, reduc
         for function in (case.fused(), case.reference())
     )
     for i, (a, b) in enumerate(zip(got, want, strict=True)):
-        assert b.abs().max() > 1e-4  # there is something to compare
+        assert (b.abs().max() > 1e-4) == case.curved  # there is something to compare
         assert_within(a, b, 1e-10 * b.abs() + 1e-12, f"derivative {order} of {case.name}, input {i}")
 
 
@@ -157,7 +159,7 @@ def test_one_input_alone_has_its_second_derivative(case: Case, fake, device):
         assert torch.autograd.gradgradcheck(alone, [leaf])
         (first,) = torch.autograd.grad(call(*leaves), leaf, create_graph=True)
         second = torch.autograd.grad(first.square().sum(), leaves, allow_unused=True)
-        assert second[i].abs().max() > 0
+        assert (second[i].abs().max() > 0) == case.curved
 
 
 def test_grad_output_gets_its_gradient(device):

@@ -23,6 +23,7 @@ TESTS = (
     "test_kplus1.py::test_tiny_losses_and_gradients_are_relatively_accurate",
     "test_entropy.py::test_extremes_in_closed_form",
     "test_entropy.py::test_nan_stays_in_its_row",
+    "test_hinge.py",
     "test_scores.py::test_sums_equal_reference",
     "test_scores.py::test_one_hot_rows_and_gaps_of_1e4",
     "test_scores.py::test_a_row_that_is_not_finite_spoils_its_block_alone",

@@ -24,7 +24,9 @@ def logits(request):
     return torch.empty(rows, request.param, dtype=torch.bfloat16, device="cuda").normal_()
 
 
-@pytest.mark.parametrize("op", [ops.am_generator_loss_and_grad, ops.class_entropy_and_grad])
+@pytest.mark.parametrize(
+    "op", [ops.am_generator_loss_and_grad, ops.class_entropy_and_grad, ops.kplus1_hinge_loss_and_grad]
+)
 def test_the_last_rows_are_as_those_rows_alone(op, logits):
     last = slice(len(logits) - 64, None)  # aligned as a tensor of their own
     loss, grad = op(logits, reduction="none")

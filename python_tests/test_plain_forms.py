@@ -13,7 +13,7 @@ from benchmarks.plain_forms import BY_HAND, FORMS, in_pieces
 
 ROWS, COLUMNS = 7, 11
 LOSSES = ["am_discriminator_loss", "am_generator_loss", "labelgan_generator_loss", "kplus1_cross_entropy"]
-LOSSES += ["class_entropy"]
+LOSSES += ["class_entropy", "kplus1_hinge_loss"]
 
 
 def forms_of(*ops: str) -> list:
@@ -28,9 +28,9 @@ def arguments(op: str, scale: float) -> list[torch.Tensor]:
         for _ in range(2)
     )
     labels = torch.randint(COLUMNS - 1, (ROWS,), generator=generator)
-    return {"am_discriminator_loss": [real, labels, generated], "kplus1_cross_entropy": [real, labels]}.get(
-        op, [generated]
-    )
+    if op == "am_discriminator_loss":
+        return [real, labels, generated]
+    return [real, labels] if op in ("kplus1_cross_entropy", "kplus1_hinge_loss") else [generated]
 
 
 def differentiable(inputs: list[torch.Tensor]) -> list[torch.Tensor]:

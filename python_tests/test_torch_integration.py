@@ -46,6 +46,7 @@ def backward_calls(device):
     entropy, other_classes = namespace.class_entropy_backward.default, sampler.class_logits()
     kplus1_twice = namespace.kplus1_loss_double_backward.default
     entropy_twice = namespace.class_entropy_double_backward.default
+    hinge, hinge_twice = (getattr(namespace, f"kplus1_hinge_loss_{x}backward").default for x in ("", "double_"))
     return [
         (kplus1, (scalar[0], logits, any_labels, coefficients), {}),
         (kplus1, (rows, logits, None, coefficients), {"fake": "zero", "reduction": "none", "fake_labels": False}),
@@ -58,10 +59,14 @@ def backward_calls(device):
         (kplus1_twice, (real, rows, logits, None, coefficients), {"fake": "zero", "reduction": "none"}),
         (entropy_twice, (other_classes, scalar[0], classes), {}),
         (entropy_twice, (other_classes, rows, classes), {"reduction": "none"}),
+        (hinge, (scalar[0], logits, any_labels), {"margin": 0.5}),
+        (hinge, (rows, logits), {"fake": "zero", "reduction": "none"}),
+        (hinge_twice, (real, scalar[0], logits, any_labels), {"reduction": "sum"}),
+        (hinge_twice, (real, rows, logits), {"fake": "zero", "reduction": "none", "margin": 2.0}),
     ]
 
 
-@pytest.mark.parametrize("index", range(11))
+@pytest.mark.parametrize("index", range(15))
 def test_opcheck_of_backward_operations(index, device):
     overload, args, keywords = backward_calls(device)[index]
     opcheck(overload, with_gradient(args), keywords)
@@ -182,7 +187,10 @@ def every_loss(real, labels, generated):
         + ops.kplus1_cross_entropy(generated, "dynamic", label_smoothing=0.1, fake="zero")
         + ops.kplus1_cross_entropy(generated, "fake", label_smoothing=0.1)
         + ops.labelgan_generator_loss(generated, reduction="none").mean()
-        + ops.class_entropy(generated, reduction="none").mean(),
+        + ops.class_entropy(generated, reduction="none").mean()
+        + ops.kplus1_hinge_loss(generated)
+        + ops.kplus1_hinge_loss(real, labels, fake="zero", reduction="none").mean(),
+        *ops.kplus1_hinge_loss_and_grad(real, labels, margin=2.0),
         *ops.kplus1_terms(real, labels),
         *ops.am_discriminator_loss_and_grad(real, labels, generated),
         *ops.am_generator_loss_and_grad(generated),
@@ -495,6 +503,7 @@ def training_step(fused: bool, device) -> None:
     else:
         losses = [ops.am_generator_loss(generated, y) for y in (None, labels)]
         losses += [ops.labelgan_generator_loss(generated, smoothing=0.1), ops.class_entropy(generated[:, :10])]
+        losses += [ops.kplus1_hinge_loss(generated, y) for y in (None, labels)]
         losses += [ops.kplus1_cross_entropy(generated, y, label_smoothing=0.1) for y in (labels, "dynamic", "fake")]
         sum(losses).backward()
     optimizers[1].step()

@@ -3,6 +3,7 @@
 from amgan_fast import _extension as _extension  # loads the operations
 from amgan_fast.ops.batch_norm import batch_norm_leaky_dropout
 from amgan_fast.ops.entropy import class_entropy, class_entropy_and_grad
+from amgan_fast.ops.hinge import kplus1_hinge_loss, kplus1_hinge_loss_and_grad
 from amgan_fast.ops.kplus1 import (
     KPlus1Terms,
     am_discriminator_loss,
@@ -29,6 +30,8 @@ __all__ = [
     "class_entropy",
     "class_entropy_and_grad",
     "kplus1_cross_entropy",
+    "kplus1_hinge_loss",
+    "kplus1_hinge_loss_and_grad",
     "kplus1_loss",
     "kplus1_loss_and_grad",
     "kplus1_terms",

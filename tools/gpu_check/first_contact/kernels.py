@@ -32,6 +32,7 @@ CPU_ELEMENTS = 2**20  # more take too long there
 OPERATIONS: dict[str, tuple[Callable[[Tensor], object], int]] = {
     "am_generator_loss_and_grad": (ops.am_generator_loss_and_grad, 2),
     "class_entropy_and_grad": (ops.class_entropy_and_grad, 2),
+    "kplus1_hinge_loss_and_grad": (ops.kplus1_hinge_loss_and_grad, 2),
     "am_generator_loss": (ops.am_generator_loss, 1),
     "score_sums": (ops.score_sums, 1),
     "score_sums, 100 blocks": (partial(ops.score_sums, blocks=100), 1),

@@ -21,6 +21,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Any]] = {
     "am_generator_loss": ops.am_generator_loss,
     "am_generator_loss_and_grad": ops.am_generator_loss_and_grad,
     "class_entropy": ops.class_entropy,
+    "kplus1_hinge_loss": ops.kplus1_hinge_loss,
     "score_sums": lambda x: ops.score_sums(x, blocks=3),
 }
 LAUNCHES = 3000
