@@ -46,6 +46,7 @@ ModelName = Literal[
     "tacgan",
     "ecgan",
     "omni-gan",
+    "multi-hinge",
 ]
 """Of :data:`amgan_fast.objectives.MODELS`."""
 DatasetName = Literal[

@@ -28,6 +28,7 @@ from amgan_fast.objectives import (
     GANStar,
     ImprovedGAN,
     LabelGAN,
+    MultiHinge,
     Objective,
     OmniGAN,
     RelativisticAMGAN,
@@ -64,6 +65,8 @@ OBJECTIVES: dict[str, Objective] = {
     "tacgan": TACGAN(auxiliary_weight=0.5),
     "ecgan": ECGAN(unconditional_weight=0.5, class_weight=0.5),
     "omni-gan": OmniGAN(),
+    "multi-hinge": MultiHinge(margin=20),  # which no row leads by
+    "multi-hinge, zero": MultiHinge(fake="zero", margin=20),
 }
 # CatGAN's H(mean C) and sharpened targets have no operation of their own.
 NOT_FUSED = re.compile("catgan|sharpened|prior")
@@ -383,6 +386,7 @@ def test_logits_of_a_wrong_shape(objective, generator, labels):
         "tacgan",
         "ecgan",
         "omni-gan",
+        "multi-hinge, zero",
     ],
 )
 def test_labels_that_do_not_fit(name, generator, labels):
@@ -420,6 +424,7 @@ def test_labels_that_do_not_fit(name, generator, labels):
         (ADCGAN, {"auxiliary_weight": -1}, "auxiliary_weight is -1, wanted"),
         (ECGAN, {"unconditional_weight": -1}, "unconditional_weight is -1, wanted"),
         (ECGAN, {"class_weight": -1}, "class_weight is -1, wanted"),
+        (MultiHinge, {"margin": -1}, "margin is -1, wanted"),
         (ImprovedGAN, {"entropy_weight": -1}, "entropy_weight is -1, wanted"),
         (TACGAN, {"auxiliary_weight": float("inf")}, "auxiliary_weight is inf, wanted"),
         (RpGAN, {"class_weight": -1}, "class_weight is -1, wanted a finite number that is not negative"),
@@ -584,12 +589,14 @@ def test_the_models_and_their_outputs():
         "tacgan": 2 * K + 1,
         "ecgan": K,
         "omni-gan": K + 2,
+        "multi-hinge": K + 1,
     }
     assert {name for name, model in MODELS.items() if model.needs_unlabelled} == {"improved-gan"}
     assert {name for name, model in MODELS.items() if model().has_unlabelled_loss} == {
         "catgan",
         "amgan",
         "improved-gan",
+        "multi-hinge",
     }
 
 

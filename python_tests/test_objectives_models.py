@@ -33,6 +33,7 @@ from amgan_fast.objectives import (
     GANStar,
     ImprovedGAN,
     LabelGAN,
+    MultiHinge,
     Objective,
     OmniGAN,
     RelativisticAMGAN,
@@ -419,6 +420,33 @@ def test_fake_zero_is_a_column_of_zeros(batch):
             close(zero.unlabelled_loss(x), column.unlabelled_loss(pad(x, (0, 1))))
 
 
+@pytest.mark.parametrize("fake_mode", ["column", "zero"])
+@pytest.mark.parametrize("given", [True, False], ids=["given labels", "dynamic labels"])
+def test_multi_hinge(fake_mode, given, batch):
+    real, labels, fake, fake_labels = batch
+    x, g = (real, fake) if fake_mode == "column" else (real[:, :K], fake[:, :K])
+    all_of_x, all_of_g = (logits if logits.size(1) > K else pad(logits, (0, 1)) for logits in (x, g))
+    y, of_generated = fake_labels if given else fake[:, :K].argmax(1), torch.full((M,), K)
+
+    def hinge(logits: Tensor, target: Tensor) -> Tensor:
+        is_target = one_hot(target, K + 1).bool()
+        runner_up = logits.masked_fill(is_target, -math.inf).max(1).values
+        return (0.7 + runner_up - logits[is_target]).clamp_min(0).mean()
+
+    objective = MultiHinge(fake=fake_mode, margin=0.7)
+    got = objective.discriminator_loss(x, labels, g, fake_labels if given else None)
+    want = hinge(all_of_x, labels) + hinge(all_of_g, of_generated)
+    close(got, want)
+    close(torch.autograd.grad(got, (real, fake)), torch.autograd.grad(want, (real, fake), retain_graph=True))
+    got, want = objective.generator_loss(g, fake_labels if given else None), hinge(all_of_g, y)
+    close(got, want)
+    close(descent(got, fake), descent(want, fake))
+    got = objective.unlabelled_loss(x)
+    want = (0.7 + all_of_x[:, K] - all_of_x[:, :K].amax(1)).clamp_min(0).mean()
+    close(got, want)
+    close(torch.autograd.grad(got, real), torch.autograd.grad(want, real))
+
+
 # Pairs
 
 
@@ -620,6 +648,7 @@ def test_confident_rows_keep_their_relative_accuracy(margin):
         TACGAN(),
         ECGAN(),
         OmniGAN(),
+        MultiHinge(),
     ],
     ids=lambda objective: objective.name,
 )

@@ -24,6 +24,7 @@ model                       discriminator's logits                    sources
 :class:`TACGAN`             b, and K classes of each of two heads     [TAC]
 :class:`ECGAN`              the K classes                             [EC]
 :class:`OmniGAN`            the K classes, real, generated            [OMNI]
+:class:`MultiHinge`         the K classes, and the generated one      [MH]
 ==========================  ========================================  =====================================
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
@@ -41,7 +42,8 @@ relativistic discriminator: a key element missing from standard GAN", arXiv 1807
 dead; long live the GAN! A Modern Baseline GAN", arXiv 2501.05441 [R3]; Hou et al., "Conditional GANs with Auxiliary
 Discriminative Classifier", arXiv 2107.10060 [ADC]; Gong et al., "Twin Auxiliary Classifiers GAN", arXiv 1907.02690
 [TAC]; Chen et al., "A Unified View of cGANs with and without Classifiers", arXiv 2111.01035 [EC]; Zhou et al.,
-"Omni-GAN: On the Secrets of cGANs and Beyond", arXiv 2011.13074 [OMNI]; Dai et al., "Good Semi-supervised Learning that
+"Omni-GAN: On the Secrets of cGANs and Beyond", arXiv 2011.13074 [OMNI]; Kavalerov, Czaja, Chellappa,
+"cGANs with Multi-Hinge Loss", arXiv 1912.04216 [MH]; Dai et al., "Good Semi-supervised Learning that
 Requires a Bad GAN", arXiv 1705.09783 [BAD].
 """
 
@@ -66,6 +68,7 @@ from amgan_fast.objectives.losses import (
     real_row,
     saturating_generator,
 )
+from amgan_fast.objectives.multi_hinge import MultiHinge
 from amgan_fast.objectives.omnigan import OmniGAN
 from amgan_fast.objectives.relativistic import RelativisticAMGAN, RpGAN
 from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matching, feature_matching_and_grad
@@ -89,6 +92,7 @@ MODELS: dict[str, type[Objective]] = {
         TACGAN,
         ECGAN,
         OmniGAN,
+        MultiHinge,
     )
 }
 """Models by the name that ``amgan-fast train --model`` takes.
@@ -119,6 +123,7 @@ __all__ = [
     "ImprovedGAN",
     "LabelGAN",
     "LeCam",
+    "MultiHinge",
     "Objective",
     "OmniGAN",
     "RelativisticAMGAN",
