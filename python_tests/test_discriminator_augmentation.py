@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_gradient_penalties import batch, double_discriminator, step_of
+from tiny_runs import tiny_run, use_classifier_cache
 from torch import nn
 
 from amgan_fast.errors import InputError
@@ -102,6 +103,14 @@ def test_an_adaptive_probability_follows_the_mean_sign_of_real_images():
     fixed = DiscriminatorAugmentation(StepOptions(augment=0.1), AMGAN(), torch.Generator(), Share())
     fixed.adapt(logits)
     assert fixed.probability.item() == pytest.approx(0.1)
+
+
+def test_the_probability_is_logged_with_the_scores(tmp_path, monkeypatch):
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    options = {"steps": 4, "augment": 0.5, "augment_target": 0.6, "augment_images": 2000, "final_samples": 50}
+    rows = tiny_run(tmp_path / "run", score_samples=50, **options).folder.read_metrics()
+    assert "augment" not in rows[0]  # losses alone
+    assert rows[-1]["augment"] in [pytest.approx(0.5 + 0.05 * k) for k in (-4, -2, 0, 2, 4)]
 
 
 def test_processes_draw_the_parts_of_what_one_would():

@@ -106,4 +106,6 @@ def _scores(training: Training) -> dict[str, Any]:
     row["class_distribution"] = scores.class_distribution
     if accuracy := training.discriminator_accuracy(samples):
         row |= {"discriminator_accuracy": accuracy.accuracy, "discriminator_accuracy_ci95": list(accuracy.ci95)}
+    if (probability := training.step.augmentation_probability()) is not None:
+        row["augment"] = probability
     return row

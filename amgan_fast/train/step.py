@@ -166,6 +166,10 @@ class AdversarialStep:
         """All that a step draws from, beside PyTorch's default ones, by name."""
         return {"latent": self.random} | ({} if self.noise is self.random else {"noise": self.noise})
 
+    def augmentation_probability(self) -> float | None:
+        """Of each random change of the discriminator's images, None where there are none; waits for the device."""
+        return None if self._augmentation is None else self._augmentation.probability.item()
+
     def learning_rates(self) -> list[float]:
         return [group["lr"] for optimizer in self._optimizers.values() for group in optimizer.param_groups]
 
