@@ -33,6 +33,7 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     "R1 and R2, differences of all": {**DIFFERENCES, "penalty_share": 1.0},
     "LeCam": {"lecam": 0.1},
     "augmentation, p adaptive": {"augment": 0.5, "augment_target": 0.6},
+    "consistency": {"consistency": 10.0},
     "spectral norm": {"network": {"spectral_norm": True}},
 }
 """Options of the step, and ``network``: of the networks."""

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from amgan_fast.nn import LatentSource, NetworkOptions, Sampler, build_discriminator, build_generator, latent
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import StepOptions
-from amgan_fast.train import AdversarialStep, discriminator_augmentation, gradient_penalties
+from amgan_fast.train import AdversarialStep, gradient_penalties, random_changes
 
 META = torch.device("meta")
 CLASSES, BATCH, SHAPE = 4, 6, (1, 8, 8)
@@ -44,7 +44,7 @@ def for_meta(monkeypatch):
     In torch itself nothing is replaced: torch.compile, which may be imported just then, lists its functions once.
     """
     draws = {name: partial(_without_generator, getattr(torch, name)) for name in ("rand", "randn", "multinomial")}
-    for module in (latent, gradient_penalties, discriminator_augmentation):
+    for module in (latent, gradient_penalties, random_changes):
         monkeypatch.setattr(module, "torch", SimpleNamespace(**{**vars(torch), **draws}))
     monkeypatch.setattr(AdversarialStep, "_precision", lambda step: nullcontext())
     monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, betas, **_: torch.optim.SGD(parameters, lr))
@@ -92,7 +92,7 @@ def test_no_step_needs_a_value(model, labels, for_meta):
         {"historical_averaging": 0.5},
         {"share_latents": True},
         {"network": NetworkOptions(spectral_norm=True)},
-        {"lecam": 0.5},
+        {"lecam": 0.5, "consistency": 0.5},
         {"augment": 0.5, "augment_target": 0.6, "feature_matching": 0.5},
         {"r1": 0.5, "r2": 0.5},
         {"r1": 0.5, "r2": 0.5, "gradient_penalty": "finite-difference"},

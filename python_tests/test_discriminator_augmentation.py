@@ -19,7 +19,7 @@ from amgan_fast.processes import Share
 from amgan_fast.runs import Config, StepOptions
 from amgan_fast.train import AdversarialStep
 from amgan_fast.train.discriminator_augmentation import DiscriminatorAugmentation
-from amgan_fast.train.random_changes import DRAWS, randomly_changed
+from amgan_fast.train.random_changes import DRAWS, randomly_changed, uniform_rows
 
 
 def changed_one_by_one(image: np.ndarray, u: np.ndarray, p: float) -> np.ndarray:
@@ -114,11 +114,8 @@ def test_the_probability_is_logged_with_the_scores(tmp_path, monkeypatch):
 
 
 def test_processes_draw_the_parts_of_what_one_would():
-    drawn = []
-    for share in (Share(), Share(0, 2), Share(1, 2)):
-        random = torch.Generator().manual_seed(3)
-        augmentation = DiscriminatorAugmentation(StepOptions(augment=1.0), AMGAN(), random, share)
-        drawn.append(augmentation._uniform(6 // share.ranks))
+    shares = (Share(), Share(0, 2), Share(1, 2))
+    drawn = [uniform_rows(6 // share.ranks, DRAWS, torch.Generator().manual_seed(3), share) for share in shares]
     assert torch.equal(drawn[0], torch.cat(drawn[1:]))
 
 

@@ -71,6 +71,7 @@ RUNS = {
         "r2": 0.1,
         "penalty_every": 4,
         "lecam": 0.1,
+        "consistency": 0.1,
         "augment": 0.3,
         "augment_target": 0.6,
         "augment_images": 2000,

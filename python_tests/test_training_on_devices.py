@@ -175,6 +175,7 @@ RUNS = {
         "r1": 0.1,
         "gradient_penalty": "finite-difference",
         "lecam": 0.1,
+        "consistency": 0.1,
         "augment": 0.3,
         "augment_target": 0.6,
     },

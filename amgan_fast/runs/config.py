@@ -134,7 +134,7 @@ class Config(StepOptions):
         graphed = self.cuda_graph != "on" or self.uncaptured is None
         self._require("cuda_graph", graphed, f"auto or off with {self.uncaptured}")
         objective = self.build_objective()
-        for name in ("r1", "r2", "lecam"):
+        for name in ("r1", "r2", "lecam", "consistency"):
             penalized = not getattr(self, name) or objective.has_realness
             self._require(name, penalized, f"0: {self.model} has no real/generated logit")
         adapted = self.augment_target is None or objective.has_realness

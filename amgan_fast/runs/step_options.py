@@ -64,6 +64,9 @@ class StepOptions:
     2006.06676); None: the probability is fixed."""
     augment_images: int = 500_000
     """Images in which an adaptive probability goes from 0 to 1 at most."""
+    consistency: float = 0.0
+    """Weight of E (d(x) - d(T x))^2, over real and over generated images, in the discriminator's loss, T a shift by up
+    to an eighth of each side (bCR: Zhao et al., arXiv 2002.04724, where it is 10)."""
     precision: str = "float32"
     """``"bfloat16"``: networks compute in it where autocast has them; weights and losses stay float32."""
     compile: bool = False
@@ -81,7 +84,7 @@ class StepOptions:
         target = self.augment_target is None or -1 < self.augment_target < 1
         self._require("augment_target", target, "a number in (-1, 1), or none")
         self._require("augment_images", self.augment_images >= 1, "at least 1")
-        for name in ("halve_every", "feature_matching", "historical_averaging", "r1", "r2", "lecam"):
+        for name in ("halve_every", "feature_matching", "historical_averaging", "r1", "r2", "lecam", "consistency"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("generator_lr", "discriminator_lr"):
             self._require(name, getattr(self, name) > 0, "a positive number")

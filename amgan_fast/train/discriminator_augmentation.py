@@ -11,7 +11,7 @@ from torch import Tensor
 from amgan_fast.objectives import Objective
 from amgan_fast.processes import Share, mean_over_processes
 from amgan_fast.runs import StepOptions
-from amgan_fast.train.random_changes import DRAWS, randomly_changed
+from amgan_fast.train.random_changes import DRAWS, randomly_changed, uniform_rows
 
 _STEPS_OF_SIGN = 4  # over which the mean sign is averaged
 
@@ -50,7 +50,7 @@ class DiscriminatorAugmentation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """[N, C, H, W] -> the same, changed."""
-        return randomly_changed(images, self._uniform(len(images)), self.probability)
+        return randomly_changed(images, uniform_rows(len(images), DRAWS, self._random, self._share), self.probability)
 
     @torch.no_grad()
     def adapt(self, real_logits: Tensor) -> None:
@@ -69,9 +69,3 @@ class DiscriminatorAugmentation:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.probability.copy_(state["probability"])
         self._sign.copy_(state["sign"])
-
-    def _uniform(self, count: int) -> Tensor:
-        """This process's part of what one process would draw."""
-        ranks, rank = self._share.ranks, self._share.rank
-        drawn = torch.rand(count * ranks, DRAWS, generator=self._random, device=self._random.device)
-        return drawn[count * rank : count * (rank + 1)]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from amgan_fast.processes import Share
+
 DRAWS = 12
 """Numbers that the changes of an image are made of: whether each of five takes place, then how."""
 
@@ -40,8 +42,14 @@ def randomly_changed(images: Tensor, uniform: Tensor, probability: Tensor) -> Te
     images = images + brightness
     images = _away_from(images.mean(1, keepdim=True), images, 2 * saturation)
     images = _away_from(images.mean((1, 2, 3), keepdim=True), images, contrast)
-    images = _moved(images, uniform[:, 8:10], chosen[:, 3, None])
+    images = moved(images, uniform[:, 8:10], chosen[:, 3, None])
     return images * _uncut(images, uniform[:, 10:12], chosen[:, 4, None, None, None])
+
+
+def uniform_rows(count: int, width: int, random: torch.Generator, share: Share) -> Tensor:
+    """This process's ``count`` rows of what one process would draw from [0, 1), [count, width]."""
+    drawn = torch.rand(count * share.ranks, width, generator=random, device=random.device)
+    return drawn[count * share.rank : count * (share.rank + 1)]
 
 
 def _away_from(mean: Tensor, images: Tensor, by: Tensor) -> Tensor:
@@ -49,15 +57,22 @@ def _away_from(mean: Tensor, images: Tensor, by: Tensor) -> Tensor:
     return images + by * (images - mean)
 
 
-def _moved(images: Tensor, uniform: Tensor, chosen: Tensor) -> Tensor:
-    """All by one gather, which leaves channels innermost in memory."""
+def moved(images: Tensor, uniform: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """Images moved by up to an eighth of each side, 0 where they come from outside; all by one gather, which leaves
+    channels innermost in memory.
+
+    Args:
+        images: [N, C, H, W].
+        uniform: [N, 2], from [0, 1): how far down and to the right.
+        chosen: [N, 1], 0 for images that stay where they are, else 1; None: all move.
+    """
     sides = images.shape[2:]
     reaches = [int(side * _SHIFT + 0.5) for side in sides]
     padded = pad(images, (reaches[1], reaches[1], reaches[0], reaches[0])).permute(0, 2, 3, 1)
     rows, columns = (
         reach
         + torch.arange(side, device=images.device)
-        + (chosen * ((uniform[:, i, None] * (2 * reach + 1)).floor() - reach)).long()
+        + ((uniform[:, i, None] * (2 * reach + 1)).floor() - reach).mul(1 if chosen is None else chosen).long()
         for i, (side, reach) in enumerate(zip(sides, reaches, strict=True))
     )
     number = torch.arange(len(images), device=images.device)

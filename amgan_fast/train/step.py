@@ -15,6 +15,7 @@ from amgan_fast.nn import Discriminator, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
 from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
+from amgan_fast.train.consistency import Consistency
 from amgan_fast.train.discriminator_augmentation import DiscriminatorAugmentation
 from amgan_fast.train.evaluation_mode import evaluation_mode
 from amgan_fast.train.gradient_penalties import GradientPenalties
@@ -39,7 +40,7 @@ class AdversarialStep:
         averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
         sampler: that generator with what it is fed with.
         random: what latents are drawn from, as given.
-        noise: what penalties and augmentation draw from; where none was given, ``random``.
+        noise: what regularization of the discriminator draws from; where none was given, ``random``.
         steps: how many there were.
 
     Raises:
@@ -99,6 +100,9 @@ class AdversarialStep:
         self._penalties = GradientPenalties(options, objective, discriminator, self._judge, self.noise, self._share)
         self._augmentation = (
             DiscriminatorAugmentation(options, objective, self.noise, self._share) if options.augments else None
+        )
+        self._consistency = (
+            Consistency(options.consistency, objective, self.noise, self._share) if options.consistency else None
         )
         self._lecam = (
             LeCamOfLogits(options.lecam, options.lecam_decay, objective, device, self._share) if options.lecam else None
@@ -221,6 +225,8 @@ class AdversarialStep:
         real = 0 if unlabelled is None else 2  # the batch of whatever is real
         if self._augmentation is not None:
             batches = [self._augmentation(batch) for batch in batches]
+        if self._consistency is not None:
+            batches += [self._consistency.moved(batches[real]), self._consistency.moved(batches[1])]
         with self._weights_once():
             with self._precision():
                 logits = self._discriminate(*batches)
@@ -234,6 +240,10 @@ class AdversarialStep:
         elif self.objective.needs_unlabelled:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[0])
             loss, gradients[0] = loss + added, gradients[0] + gradient
+        if self._consistency is not None:
+            added, of_real, of_generated, *of_moved = self._consistency.and_grad(logits[real], logits[1], *logits[-2:])
+            gradients[real], gradients[1] = gradients[real] + of_real, gradients[1] + of_generated
+            loss, gradients = loss + added, [*gradients, *of_moved]
         if self._lecam is not None:
             added, of_real, of_generated = self._lecam.and_grad(logits[real], logits[1])
             loss, gradients[real], gradients[1] = loss + added, gradients[real] + of_real, gradients[1] + of_generated
