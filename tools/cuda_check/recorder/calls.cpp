@@ -9,7 +9,6 @@
 #include <string>
 
 #include "args/entropy.h"
-#include "args/hinge.h"
 #include "args/kplus1.h"
 #include "args/leaky_dropout.h"
 #include "args/scores.h"
@@ -88,15 +87,6 @@ void entropies(const Call& call) {
   run(args);
 }
 
-void hinges(const Call& call) {
-  HingeArgs args{};
-  args.dtype = call.dtype(), args.classes = call.columns - 1, args.fake_column = 1, args.margin = 1;
-  set(args.batch, call, true, {});
-  args.batch.max_label = static_cast<int32_t>(args.classes);
-  args.total = place(8);
-  run(args);
-}
-
 void scores(const Call& call) {
   ScoresArgs args{};
   args.dtype = call.dtype(), args.rows = call.rows, args.classes = args.row_stride = call.columns;
@@ -129,8 +119,6 @@ int main() {
       scores(call);
     } else if (call.operation == "class_entropy_and_grad") {
       entropies(call);
-    } else if (call.operation == "kplus1_hinge_loss_and_grad") {
-      hinges(call);
     } else if (call.operation == "am_generator_loss_and_grad") {
       losses(call, false);
     } else if (call.operation == "am_discriminator_loss_and_grad") {
