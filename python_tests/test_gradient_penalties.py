@@ -153,7 +153,7 @@ def batch(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
 
 def added_by(step: AdversarialStep, images: Tensor, generated: Tensor, number: int = 0) -> tuple[Tensor, list[Tensor]]:
     """The penalty, and its gradients by the weights."""
-    penalty = step._penalties(number, images, generated)
+    penalty = step._regularization.penalties(number, images, generated)
     weights = list(step.discriminator.parameters())
     gradients = torch.autograd.grad(penalty, weights, allow_unused=True)
     return penalty, [torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)]
@@ -194,7 +194,11 @@ def test_the_exact_penalty_is_that_of_plain_layers_image_by_image(network, optio
     assert max(float(g.abs().max()) for g in wanted) > 1e-4
     torch.testing.assert_close(gradients, wanted)
     assert all(layer.training for layer in discriminator.modules())
-    assert step._penalties(1, images, generated) is step._penalties(5, images, generated) is None
+    assert (
+        step._regularization.penalties(1, images, generated)
+        is step._regularization.penalties(5, images, generated)
+        is None
+    )
 
 
 def test_a_finite_difference_is_the_slope_along_the_noise(generator):

@@ -72,7 +72,7 @@ def test_a_step_adds_it_to_the_loss_and_to_the_gradients(unlabelled):
 def test_a_bfloat16_step_has_float32_averages():
     step = step_of(double_discriminator().float(), lecam=0.5, precision="bfloat16")
     step(*batch(torch.float32))
-    assert all(x.dtype == torch.float32 for x in step.state_dict()["lecam"].values())
+    assert all(x.dtype == torch.float32 for x in step.state_dict()["regularization"]["lecam"].values())
     assert step.is_finite()
 
 

@@ -15,11 +15,8 @@ from amgan_fast.nn import Discriminator, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
 from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
-from amgan_fast.train.consistency import Consistency
-from amgan_fast.train.discriminator_augmentation import DiscriminatorAugmentation
 from amgan_fast.train.evaluation_mode import evaluation_mode
-from amgan_fast.train.gradient_penalties import GradientPenalties
-from amgan_fast.train.lecam import LeCamOfLogits
+from amgan_fast.train.regularization import Regularization
 
 ADAM_BETAS = (0.5, 0.999)
 
@@ -97,16 +94,7 @@ class AdversarialStep:
             self._generate, self._discriminate, self._judge = (
                 torch.compile(x) for x in (self._generate, self._discriminate, self._judge)
             )
-        self._penalties = GradientPenalties(options, objective, discriminator, self._judge, self.noise, self._share)
-        self._augmentation = (
-            DiscriminatorAugmentation(options, objective, self.noise, self._share) if options.augments else None
-        )
-        self._consistency = (
-            Consistency(options.consistency, objective, self.noise, self._share) if options.consistency else None
-        )
-        self._lecam = (
-            LeCamOfLogits(options.lecam, options.lecam_decay, objective, device, self._share) if options.lecam else None
-        )
+        self._regularization = Regularization(options, objective, discriminator, self._judge, self.noise, self._share)
         self._optimizers = {
             name: torch.optim.Adam(network.parameters(), rate, ADAM_BETAS, fused=True, capturable=device.type == "cuda")
             for name, network, rate in (
@@ -172,7 +160,8 @@ class AdversarialStep:
 
     def augmentation_probability(self) -> float | None:
         """Of each random change of the discriminator's images, None where there are none; waits for the device."""
-        return None if self._augmentation is None else self._augmentation.probability.item()
+        probability = self._regularization.augmentation_probability
+        return None if probability is None else probability.item()
 
     def learning_rates(self) -> list[float]:
         return [group["lr"] for optimizer in self._optimizers.values() for group in optimizer.param_groups]
@@ -190,8 +179,7 @@ class AdversarialStep:
             "optimizers": _states(self._optimizers),
             "schedules": _states(self._schedules),
             "histories": _states(self._histories),
-            "augmentation": None if self._augmentation is None else self._augmentation.state_dict(),
-            "lecam": None if self._lecam is None else self._lecam.averages.state_dict(),
+            "regularization": self._regularization.state_dict(),
             "steps": self.steps,
             "loss_sums": self._loss_sums,
             "steps_in_sums": self._steps_in_sums,
@@ -207,10 +195,7 @@ class AdversarialStep:
         ):
             for name, one in part.items():
                 one.load_state_dict(states[name])
-        if self._augmentation is not None:
-            self._augmentation.load_state_dict(state["augmentation"])
-        if self._lecam is not None:
-            self._lecam.averages.load_state_dict(state["lecam"])
+        self._regularization.load_state_dict(state.get("regularization", {}))  # an earlier version has none
         self.steps = state["steps"]
         self._taken.fill_(self.steps)
         self._loss_sums.copy_(state["loss_sums"])
@@ -223,16 +208,14 @@ class AdversarialStep:
         self._optimizers["discriminator"].zero_grad(set_to_none=True)
         batches = [images, generated.detach()] + ([] if unlabelled is None else [unlabelled])
         real = 0 if unlabelled is None else 2  # the batch of whatever is real
-        if self._augmentation is not None:
-            batches = [self._augmentation(batch) for batch in batches]
-        if self._consistency is not None:
-            batches += [self._consistency.moved(batches[real]), self._consistency.moved(batches[1])]
+        regularization = self._regularization
+        batches = [regularization.augmented(batch) for batch in batches]
+        seen = (batches[real], batches[1])
+        batches += regularization.more_batches(*seen)
         with self._weights_once():
             with self._precision():
                 logits = self._discriminate(*batches)
-            penalty = self._penalties(self.steps, batches[real], batches[1])
-        if self._augmentation is not None:
-            self._augmentation.adapt(logits[real].detach())
+            penalty = regularization.penalties(self.steps, *seen)
         loss, *gradients = self.objective.discriminator_loss_and_grad(logits[0], labels, logits[1], given)
         if unlabelled is not None:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[2])
@@ -240,13 +223,7 @@ class AdversarialStep:
         elif self.objective.needs_unlabelled:
             added, gradient = self.objective.unlabelled_loss_and_grad(logits[0])
             loss, gradients[0] = loss + added, gradients[0] + gradient
-        if self._consistency is not None:
-            added, of_real, of_generated, *of_moved = self._consistency.and_grad(logits[real], logits[1], *logits[-2:])
-            gradients[real], gradients[1] = gradients[real] + of_real, gradients[1] + of_generated
-            loss, gradients = loss + added, [*gradients, *of_moved]
-        if self._lecam is not None:
-            added, of_real, of_generated = self._lecam.and_grad(logits[real], logits[1])
-            loss, gradients[real], gradients[1] = loss + added, gradients[real] + of_real, gradients[1] + of_generated
+        loss, gradients = regularization.added_to(loss, gradients, logits, real)
         if penalty is not None:
             loss = loss + penalty.detach()
             logits, gradients = [*logits, penalty], [*gradients, torch.ones_like(penalty)]
@@ -257,9 +234,9 @@ class AdversarialStep:
     def _step_generator(self, images: Tensor, labels: Tensor, shared: _Generated | None = None) -> Tensor:
         generated, given = shared or self._generated(len(images))
         matching = self._matching
-        if self._augmentation is not None:
-            generated = self._augmentation(generated)
-            images = self._augmentation(images) if matching or self.objective.needs_pairs else images
+        generated = self._regularization.augmented(generated)
+        if matching or self.objective.needs_pairs:
+            images = self._regularization.augmented(images)
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         loss, roots, gradients = torch.zeros((), device=generated.device), [], []
