@@ -70,12 +70,12 @@ def test_weights_are_float32_under_autocast(device):
         assert layer(torch.zeros(1, 5, device=device)).dtype == torch.bfloat16
 
 
-def new_step(**options) -> AdversarialStep:
+def new_step(network: str = "conv", **options) -> AdversarialStep:
     torch.manual_seed(0)
-    built = with_options("conv", spectral_norm=True, width=0.2)
+    built = with_options(network, spectral_norm=True, width=0.2)
     return AdversarialStep(
-        Sampler(build_generator("conv", 4, SHAPE, built), LatentSource(4)),
-        build_discriminator("conv", 11, SHAPE, built),
+        Sampler(build_generator(network, 4, SHAPE, built), LatentSource(4)),
+        build_discriminator(network, 11, SHAPE, built),
         AMGAN(),
         torch.Generator().manual_seed(0),
         StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),
@@ -105,7 +105,7 @@ def test_a_compiled_step_is_finite(monkeypatch):
     """It takes a step of the method in every pass, since what torch.compile makes has no cache of weights."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
     torch.compiler.reset()
-    step = new_step(compile=True)
+    step = new_step("mlp", compile=True)
     for _ in range(2):
         step(torch.rand(6, *SHAPE) * 2 - 1, torch.arange(6))
     torch.compiler.reset()

@@ -18,7 +18,8 @@ _SOON_FORGOTTEN = 10  # steps: the first averages weigh as many, whatever the de
 
 class LeCam:
     """E (d(x) - a_g)^2 + E (d(g) - a_r)^2, with d the real/generated logit, and a_r and a_g moving averages of its mean
-    over real and over generated rows: no row is to be further from the other kind than that is on average.
+    over real and over generated rows: no row is to be further from the other kind than that is on average. This is the
+    formula of the paper; its code takes max(0, d(x) - a_g) and max(0, a_r - d(g)) instead of the differences.
 
     In every step :meth:`update` with the means of this step's rows, then :meth:`penalty`. The averages begin as the
     first means, and those of the first steps are soon forgotten: in step t, from 0, the decay is at most t / (t + 10).
