@@ -75,7 +75,7 @@ RUNS = {
         "augment": 0.3,
         "augment_target": 0.6,
         "augment_images": 2000,
-        "network_options": {"spectral_norm": True},
+        "network_options": {"spectral_norm": True, "weight_norm": True},
     },
     "virtual": {"network_options": {"normalization": "virtual"}},
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
