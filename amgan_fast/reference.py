@@ -38,7 +38,9 @@ def _with_fake_column(logits: Tensor, fake: str) -> Tensor:
     return logits if fake == "column" else torch.cat([logits, logits.new_zeros(len(logits), 1)], 1)
 
 
-def _reduce(rows: Tensor, reduction: str) -> Tensor:
+def _reduce(rows: Tensor, reduction: str, row_weight: Tensor | None = None) -> Tensor:
+    if row_weight is not None:
+        rows = (row_weight * rows).masked_fill(row_weight == 0, 0)
     if reduction == "none":
         return rows
     return rows.mean() if reduction == "mean" else rows.sum()
@@ -70,9 +72,15 @@ def kplus1_loss(
     fake: str = "column",
     reduction: str = "mean",
     fake_labels: bool = True,
+    row_weight: Tensor | None = None,
+    unlabelled: bool = False,
 ) -> Tensor:
-    """a*A + r*R - t*l_y - f*l_f - u*S."""
+    """a*A + r*R - t*l_y - f*l_f - u*S, and of rows without a label a*A + (r - t - u)*R - f*l_f."""
     a, r, t, f, u = coefficients
+    if labels is not None and unlabelled:
+        with_label = kplus1_loss(logits, labels.clamp_min(0), coefficients, fake=fake, reduction="none")
+        without = kplus1_loss(logits, None, (a, r - t - u, 0, f, 0), fake=fake, reduction="none")
+        return _reduce(torch.where(labels < 0, without, with_label), reduction, row_weight)
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
     columns = _with_fake_column(logits, fake)
     real = columns[:, :-1]
@@ -85,7 +93,7 @@ def kplus1_loss(
         rows = rows - f * columns[:, -1]
     if u:
         rows = rows - u * real.mean(1)
-    return _reduce(rows, reduction)
+    return _reduce(rows, reduction, row_weight)
 
 
 def kplus1_cross_entropy(
@@ -95,15 +103,26 @@ def kplus1_cross_entropy(
     fake: str = "column",
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     columns = _with_fake_column(logits, fake)
     if not isinstance(target, str):
-        labels = target.long()
+        labels = target if target.is_floating_point() else target.long()
     elif target == "dynamic":
         labels = dynamic_labels(logits, fake=fake)
     else:
         labels = torch.full((len(columns),), columns.size(1) - 1, device=columns.device)
-    return torch.nn.functional.cross_entropy(columns, labels, label_smoothing=label_smoothing, reduction=reduction)
+    options: dict[str, Any] = {"weight": weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index}
+    if row_weight is None:
+        return torch.nn.functional.cross_entropy(columns, labels, reduction=reduction, **options)
+    rows = _reduce(torch.nn.functional.cross_entropy(columns, labels, reduction="none", **options), "none", row_weight)
+    if weight is None or reduction != "mean" or labels.is_floating_point():
+        counted = (labels != ignore_index).sum() if labels.ndim == 1 else len(rows)
+        return rows.sum() / counted if reduction == "mean" else _reduce(rows, reduction)
+    kept = labels[labels != ignore_index]
+    return rows.sum() / weight[kept].sum()
 
 
 def am_discriminator_loss(
@@ -116,35 +135,50 @@ def am_discriminator_loss(
     fake_smoothing: float = 0.0,
     class_smoothing: float = 0.0,
     reduction: str = "mean",
+    real_row_weight: Tensor | None = None,
+    fake_row_weight: Tensor | None = None,
 ) -> Tensor:
-    """-log D_y of real and -log D_{K+1} of generated rows ([AM] eq. 5 and 15): cross-entropies, of smoothed targets."""
+    """-log D_y of real and -log D_{K+1} of generated rows ([AM] eq. 5 and 15): cross-entropies, of smoothed targets.
+    Of real rows without a label: -log D_r ([AM] eq. 2)."""
     columns = _with_fake_column(real_logits, fake)
-    of_class = _smoothed(_of_label(columns, labels), class_smoothing, lambda: columns[:, :-1].mean(1))
+    of_class = _smoothed(_of_label(columns, labels.clamp_min(0)), class_smoothing, lambda: columns[:, :-1].mean(1))
+    of_class = torch.where(labels < 0, columns[:, :-1].logsumexp(1), of_class)
     real = columns.logsumexp(1) - _smoothed(of_class, real_smoothing, lambda: columns[:, -1])
     generated_columns = _with_fake_column(fake_logits, fake)
     of_generated = _smoothed(generated_columns[:, -1], fake_smoothing, lambda: generated_columns[:, :-1].mean(1))
     generated = generated_columns.logsumexp(1) - of_generated
+    real, generated = _reduce(real, "none", real_row_weight), _reduce(generated, "none", fake_row_weight)
     if reduction == "none":
         return torch.cat([real, generated])
     return _reduce(real, reduction) + _reduce(generated, reduction)
 
 
 def am_generator_loss(
-    fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+    fake_logits: Tensor,
+    labels: Tensor | None = None,
+    *,
+    fake: str = "column",
+    reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """-log D_y ([AM] eq. 14)."""
     labels = dynamic_labels(fake_logits, fake=fake) if labels is None else labels
     columns = _with_fake_column(fake_logits, fake)
-    return _reduce(columns.logsumexp(1) - _of_label(columns, labels), reduction)
+    return _reduce(columns.logsumexp(1) - _of_label(columns, labels), reduction, row_weight)
 
 
 def labelgan_generator_loss(
-    fake_logits: Tensor, *, fake: str = "column", smoothing: float = 0.0, reduction: str = "mean"
+    fake_logits: Tensor,
+    *,
+    fake: str = "column",
+    smoothing: float = 0.0,
+    reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """-(1-s) log D_r - s log D_{K+1} ([AM] eq. 2, [LS] eq. 11)."""
     columns = _with_fake_column(fake_logits, fake)
     target = _smoothed(columns[:, :-1].logsumexp(1), smoothing, lambda: columns[:, -1])
-    return _reduce(columns.logsumexp(1) - target, reduction)
+    return _reduce(columns.logsumexp(1) - target, reduction, row_weight)
 
 
 def kplus1_terms(logits: Tensor, labels: Tensor | None = None, *, fake: str = "column") -> KPlus1Terms:
@@ -162,6 +196,7 @@ def kplus1_hinge_loss(
     margin: float = 1.0,
     fake: str = "column",
     reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """max(0, margin + max of the other columns - l_y) (Kavalerov et al., arXiv 1912.04216)."""
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
@@ -170,15 +205,15 @@ def kplus1_hinge_loss(
     largest = columns.detach().amax(1)
     sound = 1 + (largest - largest)  # NaN in any column, +inf in any or -inf in all show in loss and gradient
     violation = margin + others.max(1).values - _of_label(columns, labels)
-    return _reduce((violation * sound).relu(), reduction)
+    return _reduce((violation * sound).relu(), reduction, row_weight)
 
 
-def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
+def class_entropy(logits: Tensor, *, reduction: str = "mean", row_weight: Tensor | None = None) -> Tensor:
     log_prob = _computing(logits).log_softmax(1)
     prob = log_prob.exp()
     # A class of probability 0 contributes 0, and its gradient is 0: no 0 * -inf.
     rows = -(prob * log_prob.masked_fill(prob == 0, 0.0)).sum(1)
-    return _reduce(rows, reduction)
+    return _reduce(rows, reduction, row_weight)
 
 
 def _and_grad(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:

@@ -158,9 +158,11 @@ class Coefficients(Structure):
 class KPlus1Batch(Structure):
     _fields_ = [
         *(("logits", c_void_p), ("rows", c_int64), ("row_stride", c_int64)),
-        *(("labels", c_void_p), ("label_stride", c_int64), ("labels_are_int32", c_int32), ("max_label", c_int32)),
+        *(("labels", c_void_p), ("label_stride", c_int64)),
+        *((name, c_int32) for name in ("labels_are_int32", "min_label", "max_label")),
         *(("coefficients", Coefficients), ("scale", c_double)),
-        *(("grad_output", c_void_p), ("grad_output_stride", c_int64), ("loss", c_void_p), ("grad", c_void_p)),
+        *(("grad_output", c_void_p), ("grad_output_stride", c_int64)),
+        *(("row_weight", c_void_p), ("row_weight_stride", c_int64), ("loss", c_void_p), ("grad", c_void_p)),
     ]
 
 
@@ -177,6 +179,7 @@ class EntropyArgs(Structure):
     _fields_ = [
         *(("dtype", c_int32), ("logits", c_void_p), ("rows", c_int64), ("classes", c_int64), ("row_stride", c_int64)),
         *(("scale", c_double), ("grad_output", c_void_p), ("grad_output_stride", c_int64)),
+        *(("row_weight", c_void_p), ("row_weight_stride", c_int64)),
         *((name, c_void_p) for name in ("entropy", "grad", "total", "workspace")),
         ("ticket", c_int32),
     ]
@@ -269,6 +272,8 @@ class Batch:
     grad_output: Tensor | None = None  # one for all rows, or one a row
     offset: int = 0  # of the outputs in their allocation, elements
     margin: float = 1.0
+    row_weight: Tensor | None = None
+    unlabelled: bool = False  # a label may be -1
 
     @property
     def scale(self) -> float:
@@ -430,7 +435,8 @@ class Emulator:
         x, result = batch.logits, _outputs([batch], want)
         with closing(Memory(self._runtime)) as memory:
             args = EntropyArgs(DTYPES.index(x.dtype), memory.input(x), *x.shape, x.stride(0), batch.scale)
-            args.grad_output, args.grad_output_stride = _upstream(batch, memory)
+            args.grad_output, args.grad_output_stride = _of_rows(batch.grad_output, memory)
+            args.row_weight, args.row_weight_stride = _of_rows(batch.row_weight, memory)
             args.entropy, args.grad = memory.output(result.loss[0]), memory.output(result.grad[0])
             args.total = memory.output(result.total)
             result.launches = self._call("entropy", args, memory, schedule)
@@ -509,8 +515,7 @@ def _outputs(batches: Sequence[Batch], want: Collection[str]) -> Outputs:
     )
 
 
-def _upstream(batch: Batch, memory: Memory) -> tuple[int | None, int]:
-    x = batch.grad_output
+def _of_rows(x: Tensor | None, memory: Memory) -> tuple[int | None, int]:
     return memory.input(x), x.stride(0) if x is not None and x.dim() else 0
 
 
@@ -521,8 +526,10 @@ def _kplus1_batch(batch: Batch, classes: int, memory: Memory, loss: Tensor | Non
     if batch.labels is not None:
         out.labels, out.label_stride = memory.input(batch.labels), batch.labels.stride(0)
         out.labels_are_int32, out.max_label = batch.labels.dtype == torch.int32, classes
+        out.min_label = -batch.unlabelled
     out.coefficients = Coefficients(a, r, t, f, u, 0.0 if abs(z) < 1e-14 else z)
     out.scale = batch.scale
-    out.grad_output, out.grad_output_stride = _upstream(batch, memory)
+    out.grad_output, out.grad_output_stride = _of_rows(batch.grad_output, memory)
+    out.row_weight, out.row_weight_stride = _of_rows(batch.row_weight, memory)
     out.loss, out.grad = memory.output(loss), memory.output(grad)
     return out

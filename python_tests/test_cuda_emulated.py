@@ -45,7 +45,9 @@ SCORE_CLASSES = sorted({*CLASSES, 128, 129, 131, 258, 259, 262, 263, 390, 514, 7
 SCORE_CLASSES += [2050, 2055, 3078, 4096, 4102, 6150, 8192]
 ROWS = (0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129)
 LABELS = ("dynamic", "int64", "int32", "strided", "generated")
+SOME_LABELS = "some"  # -1 for every third row, which the K+1 losses take for none
 UPSTREAM = ("none", "scalar", "rows", "strided")
+WEIGHTS = ("none", "rows", "strided")
 WANTED = (EVERYTHING, ("loss",), ("grad",), ("total",), ("grad", "total"))
 SCHEDULES = tuple(Schedule(seed, preempt=5, resident=4) for seed in (1, 2, 3))
 NOISY = Schedule(seed=4, noise=0.5)
@@ -79,7 +81,9 @@ def placed(x: Tensor, offset: int, gap: int) -> Tensor:
 
 
 def labels_for(kind: str, sampler: Sampler) -> Tensor | None:
-    labels = sampler.any_labels() if kind == "generated" else sampler.labels()
+    labels = sampler.any_labels() if kind in ("generated", SOME_LABELS) else sampler.labels()
+    if kind == SOME_LABELS:
+        labels[::3] = -1
     return {"dynamic": None, "int32": labels.int(), "strided": strided_labels(labels)}.get(kind, labels)
 
 
@@ -88,18 +92,30 @@ def upstream_for(kind: str, sampler: Sampler) -> Tensor | None:
     return {"none": None, "scalar": values[0], "rows": values[1 : sampler.rows + 1], "strided": values[1::2]}[kind]
 
 
+def weights_for(kind: str, sampler: Sampler) -> Tensor | None:
+    """Of [0, 1), and 0 for every fourth row."""
+    values = torch.rand(2 * sampler.rows + 1, generator=sampler.generator).to(computing(sampler.dtype))
+    weights = {"none": None, "rows": values[1 : sampler.rows + 1], "strided": values[1::2]}[kind]
+    if weights is not None:
+        weights[::4] = 0
+    return weights
+
+
 def make_batch(a: dict[str, Any], dtype: torch.dtype, fake: str, classes: int, seed: int = 0) -> Batch:
     """`fake`: "zero" for class logits alone."""
     sampler = Sampler(a["rows"], classes, fake, dtype, seed=seed)
     logits = placed(sampler.logits(), a["offset"], a["gap"])
     labels, upstream = labels_for(a["labels"], sampler), upstream_for(a["upstream"], sampler)
-    return Batch(logits, labels, FAMILY[a["family"]], a["reduction"], upstream, a["offset"])
+    weights = weights_for(a["weights"], sampler)
+    family, unlabelled = FAMILY[a["family"]], a["labels"] == SOME_LABELS
+    return Batch(logits, labels, family, a["reduction"], upstream, a["offset"], weights, unlabelled)
 
 
 def batches_of(count: int, seed: int, classes: int, **axes: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """What make_batch takes, and the outputs wanted."""
     defaults = {"rows": rows_of(classes), "offset": range(4), "gap": (0, 1, 5), "family": list(FAMILY)}
     defaults |= {"labels": LABELS, "upstream": UPSTREAM, "reduction": ("mean", "sum"), "want": WANTED}
+    defaults |= {"weights": WEIGHTS}
     return spread(count, seed, **(defaults | axes))
 
 
@@ -123,16 +139,29 @@ def check(batches: Sequence[Batch], got: Outputs, exact_rows: Any, what: str) ->
 
 
 def kplus1_rows(fake: str) -> Any:
-    return lambda batch, x: reference.kplus1_loss(x, batch.labels, batch.coefficients, fake=fake, reduction="none")
+    return lambda batch, x: reference.kplus1_loss(
+        x,
+        batch.labels,
+        batch.coefficients,
+        fake=fake,
+        reduction="none",
+        row_weight=batch.row_weight,
+        unlabelled=batch.unlabelled,
+    )
 
 
 def entropy_rows(batch: Batch, x: Tensor) -> Tensor:
-    return reference.class_entropy(x, reduction="none")
+    return reference.class_entropy(x, reduction="none", row_weight=batch.row_weight)
 
 
 def hinge_rows(fake: str) -> Any:
     return lambda batch, x: reference.kplus1_hinge_loss(
-        x, batch.labels, margin=batch.margin, fake=fake, reduction="none"
+        x,
+        batch.labels,
+        margin=batch.margin,
+        fake=fake,
+        reduction="none",
+        row_weight=batch.row_weight,
     )
 
 
@@ -156,14 +185,15 @@ def check_hinge(emulator: Emulator, dtype: torch.dtype, fake: str, classes: int,
 @pytest.mark.parametrize("classes", CLASSES)
 def test_losses(classes, emulator):
     each = itertools.product(DTYPES, FAKE_MODES, range(3))
-    for (dtype, fake, _), arguments in zip(each, batches_of(24, classes, classes), strict=True):
+    labels = (*LABELS, SOME_LABELS)
+    for (dtype, fake, _), arguments in zip(each, batches_of(24, classes, classes, labels=labels), strict=True):
         check_kplus1(emulator, dtype, fake, classes, arguments)
 
 
 @some_classes
 @fakes
 def test_two_batches(classes, fake, emulator):
-    real = batches_of(6, classes, classes, family=["discriminator_real_smoothed"], labels=LABELS[1:4])
+    real = batches_of(6, classes, classes, family=["discriminator_real_smoothed"], labels=(*LABELS[1:4], SOME_LABELS))
     generated = batches_of(6, classes + 1, classes, family=["discriminator_fake_smoothed"], labels=["dynamic"])
     for dtype, *pair in zip(itertools.cycle(DTYPES), real, generated, strict=False):
         check_kplus1(emulator, dtype, fake, classes, *pair)

@@ -80,20 +80,29 @@ def bad_labels():
     for op in WITH_LABELS:
         name = "target" if op == "kplus1_cross_entropy" else "labels"
         call = CALLS[op][1]
-        last = K if op in TAKES_FAKE_LABELS else K - 1
+        first, last = -1 if op in PAIRS else 0, K if op in TAKES_FAKE_LABELS else K - 1
+        floating = (TypeError, ("dtype Float", "wanted int64 or int32"))
+        ignored = labels(0, -100)
+        if op == "kplus1_cross_entropy":  # where floats are probabilities, and -100 is ignored
+            floating, ignored = (ValueError, ("shape [6]", "or labels of an integer dtype")), labels(0, -101)
         for what, given, error, words in (
-            ("float_labels", LABELS.float(), TypeError, ("dtype Float", "wanted int64 or int32")),
+            ("float_labels", LABELS.float(), *floating),
             ("bool_labels", LABELS.bool(), TypeError, ("dtype Bool", "wanted int64 or int32")),
             ("short", LABELS[:-1], ValueError, ("shape [5]", "wanted [6]")),
             ("one_hot", torch.zeros(N, K, dtype=torch.int64), ValueError, ("shape [6, 4]", "wanted [6]")),
             ("scalar_label", LABELS[0], ValueError, ("shape []", "wanted [6]")),
             ("elsewhere", LABELS.to("meta"), ValueError, ("on meta", "on cpu", "wanted the same device")),
-            ("too_large", labels(0, 1, last + 1), IndexError, (f"[2] is {last + 1}", f"wanted 0 <= label <= {last}")),
-            ("negative", labels(-1), IndexError, ("[0] is -1", f"wanted 0 <= label <= {last}")),
-            ("ignore_index", labels(0, -100), IndexError, ("[1] is -100", "wanted 0 <=")),
-            ("huge", labels(2**40), IndexError, (f"[0] is {2**40}", "wanted 0 <=")),
-            ("int32", labels(99, dtype=torch.int32), IndexError, ("[0] is 99", "wanted 0 <=")),
-            ("strided", labels(0, 0, 7)[::2].repeat_interleave(2), IndexError, ("[2] is 7", "wanted 0 <=")),
+            (
+                "too_large",
+                labels(0, 1, last + 1),
+                IndexError,
+                (f"[2] is {last + 1}", f"wanted {first} <= label <="),
+            ),
+            ("negative", labels(first - 1), IndexError, (f"[0] is {first - 1}", f"wanted {first} <= label <= {last}")),
+            ("ignore_index", ignored, IndexError, (f"[1] is {ignored[1]}", f"wanted {first} <=")),
+            ("huge", labels(2**40), IndexError, (f"[0] is {2**40}", f"wanted {first} <=")),
+            ("int32", labels(99, dtype=torch.int32), IndexError, ("[0] is 99", f"wanted {first} <=")),
+            ("strided", labels(0, 0, 7)[::2].repeat_interleave(2), IndexError, ("[2] is 7", f"wanted {first} <=")),
         ):
             yield Bad(what, op, call(LOGITS, given), error, (name, *words))
         zero = {"fake": "zero"}
@@ -118,7 +127,7 @@ def bad_options():
                 words = (f"{name} is {shown}", "wanted a number from 0 to 1")
                 yield Bad(f"{name}_{shown}", op, CALLS[op][1](LOGITS, LABELS), ValueError, words, {name: value})
     for target in ("real", "", "Dynamic"):
-        words = (f"target is '{target}'", "wanted labels, 'dynamic' or 'fake'")
+        words = (f"target is '{target}'", "wanted labels, probabilities, 'dynamic' or 'fake'")
         yield Bad(f"target_{target}", "kplus1_cross_entropy", (LOGITS, target), ValueError, words)
     mode = (LOGITS, "fake")
     yield Bad("mode_fake", "kplus1_cross_entropy", mode, ValueError, ("fake is 'no'", "wanted"), {"fake": "no"})

@@ -313,6 +313,23 @@ def test_an_exported_program_takes_any_sizes(device):
         assert_within(got[0], want[0], LOSS[torch.float32].relative * want[0], f"{shape}")
 
 
+@pytest.mark.slow  # its C++ compiler takes a minute
+def test_a_package_of_aot_inductor_needs_no_python_of_ours(device, tmp_path, fresh_compiler):
+    example = tuple(x.detach() for x in batches(6, 4, 5, device))
+    path = tmp_path / "losses.pt2"
+    torch._inductor.aoti_compile_and_package(torch.export.export(EveryLoss(), example), package_path=str(path))
+    got, want = torch._inductor.aoti_load_package(str(path))(*example), every_loss(*example)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_inductor_may_choose_the_layout():
+    """Without the tag it would copy to the strides of eager mode."""
+    losses = ("kplus1_loss", "am_discriminator_loss", "class_entropy", "score_sums", "kplus1_loss_and_grad")
+    for name in losses:
+        assert torch.Tag.flexible_layout in getattr(torch.ops.amgan_fast, name).default.tags
+
+
 # --- Compiled autograd: the backward pass as one graph
 
 
@@ -351,15 +368,74 @@ def test_vmap_equals_a_loop(case: Case, device):
             return as_tuple(case.fused()(*args, **case.keywords(fake, case.reductions()[0])))
 
         want = [call(*(x[i] for x in tensors)) for i in range(3)]
-        assert_same(torch.vmap(call)(*tensors), tuple(map(torch.stack, zip(*want, strict=True))))
+        got = torch.vmap(call)(*tensors)
+        for a, b in zip(got, map(torch.stack, zip(*want, strict=True)), strict=True):
+            torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("case", LOSSES, ids=by_name)
-def test_the_gradient_of_torch_func_is_refused_by_name(case: Case, device):
-    """By torch, whose autograd functions in C++ cannot say what it asks."""
-    args = case.build(Sampler(6, 5, device=device))
-    with pytest.raises(RuntimeError, match=r"cannot use C\+\+ torch::autograd::Function with functorch transforms"):
-        torch.func.grad(lambda logits: case.fused()(logits, *args[1:], **case.keywords("column", "mean")))(args[0])
+def test_transforms_of_torch_func_are_those_of_the_reference(case: Case, device):
+    """grad, vjp, jvp, jacrev, jacfwd, hessian and gradients of single samples."""
+    for fake in case.fake_modes():
+        logits, *others = case.build(Sampler(6, 5, fake, torch.float64, device=device))
+        v = torch.randn(logits.shape, generator=torch.Generator().manual_seed(2), dtype=logits.dtype).to(device)
+
+        def loss(function, reduction, fake=fake, others=others):
+            return lambda x: function(x, *others, **case.keywords(fake, reduction))
+
+        def vjp(function, x=logits):
+            rows, pull = torch.func.vjp(loss(function, "none"), x)
+            return rows, *pull(torch.arange(1.0, len(rows) + 1, dtype=x.dtype, device=x.device))
+
+        transforms = {
+            "grad": lambda function, x=logits: torch.func.grad(loss(function, "mean"))(x),
+            "vjp": vjp,
+            "jvp": lambda function, x=logits, v=v: torch.func.jvp(loss(function, "sum"), (x,), (v,)),
+            "jacrev": lambda function, x=logits: torch.func.jacrev(loss(function, "none"))(x),
+            "jacfwd": lambda function, x=logits: torch.func.jacfwd(loss(function, "none"))(x),
+            "hessian": lambda function, x=logits: torch.func.hessian(loss(function, "mean"))(x),
+        }
+        for name, transform in transforms.items():
+            got, want = as_tuple(transform(case.fused())), as_tuple(transform(case.reference()))
+            for a, b in zip(got, want, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_gradients_of_single_samples(device):
+    """vmap of grad: a network's gradient for each of its samples."""
+    layer = torch.nn.Linear(4, 6, dtype=torch.float64, device=device)
+    x, y = torch.randn(5, 4, dtype=torch.float64, device=device), torch.arange(5, device=device)
+    parameters = dict(layer.named_parameters())
+
+    def loss(parameters, x, y):
+        return ops.am_generator_loss(torch.func.functional_call(layer, parameters, (x[None],)), y[None])
+
+    got = torch.vmap(torch.func.grad(loss), (None, 0, 0))(parameters, x, y)
+    for i in range(5):
+        ops.am_generator_loss(layer(x[i : i + 1]), y[i : i + 1]).backward()
+        for name, parameter in parameters.items():
+            torch.testing.assert_close(got[name][i], parameter.grad)
+            parameter.grad = None
+
+
+def test_vmap_warns_of_nothing(device, recwarn):
+    logits = torch.randn(3, 5, 6, device=device)
+    torch.vmap(ops.am_generator_loss)(logits)
+    torch.vmap(ops.class_entropy)(logits)
+    assert not [w for w in recwarn if "performance drop" in str(w.message)]
+
+
+@pytest.mark.parametrize("case", LOSSES, ids=by_name)
+def test_forward_mode_derivatives(case: Case, device):
+    args = case.build(Sampler(6, 5, "column", torch.float64, device=device))
+    keywords = case.keywords("column", "none")
+    v = torch.ones_like(args[0])
+    tangents = []
+    for function in (case.fused(), case.reference()):
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(args[0], v)
+            tangents.append(torch.autograd.forward_ad.unpack_dual(function(dual, *args[1:], **keywords)).tangent)
+    torch.testing.assert_close(*tangents, rtol=1e-11, atol=1e-12)
 
 
 # --- Autocast

@@ -13,7 +13,7 @@ _ops = torch.ops.amgan_fast
 
 
 @calls(_ops.class_entropy.default)
-def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
+def class_entropy(logits: Tensor, *, reduction: str = "mean", row_weight: Tensor | None = None) -> Tensor:
     """H(C) in nats, C the softmax over the K columns (Springenberg, CatGAN, arXiv 1511.06390).
 
     Its first and second derivatives exist; a class of probability 0 contributes 0 to both value and gradient. NaN or
@@ -22,10 +22,11 @@ def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
     Args:
         logits: [N, K], float32, float64, bfloat16 or float16, any strides; half precision is computed in float32.
         reduction: ``"mean"`` or ``"sum"``: a scalar; ``"none"``: [N].
+        row_weight: [N], multiplies the entropy of each row, see :mod:`amgan_fast.ops.kplus1`.
 
     Raises:
         TypeError: what is no tensor, or a dtype that is not floating point.
-        ValueError: a wrong shape or an unknown reduction.
+        ValueError: a wrong shape, an unknown reduction, or a weight that is negative or not finite.
 
     >>> import torch
     >>> from amgan_fast import ops
@@ -35,7 +36,9 @@ def class_entropy(logits: Tensor, *, reduction: str = "mean") -> Tensor:
 
 
 @calls(_ops.class_entropy_and_grad.default)
-def class_entropy_and_grad(logits: Tensor, *, reduction: str = "mean") -> tuple[Tensor, Tensor]:
+def class_entropy_and_grad(
+    logits: Tensor, *, reduction: str = "mean", row_weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """:func:`class_entropy` and its gradient, ``(entropy, grad)``, in one pass and without an autograd node.
 
     The gradient is that of the result (of its sum, with ``reduction="none"``), in the shape and dtype of the logits.

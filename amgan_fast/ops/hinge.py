@@ -20,6 +20,7 @@ def kplus1_hinge_loss(
     margin: float = 1.0,
     fake: str = "column",
     reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """``max(0, margin + l_o - l_y)``: how far the logit of the label is from leading the runner-up's by ``margin``.
 
@@ -43,10 +44,11 @@ def kplus1_hinge_loss(
         margin: a finite number of at least 0.
         reduction: ``"mean"`` or ``"sum"``: a scalar; ``"none"``: [N]. float64 for float64 logits and float32 for all
             others, also under ``torch.autocast``.
+        row_weight: [N], multiplies the loss of each row, see :mod:`amgan_fast.ops.kplus1`.
 
     Raises:
         TypeError: what is no tensor or number, or a wrong dtype.
-        ValueError: a wrong shape, device, margin or option.
+        ValueError: a wrong shape, device, margin, weight or option.
         IndexError: a label out of range (on CUDA a device-side assertion).
 
     >>> import torch
@@ -67,6 +69,7 @@ def kplus1_hinge_loss_and_grad(
     margin: float = 1.0,
     fake: str = "column",
     reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """:func:`kplus1_hinge_loss` and its gradient, ``(loss, grad)``, in one pass and without an autograd node.
 

@@ -6,13 +6,16 @@ Shapes and dtypes common to all of them
     bfloat16 or float16, any strides, CPU or CUDA. Half precision is computed in float32.
     *labels*: [N], int64 or int32; ``None`` stands for the dynamic label, the real class with the largest logit
     (lowest index on ties, no gradient through it; AM-GAN section 5.1).
+    *row_weight*: [N], finite numbers of at least 0 in any floating dtype, without a gradient: each row's loss is
+    multiplied by its own before the reduction, and a row of weight 0 has none, whatever its value. ``"mean"`` still
+    divides by N, not by the sum of the weights.
     *reduction*: ``"mean"`` and ``"sum"`` return a scalar, ``"none"`` one loss a row, [N]. The loss is float64
     for float64 logits and float32 for all others, also under ``torch.autocast``. All losses are in nats.
 
 Errors, all raised before anything is computed
-    ``TypeError`` for what is no tensor and for a wrong dtype; ``ValueError`` for a wrong shape, device, option or
-    smoothing; ``IndexError`` for a label out of range (on CUDA a device-side assertion, so that no call waits for the
-    GPU).
+    ``TypeError`` for what is no tensor and for a wrong dtype; ``ValueError`` for a wrong shape, device, option,
+    smoothing or weight; ``IndexError`` for a label out of range (of weights and labels on CUDA: a device-side
+    assertion, so that no call waits for the GPU); ``NotImplementedError`` for weights that require a gradient.
 
 -inf logits are legal. NaN or +inf in any logit of a row, that of the generated class too, makes all its results
 non-finite (not its label), whatever the coefficients. Losses have first and second derivatives. Where a gradient is
@@ -58,6 +61,8 @@ def kplus1_loss(
     fake: str = "column",
     reduction: str = "mean",
     fake_labels: bool = True,
+    row_weight: Tensor | None = None,
+    unlabelled: bool = False,
 ) -> Tensor:
     """Any member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``.
 
@@ -68,6 +73,8 @@ def kplus1_loss(
         logits: see the module's description.
         labels: [N] with values 0..K (K selects the generated class), or None for the dynamic label.
         fake_labels: False: K is no label either.
+        unlabelled: True: a label may be -1, of a row that has none. What the loss has on the label and on all classes
+            alike, t and u, is on R there: ``a*A + (r-t-u)*R - f*l_f``; -log D_y becomes -log D_r.
         coefficients: the five numbers (a, r, t, f, u), finite.
 
     >>> import torch
@@ -80,8 +87,11 @@ def kplus1_loss(
 
 
 def _cross_entropy(logits: Tensor, target: Tensor | str, **options: Any) -> Tensor:
-    overload = _ops.kplus1_cross_entropy.mode if isinstance(target, str) else _ops.kplus1_cross_entropy.default
-    return overload(logits, target, **options)
+    if not isinstance(target, str):
+        return _ops.kplus1_cross_entropy.default(logits, target, **options)
+    if options.pop("weight", None) is not None or options.pop("ignore_index", -100) not in (-100, None):
+        raise ValueError(f"kplus1_cross_entropy: target is {target!r}, wanted labels beside weight or ignore_index")
+    return _ops.kplus1_cross_entropy.mode(logits, target, **options)
 
 
 @calls(_cross_entropy)
@@ -92,15 +102,26 @@ def kplus1_cross_entropy(
     fake: str = "column",
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    weight: Tensor | None = None,
+    ignore_index: int | None = -100,
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """Softmax cross-entropy over K+1 classes, -log D_target ([AM] eq. 5).
 
-    With ``fake="column"`` and a tensor as target it equals :func:`torch.nn.functional.cross_entropy`.
+    With ``fake="column"`` and a tensor as target it equals :func:`torch.nn.functional.cross_entropy` and has all of its
+    options.
 
     Args:
         logits: see the module's description.
-        target: [N] with values 0..K (K is the generated class), ``"dynamic"`` or ``"fake"``.
+        target: [N] with values 0..K (K is the generated class), ``"dynamic"`` or ``"fake"``; or a floating dtype,
+            [N, K+1] whatever ``fake`` is: how much of each class, usually a probability, for which PyTorch's own
+            operations are used.
         label_smoothing: in [0, 1], spread over all K+1 classes as PyTorch does.
+        weight: [K+1], of each class, finite numbers of at least 0. With labels the mean is over the weights of the
+            rows' classes, as in PyTorch.
+        ignore_index: rows of this label have no loss and are not counted in the mean; over no rows that is NaN. None:
+            there is no such label. On CUDA, where nobody looks for such rows beforehand, a mean with None takes one
+            kernel instead of several.
 
     >>> import torch
     >>> from amgan_fast import ops
@@ -109,6 +130,11 @@ def kplus1_cross_entropy(
     tensor(2.1698)
     >>> ops.kplus1_cross_entropy(logits, "dynamic"), ops.kplus1_cross_entropy(logits, "fake")
     (tensor(0.1698), tensor(3.1698))
+    >>> two = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    >>> ops.kplus1_cross_entropy(two, torch.tensor([1, -100]))  # of the first row alone
+    tensor(2.1698)
+    >>> ops.kplus1_cross_entropy(two[:1], torch.tensor([[0.5, 0.5, 0.0]]))  # half of each class
+    tensor(1.1698)
     """
 
 
@@ -123,19 +149,23 @@ def am_discriminator_loss(
     fake_smoothing: float = 0.0,
     class_smoothing: float = 0.0,
     reduction: str = "mean",
+    real_row_weight: Tensor | None = None,
+    fake_row_weight: Tensor | None = None,
 ) -> Tensor:
     """Discriminator loss of AM-GAN and LabelGAN, -log D_y(x) on real and -log D_{K+1}(g) on generated rows
     ([AM] eq. 5 and 15), both batches in one kernel.
 
     Args:
         real_logits: [N, K+1] or [N, K].
-        labels: [N] with values 0..K-1.
+        labels: [N] with values 0..K-1, and -1 for a row without a label, whose loss is -log D_r(x) (Salimans et al.,
+            arXiv 1606.03498, section 5): labelled and unlabelled rows of one batch, the mean over all of them.
         fake_logits: [M, K+1] or [M, K]; M may differ from N.
         real_smoothing: target mass that real rows put on the generated class ([LS] eq. 6), in [0, 1].
         fake_smoothing: target mass that generated rows spread over the K real classes, in [0, 1].
         class_smoothing: share of a real row's class target that is spread over the K classes, in [0, 1].
         reduction: ``"mean"``: mean over real rows + mean over generated rows; ``"sum"`` likewise; ``"none"``:
             [N+M], real rows first.
+        real_row_weight, fake_row_weight: [N] and [M], see ``row_weight`` of the module's description.
 
     >>> import torch
     >>> from amgan_fast import ops
@@ -145,12 +175,19 @@ def am_discriminator_loss(
     >>> loss.backward()
     >>> generated.grad
     tensor([[ 0.3072,  0.1863, -0.4935]])
+    >>> ops.am_discriminator_loss(real.detach(), torch.tensor([0, -1]), generated.detach())  # the second row is real
+    tensor(0.7738)
     """
 
 
 @calls(_ops.am_generator_loss.default)
 def am_generator_loss(
-    fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+    fake_logits: Tensor,
+    labels: Tensor | None = None,
+    *,
+    fake: str = "column",
+    reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """Generator loss of AM-GAN, -log D_y(g) ([AM] eq. 14), with dynamic (``labels=None``) or given labels 0..K-1.
 
@@ -164,7 +201,12 @@ def am_generator_loss(
 
 @calls(_ops.labelgan_generator_loss.default)
 def labelgan_generator_loss(
-    fake_logits: Tensor, *, fake: str = "column", smoothing: float = 0.0, reduction: str = "mean"
+    fake_logits: Tensor,
+    *,
+    fake: str = "column",
+    smoothing: float = 0.0,
+    reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """Generator loss of LabelGAN, -log D_r(g) ([AM] eq. 2), D_r the total probability of the real classes.
 
@@ -198,6 +240,8 @@ def kplus1_loss_and_grad(
     fake: str = "column",
     reduction: str = "mean",
     fake_labels: bool = True,
+    row_weight: Tensor | None = None,
+    unlabelled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """:func:`kplus1_loss` and its gradient in one pass and without an autograd node, for training loops.
 
@@ -223,6 +267,8 @@ def am_discriminator_loss_and_grad(
     fake_smoothing: float = 0.0,
     class_smoothing: float = 0.0,
     reduction: str = "mean",
+    real_row_weight: Tensor | None = None,
+    fake_row_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`am_discriminator_loss` and its gradient in one pass and without an autograd node, for training loops.
 
@@ -241,7 +287,12 @@ def am_discriminator_loss_and_grad(
 
 @calls(_ops.am_generator_loss_and_grad.default)
 def am_generator_loss_and_grad(
-    fake_logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+    fake_logits: Tensor,
+    labels: Tensor | None = None,
+    *,
+    fake: str = "column",
+    reduction: str = "mean",
+    row_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """:func:`am_generator_loss` and its gradient, ``(loss, grad)``, in one pass and without an autograd node.
 

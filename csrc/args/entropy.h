@@ -12,9 +12,11 @@ struct EntropyArgs {
   int64_t rows;
   int64_t classes;     // K >= 1
   int64_t row_stride;  // elements; any value
-  double scale;        // as in KPlus1Batch
+  double scale;        // this and what follows, as in KPlus1Batch
   const void* grad_output;
   int64_t grad_output_stride;
+  const void* row_weight;
+  int64_t row_weight_stride;
   void* entropy;      // [rows] T, unscaled; or null
   void* grad;         // [rows, classes] in the dtype of the logits, contiguous; or null
   void* total;        // [1] T: sum over rows of scale * entropy; or null

@@ -26,6 +26,8 @@ struct Question {
   double scale;
   const void* grad_output;
   int64_t grad_output_stride;
+  const void* row_weight;  // of each row's loss; null: 1
+  int64_t row_weight_stride;
   void* slope;        // of each row; or null
   void* total;        // sum of scale * slope; or null
   scalar_t* product;  // H v
@@ -81,13 +83,16 @@ class KPlus1 {
             batch.scale,
             batch.grad_output,
             batch.grad_output_stride,
+            batch.row_weight,
+            batch.row_weight_stride,
             batch.loss,
             args.of.total,
             static_cast<scalar_t*>(batch.grad)};
   }
 
   math::KPlus1RowHessian<V> hessian(const Group<scalar_t>& group, const Sums<T>& sums, const V& grad_output) const {
-    T fake[kLanes<T>] = {}, v_fake[kLanes<T>] = {}, v_target[kLanes<T>], target_is_fake[kLanes<T>] = {};
+    T fake[kLanes<T>] = {}, v_fake[kLanes<T>] = {}, v_target[kLanes<T>], target_is_fake[kLanes<T>] = {},
+      no_label[kLanes<T>] = {};
     sums.along.origin.store(v_target);  // the dynamic label is where the largest logit is
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       if (fake_column_) {
@@ -97,9 +102,11 @@ class KPlus1 {
       if (batch_.labels == nullptr) continue;
       const int64_t label = batch_.label(group.first + lane);
       target_is_fake[lane] = label == classes_;
-      if (label < classes_) v_target[lane] = static_cast<T>(group.v(lane)[label]);
+      no_label[lane] = label < 0;
+      if (label >= 0 && label < classes_) v_target[lane] = static_cast<T>(group.v(lane)[label]);
     }
-    const auto coefficients = coefficients_.targeting_fake(equal(V::loadu(target_is_fake), V(T(1))));
+    const auto coefficients = coefficients_.targeting_fake(equal(V::loadu(target_is_fake), V(T(1))))
+                                  .unlabelled(equal(V::loadu(no_label), V(T(1))));
     const math::KPlus1Row<V> row{sums.shift, sums.excess, V(T(0)), V(T(0)), V::loadu(fake)};
     const V& origin = sums.along.origin;
     const math::KPlus1Points<V> points{V::loadu(v_fake) - origin, V::loadu(v_target) - origin};
@@ -137,6 +144,8 @@ class Entropy {
             of.scale,
             of.grad_output,
             of.grad_output_stride,
+            of.row_weight,
+            of.row_weight_stride,
             of.entropy,
             of.total,
             static_cast<scalar_t*>(of.grad)};
@@ -339,10 +348,15 @@ double run_rows(const Rows& of, const Loss& loss, Layout& layout, int64_t begin,
   for (int64_t first = begin; first < end; first += group_rows) {
     const Group<typename Loss::scalar_t> group{of, first, std::min(group_rows, end - first)};
     const Sums<T> sums = layout.reduce(group);
-    const auto hessian =
-        loss.hessian(group, sums, upstream<T>(of.grad_output, of.grad_output_stride, of.scale, first, group.rows));
-    slopes = slopes + first_lanes(hessian.slope, group.rows);
-    if (of.slope != nullptr) hessian.slope.store(static_cast<T*>(of.slope) + first, static_cast<int>(group.rows));
+    Vec<T> scale = upstream<T>(of.grad_output, of.grad_output_stride, of.scale, first, group.rows), weights(T(1));
+    if (of.row_weight != nullptr) {
+      weights = row_weights<T>(of.row_weight, of.row_weight_stride, first, group.rows);
+      scale = scale * weights;
+    }
+    const auto hessian = loss.hessian(group, sums, scale);
+    const Vec<T> slope = of.row_weight == nullptr ? hessian.slope : math::or_absent<Vec<T>>(weights, hessian.slope);
+    slopes = slopes + first_lanes(slope, group.rows);
+    if (of.slope != nullptr) slope.store(static_cast<T*>(of.slope) + first, static_cast<int>(group.rows));
     layout.store(group, hessian);
   }
   return sum_lanes(slopes);

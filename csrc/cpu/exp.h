@@ -133,8 +133,8 @@ struct ExpOfDouble {
   static constexpr double kLow = 0x1.abc9e3b39803fp-56;
   static constexpr double kMagic = 0x1.8p48;  // adding it leaves the number of 16ths in the low bits
   static constexpr double kLowest = -746;     // exp(-745.13) is the smallest double
-  // 2^(j/16), to nearest but for j = 10 and 11, which go the other way: the mean of the errors is 5e-20 then, not 2e-17,
-  // and the largest 1.2e-16, not 0.8e-16.
+  // 2^(j/16), to nearest but for j = 10 and 11, which go the other way: the mean of the errors is 5e-20 then, not
+  // 2e-17, and the largest 1.2e-16, not 0.8e-16.
   alignas(64) static constexpr double kTable[16] = {
       0x1.0000000000000p+0, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0, 0x1.2387a6e756238p+0,
       0x1.306fe0a31b715p+0, 0x1.3dea64c123422p+0, 0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0,
@@ -163,8 +163,8 @@ struct PowerOfTwo {
 
 // In double with AVX2, without a table, whose look-ups would cost more than the terms they save: x = m log 2 + r with m
 // an integer and |r| <= log(2)/2. exp(r) = 1 + r + r^2 q(r), where q of degree 8 is the best for the relative error
-// (Remez): at most 2.9e-16, and 3e-19 in the mean over r, so that it is no bias. Roundings bring that to 4.3e-16. 2^m is
-// 2^64 too large until the last step, since doubles below 2^-1022 have fewer digits: there the result is rounded to
+// (Remez): at most 2.9e-16, and 3e-19 in the mean over r, so that it is no bias. Roundings bring that to 4.3e-16. 2^m
+// is 2^64 too large until the last step, since doubles below 2^-1022 have fewer digits: there the result is rounded to
 // those.
 struct ExpOfDouble {
   static constexpr double kInverse = 1.44269504088896340736;

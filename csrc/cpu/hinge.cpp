@@ -256,14 +256,20 @@ double run_rows(const HingeArgs& args, const Direction<scalar_t>& along, Layout&
   for (int64_t first = begin; first < end; first += layout.group_rows(args)) {
     const Group<scalar_t> group{args, first, std::min(layout.group_rows(args), end - first)};
     const V violation = math::hinge_violation<V>(layout.reduce(group), V(static_cast<T>(args.margin)));
-    const V value =
+    V value =
         along.v == nullptr ? math::hinge_loss<V>(violation) : slopes_of<scalar_t>(group, layout, along, violation);
+    V weights(T(1));
+    if (batch.row_weight != nullptr) {
+      weights = row_weights<T>(batch.row_weight, batch.row_weight_stride, first, group.rows);
+      value = math::or_absent<V>(weights, value);
+    }
     sum = sum + first_lanes(value, group.rows);
     if (batch.loss != nullptr) value.store(static_cast<T*>(batch.loss) + first, static_cast<int>(group.rows));
     if (batch.grad != nullptr) {
-      const V scale = along.v == nullptr
-                          ? upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, first, group.rows)
-                          : V(T(0));
+      const V scale =
+          along.v == nullptr
+              ? upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, first, group.rows) * weights
+              : V(T(0));
       layout.store_gradient(group, math::hinge_gradient<V>(violation, scale));
     }
   }

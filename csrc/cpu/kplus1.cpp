@@ -105,8 +105,8 @@ class InLanes {
     tile.store(group.grad(0, columns), group.rows, columns);
   }
 
-  Mask<T> label_is_fake(int slot, const Group<scalar_t>&) const {
-    return equal(labels_[slot], V(static_cast<T>(classes_)));
+  Mask<T> label_is(int64_t label, int slot, const Group<scalar_t>&) const {
+    return equal(labels_[slot], V(static_cast<T>(label)));
   }
 
   void store_labels(int slot, const Group<scalar_t>& group, int64_t* out) const {
@@ -175,7 +175,7 @@ class InColumns {
       target[lane] = largest - shift;
       if (group.batch->labels != nullptr) {
         const int64_t label = labels_[lane] = group.label(lane);
-        if (label < classes_) target[lane] = static_cast<T>(x[label]) - shift;
+        if (is_class(label)) target[lane] = static_cast<T>(x[label]) - shift;
       } else if (wanted.dynamic) {
         labels_[lane] = excess[lane] == excess[lane] ? first_of(x, classes_, largest) : argmax(x, classes_);
       }
@@ -194,7 +194,7 @@ class InColumns {
       const T* exps = exps_.of(lane, out);
       const V w(weight[lane]), c(constant[lane]);
       const int64_t label = labels_[lane];
-      const bool real_target = has_target && label < classes_;
+      const bool real_target = has_target && is_class(label);
       // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
       const T of_target = real_target ? weight[lane] * exps[label] + constant[lane] + target[lane] : T(0);
       store_row(classes_, out, [&](int64_t k) { return at::vec::fmadd(load_within(exps, k, classes_), w, c); });
@@ -203,15 +203,18 @@ class InColumns {
     }
   }
 
-  Mask<T> label_is_fake(int, const Group<scalar_t>& group) const {
-    T is_fake[kLanes<T>] = {};
-    for (int64_t lane = 0; lane < group.rows; ++lane) is_fake[lane] = labels_[lane] == classes_;
-    return equal(V::loadu(is_fake), V(T(1)));
+  Mask<T> label_is(int64_t label, int, const Group<scalar_t>& group) const {
+    T is_it[kLanes<T>] = {};
+    for (int64_t lane = 0; lane < group.rows; ++lane) is_it[lane] = labels_[lane] == label;
+    return equal(V::loadu(is_it), V(T(1)));
   }
 
   void store_labels(int, const Group<scalar_t>& group, int64_t* out) const { std::copy_n(labels_, group.rows, out); }
 
  private:
+  // Neither the generated class nor none.
+  bool is_class(int64_t label) const { return label >= 0 && label < classes_; }
+
   const int64_t classes_;
   const bool fake_column_;
   const RowExps<scalar_t> exps_;
@@ -262,15 +265,23 @@ class Kernel {
               math::Coefficients<V> coefficients, bool want_loss, V& losses) {
     const KPlus1Batch& batch = *group.batch;
     if (batch.labels != nullptr && batch.max_label == args_.classes) {
-      coefficients = coefficients.targeting_fake(layout_.label_is_fake(slot, group));
+      coefficients = coefficients.targeting_fake(layout_.label_is(args_.classes, slot, group));
     }
+    if (batch.labels != nullptr && batch.min_label < 0) {
+      coefficients = coefficients.unlabelled(layout_.label_is(-1, slot, group));
+    }
+    const bool weighted = batch.row_weight != nullptr;
+    V weights(T(1));
+    if (weighted) weights = row_weights<T>(batch.row_weight, batch.row_weight_stride, group.first, group.rows);
     if (want_loss) {
-      const V loss = math::kplus1_loss(row, logs, coefficients, per_class_);
+      V loss = math::kplus1_loss(row, logs, coefficients, per_class_);
+      if (weighted) loss = math::or_absent<V>(weights, loss);
       if (batch.loss != nullptr) loss.store(static_cast<T*>(batch.loss) + group.first, static_cast<int>(group.rows));
       losses = losses + first_lanes(loss, group.rows);
     }
     if (batch.grad != nullptr) {
-      const V scale = upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows);
+      V scale = upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows);
+      if (weighted) scale = scale * weights;
       const auto gradient = math::kplus1_gradient(row, logs, coefficients, per_class_, scale);
       layout_.store_gradient(slot, group, gradient, batch.coefficients.t != 0);
     }

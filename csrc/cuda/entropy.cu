@@ -3,6 +3,9 @@
 // One launch. Every logit is read once and every gradient written once, with one exp2 per logit for up to 8,192 classes
 // (float64: 4,096) and two for more. What of a row fits neither in registers nor in shared memory (long_row.cuh) is
 // read again for the gradient.
+#undef NDEBUG  // a weight out of range must be reported by release builds, too
+#include <cassert>
+
 #include "args/entropy.h"
 
 #include "cuda/entropy_row.cuh"
@@ -24,11 +27,30 @@ struct Params {
   T scale;
   const T* grad_output;
   int64_t grad_output_stride;
+  const T* row_weight;
+  int64_t row_weight_stride;
   T* entropy;
   Scalar* grad;
   int slots;  // of shared memory, for long rows
   Total<T> total;
 };
+
+// What there is of a row beside its logits.
+template <typename T>
+struct Given {
+  T upstream, weight;
+};
+
+template <typename Scalar>
+__device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& params, int64_t index) {
+  Given<Computing<Scalar>> given{1, 1};
+  if (params.grad_output) given.upstream = params.grad_output[index * params.grad_output_stride];
+  if (params.row_weight) {
+    given.weight = params.row_weight[index * params.row_weight_stride];
+    assert(given.weight >= 0 && given.weight < INFINITY && "amgan_fast: row weight out of range");
+  }
+  return given;
+}
 
 // kParts = 0: a grid of total.blocks. Otherwise one block of up to that many parts stands for it (total.cuh).
 template <typename Scalar, typename Layout, int kParts>
@@ -41,17 +63,18 @@ __global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 :
   for_rows<Scalar, Layout>(
       params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad,
       kParts > 0 ? threadIdx.y : blockIdx.x, params.total.blocks[0],
-      [&](int64_t index) { return params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1); },
-      [&](auto& logits, int64_t index, Scalar* grad, T grad_output) {
+      [&](int64_t index) { return given(params, index); },
+      [&](auto& logits, int64_t index, Scalar* grad, const Given<T>& given) {
         T exponentials[std::decay_t<decltype(logits)>::kRegisters];
         const math::EntropyRow<T> row = entropy_row<true>(logits, exponentials);
         const auto gradient = Threads::once([&] {
           const math::EntropyTerms<T> terms = math::entropy_terms(row);
           if (Threads::rank() == 0) {
-            sum += terms.entropy;
-            if (params.entropy) params.entropy[index] = terms.entropy;
+            const T entropy = math::or_absent<T>(given.weight, terms.entropy);
+            sum += entropy;
+            if (params.entropy) params.entropy[index] = entropy;
           }
-          return math::entropy_gradient(row, terms, params.scale * grad_output);
+          return math::entropy_gradient(row, terms, params.scale * given.upstream * given.weight);
         });
         if (!params.grad) return;
         Threads::sync();  // the gradient takes the place of the logits
@@ -83,6 +106,8 @@ cudaError_t launch_typed(const EntropyArgs& args, const Split<Scalar, Layout>& s
   params.scale = static_cast<T>(args.scale);
   params.grad_output = static_cast<const T*>(args.grad_output);
   params.grad_output_stride = args.grad_output_stride;
+  params.row_weight = static_cast<const T*>(args.row_weight);
+  params.row_weight_stride = args.row_weight_stride;
   params.entropy = static_cast<T*>(args.entropy);
   params.grad = static_cast<Scalar*>(args.grad);
   params.total = {static_cast<T*>(args.total), args.workspace, {split.count(), 0}, {args.scale, 0}, args.ticket};

@@ -30,6 +30,8 @@ struct Params {
   T scale;
   const T* grad_output;
   int64_t grad_output_stride;
+  const T* row_weight;
+  int64_t row_weight_stride;
   T* loss;
   Scalar* grad;
   int slots;  // of shared memory, for long rows
@@ -41,12 +43,12 @@ struct Params {
 template <typename T>
 struct Given {
   int label;  // or -1: the likeliest real class
-  T upstream;
+  T upstream, weight;
 };
 
 template <typename Scalar>
 __device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& params, int64_t row) {
-  Given<Computing<Scalar>> given{-1, 1};
+  Given<Computing<Scalar>> given{-1, 1, 1};
   if (params.labels) {
     const int64_t i = row * params.label_stride;
     const int64_t label = params.labels_are_int32 ? static_cast<const int32_t*>(params.labels)[i]
@@ -55,6 +57,10 @@ __device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& 
     given.label = static_cast<int>(label);
   }
   if (params.grad_output) given.upstream = params.grad_output[row * params.grad_output_stride];
+  if (params.row_weight) {
+    given.weight = params.row_weight[row * params.row_weight_stride];
+    assert(given.weight >= 0 && given.weight < INFINITY && "amgan_fast: row weight out of range");
+  }
   return given;
 }
 
@@ -115,10 +121,11 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   const math::HingeRow<T> row{target, other_is_fake ? fake : real.logit,
                               real.spoiled + (fake < T(INFINITY) ? T(0) : T(NAN))};
   const T violation = math::hinge_violation(row, params.margin);
-  const T loss = math::hinge_loss(violation);
+  const T loss = math::or_absent<T>(given.weight, math::hinge_loss(violation));
   if (params.loss && first) params.loss[index] = loss;
   if (params.grad) {
-    const math::HingeRowGradient<T> gradient = math::hinge_gradient(violation, params.scale * given.upstream);
+    const math::HingeRowGradient<T> gradient =
+        math::hinge_gradient(violation, params.scale * given.upstream * given.weight);
     // Rows of up to 64 classes lie in a tile of shared memory that holds first the logits, then the gradients: hence
     // the first sync; the second, so that the two columns come last.
     Threads::sync();
@@ -168,6 +175,8 @@ cudaError_t launch_typed(const HingeArgs& args, const Split<Scalar, Layout>& spl
   params.scale = static_cast<T>(batch.scale);
   params.grad_output = static_cast<const T*>(batch.grad_output);
   params.grad_output_stride = batch.grad_output_stride;
+  params.row_weight = static_cast<const T*>(batch.row_weight);
+  params.row_weight_stride = batch.row_weight_stride;
   params.loss = static_cast<T*>(batch.loss);
   params.grad = static_cast<Scalar*>(batch.grad);
   params.total = {static_cast<T*>(args.total), args.workspace, {split.count(), 0}, {batch.scale, 0}, args.ticket};

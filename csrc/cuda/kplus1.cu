@@ -29,11 +29,13 @@ struct Batch {
   const void* labels;
   int64_t label_stride;
   bool labels_are_int32;
-  int64_t max_label;
+  int64_t min_label, max_label;
   math::Coefficients<T> coefficients;
   T scale;
   const T* grad_output;
   int64_t grad_output_stride;
+  const T* row_weight;
+  int64_t row_weight_stride;
   T* loss;
   Scalar* grad;
   T* labelgan;  // the three of kplus1_terms: all or none null
@@ -55,20 +57,24 @@ struct Params {
 template <typename Scalar, typename Column>
 struct Given {
   Column label;  // or -1: none
-  Computing<Scalar> upstream;
+  Computing<Scalar> upstream, weight;
 };
 
 template <typename Column, typename Scalar>
 __device__ __forceinline__ Given<Scalar, Column> given(const Batch<Scalar>& batch, int64_t row) {
-  Given<Scalar, Column> given{-1, 1};
+  Given<Scalar, Column> given{-1, 1, 1};
   if (batch.labels) {
     const int64_t i = row * batch.label_stride;
     const int64_t label = batch.labels_are_int32 ? static_cast<const int32_t*>(batch.labels)[i]
                                                  : static_cast<const int64_t*>(batch.labels)[i];
-    assert(label >= 0 && label <= batch.max_label && "amgan_fast: label out of range");
+    assert(label >= batch.min_label && label <= batch.max_label && "amgan_fast: label out of range");
     given.label = static_cast<Column>(label);
   }
   if (batch.grad_output) given.upstream = batch.grad_output[row * batch.grad_output_stride];
+  if (batch.row_weight) {
+    given.weight = batch.row_weight[row * batch.row_weight_stride];
+    assert(given.weight >= 0 && given.weight < INFINITY && "amgan_fast: row weight out of range");
+  }
   return given;
 }
 
@@ -148,7 +154,9 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   math::KPlus1Row<T> row = real_sums(logits, classes, batch.coefficients.u != 0, uses_target && !has_label, label);
   row.fake = fake;
   if (has_label) row.target = target - row.max;
-  const math::Coefficients<T> coefficients = batch.coefficients.targeting_fake(has_label && label == classes);
+  // Where others have a label and this row has none, the largest logit is its target, with the coefficient 0.
+  const math::Coefficients<T> coefficients =
+      batch.coefficients.targeting_fake(has_label && label == classes).unlabelled(batch.labels && !has_label);
   // Rare: a NaN (or +inf) has made the sum NaN, and no comparison has found it. As torch.argmax, the first NaN is the
   // label; the logits are read again, each thread from its own on, up to the first that it meets.
   if (!has_label && row.excess != row.excess) {
@@ -165,7 +173,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   const auto gradient = Threads::once([&] {
     const math::KPlus1Logs<T> logs(row);
     if (batch.loss || params.total.result) {
-      loss = math::kplus1_loss(row, logs, coefficients, params.per_class);
+      loss = math::or_absent<T>(given.weight, math::kplus1_loss(row, logs, coefficients, params.per_class));
       if (batch.loss && first) batch.loss[index] = loss;
     }
     if (batch.labels_out && first) {
@@ -175,7 +183,8 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
       batch.labels_out[index] = label;
     }
     if (!batch.grad) return math::KPlus1RowGradient<T>{};
-    return math::kplus1_gradient(row, logs, coefficients, params.per_class, batch.scale * given.upstream);
+    return math::kplus1_gradient(row, logs, coefficients, params.per_class,
+                                 batch.scale * given.upstream * given.weight);
   });
 
   if (batch.grad) {
@@ -228,11 +237,14 @@ Batch<Scalar> typed(const KPlus1Batch& batch) {
   typed.labels = batch.labels;
   typed.label_stride = batch.label_stride;
   typed.labels_are_int32 = batch.labels_are_int32 != 0;
+  typed.min_label = batch.min_label;
   typed.max_label = batch.max_label;
   typed.coefficients = batch.coefficients.as<T>();
   typed.scale = static_cast<T>(batch.scale);
   typed.grad_output = static_cast<const T*>(batch.grad_output);
   typed.grad_output_stride = batch.grad_output_stride;
+  typed.row_weight = static_cast<const T*>(batch.row_weight);
+  typed.row_weight_stride = batch.row_weight_stride;
   typed.loss = static_cast<T*>(batch.loss);
   typed.grad = static_cast<Scalar*>(batch.grad);
   return typed;

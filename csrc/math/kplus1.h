@@ -35,6 +35,14 @@ struct Coefficients {
   AMGAN_INLINE Coefficients targeting_fake(const Mask& label_is_fake) const {
     return {a, r, select(label_is_fake, T(0), t), select(label_is_fake, f + t, f), u, z};
   }
+
+  // Those of a row that has no label, though others have: what is on its class, and on all classes alike, is on them
+  // together, on R. -log D_y becomes -log D_r.
+  template <typename Mask>
+  AMGAN_INLINE Coefficients unlabelled(const Mask& without_label) const {
+    return {a, select(without_label, r - (t + u), r), select(without_label, T(0), t),
+            f, select(without_label, T(0), u),        z};
+  }
 };
 
 // What one pass over the real logits of a row leaves, in logits shifted by their maximum.
@@ -102,12 +110,6 @@ AMGAN_INLINE KPlus1RowTerms<T> kplus1_terms(const KPlus1Row<T>& row, const KPlus
 template <typename T>
 AMGAN_INLINE T times_coefficient(T c, T term) {
   return select(equal(c, T(0)), select(equal(term, term), T(0), term), c * term);
-}
-
-// A term with coefficient 0 is absent, whatever its value.
-template <typename T>
-AMGAN_INLINE T or_absent(T c, T term) {
-  return select(equal(c, T(0)), T(0), c * term);
 }
 
 // per_class: 1 / K.

@@ -27,4 +27,10 @@ struct RowAlong {
   T crossed;   // sum_k u_k (l_k - max) exp(l_k - max), a logit of -inf counting 0
 };
 
+// A term with coefficient 0 is absent, whatever its value.
+template <typename T>
+AMGAN_INLINE T or_absent(T c, T term) {
+  return select(equal(c, T(0)), T(0), c * term);
+}
+
 AMGAN_MATH_END

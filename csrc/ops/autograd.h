@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace amgan::ops {
@@ -20,9 +21,19 @@ struct TraceableFunction : torch::autograd::Function<T> {
   static constexpr bool is_traceable = true;
 };
 
+// Whether a transform of torch.func is at work, which no autograd function in C++ can serve.
+inline bool is_transformed() {
+  return c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerBackMode);
+}
+
+// Whether a forward-mode derivative is asked for.
+inline bool has_tangent(const at::Tensor& tensor) {
+  return tensor._fw_grad(0).defined();
+}
+
 // Whether autograd has anything to do with a result that depends on this tensor.
 inline bool is_differentiated(const at::Tensor& tensor) {
-  return (at::GradMode::is_enabled() && tensor.requires_grad()) || tensor._fw_grad(0).defined();
+  return (at::GradMode::is_enabled() && tensor.requires_grad()) || has_tangent(tensor);
 }
 
 }  // namespace amgan::ops

@@ -1,5 +1,6 @@
 #include "ops/check.h"
 
+#include <ATen/Dispatch.h>
 #include <c10/core/DispatchKeySet.h>
 
 #include <cmath>
@@ -94,16 +95,17 @@ void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tens
                     tensor.device());
 }
 
-void check_label_range(const char* op, const char* name, const at::Tensor& labels, const c10::SymInt& largest) {
+void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
+                       const c10::SymInt& largest) {
   if (!is_plain(labels) || !largest.maybe_as_int())
     return;  // where there are values, the operation below looks at them
   const int64_t max_label = largest.expect_int();
   const auto check = [&](const auto* values) {
     const int64_t rows = labels.size(0), stride = labels.stride(0);
-    uint64_t signs = 0;  // the top bit is set once label or max_label - label has been negative
+    uint64_t signs = 0;  // the top bit is set once label - min_label or max_label - label has been negative
     const auto take = [&](int64_t label) {
       const auto bits = static_cast<uint64_t>(label);
-      signs |= bits | (static_cast<uint64_t>(max_label) - bits);
+      signs |= (bits - static_cast<uint64_t>(min_label)) | (static_cast<uint64_t>(max_label) - bits);
     };
     if (stride == 1) {
       for (int64_t i = 0; i < rows; ++i) take(values[i]);
@@ -112,8 +114,8 @@ void check_label_range(const char* op, const char* name, const at::Tensor& label
     }
     for (int64_t i = 0; signs >> 63 != 0 && i < rows; ++i) {
       const int64_t label = values[i * stride];
-      TORCH_CHECK_INDEX(label >= 0 && label <= max_label, op, ": ", name, "[", i, "] is ", label,
-                        ", wanted 0 <= label <= ", max_label);
+      TORCH_CHECK_INDEX(label >= min_label && label <= max_label, op, ": ", name, "[", i, "] is ", label, ", wanted ",
+                        min_label, " <= label <= ", max_label);
     }
   };
   if (labels.scalar_type() == at::kInt) {
@@ -131,6 +133,28 @@ void check_labels(const char* op, const char* name, const at::Tensor& labels, co
                    ", wanted [", logits.sym_size(0), "], one label per row of logits");
   TORCH_CHECK_VALUE(labels.device() == logits.device(), op, ": ", name, " is on ", labels.device(),
                     " and the logits on ", logits.device(), ", wanted the same device");
+}
+
+void check_row_weight(const char* op, const char* name, const at::Tensor& weight, const at::Tensor& logits) {
+  TORCH_CHECK_TYPE(at::isFloatingType(weight.scalar_type()), op, ": ", name, " has dtype ", weight.scalar_type(),
+                   ", wanted floating point");
+  AMGAN_CHECK_SIZE(has_length(weight, logits.sym_size(0)), op, ": ", name, " has shape ", weight.sym_sizes(),
+                   ", wanted [", logits.sym_size(0), "], one number per row of logits");
+  TORCH_CHECK_VALUE(weight.device() == logits.device(), op, ": ", name, " is on ", weight.device(),
+                    " and the logits on ", logits.device(), ", wanted the same device");
+}
+
+void check_row_weight_range(const char* op, const char* name, const at::Tensor& weight) {
+  if (!is_plain(weight)) return;  // where there are values, the operation below looks at them
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), "check_row_weight_range", [&] {
+    const auto* values = weight.const_data_ptr<scalar_t>();
+    const int64_t rows = weight.size(0), stride = weight.stride(0);
+    for (int64_t i = 0; i < rows; ++i) {
+      const auto value = static_cast<double>(values[i * stride]);
+      TORCH_CHECK_VALUE(value >= 0 && std::isfinite(value), op, ": ", name, "[", i, "] is ", value,
+                        ", wanted a finite number that is at least 0");
+    }
+  });
 }
 
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,

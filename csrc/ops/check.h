@@ -53,21 +53,31 @@ void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tens
 // int64 or int32, [rows], on the device of the logits.
 void check_labels(const char* op, const char* name, const at::Tensor& labels, const at::Tensor& logits);
 
-// 0 <= label <= max_label for labels on the CPU. On CUDA the kernel asserts it, without synchronisation.
-void check_label_range(const char* op, const char* name, const at::Tensor& labels, const c10::SymInt& max_label);
+// min_label <= label <= max_label for labels on the CPU. On CUDA the kernel asserts it, without synchronisation.
+void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
+                       const c10::SymInt& max_label);
+
+// Floating point, [rows], on the device of the logits, without a gradient of its own.
+void check_row_weight(const char* op, const char* name, const at::Tensor& weight, const at::Tensor& logits);
+
+// Finite numbers of at least 0, on the CPU. On CUDA the kernel asserts it, without synchronisation.
+void check_row_weight_range(const char* op, const char* name, const at::Tensor& weight);
 
 // The gradient of a loss: a scalar, or [rows] without reduction; returned in the dtype of the loss.
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,
                              const c10::SymInt& rows, const at::Tensor& logits);
 
-// The result of `run`, an operation that looks at the values of labels itself. Only where it finds one out of range are
-// they looked at here too, in the name of the operation that the user called.
-template <typename Run, typename CheckRange>
-auto named_by_caller(const Run& run, const CheckRange& check_range) {
+// The result of `run`, an operation that looks at the values of labels and weights itself. Only where it finds one out
+// of range are they looked at here too, in the name of the operation that the user called.
+template <typename Run, typename CheckValues>
+auto named_by_caller(const Run& run, const CheckValues& check_values) {
   try {
     return run();
   } catch (const c10::IndexError&) {
-    check_range();
+    check_values();
+    throw;
+  } catch (const c10::ValueError&) {
+    check_values();
     throw;
   }
 }

@@ -8,10 +8,13 @@
 
 namespace amgan::ops {
 
-// logits, reduction
-using EntropyArguments = std::tuple<const at::Tensor&, std::string_view>;
+// logits, reduction, row_weight
+using EntropyArguments = std::tuple<const at::Tensor&, std::string_view, OptionalTensor>;
 
-// All checks of an operation on them.
+// All that an operation checks of them,
 Reduction check(const char* op, const EntropyArguments& arguments);
+
+// But for the values of row weights.
+void check_values(const char* op, const EntropyArguments& arguments);
 
 }  // namespace amgan::ops

@@ -14,7 +14,7 @@
 namespace amgan::ops {
 
 KPlus1Call call_of(const char* op, const HingeArguments& arguments) {
-  const auto& [logits, labels, margin, fake, reduction] = arguments;
+  const auto& [logits, labels, margin, fake, reduction, row_weight] = arguments;
   const bool fake_column = parse_fake(op, fake);
   const auto parsed_reduction = parse_reduction(op, reduction);
   TORCH_CHECK_VALUE(std::isfinite(margin) && margin >= 0, op, ": margin is ", margin,
@@ -24,6 +24,7 @@ KPlus1Call call_of(const char* op, const HingeArguments& arguments) {
                         .labels_name = "labels",
                         .labels = labels ? &*labels : nullptr,
                         .coefficients = {},
+                        .weight = row_weight ? &*row_weight : nullptr,
                         .fake_labels = true};
   return {op, fake_column, parsed_reduction, 0, {rows}};
 }
@@ -35,9 +36,9 @@ struct Outputs {
   at::Tensor loss = {}, grad = {};
 };
 
-// All that there is to ask about rows with unit column stride. `grad_output`: undefined for 1.
+// All that there is to ask about rows with unit column stride. `grad_output`, `weight`: undefined for 1.
 HingeArgs kernel_args(const at::Tensor& rows, const HingeArguments& arguments, const KPlus1Call& call,
-                      const Outputs& out, const at::Tensor& grad_output) {
+                      const Outputs& out, const at::Tensor& grad_output, const at::Tensor& weight) {
   const OptionalTensor& labels = std::get<1>(arguments);
   const bool reduced = call.reduction != Reduction::none;
   HingeArgs args{};
@@ -62,20 +63,30 @@ HingeArgs kernel_args(const at::Tensor& rows, const HingeArguments& arguments, c
     batch.grad_output = grad_output.const_data_ptr();
     batch.grad_output_stride = reduced ? 0 : grad_output.stride(0);
   }
+  if (weight.defined()) {
+    batch.row_weight = weight.const_data_ptr();
+    batch.row_weight_stride = weight.stride(0);
+  }
   return args;
+}
+
+// As the kernels want it; undefined for 1.
+at::Tensor weight_of(const HingeArguments& arguments) {
+  const OptionalTensor& row_weight = std::get<5>(arguments);
+  return row_weight ? row_weight->to(loss_dtype(std::get<0>(arguments))) : at::Tensor();
 }
 
 void check_all(const KPlus1Call& call) {
   check(call);
-  check_label_range(call);
+  check_values(call);
 }
 
 void run(const HingeArguments& arguments, const KPlus1Call& call, const Outputs& out,
          const at::Tensor& grad_output = {}) {
   const at::Tensor& logits = std::get<0>(arguments);
   if (logits.is_meta()) return;
-  const at::Tensor rows = unit_columns(logits);
-  run_kernel(rows, kernel_args(rows, arguments, call, out, grad_output));
+  const at::Tensor rows = unit_columns(logits), weight = weight_of(arguments);
+  run_kernel(rows, kernel_args(rows, arguments, call, out, grad_output, weight));
 }
 
 at::Tensor empty_loss(const at::Tensor& logits, const KPlus1Call& call) {
@@ -120,27 +131,29 @@ DoubleBackward kplus1_hinge_loss_double_backward(const at::Tensor& grad_grad, co
   const at::Tensor upstream = check_grad_output(op, grad_output, call.reduction, logits.sym_size(0), logits);
   const Outputs out{.loss = empty_loss(logits, call), .grad = empty_grad(logits)};
   if (logits.is_meta()) return {out.loss, out.grad};
-  const at::Tensor rows = unit_columns(logits), v = unit_columns(grad_grad);
-  cpu::run(Along<HingeArgs>{kernel_args(rows, arguments, call, out, upstream), v.const_data_ptr(), v.stride(0)});
+  const at::Tensor rows = unit_columns(logits), v = unit_columns(grad_grad), weight = weight_of(arguments);
+  cpu::run(
+      Along<HingeArgs>{kernel_args(rows, arguments, call, out, upstream, weight), v.const_data_ptr(), v.stride(0)});
   return {out.loss, out.grad};
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
-  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+  const auto tags = any_layout();
   m.def(R"(kplus1_hinge_loss(
-    Tensor logits, Tensor? labels=None, *, float margin=1.0, str fake="column", str reduction="mean") -> Tensor)",
+    Tensor logits, Tensor? labels=None, *, float margin=1.0, str fake="column", str reduction="mean",
+    Tensor? row_weight=None) -> Tensor)",
         tags);
   m.def(R"(kplus1_hinge_loss_backward(
     Tensor grad_output, Tensor logits, Tensor? labels=None, *, float margin=1.0, str fake="column",
-    str reduction="mean") -> Tensor)",
+    str reduction="mean", Tensor? row_weight=None) -> Tensor)",
         tags);
   m.def(R"(kplus1_hinge_loss_and_grad(
-    Tensor logits, Tensor? labels=None, *, float margin=1.0, str fake="column", str reduction="mean") -> (
-    Tensor loss, Tensor grad))",
+    Tensor logits, Tensor? labels=None, *, float margin=1.0, str fake="column", str reduction="mean",
+    Tensor? row_weight=None) -> (Tensor loss, Tensor grad))",
         tags);
   m.def(R"(kplus1_hinge_loss_double_backward(
     Tensor grad_grad, Tensor grad_output, Tensor logits, Tensor? labels=None, *, float margin=1.0,
-    str fake="column", str reduction="mean") -> (Tensor of_grad_output, Tensor of_logits))",
+    str fake="column", str reduction="mean", Tensor? row_weight=None) -> (Tensor of_grad_output, Tensor of_logits))",
         tags);
   implement(m, "kplus1_hinge_loss", Unpacked<kplus1_hinge_loss>::call);
   implement(m, "kplus1_hinge_loss_backward", Unpacked<kplus1_hinge_loss_backward>::call);

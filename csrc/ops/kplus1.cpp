@@ -14,8 +14,17 @@
 
 namespace amgan::ops {
 
+namespace {
+
+const at::Tensor* pointer(const OptionalTensor& tensor) {
+  return tensor ? &*tensor : nullptr;
+}
+
+}  // namespace
+
 KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments) {
-  const auto& [logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing] = arguments;
+  const auto& [logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing, row_weight, unlabelled] =
+      arguments;
   const char* op = names.op;
   const bool fake_column = parse_fake(op, fake);
   const auto parsed_reduction = parse_reduction(op, reduction);
@@ -25,27 +34,36 @@ KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments) {
     TORCH_CHECK_VALUE(std::isfinite(c), op, ": coefficients holds ", c, ", wanted finite numbers");
   }
   check_fraction(op, "label_smoothing", label_smoothing);
+  TORCH_CHECK_VALUE(!unlabelled || label_smoothing == 0, op, ": label_smoothing is ", label_smoothing,
+                    " and unlabelled is True, wanted 0 where rows may have no label");
   math::LossCoefficients five;
   std::copy(coefficients.begin(), coefficients.end(), five.begin());
-  const KPlus1Rows rows{names.logits, logits, names.labels, labels ? &*labels : nullptr, five, fake_labels};
+  const KPlus1Rows rows{names.logits,        logits,      names.labels, pointer(labels), five, "row_weight",
+                        pointer(row_weight), fake_labels, unlabelled};
   return {op, fake_column, parsed_reduction, label_smoothing, {rows}};
 }
 
 KPlus1Call call_of(const char* op, const PairArguments& arguments) {
-  const auto& [real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing, reduction] =
-      arguments;
+  const auto& [real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing, reduction,
+               real_row_weight, fake_row_weight] = arguments;
   const bool fake_column = parse_fake(op, fake);
   const auto parsed_reduction = parse_reduction(op, reduction);
   check_fraction(op, "real_smoothing", real_smoothing);
   check_fraction(op, "fake_smoothing", fake_smoothing);
   check_fraction(op, "class_smoothing", class_smoothing);
   const auto on_real = math::real_row(real_smoothing, class_smoothing), on_fake = math::generated_row(fake_smoothing);
-  const KPlus1Rows real{"real_logits", real_logits, "labels", &labels, on_real};
-  const KPlus1Rows generated{"fake_logits", fake_logits, "", nullptr, on_fake};
+  const KPlus1Rows real{
+      "real_logits", real_logits, "labels", &labels, on_real, "real_row_weight", pointer(real_row_weight), false, true};
+  const KPlus1Rows generated{"fake_logits",           fake_logits, "", nullptr, on_fake, "fake_row_weight",
+                             pointer(fake_row_weight)};
   return {op, fake_column, parsed_reduction, 0, {real, generated}};
 }
 
 namespace {
+
+int32_t smallest_label(const KPlus1Rows& rows) {
+  return rows.unlabelled ? -1 : 0;
+}
 
 c10::SymInt largest_label(const KPlus1Call& call, const KPlus1Rows& rows) {
   return rows.logits.sym_size(1) - static_cast<int64_t>(call.fake_column) - (rows.fake_labels ? 0 : 1);
@@ -61,14 +79,16 @@ void check(const KPlus1Call& call) {
   }
   for (const KPlus1Rows& rows : call.batches) {
     if (rows.labels != nullptr) check_labels(call.op, rows.labels_name, *rows.labels, rows.logits);
+    if (rows.weight != nullptr) check_row_weight(call.op, rows.weight_name, *rows.weight, rows.logits);
   }
 }
 
-void check_label_range(const KPlus1Call& call) {
+void check_values(const KPlus1Call& call) {
   for (const KPlus1Rows& rows : call.batches) {
     if (rows.labels != nullptr) {
-      check_label_range(call.op, rows.labels_name, *rows.labels, largest_label(call, rows));
+      check_label_range(call.op, rows.labels_name, *rows.labels, smallest_label(rows), largest_label(call, rows));
     }
+    if (rows.weight != nullptr) check_row_weight_range(call.op, rows.weight_name, *rows.weight);
   }
 }
 
@@ -103,7 +123,8 @@ char* at_row(const at::Tensor& tensor, int64_t row) {
          row * tensor.stride(0) * tensor.element_size();
 }
 
-KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const at::Tensor& logits) {
+KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const at::Tensor& logits,
+                         const at::Tensor& weight) {
   KPlus1Batch batch{};
   batch.logits = logits.const_data_ptr();
   batch.rows = logits.size(0);
@@ -112,20 +133,27 @@ KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const 
       math::smoothed(given.coefficients, call.label_smoothing, logits.size(1) - call.fake_column));
   batch.scale = row_scale(call.reduction, batch.rows);
   if (given.labels != nullptr) {
+    batch.min_label = smallest_label(given);
     batch.max_label = static_cast<int32_t>(largest_label(call, given).expect_int());
     batch.labels = given.labels->const_data_ptr();
     batch.label_stride = given.labels->stride(0);
     batch.labels_are_int32 = given.labels->scalar_type() == at::kInt;
   }
+  if (weight.defined()) {
+    batch.row_weight = weight.const_data_ptr();
+    batch.row_weight_stride = weight.stride(0);
+  }
   return batch;
 }
 
-// The logits that the pointers of a kernel look into.
-using KernelLogits = std::array<at::Tensor, 2>;
+// What the pointers of a kernel look into.
+struct KernelTensors {
+  std::array<at::Tensor, 2> logits, weight;
+};
 
 // All that there is to ask about a checked call. `grad_output`: undefined for 1.
 KPlus1Args kernel_args(const KPlus1Call& call, const Outputs& out, const at::Tensor& grad_output,
-                       KernelLogits& logits) {
+                       KernelTensors& tensors) {
   const at::Tensor& first = call.batches[0].logits;
   const bool reduced = call.reduction != Reduction::none;
   KPlus1Args args{};
@@ -136,8 +164,9 @@ KPlus1Args kernel_args(const KPlus1Call& call, const Outputs& out, const at::Ten
   for (const KPlus1Rows& given : call.batches) {
     const int32_t i = args.batches++;
     KPlus1Batch& batch = args.batch[i];
-    logits[i] = unit_columns(given.logits);
-    batch = kernel_batch(call, given, logits[i]);
+    tensors.logits[i] = unit_columns(given.logits);
+    if (given.weight != nullptr) tensors.weight[i] = given.weight->to(loss_dtype(first));
+    batch = kernel_batch(call, given, tensors.logits[i], tensors.weight[i]);
     if (out.loss.defined() && !reduced) batch.loss = at_row(out.loss, row);
     if (out.grad[i].defined()) batch.grad = out.grad[i].mutable_data_ptr();
     if (grad_output.defined()) {
@@ -159,25 +188,25 @@ KPlus1Args kernel_args(const KPlus1Call& call, const Outputs& out, const at::Ten
 void run(const KPlus1Call& call, const Outputs& out, const at::Tensor& grad_output = {}) {
   const at::Tensor& first = call.batches[0].logits;
   if (first.is_meta()) return;
-  KernelLogits logits;
-  run_kernel(first, kernel_args(call, out, grad_output, logits));
+  KernelTensors tensors;
+  run_kernel(first, kernel_args(call, out, grad_output, tensors));
 }
 
 // The same of the derivative along v of a call with one batch.
 void run_along(const KPlus1Call& call, const Outputs& out, const at::Tensor& v, const at::Tensor& grad_output) {
   const at::Tensor& first = call.batches[0].logits;
   if (first.is_meta()) return;
-  KernelLogits logits;
+  KernelTensors tensors;
   const at::Tensor rows_of_v = unit_columns(v);
   cpu::run(
-      Along<KPlus1Args>{kernel_args(call, out, grad_output, logits), rows_of_v.const_data_ptr(), rows_of_v.stride(0)});
+      Along<KPlus1Args>{kernel_args(call, out, grad_output, tensors), rows_of_v.const_data_ptr(), rows_of_v.stride(0)});
 }
 
 // --- What operations ask of a call.
 
 void check_all(const KPlus1Call& call) {
   check(call);
-  check_label_range(call);
+  check_values(call);
 }
 
 at::Tensor loss(const KPlus1Call& call) {
@@ -235,22 +264,24 @@ DoubleBackward kplus1_loss_double_backward(const at::Tensor& grad_grad, const at
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
-  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+  const auto tags = any_layout();
   m.def(R"(kplus1_loss(
     Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column", str reduction="mean",
-    bool fake_labels=True, float label_smoothing=0.0) -> Tensor)",
+    bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None, bool unlabelled=False) -> Tensor)",
         tags);
   m.def(R"(kplus1_loss_backward(
     Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column",
-    str reduction="mean", bool fake_labels=True, float label_smoothing=0.0) -> Tensor)",
+    str reduction="mean", bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None,
+    bool unlabelled=False) -> Tensor)",
         tags);
   m.def(R"(kplus1_loss_and_grad(
     Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column", str reduction="mean",
-    bool fake_labels=True, float label_smoothing=0.0) -> (Tensor loss, Tensor grad))",
+    bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None, bool unlabelled=False) -> (Tensor loss, Tensor grad))",
         tags);
   m.def(R"(kplus1_loss_double_backward(
     Tensor grad_grad, Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column",
-    str reduction="mean", bool fake_labels=True, float label_smoothing=0.0) -> (
+    str reduction="mean", bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None,
+    bool unlabelled=False) -> (
     Tensor of_grad_output, Tensor of_logits))",
         tags);
   implement(m, "kplus1_loss", Unpacked<kplus1_loss>::call);
@@ -277,18 +308,21 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> am_discriminator_loss_and_grad(co
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
-  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+  const auto tags = any_layout();
   m.def(R"(am_discriminator_loss(
     Tensor real_logits, Tensor labels, Tensor fake_logits, *, str fake="column", float real_smoothing=0.0,
-    float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean") -> Tensor)",
+    float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean", Tensor? real_row_weight=None,
+    Tensor? fake_row_weight=None) -> Tensor)",
         tags);
   m.def(R"(am_discriminator_loss_backward(
     Tensor grad_output, Tensor real_logits, Tensor labels, Tensor fake_logits, *, str fake="column",
-    float real_smoothing=0.0, float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean") -> (Tensor, Tensor))",
+    float real_smoothing=0.0, float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean",
+    Tensor? real_row_weight=None, Tensor? fake_row_weight=None) -> (Tensor, Tensor))",
         tags);
   m.def(R"(am_discriminator_loss_and_grad(
     Tensor real_logits, Tensor labels, Tensor fake_logits, *, str fake="column", float real_smoothing=0.0,
-    float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean") -> (Tensor loss, Tensor grad_real, Tensor grad_fake))",
+    float fake_smoothing=0.0, float class_smoothing=0.0, str reduction="mean", Tensor? real_row_weight=None,
+    Tensor? fake_row_weight=None) -> (Tensor loss, Tensor grad_real, Tensor grad_fake))",
         tags);
   implement(m, "am_discriminator_loss", Unpacked<am_discriminator_loss>::call);
   implement(m, "am_discriminator_loss_backward", Unpacked<am_discriminator_loss_backward>::call);
@@ -297,58 +331,42 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
 
 // --- Named members of the family: composites, traced and differentiated through kplus1_loss.
 
+}  // namespace
+
 at::Tensor named_loss(const KPlus1Names& names, const FamilyArguments& arguments) {
   static const Operation<at::Tensor, FamilyArguments> kplus1_loss("kplus1_loss");
   const KPlus1Call call = call_of(names, arguments);
   check(call);
-  return named_by_caller([&] { return kplus1_loss(arguments); }, [&] { check_label_range(call); });
+  return named_by_caller([&] { return kplus1_loss(arguments); }, [&] { check_values(call); });
 }
 
-at::Tensor kplus1_cross_entropy(const at::Tensor& logits, const at::Tensor& target, std::string_view fake,
-                                double label_smoothing, std::string_view reduction) {
-  return named_loss({"kplus1_cross_entropy", "logits", "target"},
-                    {logits, target, math::kCrossEntropy, fake, reduction, true, label_smoothing});
-}
-
-at::Tensor kplus1_cross_entropy_mode(const at::Tensor& logits, std::string_view target, std::string_view fake,
-                                     double label_smoothing, std::string_view reduction) {
-  constexpr auto op = "kplus1_cross_entropy";
-  TORCH_CHECK_VALUE(target == "dynamic" || target == "fake", op, ": target is '", target,
-                    "', wanted labels, 'dynamic' or 'fake'");
-  const auto coefficients = target == "fake" ? math::generated_row(0) : math::kCrossEntropy;
-  return named_loss({op}, {logits, std::nullopt, coefficients, fake, reduction, false, label_smoothing});
-}
+namespace {
 
 at::Tensor am_generator_loss(const at::Tensor& fake_logits, const OptionalTensor& labels, std::string_view fake,
-                             std::string_view reduction) {
+                             std::string_view reduction, const OptionalTensor& row_weight) {
   return named_loss({"am_generator_loss", "fake_logits"},
-                    {fake_logits, labels, math::kCrossEntropy, fake, reduction, false, 0});
+                    {fake_logits, labels, math::kCrossEntropy, fake, reduction, false, 0, row_weight, false});
 }
 
 at::Tensor labelgan_generator_loss(const at::Tensor& fake_logits, std::string_view fake, double smoothing,
-                                   std::string_view reduction) {
+                                   std::string_view reduction, const OptionalTensor& row_weight) {
   constexpr auto op = "labelgan_generator_loss";
   check_fraction(op, "smoothing", smoothing);
   const auto coefficients = math::labelgan_generator(smoothing);
-  return named_loss({op, "fake_logits"}, {fake_logits, std::nullopt, coefficients, fake, reduction, false, 0});
+  return named_loss({op, "fake_logits"},
+                    {fake_logits, std::nullopt, coefficients, fake, reduction, false, 0, row_weight, false});
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
-  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
-  m.def(R"(kplus1_cross_entropy(
-    Tensor logits, Tensor target, *, str fake="column", float label_smoothing=0.0, str reduction="mean") -> Tensor)",
-        tags);
-  m.def(R"(kplus1_cross_entropy.mode(
-    Tensor logits, str target, *, str fake="column", float label_smoothing=0.0, str reduction="mean") -> Tensor)",
-        tags);
+  const auto tags = any_layout();
   m.def(R"(am_generator_loss(
-    Tensor fake_logits, Tensor? labels=None, *, str fake="column", str reduction="mean") -> Tensor)",
+    Tensor fake_logits, Tensor? labels=None, *, str fake="column", str reduction="mean",
+    Tensor? row_weight=None) -> Tensor)",
         tags);
   m.def(R"(labelgan_generator_loss(
-    Tensor fake_logits, *, str fake="column", float smoothing=0.0, str reduction="mean") -> Tensor)",
+    Tensor fake_logits, *, str fake="column", float smoothing=0.0, str reduction="mean",
+    Tensor? row_weight=None) -> Tensor)",
         tags);
-  m.impl("kplus1_cross_entropy", kplus1_cross_entropy);
-  m.impl("kplus1_cross_entropy.mode", kplus1_cross_entropy_mode);
   m.impl("am_generator_loss", am_generator_loss);
   m.impl("labelgan_generator_loss", labelgan_generator_loss);
 }
@@ -357,15 +375,17 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
 
 std::tuple<at::Tensor, at::Tensor> am_generator_loss_and_grad(const at::Tensor& fake_logits,
                                                               const OptionalTensor& labels, std::string_view fake,
-                                                              std::string_view reduction) {
-  const FamilyArguments arguments{fake_logits, labels, math::kCrossEntropy, fake, reduction, false, 0};
+                                                              std::string_view reduction,
+                                                              const OptionalTensor& row_weight) {
+  const FamilyArguments arguments{fake_logits, labels, math::kCrossEntropy, fake, reduction,
+                                  false,       0,      row_weight,          false};
   const Outputs out = loss_and_grad(call_of({"am_generator_loss_and_grad", "fake_logits"}, arguments));
   return {out.loss, out.grad[0]};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> kplus1_terms(const at::Tensor& logits, const OptionalTensor& labels,
                                                             std::string_view fake) {
-  const FamilyArguments arguments{logits, labels, math::kCrossEntropy, fake, "none", false, 0};
+  const FamilyArguments arguments{logits, labels, math::kCrossEntropy, fake, "none", false, 0, std::nullopt, false};
   const KPlus1Call call = call_of({"kplus1_terms"}, arguments);
   check_all(call);
   const Outputs out{.labelgan = empty_loss(call),
@@ -376,9 +396,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> kplus1_terms(const at::Tensor& lo
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
-  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+  const auto tags = any_layout();
   m.def(R"(am_generator_loss_and_grad(
-    Tensor fake_logits, Tensor? labels=None, *, str fake="column", str reduction="mean") -> (Tensor loss, Tensor grad))",
+    Tensor fake_logits, Tensor? labels=None, *, str fake="column", str reduction="mean",
+    Tensor? row_weight=None) -> (Tensor loss, Tensor grad))",
         tags);
   m.def(
       R"(kplus1_terms(Tensor logits, Tensor? labels=None, *, str fake="column") -> (Tensor labelgan, Tensor auxiliary, Tensor labels))",

@@ -15,14 +15,14 @@ namespace amgan::ops {
 // What kplus1_loss takes, and with it its _and_grad and, after grad_output, its _backward: logits, labels,
 // coefficients, fake, reduction, fake_labels (may they name the generated class, K?), label_smoothing (the share of the
 // target mass that is spread over all K+1 classes; no coefficient, as those would be numbers of K, which is not known
-// while tracing).
+// while tracing), row_weight, unlabelled (may a label be -1, none?).
 using FamilyArguments = std::tuple<const at::Tensor&, OptionalTensor, at::ArrayRef<double>, std::string_view,
-                                   std::string_view, bool, double>;
+                                   std::string_view, bool, double, OptionalTensor, bool>;
 
 // Likewise of am_discriminator_loss: real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
-// class_smoothing, reduction.
+// class_smoothing, reduction, real_row_weight, fake_row_weight. A label may be -1.
 using PairArguments = std::tuple<const at::Tensor&, const at::Tensor&, const at::Tensor&, std::string_view, double,
-                                 double, double, std::string_view>;
+                                 double, double, std::string_view, OptionalTensor, OptionalTensor>;
 
 // Rows with one set of coefficients, and what the user calls them.
 struct KPlus1Rows {
@@ -31,7 +31,10 @@ struct KPlus1Rows {
   const char* labels_name;
   const at::Tensor* labels;  // null: dynamic
   math::LossCoefficients coefficients;
+  const char* weight_name = "row_weight";
+  const at::Tensor* weight = nullptr;  // null: 1
   bool fake_labels = false;
+  bool unlabelled = false;
 };
 
 struct KPlus1Call {
@@ -49,12 +52,18 @@ struct KPlus1Names {
   const char* labels = "labels";
 };
 
-// These check what is no tensor, `check` all that is one, and check_label_range the values of labels: only the
+// These check what is no tensor, `check` all that is one, and check_values those of labels and row weights: only the
 // operation that runs the kernel does, as that takes a pass over them. The arguments must outlive the call.
 KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments);
 KPlus1Call call_of(const char* op, const PairArguments& arguments);
 
 void check(const KPlus1Call& call);
-void check_label_range(const KPlus1Call& call);
+void check_values(const KPlus1Call& call);
+
+// The loss in plain ATen.
+at::Tensor plain_loss(const KPlus1Call& call);
+
+// A loss of the family by another name, which its errors have.
+at::Tensor named_loss(const KPlus1Names& names, const FamilyArguments& arguments);
 
 }  // namespace amgan::ops

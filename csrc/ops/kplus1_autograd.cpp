@@ -1,6 +1,8 @@
 // The derivatives of the K+1 losses.
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
@@ -11,7 +13,9 @@ namespace amgan::ops {
 namespace {
 
 // Second derivative of each row's loss times v: a (D*v - D (D.v)) + r (C*v - C (C.v)); the other terms are linear.
-at::Tensor second_derivative(const at::Tensor& logits, const at::Tensor& v, double a, double r, bool fake_column) {
+// `r`: one for all rows, or [rows, 1].
+at::Tensor second_derivative(const at::Tensor& logits, const at::Tensor& v, double a, const at::Tensor& r,
+                             bool fake_column) {
   const auto dtype = loss_dtype(logits);
   const auto one = [](const at::Tensor& x) { return x.narrow_symint(1, 0, 1); };
   const at::Tensor l = logits.to(dtype);
@@ -24,7 +28,7 @@ at::Tensor second_derivative(const at::Tensor& logits, const at::Tensor& v, doub
     const at::Tensor all = softmax_jvp(at::cat({l, zero}, 1).softmax(1), at::cat({v, zero}, 1));
     product = product + a * all.narrow_symint(1, 0, classes);
   }
-  if (r != 0) {
+  if (r.defined()) {
     const at::Tensor on_real =
         r * softmax_jvp(l.narrow_symint(1, 0, classes).softmax(1), v.narrow_symint(1, 0, classes));
     product = product + (fake_column ? at::cat({on_real, at::zeros_like(one(l))}, 1) : on_real);
@@ -39,15 +43,22 @@ struct KPlus1Loss : LossFunction<KPlus1Loss> {
   static constexpr int reduction = 4;
 
   static void check(const Arguments& arguments) { ops::check(call_of({name}, arguments)); }
-  static void check_label_range(const Arguments& arguments) { ops::check_label_range(call_of({name}, arguments)); }
+  static void check_values(const Arguments& arguments) { ops::check_values(call_of({name}, arguments)); }
+  static at::Tensor plain(const Arguments& arguments) { return plain_loss(call_of({name}, arguments)); }
   static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
                                         const Arguments& arguments, size_t) {
     return LossOperations<KPlus1Loss>::double_backward(grad_grad, grad_output, arguments);
   }
   static at::Tensor hessian_product(const Arguments& arguments, const at::Tensor& logits, const at::Tensor& v) {
+    const OptionalTensor &labels = std::get<1>(arguments), &row_weight = std::get<7>(arguments);
     const auto coefficients = std::get<2>(arguments);
-    const bool fake_column = parse_fake(name, std::get<3>(arguments));
-    return second_derivative(logits, v, coefficients[0], coefficients[1], fake_column);
+    const double a = coefficients[0], r = coefficients[1], t = coefficients[2], u = coefficients[4];
+    const bool fake_column = parse_fake(name, std::get<3>(arguments)), unlabelled = std::get<8>(arguments);
+    at::Tensor of_real;
+    if (r != 0 || (unlabelled && labels)) of_real = at::full({}, r, v.options());
+    // As Coefficients::unlabelled.
+    if (unlabelled && labels) of_real = at::where(labels->lt(0), of_real - (t + u), of_real).unsqueeze(1);
+    return weighted_rows(second_derivative(logits, v, a, of_real, fake_column), row_weight);
   }
 };
 
@@ -58,12 +69,13 @@ struct AmDiscriminatorLoss : LossFunction<AmDiscriminatorLoss> {
   static constexpr int reduction = 7;
 
   static void check(const Arguments& arguments) { ops::check(call_of(name, arguments)); }
-  static void check_label_range(const Arguments& arguments) { ops::check_label_range(call_of(name, arguments)); }
+  static void check_values(const Arguments& arguments) { ops::check_values(call_of(name, arguments)); }
+  static at::Tensor plain(const Arguments& arguments) { return plain_loss(call_of(name, arguments)); }
   // Each batch is one of the family.
   static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
                                         const Arguments& arguments, size_t i) {
-    const auto& [real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing, reduction] =
-        arguments;
+    const auto& [real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing, class_smoothing, reduction,
+                 real_row_weight, fake_row_weight] = arguments;
     const auto coefficients =
         i == 0 ? math::real_row(real_smoothing, class_smoothing) : math::generated_row(fake_smoothing);
     const FamilyArguments batch{i == 0 ? real_logits : fake_logits,
@@ -72,7 +84,9 @@ struct AmDiscriminatorLoss : LossFunction<AmDiscriminatorLoss> {
                                 fake,
                                 reduction,
                                 false,
-                                0};
+                                0,
+                                i == 0 ? real_row_weight : fake_row_weight,
+                                i == 0};
     return LossOperations<KPlus1Loss>::double_backward(grad_grad, grad_output, batch);
   }
 };
@@ -83,6 +97,11 @@ TORCH_LIBRARY_IMPL(amgan_fast, Autograd, m) {
   differentiate<KPlus1Loss>(m);
   differentiate<AmDiscriminatorLoss>(m);
   differentiate_twice<KPlus1Loss>(m);
+}
+
+TORCH_LIBRARY_IMPL(amgan_fast, FuncTorchBatchedDecomposition, m) {
+  take_apart<KPlus1Loss>(m);
+  take_apart<AmDiscriminatorLoss>(m);
 }
 
 TORCH_LIBRARY_IMPL(amgan_fast, CUDA, m) {

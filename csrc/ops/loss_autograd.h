@@ -10,7 +10,8 @@
 //     static constexpr std::array logits{0};   // which arguments are logits,
 //     static constexpr int reduction = 1;      // and which is the reduction
 //     static void check(const Arguments&);     // all that the operation checks, in its name,
-//     static void check_label_range(const Arguments&);  // but for the values of labels
+//     static void check_values(const Arguments&);  // but for the values of labels and of row weights
+//     static at::Tensor plain(const Arguments&);  // the loss in plain ATen, with all checks
 //     // The derivatives of the gradient of batch i with respect to that of the loss (without reduction: of the rows of
 //     // this batch) and to the logits.
 //     static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,
@@ -74,6 +75,11 @@ inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& 
 // The Jacobian of a softmax with values p, times v: p * (v - p.v).
 inline at::Tensor softmax_jvp(const at::Tensor& p, const at::Tensor& v) {
   return p * (v - (p * v).sum(1, true));
+}
+
+// Rows of a matrix, times a weight each.
+inline at::Tensor weighted_rows(const at::Tensor& rows, const OptionalTensor& weight) {
+  return weight ? rows * weight->to(rows.scalar_type()).unsqueeze(1) : rows;
 }
 
 // What multiplies each row's derivative, given the gradient of the reduced loss.
@@ -295,7 +301,7 @@ struct LossFunction : TraceableFunction<Loss> {
     }
     Loss::check(arguments);
     const variable_list loss_and_grad = named_by_caller([&] { return Operations::loss_and_grad(arguments); },  //
-                                                        [&] { Loss::check_label_range(arguments); });
+                                                        [&] { Loss::check_values(arguments); });
     save(ctx, arguments, at::ArrayRef<at::Tensor>(loss_and_grad).slice(1));
     return loss_and_grad[0];
   }
@@ -398,9 +404,26 @@ DoubleBackward plain_double_backward(const at::Tensor& grad_grad, const at::Tens
 
 // --- What is registered.
 
+// Only logits have a derivative: one that is asked for beside them must not be lost without a word.
+template <typename Loss>
+void check_constants(const typename Loss::Arguments& arguments) {
+  const auto check = [&](const auto& argument) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(argument)>, OptionalTensor>) {
+      if (!argument || !is_differentiated(*argument)) return;
+      Loss::check(arguments);
+      TORCH_CHECK_NOT_IMPLEMENTED(false, Loss::name,
+                                  ": row weights require a gradient, which the loss has with respect to logits alone; "
+                                  "wanted weights.detach(), or reduction='none' and a product of one's own");
+    }
+  };
+  std::apply([&](const auto&... given) { (check(given), ...); }, arguments);
+}
+
 template <typename Loss>
 at::Tensor differentiable_loss(const typename Loss::Arguments& arguments) {
+  check_constants<Loss>(arguments);
   return LossOperations<Loss>::with_logits(arguments, [&](const auto&... logits) {
+    if (is_transformed() || (has_tangent(logits) || ...)) return Loss::plain(arguments);
     if ((is_differentiated(logits) || ...)) return Loss::apply(arguments, logits...);
     const BelowAutograd below;
     return LossOperations<Loss>::loss(arguments);
@@ -446,6 +469,12 @@ void differentiate_twice(torch::Library& m) {
 template <typename Loss>
 void implement_plainly(torch::Library& m) {
   m.impl((std::string(Loss::name) + "_double_backward").c_str(), Unpacked<plain_double_backward<Loss>>::call);
+}
+
+// With a library of the key that takes operations apart for vmap.
+template <typename Loss>
+void take_apart(torch::Library& m) {
+  m.impl(Loss::name, Unpacked<Loss::plain>::call);
 }
 
 }  // namespace amgan::ops

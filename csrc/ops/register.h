@@ -10,8 +10,15 @@
 
 #include <string>
 #include <tuple>
+#include <vector>
 
 namespace amgan::ops {
+
+// Tags of operations that torch.compile may trace, and that take tensors of any strides: without the second, inductor
+// gives them the strides of eager mode, by a copy where it has chosen others.
+inline std::vector<at::Tag> any_layout() {
+  return {at::Tag::pt2_compliant_tag, at::Tag::flexible_layout};
+}
 
 // One implementation for CPU, CUDA and Meta, which allocates symbolically, checks for all three, and stops before the
 // kernel on Meta.

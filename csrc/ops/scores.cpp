@@ -98,11 +98,12 @@ Sums score_sums(const at::Tensor& given, c10::SymInt blocks, c10::SymInt offset,
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
+  const auto tags = any_layout();
   m.def(
       "score_sums(Tensor logits, *, SymInt blocks=1, SymInt offset=0, bool probabilities=False,"
       " ScalarType? dtype=None, Tensor[]? initial=None)"
       " -> (Tensor count, Tensor entropy, Tensor prob, Tensor prob_sq, Tensor log_prob)",
-      {at::Tag::pt2_compliant_tag});
+      tags);
   implement(m, "score_sums", score_sums);
   without_gradient(m, "score_sums");
 }
