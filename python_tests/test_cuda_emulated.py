@@ -108,7 +108,9 @@ def make_batch(a: dict[str, Any], dtype: torch.dtype, fake: str, classes: int, s
     labels, upstream = labels_for(a["labels"], sampler), upstream_for(a["upstream"], sampler)
     weights = weights_for(a["weights"], sampler)
     family, unlabelled = FAMILY[a["family"]], a["labels"] == SOME_LABELS
-    return Batch(logits, labels, family, a["reduction"], upstream, a["offset"], weights, unlabelled)
+    return Batch(
+        logits, labels, family, a["reduction"], upstream, a["offset"], row_weight=weights, unlabelled=unlabelled
+    )
 
 
 def batches_of(count: int, seed: int, classes: int, **axes: Sequence[Any]) -> Iterator[dict[str, Any]]:

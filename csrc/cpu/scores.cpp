@@ -17,11 +17,25 @@
 namespace amgan::cpu::CPU_CAPABILITY {
 namespace {
 
+// Numbers that are added to others: read where those are, the first time, and written where they go.
+struct Sum {
+  double* to;
+  const double* from;
+
+  void add(int64_t k, double value) const { to[k] = from[k] + value; }
+};
+
+// Of a block, or of some of its rows.
 struct Sums {
-  double* entropy;   // [1]
-  double* prob;      // [K]
-  double* prob_sq;   // [K]
-  double* log_prob;  // [K]
+  Sum entropy;   // [1]
+  Sum prob;      // [K]
+  Sum prob_sq;   // [K]
+  Sum log_prob;  // [K]
+
+  // From here on sums are added to what they are.
+  void have_begun() {
+    for (Sum* sum : {&entropy, &prob, &prob_sq, &log_prob}) sum->from = sum->to;
+  }
 };
 
 // Rows first, first + step, ... of the input, `count` of them: those of one block, or some of those.
@@ -52,18 +66,20 @@ class InColumns {
 
   static int64_t workspace_size(const ScoresArgs& args) { return (kGroup + 3) * row_buffer_size<T>(args.classes); }
 
-  void add(const Rows& rows, const Sums& sums) {
-    std::fill_n(prob_, 3 * stride_, T(0));
-    log_sums_ = 0;
+  void add(const Rows& rows, Sums sums) {
     const int64_t stride = rows.step * args_.row_stride;
     const auto* x = static_cast<const scalar_t*>(args_.input) + rows.first * args_.row_stride;
     for (int64_t i = 0; i < rows.count;) {
+      if (i % kFlushRows == 0) {
+        std::fill_n(prob_, 3 * stride_, T(0));
+        entropies_ = log_sums_ = 0;
+      }
       const int64_t left = rows.count - i;
       if (left >= kGroup) {
-        add_group<kGroup>(x + i * stride, stride, left, sums);
+        add_group<kGroup>(x + i * stride, stride, left);
         i += kGroup;
       } else {
-        add_group<1>(x + i * stride, stride, left, sums);
+        add_group<1>(x + i * stride, stride, left);
         i += 1;
       }
       if (i % kFlushRows == 0 || i >= rows.count) flush(sums);
@@ -73,10 +89,10 @@ class InColumns {
  private:
   // The next `rows` of those that are left.
   template <int rows>
-  void add_group(const scalar_t* x, int64_t stride, int64_t left, const Sums& sums) {
+  void add_group(const scalar_t* x, int64_t stride, int64_t left) {
     T inverse[kLanes<T>] = {};
     if (args_.probabilities) {
-      *sums.entropy += take_probabilities<rows>(x, stride);
+      entropies_ += take_probabilities<rows>(x, stride);
       std::fill_n(inverse, rows, T(1));
     } else {
       T excess[kLanes<T>] = {}, weighted[kLanes<T>] = {}, entropy[kLanes<T>], log_sum[kLanes<T>];
@@ -90,7 +106,7 @@ class InColumns {
       terms.entropy.store(entropy);
       terms.log_sum.store(log_sum);
       for (int j = 0; j < rows; ++j) {
-        *sums.entropy += entropy[j];
+        entropies_ += entropy[j];
         log_sums_ += log_sum[j];
       }
     }
@@ -175,33 +191,33 @@ class InColumns {
     }
   }
 
-  void flush(const Sums& sums) {
-    move(prob_, 0, sums.prob);
-    move(prob_sq_, 0, sums.prob_sq);
-    move(log_prob_, log_sums_, sums.log_prob);
-    log_sums_ = 0;
+  void flush(Sums& sums) const {
+    sums.entropy.add(0, entropies_);
+    add_to(sums.prob, prob_, 0);
+    add_to(sums.prob_sq, prob_sq_, 0);
+    add_to(sums.log_prob, log_prob_, log_sums_);
+    sums.have_begun();
   }
 
-  // Adds what is in `from`, less a number, to `to`, and leaves 0.
-  void move(T* from, double less, double* to) const {
+  // What is in `values`, each less a number.
+  void add_to(const Sum& sum, const T* values, double less) const {
     if constexpr (Columns::kInOrder) {
-      for (int64_t k = 0; k < args_.classes; ++k) to[k] += from[k] - less;
+      for (int64_t k = 0; k < args_.classes; ++k) sum.add(k, values[k] - less);
     } else {
       for (int64_t first = 0; first < args_.classes; first += Columns::kColumns) {
         for (int64_t place = 0; place < Columns::kColumns; ++place) {
           const int64_t k = first + Columns::column(place);
-          if (k < args_.classes) to[k] += from[first + place] - less;
+          if (k < args_.classes) sum.add(k, values[first + place] - less);
         }
       }
     }
-    std::fill_n(from, places_, T(0));
   }
 
   const ScoresArgs& args_;
   const int64_t stride_;  // of the row buffers
   const int64_t places_;  // used of them
   T *const values_, *const prob_, *const prob_sq_, *const log_prob_;
-  double log_sums_ = 0;  // of the rows in log_prob_
+  double entropies_ = 0, log_sums_ = 0;  // of the rows in prob_ and log_prob_
 };
 
 // --- One row a lane.
@@ -216,7 +232,7 @@ class InLanes {
 
   static int64_t workspace_size(const ScoresArgs&) { return 0; }
 
-  void add(const Rows& rows, const Sums& sums) {
+  void add(const Rows& rows, Sums sums) {
     constexpr int64_t step = kTiles * kLanes<T>;
     std::fill_n(columns_, 3 * kLanes<T> * args_.classes, T(0));
     entropies_ = log_sums_ = V(T(0));
@@ -229,7 +245,7 @@ class InLanes {
         pending = 0;
       }
     }
-    for (int64_t k = 0; k < args_.classes; ++k) sums.log_prob[k] -= log_sums;
+    for (int64_t k = 0; k < args_.classes; ++k) sums.log_prob.add(k, -log_sums);
   }
 
  private:
@@ -294,18 +310,19 @@ class InLanes {
     return entropy;
   }
 
-  void flush(const Sums& sums, double& log_sums) {
-    *sums.entropy += sum_lanes(entropies_);
+  void flush(Sums& sums, double& log_sums) {
+    sums.entropy.add(0, sum_lanes(entropies_));
     log_sums += sum_lanes(log_sums_);
     entropies_ = log_sums_ = V(T(0));
     for (int64_t k = 0; k < args_.classes; ++k) {
       T* at = columns_ + k * 3 * kLanes<T>;
-      double* const to[] = {sums.prob + k, sums.prob_sq + k, sums.log_prob + k};
+      const Sum* const to[] = {&sums.prob, &sums.prob_sq, &sums.log_prob};
       for (int s = 0; s < 3; ++s) {
-        *to[s] += sum_lanes(V::loadu(at + s * kLanes<T>));
+        to[s]->add(k, sum_lanes(V::loadu(at + s * kLanes<T>)));
         V(T(0)).store(at + s * kLanes<T>);
       }
     }
+    sums.have_begun();
   }
 
   const ScoresArgs& args_;
@@ -323,6 +340,14 @@ int64_t chunks_per_block(const ScoresArgs& args) {
   return std::clamp<int64_t>(rows * args.classes / kElements, 1, most);
 }
 
+// Of a block without rows.
+void nothing_to_add(const Sums& sums, int64_t classes) {
+  sums.entropy.add(0, 0);
+  for (const Sum* sum : {&sums.prob, &sums.prob_sq, &sums.log_prob}) {
+    for (int64_t k = 0; k < classes; ++k) sum->add(k, 0);
+  }
+}
+
 // For 50,000 rows of 1,000 classes in 10 blocks: chunks_per_block gives 6 chunks a block (64 / 10), so 60 items of
 // work, each the rows first, first + 10, first + 20, ... of its block, 833 or 834 of them. Two steps, both in parallel:
 //
@@ -338,23 +363,22 @@ void sum_blocks(const ScoresArgs& args) {
   std::vector<double> partial(chunks > 1 ? blocks * chunks * size : 0);
   // Where the sums of a block go, and those of an item.
   const auto block_sums = [&](int64_t block) {
+    const auto begun = [](double* sums, const double* initial, int64_t at, int64_t n) {
+      if (initial == nullptr) std::fill_n(sums + at, n, 0.0);
+      return Sum{sums + at, (initial == nullptr ? sums : initial) + at};
+    };
     const int64_t at = block * classes;
-    return Sums{args.entropy + block, args.prob + at, args.prob_sq + at, args.log_prob + at};
+    return Sums{begun(args.entropy, args.initial_entropy, block, 1), begun(args.prob, args.initial_prob, at, classes),
+                begun(args.prob_sq, args.initial_prob_sq, at, classes),
+                begun(args.log_prob, args.initial_log_prob, at, classes)};
   };
   const auto chunk_sums = [&](int64_t item) {
     if (chunks == 1) return block_sums(item);
-    double* at = partial.data() + item * size;
-    return Sums{at, at + 1, at + 1 + classes, at + 1 + 2 * classes};
-  };
-  const auto begin_block = [&](int64_t block) {
-    const auto begin = [](const double* initial, int64_t at, int64_t n, double* sums) {
-      initial == nullptr ? std::fill_n(sums, n, 0.0) : std::copy_n(initial + at, n, sums);
+    const auto at = [&](int64_t place) {
+      double* sum = partial.data() + item * size + place;
+      return Sum{sum, sum};
     };
-    const Sums sums = block_sums(block);
-    begin(args.initial_entropy, block, 1, sums.entropy);
-    begin(args.initial_prob, block * classes, classes, sums.prob);
-    begin(args.initial_prob_sq, block * classes, classes, sums.prob_sq);
-    begin(args.initial_log_prob, block * classes, classes, sums.log_prob);
+    return Sums{at(0), at(1), at(1 + classes), at(1 + 2 * classes)};
   };
   // The first row of a block, and the number of its rows: row i belongs to block (offset + i) % blocks.
   const auto first_row = [&](int64_t block) { return (block + blocks - args.offset % blocks) % blocks; };
@@ -367,10 +391,12 @@ void sum_blocks(const ScoresArgs& args) {
   share(blocks * chunks, args.rows * classes >= 2 * kElementsPerThread, [&](int64_t item, int64_t worker) {
     const int64_t block = item / chunks, chunk = item % chunks, rows = rows_of(block);
     const int64_t from = rows * chunk / chunks, to = rows * (chunk + 1) / chunks;
-    if (chunks == 1) begin_block(block);
-    if (from == to) return;
-    Layout(args, workspace.of_thread(worker))
-        .add({first_row(block) + from * blocks, blocks, to - from}, chunk_sums(item));
+    const Sums sums = chunk_sums(item);
+    if (from == to) {
+      if (chunks == 1) nothing_to_add(sums, classes);
+      return;
+    }
+    Layout(args, workspace.of_thread(worker)).add({first_row(block) + from * blocks, blocks, to - from}, sums);
   });
 
   // 2. Blocks.
@@ -380,16 +406,16 @@ void sum_blocks(const ScoresArgs& args) {
   }
   if (chunks == 1) return;
   share(blocks, blocks * chunks * classes >= 2 * kElementsPerThread, [&](int64_t block, int64_t) {
-    begin_block(block);
-    const Sums into = block_sums(block);
+    Sums into = block_sums(block);
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const Sums from = chunk_sums(block * chunks + chunk);
-      *into.entropy += *from.entropy;
+      const Sums part = chunk_sums(block * chunks + chunk);
+      into.entropy.add(0, *part.entropy.to);
       for (int64_t k = 0; k < classes; ++k) {
-        into.prob[k] += from.prob[k];
-        into.prob_sq[k] += from.prob_sq[k];
-        into.log_prob[k] += from.log_prob[k];
+        into.prob.add(k, part.prob.to[k]);
+        into.prob_sq.add(k, part.prob_sq.to[k]);
+        into.log_prob.add(k, part.log_prob.to[k]);
       }
+      into.have_begun();
     }
   });
 }

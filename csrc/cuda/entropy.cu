@@ -35,21 +35,13 @@ struct Params {
   Total<T> total;
 };
 
-// What there is of a row beside its logits.
-template <typename T>
-struct Given {
-  T upstream, weight;
-};
-
+// What multiplies a row's entropy. Read where it is used: whoever has none keeps no register for it.
 template <typename Scalar>
-__device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& params, int64_t index) {
-  Given<Computing<Scalar>> given{1, 1};
-  if (params.grad_output) given.upstream = params.grad_output[index * params.grad_output_stride];
-  if (params.row_weight) {
-    given.weight = params.row_weight[index * params.row_weight_stride];
-    assert(given.weight >= 0 && given.weight < INFINITY && "amgan_fast: row weight out of range");
-  }
-  return given;
+__device__ __forceinline__ Computing<Scalar> weight_of(const Params<Scalar>& params, int64_t index) {
+  if (!params.row_weight) return 1;
+  const auto weight = params.row_weight[index * params.row_weight_stride];
+  assert(weight >= 0 && weight < INFINITY && "amgan_fast: row weight out of range");
+  return weight;
 }
 
 // kParts = 0: a grid of total.blocks. Otherwise one block of up to that many parts stands for it (total.cuh).
@@ -63,18 +55,19 @@ __global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 :
   for_rows<Scalar, Layout>(
       params.logits, params.rows, params.row_stride, params.classes, params.classes, params.grad,
       kParts > 0 ? threadIdx.y : blockIdx.x, params.total.blocks[0],
-      [&](int64_t index) { return given(params, index); },
-      [&](auto& logits, int64_t index, Scalar* grad, const Given<T>& given) {
+      [&](int64_t index) { return params.grad_output ? params.grad_output[index * params.grad_output_stride] : T(1); },
+      [&](auto& logits, int64_t index, Scalar* grad, T grad_output) {
         T exponentials[std::decay_t<decltype(logits)>::kRegisters];
         const math::EntropyRow<T> row = entropy_row<true>(logits, exponentials);
         const auto gradient = Threads::once([&] {
           const math::EntropyTerms<T> terms = math::entropy_terms(row);
+          const T weight = weight_of(params, index);
           if (Threads::rank() == 0) {
-            const T entropy = math::or_absent<T>(given.weight, terms.entropy);
+            const T entropy = math::or_absent<T>(weight, terms.entropy);
             sum += entropy;
             if (params.entropy) params.entropy[index] = entropy;
           }
-          return math::entropy_gradient(row, terms, params.scale * given.upstream * given.weight);
+          return math::entropy_gradient(row, terms, params.scale * grad_output * weight);
         });
         if (!params.grad) return;
         Threads::sync();  // the gradient takes the place of the logits

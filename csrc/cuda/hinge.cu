@@ -43,12 +43,12 @@ struct Params {
 template <typename T>
 struct Given {
   int label;  // or -1: the likeliest real class
-  T upstream, weight;
+  T upstream;
 };
 
 template <typename Scalar>
 __device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& params, int64_t row) {
-  Given<Computing<Scalar>> given{-1, 1, 1};
+  Given<Computing<Scalar>> given{-1, 1};
   if (params.labels) {
     const int64_t i = row * params.label_stride;
     const int64_t label = params.labels_are_int32 ? static_cast<const int32_t*>(params.labels)[i]
@@ -57,11 +57,16 @@ __device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& 
     given.label = static_cast<int>(label);
   }
   if (params.grad_output) given.upstream = params.grad_output[row * params.grad_output_stride];
-  if (params.row_weight) {
-    given.weight = params.row_weight[row * params.row_weight_stride];
-    assert(given.weight >= 0 && given.weight < INFINITY && "amgan_fast: row weight out of range");
-  }
   return given;
+}
+
+// What multiplies a row's loss. Read where it is used: whoever has none keeps no register for it.
+template <typename Scalar>
+__device__ __forceinline__ Computing<Scalar> weight_of(const Params<Scalar>& params, int64_t row) {
+  if (!params.row_weight) return 1;
+  const auto weight = params.row_weight[row * params.row_weight_stride];
+  assert(weight >= 0 && weight < INFINITY && "amgan_fast: row weight out of range");
+  return weight;
 }
 
 // The largest of a row's real logits, one left out.
@@ -121,11 +126,11 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   const math::HingeRow<T> row{target, other_is_fake ? fake : real.logit,
                               real.spoiled + (fake < T(INFINITY) ? T(0) : T(NAN))};
   const T violation = math::hinge_violation(row, params.margin);
-  const T loss = math::or_absent<T>(given.weight, math::hinge_loss(violation));
+  const T weight = weight_of(params, index);
+  const T loss = math::or_absent<T>(weight, math::hinge_loss(violation));
   if (params.loss && first) params.loss[index] = loss;
   if (params.grad) {
-    const math::HingeRowGradient<T> gradient =
-        math::hinge_gradient(violation, params.scale * given.upstream * given.weight);
+    const math::HingeRowGradient<T> gradient = math::hinge_gradient(violation, params.scale * given.upstream * weight);
     // Rows of up to 64 classes lie in a tile of shared memory that holds first the logits, then the gradients: hence
     // the first sync; the second, so that the two columns come last.
     Threads::sync();
