@@ -10,7 +10,8 @@ most, beyond one that imports torch alone; it is of a round of its own, that is 
     jpeg       1,000 of 256 x 256 pixels, resized to 224, the same network
     imagenet   200 PNG files of 224 x 224, efficientnet_b0 of torchvision, whose weights are random (--only imagenet)
 
-``--against CHECKOUT`` measures that of another checkout, with its extension built, beside.
+``--against CHECKOUT`` measures that of another checkout, with its extension built, beside. ``--profile`` prints instead
+what ours spends its time with (benchmarks/evaluation_parts.py).
 """
 
 from __future__ import annotations
@@ -115,6 +116,14 @@ class Bench:
                     result[kind] = statistics.median(result["rounds"][kind])
         return results
 
+    def profile(self, name: str, work: Work) -> str:
+        """The table of :mod:`benchmarks.evaluation_parts`, of a second run: the first compiles to bytecode."""
+        program = [sys.executable, "-m", "benchmarks.evaluation_parts", name, f"scored_networks:{work.network}"]
+        resized = ["--size", str(work.size)] if work.size else []
+        options: dict[str, Any] = {"cwd": self._folder, "env": self._paths(HERE), "check": True}
+        runs = [subprocess.run([*program, *resized], capture_output=True, text=True, **options) for _ in range(2)]
+        return runs[-1].stdout
+
     def _memory(self, label: str, checkout: Path, name: str, work: Work) -> dict[str, Any]:
         result = {"tool": label, "work": name, "rounds": {"wall": [], "after_imports": []}}
         if find_spec(MODULES[_tool(label)]) is None:
@@ -161,6 +170,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pngs", type=int, default=20_000)
     parser.add_argument("--jpegs", type=int, default=1_000)
     parser.add_argument("--imagenet", type=int, default=200)
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("build/bench_evaluate.json"))
     return parser.parse_args()
 
@@ -178,7 +188,12 @@ def main() -> None:
         bench = Bench(folder, options.threads)
         for what, work in asked.items():
             make_files(folder / what, work)
+            if options.profile:
+                print(f"{what}:", bench.profile(what, work), sep="\n\n")
+                continue
             results += bench.measure(tools, what, work, options.rounds)
+    if options.profile:
+        return
     report = {
         "machine": describe_machine("cpu", options.threads),
         "work": {name: vars(work) for name, work in asked.items()},

@@ -199,6 +199,13 @@ def test_evaluations_of_image_files_have_the_same_score_in_every_tool(tmp_path):
     assert 0 < ours["after_imports"] < ours["wall"]
 
 
+def test_an_evaluation_of_image_files_is_measured_in_parts(tmp_path):
+    printed = run("bench_evaluate", "--profile", "--jpegs", 20, "--only", "jpeg", "--threads", 1, folder=tmp_path)
+    seconds = dict(re.findall(r"^\| ([\w .]+?) \| ([0-9.]+) \|", printed, re.MULTILINE))
+    assert {"import torch", "decoding", "resizing", "network", "scores"} < seconds.keys()
+    assert float(seconds["import torch"]) > 0
+
+
 def test_a_training_step_is_measured_in_parts(tmp_path, device):
     small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--threads", 1)
     printed = run("bench_train_step", *small, "--json", "step.json", folder=tmp_path)
