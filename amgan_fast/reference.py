@@ -104,7 +104,7 @@ def kplus1_cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     row_weight: Tensor | None = None,
 ) -> Tensor:
     columns = _with_fake_column(logits, fake)
@@ -114,6 +114,7 @@ def kplus1_cross_entropy(
         labels = dynamic_labels(logits, fake=fake)
     else:
         labels = torch.full((len(columns),), columns.size(1) - 1, device=columns.device)
+    ignore_index = -100 if ignore_index is None else ignore_index  # PyTorch takes no None
     options: dict[str, Any] = {"weight": weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index}
     if row_weight is None:
         return torch.nn.functional.cross_entropy(columns, labels, reduction=reduction, **options)

@@ -128,9 +128,18 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
         values=one,
         fused=lambda: ops.am_generator_loss_and_grad(generated_values),
     )
+    hinge_and_grad = Case(
+        "kplus1_hinge_loss_and_grad",
+        "kplus1_hinge_loss",
+        (real_values,),
+        out,
+        trained(real, labels, differentiate=(real,)),
+        values=(real_values, labels),
+        fused=lambda: ops.kplus1_hinge_loss_and_grad(real_values, labels),
+    )
     if (rows, columns) == LOSS_SHAPES[0]:  # so few bytes that nothing but the call takes time
         if device == "cuda":
-            for case in (and_grad, one_and_grad):
+            for case in (and_grad, one_and_grad, hinge_and_grad):
                 case.limit_is, case.empty = "empty kernel", gpu.empty_kernel
         else:
             and_grad.limit_is = "empty op"
@@ -157,15 +166,7 @@ def loss_cases(rows: int, columns: int, device: str) -> list[Case]:
             out,
             trained(real, labels, differentiate=(real,)),
         ),
-        Case(
-            "kplus1_hinge_loss_and_grad",
-            "kplus1_hinge_loss",
-            (real_values,),
-            out,
-            trained(real, labels, differentiate=(real,)),
-            values=(real_values, labels),
-            fused=lambda: ops.kplus1_hinge_loss_and_grad(real_values, labels),
-        ),
+        hinge_and_grad,
         *(
             Case(f"{op} second derivative", op, one, out, penalized, moved=4, compiles=False)
             for op in ("am_generator_loss", "class_entropy")
