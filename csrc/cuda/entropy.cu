@@ -3,15 +3,11 @@
 // One launch. Every logit is read once and every gradient written once, with one exp2 per logit for up to 8,192 classes
 // (float64: 4,096) and two for more. What of a row fits neither in registers nor in shared memory (long_row.cuh) is
 // read again for the gradient.
-#undef NDEBUG  // a weight out of range must be reported by release builds, too
-#include <cassert>
-
 #include "args/entropy.h"
 
 #include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
-#include "cuda/tile.cuh"
-#include "cuda/total.cuh"
+#include "cuda/loss_rows.cuh"
 
 namespace amgan::cuda {
 namespace {
@@ -35,15 +31,6 @@ struct Params {
   Total<T> total;
 };
 
-// What multiplies a row's entropy. Read where it is used: whoever has none keeps no register for it.
-template <typename Scalar>
-__device__ __forceinline__ Computing<Scalar> weight_of(const Params<Scalar>& params, int64_t index) {
-  if (!params.row_weight) return 1;
-  const auto weight = params.row_weight[index * params.row_weight_stride];
-  assert(weight >= 0 && weight < INFINITY && "amgan_fast: row weight out of range");
-  return weight;
-}
-
 // kParts = 0: a grid of total.blocks. Otherwise one block of up to that many parts stands for it (total.cuh).
 template <typename Scalar, typename Layout, int kParts>
 __global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 : kMinBlocks<Scalar, Layout, 2>)
@@ -61,7 +48,7 @@ __global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 :
         const math::EntropyRow<T> row = entropy_row<true>(logits, exponentials);
         const auto gradient = Threads::once([&] {
           const math::EntropyTerms<T> terms = math::entropy_terms(row);
-          const T weight = weight_of(params, index);
+          const T weight = weight_of<T>(params, index);  // here: whoever has none keeps no register for it
           if (Threads::rank() == 0) {
             const T entropy = math::or_absent<T>(weight, terms.entropy);
             sum += entropy;
@@ -88,6 +75,11 @@ __global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 :
   add_to_total<Layout::kBlockThreads, kParts>(params.total, sum);
 }
 
+struct Kernels {
+  template <typename Scalar, typename Layout, int kParts>
+  static constexpr auto of = &entropy_kernel<Scalar, Layout, kParts>;
+};
+
 template <typename Scalar, typename Layout>
 cudaError_t launch_typed(const EntropyArgs& args, const Split<Scalar, Layout>& split, cudaStream_t stream) {
   using T = Computing<Scalar>;
@@ -105,33 +97,13 @@ cudaError_t launch_typed(const EntropyArgs& args, const Split<Scalar, Layout>& s
   params.grad = static_cast<Scalar*>(args.grad);
   params.total = {static_cast<T*>(args.total), args.workspace, {split.count(), 0}, {args.scale, 0}, args.ticket};
 
-  const auto blocks = static_cast<unsigned>(split.count());
-  int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes) : 0;
-  if constexpr (Layout::kIsLong) {
-    using Row = LongRow<Scalar, Layout>;
-    const cudaError_t error = Row::template slots<&entropy_kernel<Scalar, Layout, 0>>(args.classes, &params.slots);
-    if (error != cudaSuccess) return error;
-    shared = params.slots * Row::kSlotBytes;
-  }
-  if constexpr (constexpr int kParts = Split<Scalar, Layout>::kMaxParts; kParts > 0) {
-    if (args.total && split.is_one_block()) {
-      const dim3 threads(Layout::kBlockThreads, blocks);
-      entropy_kernel<Scalar, Layout, kParts><<<1, threads, blocks * shared, stream>>>(params);
-      return cudaGetLastError();
-    }
-  }
-  entropy_kernel<Scalar, Layout, 0><<<blocks, Layout::kBlockThreads, shared, stream>>>(params);
-  return cudaGetLastError();
+  return launch_split<Kernels>(split, params, args.classes, args.classes, stream);
 }
 
 // Calls function(Split<Scalar, Layout>) for what the arguments ask.
 template <typename Function>
 cudaError_t with_split(const EntropyArgs& args, Function function) {
-  return dispatch(args.dtype, [&](auto tag) {
-    using Scalar = typename decltype(tag)::type;
-    return with_layout<Scalar, 2>(args.classes,
-                                  [&](auto layout) { return function(Split<Scalar, decltype(layout)>(args.rows)); });
-  });
+  return with_split<2>(args.dtype, args.classes, args.rows, 0, function);
 }
 
 }  // namespace

@@ -2,13 +2,9 @@
 //
 // One launch. Every logit is read once and every gradient written once; comparisons alone, no exponential. What of a
 // row fits neither in registers nor in shared memory (long_row.cuh) is read again where the runner-up is looked for.
-#undef NDEBUG  // a label out of range must be reported by release builds, too
-#include <cassert>
-
 #include "args/hinge.h"
 #include "cuda/launchers.h"
-#include "cuda/tile.cuh"
-#include "cuda/total.cuh"
+#include "cuda/loss_rows.cuh"
 #include "math/hinge.h"
 
 namespace amgan::cuda {
@@ -50,23 +46,12 @@ template <typename Scalar>
 __device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& params, int64_t row) {
   Given<Computing<Scalar>> given{-1, 1};
   if (params.labels) {
-    const int64_t i = row * params.label_stride;
-    const int64_t label = params.labels_are_int32 ? static_cast<const int32_t*>(params.labels)[i]
-                                                  : static_cast<const int64_t*>(params.labels)[i];
+    const int64_t label = label_of(params, row);
     assert(label >= 0 && label <= params.classes && "amgan_fast: label out of range");
     given.label = static_cast<int>(label);
   }
   if (params.grad_output) given.upstream = params.grad_output[row * params.grad_output_stride];
   return given;
-}
-
-// What multiplies a row's loss. Read where it is used: whoever has none keeps no register for it.
-template <typename Scalar>
-__device__ __forceinline__ Computing<Scalar> weight_of(const Params<Scalar>& params, int64_t row) {
-  if (!params.row_weight) return 1;
-  const auto weight = params.row_weight[row * params.row_weight_stride];
-  assert(weight >= 0 && weight < INFINITY && "amgan_fast: row weight out of range");
-  return weight;
 }
 
 // The largest of a row's real logits, one left out.
@@ -126,7 +111,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   const math::HingeRow<T> row{target, other_is_fake ? fake : real.logit,
                               real.spoiled + (fake < T(INFINITY) ? T(0) : T(NAN))};
   const T violation = math::hinge_violation(row, params.margin);
-  const T weight = weight_of(params, index);
+  const T weight = weight_of<T>(params, index);  // here: whoever has none keeps no register for it
   const T loss = math::or_absent<T>(weight, math::hinge_loss(violation));
   if (params.loss && first) params.loss[index] = loss;
   if (params.grad) {
@@ -163,6 +148,11 @@ __global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 :
   add_to_total<Layout::kBlockThreads, kParts>(params.total, sum);
 }
 
+struct Kernels {
+  template <typename Scalar, typename Layout, int kParts>
+  static constexpr auto of = &hinge_kernel<Scalar, Layout, kParts>;
+};
+
 template <typename Scalar, typename Layout>
 cudaError_t launch_typed(const HingeArgs& args, const Split<Scalar, Layout>& split, cudaStream_t stream) {
   using T = Computing<Scalar>;
@@ -186,33 +176,13 @@ cudaError_t launch_typed(const HingeArgs& args, const Split<Scalar, Layout>& spl
   params.grad = static_cast<Scalar*>(batch.grad);
   params.total = {static_cast<T*>(args.total), args.workspace, {split.count(), 0}, {batch.scale, 0}, args.ticket};
 
-  const auto blocks = static_cast<unsigned>(split.count());
-  int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes + args.fake_column) : 0;
-  if constexpr (Layout::kIsLong) {
-    using Row = LongRow<Scalar, Layout>;
-    const cudaError_t error = Row::template slots<&hinge_kernel<Scalar, Layout, 0>>(args.classes, &params.slots);
-    if (error != cudaSuccess) return error;
-    shared = params.slots * Row::kSlotBytes;
-  }
-  if constexpr (constexpr int kParts = Split<Scalar, Layout>::kMaxParts; kParts > 0) {
-    if (args.total && split.is_one_block()) {
-      const dim3 threads(Layout::kBlockThreads, blocks);
-      hinge_kernel<Scalar, Layout, kParts><<<1, threads, blocks * shared, stream>>>(params);
-      return cudaGetLastError();
-    }
-  }
-  hinge_kernel<Scalar, Layout, 0><<<blocks, Layout::kBlockThreads, shared, stream>>>(params);
-  return cudaGetLastError();
+  return launch_split<Kernels>(split, params, args.classes, args.classes + args.fake_column, stream);
 }
 
 // Calls function(Split<Scalar, Layout>) for what the arguments ask.
 template <typename Function>
 cudaError_t with_split(const HingeArgs& args, Function function) {
-  return dispatch(args.dtype, [&](auto tag) {
-    using Scalar = typename decltype(tag)::type;
-    return with_layout<Scalar, 1>(
-        args.classes, [&](auto layout) { return function(Split<Scalar, decltype(layout)>(args.batch.rows)); });
-  });
+  return with_split<1>(args.dtype, args.classes, args.batch.rows, 0, function);
 }
 
 }  // namespace

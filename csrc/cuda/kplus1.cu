@@ -7,14 +7,10 @@
 // (float64: 4,096) and two for more. What of a row fits neither in registers nor in shared memory (long_row.cuh:
 // float32 beyond 65,536 classes where a thread block may have 227 KB) is read again for the gradient and for label
 // smoothing.
-#undef NDEBUG  // a label out of range must be reported by release builds, too
-#include <cassert>
-
 #include "args/kplus1.h"
 #include "cuda/entropy_row.cuh"
 #include "cuda/launchers.h"
-#include "cuda/tile.cuh"
-#include "cuda/total.cuh"
+#include "cuda/loss_rows.cuh"
 
 namespace amgan::cuda {
 namespace {
@@ -64,17 +60,12 @@ template <typename Column, typename Scalar>
 __device__ __forceinline__ Given<Scalar, Column> given(const Batch<Scalar>& batch, int64_t row) {
   Given<Scalar, Column> given{-1, 1, 1};
   if (batch.labels) {
-    const int64_t i = row * batch.label_stride;
-    const int64_t label = batch.labels_are_int32 ? static_cast<const int32_t*>(batch.labels)[i]
-                                                 : static_cast<const int64_t*>(batch.labels)[i];
+    const int64_t label = label_of(batch, row);
     assert(label >= batch.min_label && label <= batch.max_label && "amgan_fast: label out of range");
     given.label = static_cast<Column>(label);
   }
   if (batch.grad_output) given.upstream = batch.grad_output[row * batch.grad_output_stride];
-  if (batch.row_weight) {
-    given.weight = batch.row_weight[row * batch.row_weight_stride];
-    assert(given.weight >= 0 && given.weight < INFINITY && "amgan_fast: row weight out of range");
-  }
+  given.weight = weight_of<Computing<Scalar>>(batch, row);
   return given;
 }
 
@@ -227,6 +218,11 @@ __global__ void __launch_bounds__(kMostThreads<Layout, kParts>, kParts > 0 ? 1 :
   add_to_total<Layout::kBlockThreads, kParts>(params.total, sum);
 }
 
+struct Kernels {
+  template <typename Scalar, typename Layout, int kParts>
+  static constexpr auto of = &kplus1_kernel<Scalar, Layout, kParts>;
+};
+
 template <typename Scalar>
 Batch<Scalar> typed(const KPlus1Batch& batch) {
   using T = Computing<Scalar>;
@@ -270,34 +266,14 @@ cudaError_t launch_typed(const KPlus1Args& args, const Split<Scalar, Layout>& sp
   params.per_class = static_cast<T>(1.0 / static_cast<double>(args.classes));
   params.fake_column = args.fake_column != 0;
 
-  const auto blocks = static_cast<unsigned>(split.count());
-  int64_t shared = Layout::kInTile ? Tile<Scalar, Layout>::bytes(args.classes + args.fake_column) : 0;
-  if constexpr (Layout::kIsLong) {
-    using Row = LongRow<Scalar, Layout>;
-    const cudaError_t error = Row::template slots<&kplus1_kernel<Scalar, Layout, 0>>(args.classes, &params.slots);
-    if (error != cudaSuccess) return error;
-    shared = params.slots * Row::kSlotBytes;
-  }
-  if constexpr (constexpr int kParts = Split<Scalar, Layout>::kMaxParts; kParts > 0) {
-    if (args.total && split.is_one_block()) {
-      const dim3 threads(Layout::kBlockThreads, blocks);
-      kplus1_kernel<Scalar, Layout, kParts><<<1, threads, blocks * shared, stream>>>(params);
-      return cudaGetLastError();
-    }
-  }
-  kplus1_kernel<Scalar, Layout, 0><<<blocks, Layout::kBlockThreads, shared, stream>>>(params);
-  return cudaGetLastError();
+  return launch_split<Kernels>(split, params, args.classes, args.classes + args.fake_column, stream);
 }
 
 // Calls function(Split<Scalar, Layout>) for what the arguments ask.
 template <typename Function>
 cudaError_t with_split(const KPlus1Args& args, Function function) {
-  return dispatch(args.dtype, [&](auto tag) {
-    using Scalar = typename decltype(tag)::type;
-    return with_layout<Scalar, 1>(args.classes, [&](auto layout) {
-      return function(Split<Scalar, decltype(layout)>(args.batch[0].rows, args.batches > 1 ? args.batch[1].rows : 0));
-    });
-  });
+  return with_split<1>(args.dtype, args.classes, args.batch[0].rows, args.batches > 1 ? args.batch[1].rows : 0,
+                       function);
 }
 
 }  // namespace
