@@ -348,13 +348,10 @@ double run_rows(const Rows& of, const Loss& loss, Layout& layout, int64_t begin,
   for (int64_t first = begin; first < end; first += group_rows) {
     const Group<typename Loss::scalar_t> group{of, first, std::min(group_rows, end - first)};
     const Sums<T> sums = layout.reduce(group);
-    Vec<T> scale = upstream<T>(of.grad_output, of.grad_output_stride, of.scale, first, group.rows), weights(T(1));
-    if (of.row_weight != nullptr) {
-      weights = row_weights<T>(of.row_weight, of.row_weight_stride, first, group.rows);
-      scale = scale * weights;
-    }
-    const auto hessian = loss.hessian(group, sums, scale);
-    const Vec<T> slope = of.row_weight == nullptr ? hessian.slope : math::or_absent<Vec<T>>(weights, hessian.slope);
+    const RowWeights<T> weights(of.row_weight, of.row_weight_stride, first, group.rows);
+    const Vec<T> scale = upstream<T>(of.grad_output, of.grad_output_stride, of.scale, first, group.rows);
+    const auto hessian = loss.hessian(group, sums, weights.of_scale(scale));
+    const Vec<T> slope = weights.of_loss(hessian.slope);
     slopes = slopes + first_lanes(slope, group.rows);
     if (of.slope != nullptr) slope.store(static_cast<T*>(of.slope) + first, static_cast<int>(group.rows));
     layout.store(group, hessian);

@@ -113,18 +113,16 @@ double run_rows(const EntropyArgs& args, Layout& layout, int64_t begin, int64_t 
     const Group<scalar_t> group{args, first, std::min(layout.group_rows(args), end - first)};
     const auto row = layout.reduce(group);
     const auto terms = math::entropy_terms(row);
-    Vec<T> entropy = terms.entropy;
-    Vec<T> scale = upstream<T>(args.grad_output, args.grad_output_stride, args.scale, first, group.rows);
-    if (args.row_weight != nullptr) {
-      const Vec<T> weights = row_weights<T>(args.row_weight, args.row_weight_stride, first, group.rows);
-      entropy = math::or_absent<Vec<T>>(weights, entropy);
-      scale = scale * weights;
-    }
+    const RowWeights<T> weights(args.row_weight, args.row_weight_stride, first, group.rows);
+    const Vec<T> entropy = weights.of_loss(terms.entropy);
     entropies = entropies + first_lanes(entropy, group.rows);
     if (args.entropy != nullptr) {
       entropy.store(static_cast<T*>(args.entropy) + first, static_cast<int>(group.rows));
     }
-    if (args.grad != nullptr) layout.store_gradient(group, row, terms, scale);
+    if (args.grad != nullptr) {
+      const Vec<T> scale = upstream<T>(args.grad_output, args.grad_output_stride, args.scale, first, group.rows);
+      layout.store_gradient(group, row, terms, weights.of_scale(scale));
+    }
   }
   return sum_lanes(entropies);
 }

@@ -62,7 +62,8 @@ class InLanes {
     const int64_t classes = group.args.classes;
     tile_.load(group.logits(0), group.args.batch.row_stride, group.rows, group.columns());
     if (group.columns() == classes) tile_.set(classes, V(T(0)));
-    label_ = group.args.batch.labels == nullptr ? likeliest(classes) : given_labels(group);
+    label_ = group.args.batch.labels == nullptr ? likeliest(classes)
+                                                : given_labels<T>(group.args.batch, group.first, group.rows);
     const V lowest(kLowest<T>);
     math::HingeRow<V> row{lowest, lowest, V(T(0))};
     other_ = V(T(0));
@@ -96,14 +97,6 @@ class InLanes {
   }
 
  private:
-  static V given_labels(const Group<scalar_t>& group) {
-    T labels[kLanes<T>] = {};
-    for (int64_t lane = 0; lane < group.rows; ++lane) {
-      labels[lane] = static_cast<T>(group.args.batch.label(group.first + lane));
-    }
-    return V::loadu(labels);
-  }
-
   // The first of the largest real logits.
   V likeliest(int64_t classes) const {
     V largest(kLowest<T>), label(T(0));
@@ -256,20 +249,15 @@ double run_rows(const HingeArgs& args, const Direction<scalar_t>& along, Layout&
   for (int64_t first = begin; first < end; first += layout.group_rows(args)) {
     const Group<scalar_t> group{args, first, std::min(layout.group_rows(args), end - first)};
     const V violation = math::hinge_violation<V>(layout.reduce(group), V(static_cast<T>(args.margin)));
-    V value =
-        along.v == nullptr ? math::hinge_loss<V>(violation) : slopes_of<scalar_t>(group, layout, along, violation);
-    V weights(T(1));
-    if (batch.row_weight != nullptr) {
-      weights = row_weights<T>(batch.row_weight, batch.row_weight_stride, first, group.rows);
-      value = math::or_absent<V>(weights, value);
-    }
+    const RowWeights<T> weights(batch.row_weight, batch.row_weight_stride, first, group.rows);
+    const V value = weights.of_loss(along.v == nullptr ? math::hinge_loss<V>(violation)
+                                                       : slopes_of<scalar_t>(group, layout, along, violation));
     sum = sum + first_lanes(value, group.rows);
     if (batch.loss != nullptr) value.store(static_cast<T*>(batch.loss) + first, static_cast<int>(group.rows));
     if (batch.grad != nullptr) {
-      const V scale =
-          along.v == nullptr
-              ? upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, first, group.rows) * weights
-              : V(T(0));
+      const V scale = along.v == nullptr ? weights.of_scale(upstream<T>(batch.grad_output, batch.grad_output_stride,
+                                                                        batch.scale, first, group.rows))
+                                         : V(T(0));
       layout.store_gradient(group, math::hinge_gradient<V>(violation, scale));
     }
   }

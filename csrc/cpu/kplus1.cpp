@@ -29,20 +29,6 @@ struct Group {
   int64_t label(int64_t lane) const { return batch->label(first + lane); }
 };
 
-// The given labels of a group as numbers, 0 in lanes without a row. Only for few classes: float ends at 2^24.
-template <typename T, typename scalar_t>
-Vec<T> given_labels(const Group<scalar_t>& group) {
-  const KPlus1Batch& batch = *group.batch;
-  if (group.rows == kLanes<T> && batch.label_stride == 1 && !batch.labels_are_int32) {
-    // Where there is an instruction for it, without the detour through memory below, which would hold up everything
-    // until 16 stores are done.
-    return load_integers<T>(static_cast<const int64_t*>(batch.labels) + group.first);
-  }
-  T labels[kLanes<T>] = {};
-  for (int64_t lane = 0; lane < group.rows; ++lane) labels[lane] = static_cast<T>(group.label(lane));
-  return Vec<T>::loadu(labels);
-}
-
 // What is wanted of the rows of a batch.
 struct Wanted {
   bool dynamic;  // the dynamic label itself; its logit is the maximum
@@ -77,7 +63,7 @@ class InLanes {
     const V fake = fake_column_ ? tile[classes_] : V(T(0));
     V target = max;
     if (group.batch->labels != nullptr) {
-      const V label = labels_[slot] = given_labels<T>(group);
+      const V label = labels_[slot] = given_labels<T>(*group.batch, group.first, group.rows);
       for (int64_t k = 0; k < classes; ++k) target = select(equal(label, V(static_cast<T>(k))), tile[k], target);
     } else if (wanted.dynamic) {
       labels_[slot] = dynamic_labels(tile, group, max);
@@ -270,18 +256,15 @@ class Kernel {
     if (batch.labels != nullptr && batch.min_label < 0) {
       coefficients = coefficients.unlabelled(layout_.label_is(-1, slot, group));
     }
-    const bool weighted = batch.row_weight != nullptr;
-    V weights(T(1));
-    if (weighted) weights = row_weights<T>(batch.row_weight, batch.row_weight_stride, group.first, group.rows);
+    const RowWeights<T> weights(batch.row_weight, batch.row_weight_stride, group.first, group.rows);
     if (want_loss) {
-      V loss = math::kplus1_loss(row, logs, coefficients, per_class_);
-      if (weighted) loss = math::or_absent<V>(weights, loss);
+      const V loss = weights.of_loss(math::kplus1_loss(row, logs, coefficients, per_class_));
       if (batch.loss != nullptr) loss.store(static_cast<T*>(batch.loss) + group.first, static_cast<int>(group.rows));
       losses = losses + first_lanes(loss, group.rows);
     }
     if (batch.grad != nullptr) {
-      V scale = upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows);
-      if (weighted) scale = scale * weights;
+      const V scale = weights.of_scale(
+          upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows));
       const auto gradient = math::kplus1_gradient(row, logs, coefficients, per_class_, scale);
       layout_.store_gradient(slot, group, gradient, batch.coefficients.t != 0);
     }
