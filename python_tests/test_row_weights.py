@@ -224,6 +224,26 @@ def test_a_row_of_weight_0_has_no_loss_whatever_its_value(columns, device):
     assert x.grad[[0, 3]].isfinite().all()
 
 
+def test_a_soft_target_of_weight_0_has_no_loss_whatever_its_value(device):
+    """Also where smoothing asks for an impossible class."""
+    logits = torch.tensor([[0.0, -math.inf, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64, device=device)
+    rows = torch.tensor([0.0, 1.0], device=device)
+    for target in (torch.full_like(logits, 1 / 3), torch.tensor([0, 2], device=device)):
+        options = {"label_smoothing": 0.1, "weight": torch.ones(3, device=device), "reduction": "sum"}
+        loss = ops.kplus1_cross_entropy(logits, target, row_weight=rows, **options)
+        assert loss.item() == pytest.approx(math.log(3), rel=1e-12)
+
+
+def test_weights_that_torch_func_asks_a_gradient_of_are_refused(device):
+    logits, weights = torch.randn(2, 3, 5, device=device), torch.rand(3, device=device)
+
+    def loss(weights):
+        return torch.vmap(lambda x: ops.am_generator_loss(x, reduction="sum", row_weight=weights))(logits).sum()
+
+    with pytest.raises(NotImplementedError, match="row weights require a gradient"):
+        torch.func.grad(loss)(weights)
+
+
 # --- PyTorch's cross-entropy with all options
 
 

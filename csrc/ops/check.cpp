@@ -135,18 +135,19 @@ void check_labels(const char* op, const char* name, const at::Tensor& labels, co
                     " and the logits on ", logits.device(), ", wanted the same device");
 }
 
-void check_row_weight(const char* op, const char* name, const at::Tensor& weight, const at::Tensor& logits) {
+void check_weight(const char* op, const char* name, const at::Tensor& weight, const c10::SymInt& count,
+                  const char* what, const at::Tensor& logits) {
   TORCH_CHECK_TYPE(at::isFloatingType(weight.scalar_type()), op, ": ", name, " has dtype ", weight.scalar_type(),
                    ", wanted floating point");
-  AMGAN_CHECK_SIZE(has_length(weight, logits.sym_size(0)), op, ": ", name, " has shape ", weight.sym_sizes(),
-                   ", wanted [", logits.sym_size(0), "], one number per row of logits");
+  AMGAN_CHECK_SIZE(has_length(weight, count), op, ": ", name, " has shape ", weight.sym_sizes(), ", wanted [", count,
+                   "], one number per ", what);
   TORCH_CHECK_VALUE(weight.device() == logits.device(), op, ": ", name, " is on ", weight.device(),
                     " and the logits on ", logits.device(), ", wanted the same device");
 }
 
-void check_row_weight_range(const char* op, const char* name, const at::Tensor& weight) {
+void check_weight_range(const char* op, const char* name, const at::Tensor& weight) {
   if (!is_plain(weight)) return;  // where there are values, the operation below looks at them
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), "check_row_weight_range", [&] {
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), "check_weight_range", [&] {
     const auto* values = weight.const_data_ptr<scalar_t>();
     const int64_t rows = weight.size(0), stride = weight.stride(0);
     for (int64_t i = 0; i < rows; ++i) {

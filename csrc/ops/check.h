@@ -57,11 +57,12 @@ void check_labels(const char* op, const char* name, const at::Tensor& labels, co
 void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
                        const c10::SymInt& max_label);
 
-// Floating point, [rows], on the device of the logits, without a gradient of its own.
-void check_row_weight(const char* op, const char* name, const at::Tensor& weight, const at::Tensor& logits);
+// Floating point, [count], on the device of the logits; one per `what`.
+void check_weight(const char* op, const char* name, const at::Tensor& weight, const c10::SymInt& count,
+                  const char* what, const at::Tensor& logits);
 
-// Finite numbers of at least 0, on the CPU. On CUDA the kernel asserts it, without synchronisation.
-void check_row_weight_range(const char* op, const char* name, const at::Tensor& weight);
+// Finite numbers of at least 0, on the CPU. On CUDA the kernel asserts it of rows, without synchronisation.
+void check_weight_range(const char* op, const char* name, const at::Tensor& weight);
 
 // The gradient of a loss: a scalar, or [rows] without reduction; returned in the dtype of the loss.
 at::Tensor check_grad_output(const char* op, const at::Tensor& grad_output, Reduction reduction,

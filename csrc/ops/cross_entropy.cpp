@@ -3,19 +3,18 @@
 // Weights of classes and ignored rows are weights of rows there, so that both cost a few operations of N numbers, and
 // nothing where there are none. A target of probabilities is no member of the family: it is made of PyTorch's own
 // operations.
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include <algorithm>
 #include <limits>
 
 #include "math/losses.h"
 #include "ops/check.h"
 #include "ops/kplus1.h"
+#include "ops/plain.h"
 #include "ops/register.h"
 
 namespace amgan::ops {
@@ -56,15 +55,10 @@ bool may_hold(const at::Tensor& labels, int64_t ignored) {
 // [K+1], one number per class.
 void check_class_weight(const at::Tensor& weight, const at::Tensor& logits, bool fake_column) {
   constexpr auto op = kNames.op;
-  TORCH_CHECK_TYPE(at::isFloatingType(weight.scalar_type()), op, ": weight has dtype ", weight.scalar_type(),
-                   ", wanted floating point");
   const c10::SymInt classes = logits.sym_size(1) + static_cast<int64_t>(!fake_column);
-  AMGAN_CHECK_SIZE(has_length(weight, classes), op, ": weight has shape ", weight.sym_sizes(), ", wanted [", classes,
-                   "], one number per class, the generated one too");
-  TORCH_CHECK_VALUE(weight.device() == logits.device(), op, ": weight is on ", weight.device(), " and the logits on ",
-                    logits.device(), ", wanted the same device");
+  check_weight(op, "weight", weight, classes, "class, the generated one too", logits);
   TORCH_CHECK_NOT_IMPLEMENTED(!weight.requires_grad(), op, ": weight requires a gradient, wanted weight.detach()");
-  check_row_weight_range(op, "weight", weight);
+  check_weight_range(op, "weight", weight);
 }
 
 // -sum_c q_c log D_c of each row, q broadcast to [rows, K+1]. What is infinitely unlikely and has no weight counts 0.
@@ -96,8 +90,7 @@ at::Tensor weighted(const at::Tensor& logits, const at::Tensor& target, const Op
   at::Tensor count =
       weight ? weight->to(numbers).index_select(0, labels) : at::ones_symint(labels.sym_sizes(), numbers);
   if (ignore_index) count = count.masked_fill(ignored, 0);
-  const at::Tensor on_rows = options.row_weight ? options.row_weight->to(numbers) : at::Tensor();
-  const OptionalTensor row_weight = on_rows.defined() ? count * on_rows : count;
+  const OptionalTensor row_weight = options.row_weight ? count * options.row_weight->to(numbers) : count;
   const Reduction reduction = parse_reduction(kNames.op, options.reduction);
   // The kernel's smoothing knows one weight for all classes.
   const double share = weight ? options.label_smoothing : 0;
@@ -109,7 +102,7 @@ at::Tensor weighted(const at::Tensor& logits, const at::Tensor& target, const Op
   if (share > 0) {
     at::Tensor spread = soft_rows(wide, weight->to(numbers), fake_column) * share / at::Scalar(weight->sym_size(0));
     if (ignore_index) spread = spread.masked_fill(ignored, 0);
-    if (on_rows.defined()) spread = spread * on_rows;
+    spread = weighted_losses(spread, pointer(options.row_weight));
     loss = (1 - share) * loss + (reduction == Reduction::none ? spread : spread.sum());
   }
   return reduction == Reduction::mean ? loss / count.sum() : loss;
@@ -130,17 +123,15 @@ at::Tensor of_probabilities(const at::Tensor& logits, const at::Tensor& target, 
   TORCH_CHECK_VALUE(target.device() == logits.device(), op, ": target is on ", target.device(), " and the logits on ",
                     logits.device(), ", wanted the same device");
   if (weight) check_class_weight(*weight, logits, fake_column);
-  if (options.row_weight) check_row_weight_range(op, "row_weight", *options.row_weight);
+  if (options.row_weight) check_weight_range(op, "row_weight", *options.row_weight);
   at::Tensor q = target.to(loss_dtype(logits));
   if (options.label_smoothing > 0) {
     const at::Tensor share = at::scalar_tensor(options.label_smoothing, q.options());
     q = q * (1 - share) + share / at::Scalar(classes);
   }
   if (weight) q = q * weight->to(q.scalar_type());
-  at::Tensor losses = soft_rows(logits, q, fake_column);
-  if (options.row_weight) losses = losses * options.row_weight->to(losses.scalar_type());
-  const Reduction reduction = parse_reduction(op, options.reduction);
-  return reduction == Reduction::none ? losses : reduction == Reduction::sum ? losses.sum() : losses.mean();
+  const at::Tensor losses = weighted_losses(soft_rows(logits, q, fake_column), pointer(options.row_weight));
+  return reduced(losses, parse_reduction(op, options.reduction));
 }
 
 // --- The operation.

@@ -13,12 +13,12 @@ namespace amgan::ops {
 Reduction check(const char* op, const EntropyArguments& arguments) {
   const auto& [logits, reduction, row_weight] = arguments;
   check_logits(op, "logits", logits, 1);
-  if (row_weight) check_row_weight(op, "row_weight", *row_weight, logits);
+  if (row_weight) check_weight(op, "row_weight", *row_weight, logits.sym_size(0), "row of logits", logits);
   return parse_reduction(op, reduction);
 }
 
 void check_values(const char* op, const EntropyArguments& arguments) {
-  if (const OptionalTensor& row_weight = std::get<2>(arguments)) check_row_weight_range(op, "row_weight", *row_weight);
+  if (const OptionalTensor& row_weight = std::get<2>(arguments)) check_weight_range(op, "row_weight", *row_weight);
 }
 
 namespace {
@@ -58,15 +58,11 @@ EntropyArgs kernel_args(const at::Tensor& rows, Reduction reduction, const Outpu
   return args;
 }
 
-at::Tensor in_loss_dtype(const OptionalTensor& row_weight, const at::Tensor& logits) {
-  return row_weight ? row_weight->to(loss_dtype(logits)) : at::Tensor();
-}
-
 void run(const EntropyArguments& arguments, Reduction reduction, const Outputs& out,
          const at::Tensor& grad_output = {}) {
   const auto& [logits, _, row_weight] = arguments;
   if (logits.is_meta()) return;
-  const at::Tensor rows = unit_columns(logits), weight = in_loss_dtype(row_weight, logits);
+  const at::Tensor rows = unit_columns(logits), weight = kernel_weight(pointer(row_weight), logits);
   run_kernel(rows, kernel_args(rows, reduction, out, grad_output, weight));
 }
 
@@ -108,7 +104,8 @@ DoubleBackward class_entropy_double_backward(const at::Tensor& grad_grad, const 
   const at::Tensor upstream = check_grad_output(op, grad_output, reduction, logits.sym_size(0), logits);
   const Outputs out{.entropy = empty_entropy(logits, reduction), .grad = empty_grad(logits)};
   if (logits.is_meta()) return {out.entropy, out.grad};
-  const at::Tensor rows = unit_columns(logits), v = unit_columns(grad_grad), weight = in_loss_dtype(row_weight, logits);
+  const at::Tensor rows = unit_columns(logits), v = unit_columns(grad_grad),
+                   weight = kernel_weight(pointer(row_weight), logits);
   cpu::run(Along<EntropyArgs>{kernel_args(rows, reduction, out, upstream, weight), v.const_data_ptr(), v.stride(0)});
   return {out.entropy, out.grad};
 }

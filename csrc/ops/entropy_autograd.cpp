@@ -4,6 +4,7 @@
 
 #include "ops/entropy.h"
 #include "ops/loss_autograd.h"
+#include "ops/plain.h"
 
 namespace amgan::ops {
 namespace {
@@ -23,10 +24,7 @@ struct ClassEntropy : LossFunction<ClassEntropy> {
     check_values(arguments);
     const at::Tensor log_prob = at::log_softmax(logits, 1, loss_dtype(logits)), prob = log_prob.exp();
     const at::Tensor rows = -(prob * log_prob.masked_fill(prob == 0, 0.0)).sum(1);
-    const at::Tensor weighted =
-        row_weight ? (rows * row_weight->detach().to(rows.scalar_type())).masked_fill(row_weight->eq(0), 0.0) : rows;
-    if (reduction == Reduction::none) return weighted;
-    return reduction == Reduction::mean ? weighted.mean() : weighted.sum();
+    return reduced(weighted_losses(rows, pointer(row_weight)), reduction);
   }
 
   static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,

@@ -22,9 +22,9 @@ KPlus1Call call_of(const char* op, const HingeArguments& arguments) {
   const KPlus1Rows rows{.logits_name = "logits",
                         .logits = logits,
                         .labels_name = "labels",
-                        .labels = labels ? &*labels : nullptr,
+                        .labels = pointer(labels),
                         .coefficients = {},
-                        .weight = row_weight ? &*row_weight : nullptr,
+                        .weight = pointer(row_weight),
                         .fake_labels = true};
   return {op, fake_column, parsed_reduction, 0, {rows}};
 }
@@ -39,7 +39,6 @@ struct Outputs {
 // All that there is to ask about rows with unit column stride. `grad_output`, `weight`: undefined for 1.
 HingeArgs kernel_args(const at::Tensor& rows, const HingeArguments& arguments, const KPlus1Call& call,
                       const Outputs& out, const at::Tensor& grad_output, const at::Tensor& weight) {
-  const OptionalTensor& labels = std::get<1>(arguments);
   const bool reduced = call.reduction != Reduction::none;
   HingeArgs args{};
   args.dtype = dtype_of(rows);
@@ -47,45 +46,21 @@ HingeArgs kernel_args(const at::Tensor& rows, const HingeArguments& arguments, c
   args.fake_column = call.fake_column;
   args.margin = std::get<2>(arguments);
   KPlus1Batch& batch = args.batch;
-  batch.logits = rows.const_data_ptr();
-  batch.rows = rows.size(0);
-  batch.row_stride = rows.stride(0);
-  batch.scale = row_scale(call.reduction, batch.rows);
-  if (labels) {
-    batch.max_label = static_cast<int32_t>(args.classes);
-    batch.labels = labels->const_data_ptr();
-    batch.label_stride = labels->stride(0);
-    batch.labels_are_int32 = labels->scalar_type() == at::kInt;
-  }
+  batch = kernel_batch(call, call.batches[0], rows, weight);
   if (out.loss.defined()) (reduced ? args.total : batch.loss) = out.loss.mutable_data_ptr();
   if (out.grad.defined()) batch.grad = out.grad.mutable_data_ptr();
   if (grad_output.defined()) {
     batch.grad_output = grad_output.const_data_ptr();
     batch.grad_output_stride = reduced ? 0 : grad_output.stride(0);
   }
-  if (weight.defined()) {
-    batch.row_weight = weight.const_data_ptr();
-    batch.row_weight_stride = weight.stride(0);
-  }
   return args;
-}
-
-// As the kernels want it; undefined for 1.
-at::Tensor weight_of(const HingeArguments& arguments) {
-  const OptionalTensor& row_weight = std::get<5>(arguments);
-  return row_weight ? row_weight->to(loss_dtype(std::get<0>(arguments))) : at::Tensor();
-}
-
-void check_all(const KPlus1Call& call) {
-  check(call);
-  check_values(call);
 }
 
 void run(const HingeArguments& arguments, const KPlus1Call& call, const Outputs& out,
          const at::Tensor& grad_output = {}) {
   const at::Tensor& logits = std::get<0>(arguments);
   if (logits.is_meta()) return;
-  const at::Tensor rows = unit_columns(logits), weight = weight_of(arguments);
+  const at::Tensor rows = unit_columns(logits), weight = kernel_weight(call.batches[0].weight, logits);
   run_kernel(rows, kernel_args(rows, arguments, call, out, grad_output, weight));
 }
 
@@ -131,7 +106,8 @@ DoubleBackward kplus1_hinge_loss_double_backward(const at::Tensor& grad_grad, co
   const at::Tensor upstream = check_grad_output(op, grad_output, call.reduction, logits.sym_size(0), logits);
   const Outputs out{.loss = empty_loss(logits, call), .grad = empty_grad(logits)};
   if (logits.is_meta()) return {out.loss, out.grad};
-  const at::Tensor rows = unit_columns(logits), v = unit_columns(grad_grad), weight = weight_of(arguments);
+  const at::Tensor rows = unit_columns(logits), v = unit_columns(grad_grad),
+                   weight = kernel_weight(call.batches[0].weight, logits);
   cpu::run(
       Along<HingeArgs>{kernel_args(rows, arguments, call, out, upstream, weight), v.const_data_ptr(), v.stride(0)});
   return {out.loss, out.grad};

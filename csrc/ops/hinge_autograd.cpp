@@ -1,5 +1,4 @@
 // The derivatives of the multi-hinge.
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
@@ -8,6 +7,7 @@
 
 #include "ops/hinge.h"
 #include "ops/loss_autograd.h"
+#include "ops/plain.h"
 
 namespace amgan::ops {
 namespace {
@@ -24,8 +24,7 @@ struct KPlus1HingeLoss : LossFunction<KPlus1HingeLoss> {
   static at::Tensor plain(const Arguments& arguments) {
     const auto& [logits, labels, margin, fake, reduction_name, row_weight] = arguments;
     const KPlus1Call call = call_of(name, arguments);
-    ops::check(call);
-    ops::check_values(call);
+    check_all(call);
     at::Tensor columns = logits.to(loss_dtype(logits));
     const at::Tensor real = call.fake_column ? columns.narrow(1, 0, columns.size(1) - 1) : columns;
     if (!call.fake_column) columns = at::cat({columns, at::zeros_like(columns.narrow(1, 0, 1))}, 1);
@@ -35,10 +34,8 @@ struct KPlus1HingeLoss : LossFunction<KPlus1HingeLoss> {
     const at::Tensor largest = columns.detach().amax(1);
     // NaN in any column, +inf in any or -inf in all show in loss and gradient.
     const at::Tensor sound = 1 + (largest - largest);
-    at::Tensor rows = ((margin + runner_up - columns.gather(1, label).squeeze(1)) * sound).relu();
-    if (row_weight) rows = (rows * row_weight->detach().to(rows.scalar_type())).masked_fill(row_weight->eq(0), 0.0);
-    if (call.reduction == Reduction::none) return rows;
-    return call.reduction == Reduction::mean ? rows.mean() : rows.sum();
+    const at::Tensor rows = ((margin + runner_up - columns.gather(1, label).squeeze(1)) * sound).relu();
+    return reduced(weighted_losses(rows, pointer(row_weight)), call.reduction);
   }
 
   static DoubleBackward double_backward(const at::Tensor& grad_grad, const at::Tensor& grad_output,

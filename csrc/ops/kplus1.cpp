@@ -14,14 +14,6 @@
 
 namespace amgan::ops {
 
-namespace {
-
-const at::Tensor* pointer(const OptionalTensor& tensor) {
-  return tensor ? &*tensor : nullptr;
-}
-
-}  // namespace
-
 KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments) {
   const auto& [logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing, row_weight, unlabelled] =
       arguments;
@@ -79,7 +71,9 @@ void check(const KPlus1Call& call) {
   }
   for (const KPlus1Rows& rows : call.batches) {
     if (rows.labels != nullptr) check_labels(call.op, rows.labels_name, *rows.labels, rows.logits);
-    if (rows.weight != nullptr) check_row_weight(call.op, rows.weight_name, *rows.weight, rows.logits);
+    if (rows.weight != nullptr) {
+      check_weight(call.op, rows.weight_name, *rows.weight, rows.logits.sym_size(0), "row of logits", rows.logits);
+    }
   }
 }
 
@@ -88,8 +82,36 @@ void check_values(const KPlus1Call& call) {
     if (rows.labels != nullptr) {
       check_label_range(call.op, rows.labels_name, *rows.labels, smallest_label(rows), largest_label(call, rows));
     }
-    if (rows.weight != nullptr) check_row_weight_range(call.op, rows.weight_name, *rows.weight);
+    if (rows.weight != nullptr) check_weight_range(call.op, rows.weight_name, *rows.weight);
   }
+}
+
+void check_all(const KPlus1Call& call) {
+  check(call);
+  check_values(call);
+}
+
+KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const at::Tensor& logits,
+                         const at::Tensor& weight) {
+  KPlus1Batch batch{};
+  batch.logits = logits.const_data_ptr();
+  batch.rows = logits.size(0);
+  batch.row_stride = logits.stride(0);
+  batch.coefficients = math::make_coefficients(
+      math::smoothed(given.coefficients, call.label_smoothing, logits.size(1) - call.fake_column));
+  batch.scale = row_scale(call.reduction, batch.rows);
+  if (given.labels != nullptr) {
+    batch.min_label = smallest_label(given);
+    batch.max_label = static_cast<int32_t>(largest_label(call, given).expect_int());
+    batch.labels = given.labels->const_data_ptr();
+    batch.label_stride = given.labels->stride(0);
+    batch.labels_are_int32 = given.labels->scalar_type() == at::kInt;
+  }
+  if (weight.defined()) {
+    batch.row_weight = weight.const_data_ptr();
+    batch.row_weight_stride = weight.stride(0);
+  }
+  return batch;
 }
 
 namespace {
@@ -123,29 +145,6 @@ char* at_row(const at::Tensor& tensor, int64_t row) {
          row * tensor.stride(0) * tensor.element_size();
 }
 
-KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const at::Tensor& logits,
-                         const at::Tensor& weight) {
-  KPlus1Batch batch{};
-  batch.logits = logits.const_data_ptr();
-  batch.rows = logits.size(0);
-  batch.row_stride = logits.stride(0);
-  batch.coefficients = math::make_coefficients(
-      math::smoothed(given.coefficients, call.label_smoothing, logits.size(1) - call.fake_column));
-  batch.scale = row_scale(call.reduction, batch.rows);
-  if (given.labels != nullptr) {
-    batch.min_label = smallest_label(given);
-    batch.max_label = static_cast<int32_t>(largest_label(call, given).expect_int());
-    batch.labels = given.labels->const_data_ptr();
-    batch.label_stride = given.labels->stride(0);
-    batch.labels_are_int32 = given.labels->scalar_type() == at::kInt;
-  }
-  if (weight.defined()) {
-    batch.row_weight = weight.const_data_ptr();
-    batch.row_weight_stride = weight.stride(0);
-  }
-  return batch;
-}
-
 // What the pointers of a kernel look into.
 struct KernelTensors {
   std::array<at::Tensor, 2> logits, weight;
@@ -165,7 +164,7 @@ KPlus1Args kernel_args(const KPlus1Call& call, const Outputs& out, const at::Ten
     const int32_t i = args.batches++;
     KPlus1Batch& batch = args.batch[i];
     tensors.logits[i] = unit_columns(given.logits);
-    if (given.weight != nullptr) tensors.weight[i] = given.weight->to(loss_dtype(first));
+    tensors.weight[i] = kernel_weight(given.weight, given.logits);
     batch = kernel_batch(call, given, tensors.logits[i], tensors.weight[i]);
     if (out.loss.defined() && !reduced) batch.loss = at_row(out.loss, row);
     if (out.grad[i].defined()) batch.grad = out.grad[i].mutable_data_ptr();
@@ -203,11 +202,6 @@ void run_along(const KPlus1Call& call, const Outputs& out, const at::Tensor& v, 
 }
 
 // --- What operations ask of a call.
-
-void check_all(const KPlus1Call& call) {
-  check(call);
-  check_values(call);
-}
 
 at::Tensor loss(const KPlus1Call& call) {
   check_all(call);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "args/kplus1.h"
 #include "math/losses.h"
 #include "ops/tensors.h"
 
@@ -59,6 +60,12 @@ KPlus1Call call_of(const char* op, const PairArguments& arguments);
 
 void check(const KPlus1Call& call);
 void check_values(const KPlus1Call& call);
+void check_all(const KPlus1Call& call);
+
+// What a kernel is to know of rows: all but what it is asked for. `logits` with unit column stride; `weight`:
+// kernel_weight.
+KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const at::Tensor& logits,
+                         const at::Tensor& weight);
 
 // The loss in plain ATen.
 at::Tensor plain_loss(const KPlus1Call& call);

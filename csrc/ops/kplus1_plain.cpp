@@ -1,6 +1,5 @@
 // The losses of the family made of PyTorch's own operations, which torch.func and forward-mode derivatives take apart:
 // an autograd function in C++ cannot say what these ask. The same sum of terms as in math/kplus1.h.
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/log_sigmoid.h>
@@ -8,6 +7,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "ops/kplus1.h"
+#include "ops/plain.h"
 
 namespace amgan::ops {
 namespace {
@@ -31,7 +31,7 @@ at::Tensor plain_rows(const KPlus1Call& call, const KPlus1Rows& given) {
   const at::Tensor label = given.labels != nullptr ? given.labels->to(at::kLong) : real.detach().argmax(1);
   const at::Tensor of_class = real.gather(1, label.clamp(0, classes - 1).unsqueeze(1)).squeeze(1);
   // As Coefficients::targeting_fake and unlabelled.
-  const auto of_each = [&](double value) { return at::full_like(log_sum, value).detach(); };
+  const auto of_each = [&](double value) { return at::full_like(log_sum, value); };
   const at::Tensor is_class = label.ge(0).logical_and(label.lt(classes));
   const at::Tensor t = of_each(c.t).masked_fill(is_class.logical_not(), 0),
                    u = of_each(c.u).masked_fill(label.lt(0), 0);
@@ -41,22 +41,15 @@ at::Tensor plain_rows(const KPlus1Call& call, const KPlus1Rows& given) {
                     or_absent(t, log_sum - of_class);
   if (c.u != 0) rows = rows + or_absent(u, log_sum - real.mean(1));
   if (c.z != 0) rows = rows + c.z * log_sum;
-  if (given.weight == nullptr) return rows;
-  return or_absent(given.weight->detach().to(rows.scalar_type()), rows);
+  return weighted_losses(rows, given.weight);
 }
 
 }  // namespace
 
 at::Tensor plain_loss(const KPlus1Call& call) {
-  check(call);
-  check_values(call);
+  check_all(call);
   std::vector<at::Tensor> parts;
-  for (const KPlus1Rows& given : call.batches) {
-    const at::Tensor rows = plain_rows(call, given);
-    parts.push_back(call.reduction == Reduction::none   ? rows
-                    : call.reduction == Reduction::mean ? rows.mean()
-                                                        : rows.sum());
-  }
+  for (const KPlus1Rows& given : call.batches) parts.push_back(reduced(plain_rows(call, given), call.reduction));
   if (parts.size() == 1) return parts[0];
   return call.reduction == Reduction::none ? at::cat(parts) : parts[0] + parts[1];
 }

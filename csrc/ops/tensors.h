@@ -41,6 +41,16 @@ inline at::Tensor unit_columns(const at::Tensor& logits) {
   return logits.stride(1) == 1 || logits.size(1) == 1 ? logits : logits.contiguous();
 }
 
+// As a pointer, null where there is none.
+inline const at::Tensor* pointer(const OptionalTensor& tensor) {
+  return tensor ? &*tensor : nullptr;
+}
+
+// Weights of rows as the kernels want them; undefined where there are none.
+inline at::Tensor kernel_weight(const at::Tensor* weight, const at::Tensor& logits) {
+  return weight == nullptr ? at::Tensor() : weight->to(loss_dtype(logits));
+}
+
 // An uninitialised loss: a scalar, or [rows] without reduction.
 inline at::Tensor empty_loss(const at::Tensor& logits, const c10::SymInt& rows, Reduction reduction) {
   const auto options = logits.options().dtype(loss_dtype(logits));
