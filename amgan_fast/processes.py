@@ -50,6 +50,10 @@ class Share:
         """Whether the set is no other process's, and no other job's."""
         return self.ranks == self.shards == 1
 
+    def rows(self, count: int) -> slice:
+        """Where this process's ``count`` rows are among those that one process would draw for all ranks."""
+        return slice(count * self.rank, count * (self.rank + 1))
+
     def bounds(self, count: int, unit: int) -> tuple[int, int]:
         """[start, stop) of this process's samples out of ``count``: every sample in one share, every start a multiple
         of ``unit``, and none of a job larger than that of its rank 0, which shows how far all have come."""

@@ -119,11 +119,10 @@ def kplus1_cross_entropy(
     if row_weight is None:
         return torch.nn.functional.cross_entropy(columns, labels, reduction=reduction, **options)
     rows = _reduce(torch.nn.functional.cross_entropy(columns, labels, reduction="none", **options), "none", row_weight)
-    if weight is None or reduction != "mean" or labels.is_floating_point():
-        counted = (labels != ignore_index).sum() if labels.ndim == 1 else len(rows)
-        return rows.sum() / counted if reduction == "mean" else _reduce(rows, reduction)
+    if reduction != "mean" or labels.is_floating_point():
+        return _reduce(rows, reduction)
     kept = labels[labels != ignore_index]
-    return rows.sum() / weight[kept].sum()
+    return rows.sum() / (len(kept) if weight is None else weight[kept].sum())
 
 
 def am_discriminator_loss(

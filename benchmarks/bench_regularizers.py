@@ -10,17 +10,14 @@ Leaves build/bench_regularizers.json; some minutes on two cores.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from amgan_fast.data import to_float
-from amgan_fast.nn import NETWORKS
 from amgan_fast.train import AdversarialStep
-from benchmarks.bench_train_step import FOLDER, ours, print_rates, rates_of, time_of_steps, training_set
-from benchmarks.machine import add_device, describe_machine
+from benchmarks.bench_train_step import ours, parser_of_steps, print_rates, rates_of, time_of_steps, training_set
+from benchmarks.machine import describe_machine
 from benchmarks.reports import write_json
 
 EXACT = {"r1": 1.0, "r2": 1.0}
@@ -45,14 +42,8 @@ def regularized(name: str, device: str, network: dict[str, Any] | None = None, *
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_device(parser)
-    parser.add_argument("--network", choices=list(NETWORKS), default="conv")
-    parser.add_argument("--batch-size", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = parser_of_steps(__doc__, "bench_regularizers")
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, default=FOLDER / "bench_regularizers.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     images, labels = next(training_set(options.batch_size, options.device))

@@ -188,16 +188,22 @@ def _divided(value: Any, count: int) -> Any:
     return [x / count for x in value] if isinstance(value, list) else value / count
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of_steps(description: str | None, name: str) -> argparse.ArgumentParser:
+    """What every benchmark of steps asks; its JSON is ``name``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_device(parser)
     parser.add_argument("--network", choices=list(NETWORKS), default="conv")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, default=FOLDER / f"{name}.json")
+    return parser
+
+
+def main() -> None:
+    parser = parser_of_steps(__doc__, "bench_train_step")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--compile", action="store_true", help="our steps under torch.compile too")
-    parser.add_argument("--json", type=Path, default=FOLDER / "bench_train_step.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device, network = options.device, options.network

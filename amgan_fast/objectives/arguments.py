@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from amgan_fast.errors import found
 from amgan_fast.option_checks import check_that
+
+if TYPE_CHECKING:
+    from amgan_fast.objectives.base import Objective
 
 _LOWEST_TEMPERATURE = 1e-30  # log-probabilities over it are finite in float32
 
@@ -36,3 +40,9 @@ def check_labels(**labels: Tensor | None) -> None:
     for name, value in labels.items():
         if not (value is None or isinstance(value, Tensor)):
             raise TypeError(f"{name} is {found(value)}, wanted a tensor or None")
+
+
+def check_realness(objective: Objective, wanted: str) -> None:
+    """``wanted``: what was found in place of what, where the objective has no real/generated logit."""
+    if not objective.has_realness:
+        raise ValueError(f"{wanted}: {objective.name} has no real/generated logit")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.objectives import Objective
+from amgan_fast.objectives.arguments import check_realness
 from amgan_fast.objectives.gradients import loss_and_grad
 from amgan_fast.processes import Share
 from amgan_fast.train.random_changes import moved, uniform_rows
@@ -24,8 +25,7 @@ class Consistency:
     """
 
     def __init__(self, weight: float, objective: Objective, random: torch.Generator, share: Share) -> None:
-        if not objective.has_realness:
-            raise ValueError(f"consistency is {weight}, wanted 0: {objective.name} has no real/generated logit")
+        check_realness(objective, f"consistency is {weight}, wanted 0")
         self._weight = weight
         self._objective = objective
         self._random = random

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.objectives import Objective
+from amgan_fast.objectives.arguments import check_realness
 from amgan_fast.processes import Share, mean_over_processes
 from amgan_fast.runs import StepOptions
 from amgan_fast.train.random_changes import DRAWS, randomly_changed, uniform_rows
@@ -37,10 +38,8 @@ class DiscriminatorAugmentation:
 
     def __init__(self, options: StepOptions, objective: Objective, random: torch.Generator, share: Share) -> None:
         self._target = options.augment_target
-        if self._target is not None and not objective.has_realness:
-            raise ValueError(
-                f"augment_target is {self._target}, wanted None: {objective.name} has no real/generated logit"
-            )
+        if self._target is not None:
+            check_realness(objective, f"augment_target is {self._target}, wanted None")
         self._images = options.augment_images
         self._objective = objective
         self._random = random

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast.objectives import Objective, finite_difference_penalty, gradient_penalty
+from amgan_fast.objectives.arguments import check_realness
 from amgan_fast.processes import Share
 from amgan_fast.runs import StepOptions
 from amgan_fast.train.evaluation_mode import evaluation_mode
@@ -40,8 +41,8 @@ class GradientPenalties:
         random: torch.Generator,
         share: Share,
     ) -> None:
-        if options.penalizes_gradients and not objective.has_realness:
-            raise ValueError(f"r1 or r2 is not 0, wanted 0: {objective.name} has no real/generated logit")
+        if options.penalizes_gradients:
+            check_realness(objective, "r1 or r2 is not 0, wanted 0")
         self._objective = objective
         self._discriminator = discriminator
         self._random = random
@@ -73,7 +74,6 @@ class GradientPenalties:
 
     def _noise(self, images: Tensor) -> Tensor:
         """This process's part of what one process would draw."""
-        count, ranks, rank = len(images), self._share.ranks, self._share.rank
-        shape = (count * ranks, *images.shape[1:])
+        shape = (len(images) * self._share.ranks, *images.shape[1:])
         noise = torch.randn(shape, generator=self._random, device=images.device, dtype=images.dtype)
-        return noise[count * rank : count * (rank + 1)]
+        return noise[self._share.rows(len(images))]

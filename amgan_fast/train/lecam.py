@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.objectives import LeCam, Objective
+from amgan_fast.objectives.arguments import check_realness
 from amgan_fast.objectives.gradients import loss_and_grad
 from amgan_fast.processes import Share, mean_over_processes
 
@@ -21,8 +22,7 @@ class LeCamOfLogits:
     """
 
     def __init__(self, weight: float, decay: float, objective: Objective, device: torch.device, share: Share) -> None:
-        if not objective.has_realness:
-            raise ValueError(f"lecam is {weight}, wanted 0: {objective.name} has no real/generated logit")
+        check_realness(objective, f"lecam is {weight}, wanted 0")
         self.averages = LeCam(decay, device)
         self._weight = weight
         self._objective = objective

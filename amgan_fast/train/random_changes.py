@@ -49,7 +49,7 @@ def randomly_changed(images: Tensor, uniform: Tensor, probability: Tensor) -> Te
 def uniform_rows(count: int, width: int, random: torch.Generator, share: Share) -> Tensor:
     """This process's ``count`` rows of what one process would draw from [0, 1), [count, width]."""
     drawn = torch.rand(count * share.ranks, width, generator=random, device=random.device)
-    return drawn[count * share.rank : count * (share.rank + 1)]
+    return drawn[share.rows(count)]
 
 
 def _away_from(mean: Tensor, images: Tensor, by: Tensor) -> Tensor:

@@ -293,7 +293,7 @@ class AdversarialStep:
     def _draw(self, count: int) -> tuple[Tensor, Tensor | None]:
         """This process's part of what one process would draw."""
         inputs, labels = self.sampler.latent.draw(count * self._share.ranks, self.random)
-        mine = slice(count * self._share.rank, count * (self._share.rank + 1))
+        mine = self._share.rows(count)
         return inputs[mine], None if labels is None else labels[mine]
 
     def _update(self, name: str) -> None:
