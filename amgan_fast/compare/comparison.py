@@ -125,10 +125,9 @@ def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:
     if jobs == 1 or len(cells) < 2:
         yield from (_train(root, cell) for cell in cells)
         return
-    # The first cell trains the classifier, which all others then find in the cache.
-    yield _train(root, cells[0])
+    # One of the first trains the classifier while the others wait for it: cached_classifier.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_train, root, cell) for cell in cells[1:]]
+        futures = [pool.submit(_train, root, cell) for cell in cells]
         try:
             for future in as_completed(futures):
                 yield future.result()
