@@ -77,7 +77,7 @@ def networks(network: str, device: str, **changes: Any) -> tuple[nn.Module, Disc
     torch.manual_seed(0)
     options = network_options(network, **changes)
     generator = build_generator(network, LATENT, SHAPE, options).to(device)
-    return generator, build_discriminator(network, CLASSES + 1, SHAPE, options).to(device)
+    return generator, build_discriminator(network, AMGAN(), CLASSES, SHAPE, options).to(device)
 
 
 def ours(network: str, device: str, network_changes: dict[str, Any] | None = None, **options: Any) -> AdversarialStep:

@@ -61,7 +61,7 @@ def step(model: str, labels: str, network: NetworkOptions | None = None, **optio
         objective = MODELS[model]()
         return AdversarialStep(
             Sampler(build_generator("conv", source.width, SHAPE), source),
-            build_discriminator("conv", objective.outputs(CLASSES), SHAPE, network),
+            build_discriminator("conv", objective, CLASSES, SHAPE, network),
             objective,
             SimpleNamespace(device=META),
             StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),

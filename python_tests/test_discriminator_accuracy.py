@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.nn import build_discriminator, network_options, set_reference_batch
-from amgan_fast.objectives import MODELS
+from amgan_fast.objectives import AMGAN, MODELS
 from amgan_fast.train import DiscriminatorAccuracy, discriminator_accuracy
 
 
@@ -46,7 +46,7 @@ def predicted(model: str, logits: torch.Tensor) -> torch.Tensor:
 def test_held_out_images_whose_label_is_the_likeliest_real_class_are_counted(model):
     torch.manual_seed(0)
     objective = MODELS[model]()
-    discriminator = build_discriminator("mlp", objective.outputs(10), (1, 8, 8))
+    discriminator = build_discriminator("mlp", objective, 10, (1, 8, 8))
     dataset = digits()
     got = discriminator_accuracy(discriminator, objective, dataset, batch_size=100)
     if model == "gan":
@@ -72,7 +72,7 @@ def test_no_dropout_and_no_noise_and_nothing_of_the_discriminator_changes(option
     torch.manual_seed(0)
     objective, dataset = MODELS["amgan"](), digits()
     changes = {"dropout": 0.9, "input_noise": 5.0, **options}
-    discriminator = build_discriminator("mlp", 11, (1, 8, 8), network_options("mlp", **changes))
+    discriminator = build_discriminator("mlp", AMGAN(), 10, (1, 8, 8), network_options("mlp", **changes))
     if options.get("normalization") == "virtual":
         set_reference_batch(discriminator, to_float(dataset.train_images[:50]))
     before = {name: x.clone() for name, x in discriminator.state_dict().items()}

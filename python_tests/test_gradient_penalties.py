@@ -119,7 +119,7 @@ def double_discriminator(network: str = "mlp", **options) -> Discriminator:
     """With running averages that are not those of a start."""
     torch.manual_seed(0)
     built = network_options(network, width=0.1, **options)
-    discriminator = build_discriminator(network, CLASSES + 1, SHAPE, built).double()
+    discriminator = build_discriminator(network, AMGAN(), CLASSES, SHAPE, built).double()
     images = torch.rand(6, *SHAPE, dtype=torch.float64) * 2 - 1
     if options.get("normalization") == "virtual":
         set_reference_batch(discriminator, images)
@@ -334,7 +334,7 @@ def test_a_step_without_such_a_logit_or_with_batch_norm_without_averages_is_refu
     sampler, random = Sampler(nn.Linear(4, 64), LatentSource(4)), torch.Generator()
     with pytest.raises(ValueError, match="r1 or r2 is not 0, wanted 0: catgan has no real/generated logit"):
         AdversarialStep(sampler, nn.Linear(64, 3), MODELS["catgan"](), random, StepOptions(r1=1.0))
-    own = build_discriminator("mlp", 4, SHAPE, network_options("mlp", running_statistics=False))
+    own = build_discriminator("mlp", AMGAN(), 3, SHAPE, network_options("mlp", running_statistics=False))
     with pytest.raises(ValueError, match="batch norm that keeps no averages"):
         AdversarialStep(sampler, own, AMGAN(), random, StepOptions(r1=1.0))
 

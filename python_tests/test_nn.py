@@ -50,7 +50,7 @@ def narrow_pair(network: str, techniques: str = "source", **options) -> tuple[nn
     torch.manual_seed(0)
     options = network_options(network, **{"width": WIDTHS[network], **TECHNIQUES[techniques], **options})
     generator = build_generator(network, INPUTS, SHAPES[network], options)
-    discriminator = build_discriminator(network, 11, SHAPES[network], options)
+    discriminator = build_discriminator(network, AMGAN(), 10, SHAPES[network], options)
     if options.normalization == "virtual":
         set_reference_batch(generator, torch.randn(4, INPUTS))
         set_reference_batch(discriminator, torch.randn(4, *SHAPES[network]))
@@ -123,7 +123,7 @@ def test_conv_as_it_was():
 
 def assert_same_networks(network, inputs, image_shape, generator, discriminator):
     torch.manual_seed(3)
-    ours = build_generator(network, inputs, image_shape), build_discriminator(network, 11, image_shape)
+    ours = build_generator(network, inputs, image_shape), build_discriminator(network, AMGAN(), 10, image_shape)
     for got, want in zip(ours, (generator, discriminator), strict=True):
         tensors = zip(got.state_dict().values(), want.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in tensors)
@@ -157,13 +157,16 @@ def test_parameter_counts():
     with torch.device("meta"):
         bare = network_options("paper", weight_norm=False)
         predefined = network_options("paper", predefined_labels=True)
-        paper = build_generator("paper", 100, (3, 32, 32)), build_discriminator("paper", 11, (3, 32, 32))
+        paper = build_generator("paper", 100, (3, 32, 32)), build_discriminator("paper", AMGAN(), 10, (3, 32, 32))
         bare_paper = (
             build_generator("paper", 100, (3, 32, 32), bare),
-            build_discriminator("paper", 11, (3, 32, 32), bare),
+            build_discriminator("paper", AMGAN(), 10, (3, 32, 32), bare),
         )
-        conditional = build_discriminator("paper", 11, (3, 32, 32), predefined)
-        acgan = build_generator("acgan128", 110, (3, 128, 128)), build_discriminator("acgan128", 11, (3, 128, 128))
+        conditional = build_discriminator("paper", AMGAN(), 10, (3, 32, 32), predefined)
+        acgan = (
+            build_generator("acgan128", 110, (3, 128, 128)),
+            build_discriminator("acgan128", AMGAN(), 10, (3, 128, 128)),
+        )
     assert parameters(bare_paper[0]) == PAPER_GENERATOR == 4_717_923
     assert parameters(bare_paper[1]) == PAPER_DISCRIMINATOR == 1_557_579
     assert parameters(paper[0]) - PAPER_GENERATOR == 768 * 16 + 384 + 192 + 96 + 3 == 12_963
@@ -190,7 +193,9 @@ def count(network: nn.Module, *kinds: type) -> int:
 def test_the_papers_networks_are_as_published():
     with torch.device("meta"):
         generator = build_generator("paper", 100, (3, 32, 32))
-        discriminator = build_discriminator("paper", 11, (3, 32, 32), network_options("paper", predefined_labels=True))
+        discriminator = build_discriminator(
+            "paper", AMGAN(), 10, (3, 32, 32), network_options("paper", predefined_labels=True)
+        )
         z, images = torch.randn(4, 100), torch.randn(4, 3, 32, 32)
     channels = [(12288,), (384, 8, 8), (192, 16, 16), (96, 32, 32), (3, 32, 32)]
     assert shapes_of(generator, z) == channels
@@ -207,7 +212,7 @@ def test_the_papers_networks_are_as_published():
 def test_the_128_pixel_networks_are_as_published():
     with torch.device("meta"):
         generator = build_generator("acgan128", 110, (3, 128, 128))
-        discriminator = build_discriminator("acgan128", 11, (3, 128, 128))
+        discriminator = build_discriminator("acgan128", AMGAN(), 10, (3, 128, 128))
         z, images = torch.randn(4, 110), torch.randn(4, 3, 128, 128)
     channels = [(12288,), (384, 8, 8), (256, 16, 16), (192, 32, 32), (64, 64, 64), (3, 128, 128)]
     assert shapes_of(generator, z) == channels
@@ -307,7 +312,7 @@ def test_images_that_a_network_does_not_take(network, image_shape, wanted):
     with pytest.raises(ValueError, match=wanted):
         build_generator(network, INPUTS, image_shape)
     with pytest.raises(ValueError, match=wanted):
-        build_discriminator(network, 11, image_shape)
+        build_discriminator(network, AMGAN(), 10, image_shape)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +366,7 @@ def test_a_state_dict_goes_through_a_file_of_tensors(network, techniques, genera
     loaded = nn.ModuleList(
         [
             build_generator(network, INPUTS, SHAPES[network], options),
-            build_discriminator(network, 11, SHAPES[network], options),
+            build_discriminator(network, AMGAN(), 10, SHAPES[network], options),
         ]
     )
     loaded.load_state_dict(torch.load(file, weights_only=True))

@@ -55,7 +55,7 @@ def test_it_is_torchs(generator):
 def test_every_layer_of_the_discriminator_and_none_of_the_generator_has_it(network):
     shape = (1, 32, 32) if network == "paper" else SHAPE
     options = with_options(network, spectral_norm=True, minibatch_discrimination=True, width=0.1)
-    discriminator = build_discriminator(network, 11, shape, options)
+    discriminator = build_discriminator(network, AMGAN(), 10, shape, options)
     layers = normalized(discriminator)
     assert layers == [layer for layer in discriminator.modules() if isinstance(layer, KINDS)]
     assert all(isinstance(one.parametrizations.weight[0], parametrizations._SpectralNorm) for one in layers)
@@ -75,7 +75,7 @@ def new_step(network: str = "conv", **options) -> AdversarialStep:
     built = with_options(network, spectral_norm=True, width=0.2)
     return AdversarialStep(
         Sampler(build_generator(network, 4, SHAPE, built), LatentSource(4)),
-        build_discriminator(network, 11, SHAPE, built),
+        build_discriminator(network, AMGAN(), 10, SHAPE, built),
         AMGAN(),
         torch.Generator().manual_seed(0),
         StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),

@@ -51,7 +51,7 @@ def one_step() -> AdversarialStep:
     torch.manual_seed(0)
     return AdversarialStep(
         Sampler(build_generator("mlp", LATENT, (1, 8, 8)), LatentSource(LATENT)),
-        build_discriminator("mlp", 11, (1, 8, 8)),
+        build_discriminator("mlp", AMGAN(), 10, (1, 8, 8)),
         AMGAN(),
         torch.Generator().manual_seed(0),
         StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9),
@@ -71,7 +71,7 @@ def test_networks_fit_together(network, image_shape):
     images = build_generator(network, LATENT, image_shape)(torch.randn(4, LATENT))
     assert images.shape == (4, *image_shape)
     assert images.abs().max() <= 1
-    assert build_discriminator(network, 11, image_shape)(images).shape == (4, 11)
+    assert build_discriminator(network, AMGAN(), 10, image_shape)(images).shape == (4, 11)
 
 
 def test_latent_of_dynamic_labels_is_noise_only():
@@ -112,7 +112,7 @@ def test_a_compiled_step_is_the_same_step(monkeypatch, share_latents):
         torch.manual_seed(0)
         step = AdversarialStep(
             Sampler(build_generator("conv", LATENT, (1, 8, 8)), LatentSource(LATENT)),
-            build_discriminator("conv", 11, (1, 8, 8)),
+            build_discriminator("conv", AMGAN(), 10, (1, 8, 8)),
             AMGAN(),
             torch.Generator().manual_seed(0),
             StepOptions(1e-3, 1e-3, ema_decay=0.9, compile=compiled, share_latents=share_latents),
@@ -237,7 +237,9 @@ def test_matched_features_are_one_function_of_real_and_generated_images(objectiv
     """With autograd through a copy in evaluation mode as the oracle. In training mode batch norm would have taken the
     difference of the means away, and dropout would have added its own."""
     torch.manual_seed(0)
-    discriminator = build_discriminator("mlp", 11, (1, 8, 8), network_options("mlp", input_noise=0.0, **options))
+    discriminator = build_discriminator(
+        "mlp", AMGAN(), 10, (1, 8, 8), network_options("mlp", input_noise=0.0, **options)
+    )
     images, labels = real_batch()
     if options.get("normalization") == "virtual":
         set_reference_batch(discriminator, images)
@@ -279,7 +281,7 @@ def test_features_are_matched_with_averages_only(options):
     ):
         Config(network_options={"running_statistics": False}, **options)
     Config(network_options={"running_statistics": False, "normalization": "none"}, **options)
-    own = build_discriminator("mlp", 11, (1, 8, 8), network_options("mlp", running_statistics=False))
+    own = build_discriminator("mlp", AMGAN(), 10, (1, 8, 8), network_options("mlp", running_statistics=False))
     sampler, matching = Sampler(nn.Linear(6, 64), LatentSource(6)), StepOptions(feature_matching=1.0)
     with pytest.raises(ValueError, match="discriminator has batch norm that keeps no averages"):
         AdversarialStep(sampler, own, AMGAN(), torch.Generator(), matching)
@@ -329,7 +331,7 @@ def test_weights_are_normalized_once_while_they_stay(options, monkeypatch):
         normed = network_options("mlp", weight_norm=True, running_statistics=True)
         step = AdversarialStep(
             Sampler(build_generator("mlp", LATENT, (1, 8, 8), normed), LatentSource(LATENT)),
-            build_discriminator("mlp", 11, (1, 8, 8), normed),
+            build_discriminator("mlp", AMGAN(), 10, (1, 8, 8), normed),
             AMGAN(),
             torch.Generator().manual_seed(0),
             StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),

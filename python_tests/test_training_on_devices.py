@@ -86,7 +86,7 @@ def new_step(
     torch.manual_seed(0)
     options = network_options(network, **options)
     generator = build_generator(network, latent.width, (1, 8, 8), options).to(device, dtype)
-    discriminator = build_discriminator(network, 11, (1, 8, 8), options).to(device, dtype)
+    discriminator = build_discriminator(network, AMGAN(), 10, (1, 8, 8), options).to(device, dtype)
     settings = step_options or StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9)
     random = torch.Generator(device).manual_seed(0)
     return AdversarialStep(Sampler(generator, latent), discriminator, AMGAN(), random, settings)

@@ -114,7 +114,7 @@ def test_losses_are_fetched_beside_the_steps(gpu: PretendedGpu | RealGpu, calls)
 def test_a_step_waits_for_no_gpu(network):
     latent = LatentSource(4, digits().class_frequencies())
     generator = build_generator(network, latent.width, (1, 8, 8)).cuda()
-    discriminator = build_discriminator(network, 11, (1, 8, 8)).cuda()
+    discriminator = build_discriminator(network, AMGAN(), 10, (1, 8, 8)).cuda()
     random = torch.Generator("cuda").manual_seed(0)
     step = AdversarialStep(Sampler(generator, latent), discriminator, AMGAN(), random, StepOptions())
     stream = in_order("cuda")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
@@ -18,6 +18,9 @@ from amgan_fast.nn.options import ImageShape, NetworkOptions
 from amgan_fast.nn.spectral_norm import apply_spectral_norm
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch
 from amgan_fast.nn.weight_norm import apply_weight_norm
+
+if TYPE_CHECKING:
+    from amgan_fast.objectives import Objective
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -100,12 +103,17 @@ def build_generator(
 
 
 def build_discriminator(
-    network: str, outputs: int, image_shape: ImageShape, options: NetworkOptions | None = None
+    network: str,
+    objective: Objective,
+    num_classes: int,
+    image_shape: ImageShape,
+    options: NetworkOptions | None = None,
 ) -> Discriminator:
-    """Images [N, C, H, W] -> logits [N, outputs].
+    """Images [N, C, H, W] -> logits [N, outputs], as many as the objective has with so many classes.
 
     Args:
         network: a name of :data:`NETWORKS`.
+        objective: what makes the last layer.
         options: None: those of the network's source.
 
     Raises:
@@ -113,7 +121,8 @@ def build_discriminator(
 
     >>> import torch
     >>> from amgan_fast.nn import build_discriminator
-    >>> discriminator = build_discriminator("conv", outputs=11, image_shape=(3, 16, 16))
+    >>> from amgan_fast.objectives import AMGAN
+    >>> discriminator = build_discriminator("conv", AMGAN(), num_classes=10, image_shape=(3, 16, 16))
     >>> discriminator(torch.zeros(5, 3, 16, 16)).shape
     torch.Size([5, 11])
     """
@@ -126,7 +135,7 @@ def build_discriminator(
         discrimination = MinibatchDiscrimination(features)
         body = nn.Sequential(body, discrimination)
         features += discrimination.kernels
-    head = nn.Linear(features, outputs).apply(source.initialize)
+    head = objective.build_head(features, num_classes).apply(source.initialize)
     discriminator = Discriminator(body, head)
     if options.spectral_norm:
         apply_spectral_norm(discriminator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from amgan_fast.objectives.arguments import check_floats, check_labels
 from amgan_fast.objectives.gradients import loss_and_grad
@@ -69,6 +69,15 @@ class Objective(ABC):
     @abstractmethod
     def outputs(self, num_classes: int) -> int:
         """The number of columns that the discriminator's logits have, of ``num_classes`` at least 1."""
+
+    def build_head(self, features: int, num_classes: int) -> nn.Module:
+        """The last layer of a discriminator, from features [N, ``features``] to the logits.
+
+        >>> from amgan_fast.objectives import AMGAN
+        >>> AMGAN().build_head(features=256, num_classes=10)
+        Linear(in_features=256, out_features=11, bias=True)
+        """
+        return nn.Linear(features, self.outputs(num_classes))
 
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
         """The logits of the K real classes, [N, K], a view; None where the model has none."""

@@ -81,7 +81,7 @@ def discriminator_accuracy(
     >>> from amgan_fast.nn import build_discriminator
     >>> from amgan_fast.objectives import AMGAN, GAN
     >>> from amgan_fast.train import discriminator_accuracy
-    >>> discriminator = build_discriminator("mlp", 10 + 1, (1, 8, 8))  # untrained: it guesses
+    >>> discriminator = build_discriminator("mlp", AMGAN(), 10, (1, 8, 8))  # untrained: it guesses
     >>> discriminator_accuracy(discriminator, AMGAN(), load_dataset("digits"), batch_size=100).accuracy < 0.5
     True
     """

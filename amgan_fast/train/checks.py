@@ -40,7 +40,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
     with _META, as_input_error():
         build_classifier("cnn", dataset.image_shape, dataset.num_classes)
     objective = config.build_objective()
-    sampler, discriminator = _build(config, dataset, objective.outputs(dataset.num_classes))
+    sampler, discriminator = _build(config, dataset, objective)
     generator, inputs = sampler.generator, sampler.latent.width
     weights = _training_bytes(config, generator, discriminator)
     _require_memory(weights, device, f"{_sizes(config)}: weights, gradients and averages take")
@@ -76,13 +76,13 @@ def check_classifier(
     _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages take")
 
 
-def _build(config: Config, dataset: Dataset, outputs: int) -> tuple[Sampler, nn.Module]:
+def _build(config: Config, dataset: Dataset, objective: Objective) -> tuple[Sampler, nn.Module]:
     shape, options = dataset.image_shape, config.build_network_options()
     try:
         with _META, as_input_error():
             frequencies = torch.empty(dataset.num_classes) if config.labels == "predefined" else None
             sampler = config.build_sampler(shape, frequencies)
-            return sampler, build_discriminator(config.network, outputs, shape, options)
+            return sampler, build_discriminator(config.network, objective, dataset.num_classes, shape, options)
     except InputError:
         raise
     except Exception as error:  # sizes that no integer counts

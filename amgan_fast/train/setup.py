@@ -22,11 +22,12 @@ def build_step(job: Job, dataset: Dataset) -> AdversarialStep:
     objective = config.build_objective()
     options = config.build_network_options()
     frequencies = dataset.class_frequencies() if config.labels == "predefined" else None
-    outputs = objective.outputs(dataset.num_classes)
     torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
     sampler = config.build_sampler(dataset.image_shape, frequencies)  # the generator's weights are drawn first
     generator = sampler.generator.to(job.device)
-    discriminator = build_discriminator(config.network, outputs, dataset.image_shape, options).to(job.device)
+    discriminator = build_discriminator(
+        config.network, objective, dataset.num_classes, dataset.image_shape, options
+    ).to(job.device)
     if options.normalization == "virtual" or options.weight_norm:
         # Latents have a stream of their own, but noise in layers is drawn: for the reference batch, then for the norms.
         noise, _ = sampler.latent.draw(config.batch_size, job.random(Purpose.FIRST_BATCH))

@@ -50,7 +50,7 @@ class AdversarialStep:
     >>> from amgan_fast.runs import StepOptions
     >>> from amgan_fast.train import AdversarialStep
     >>> sampler = Sampler(build_generator("mlp", 4, (1, 8, 8)), LatentSource(4))
-    >>> discriminator = build_discriminator("mlp", 10 + 1, (1, 8, 8))
+    >>> discriminator = build_discriminator("mlp", AMGAN(), 10, (1, 8, 8))
     >>> random = torch.Generator().manual_seed(0)
     >>> step = AdversarialStep(sampler, discriminator, AMGAN(), random, StepOptions())
     >>> step(torch.rand(16, 1, 8, 8), torch.arange(16) % 10)

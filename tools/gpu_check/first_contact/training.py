@@ -28,7 +28,7 @@ Batch = tuple[Tensor, Tensor]
 def make_step(network: str, precision: str, device: torch.device) -> AdversarialStep:
     torch.manual_seed(0)
     sampler = Sampler(build_generator(network, LATENT, SHAPE).to(device), LatentSource(LATENT))
-    discriminator = build_discriminator(network, CLASSES + 1, SHAPE).to(device)
+    discriminator = build_discriminator(network, AMGAN(), CLASSES, SHAPE).to(device)
     options = StepOptions(generator_lr=2e-4, discriminator_lr=2e-4, precision=precision)
     return AdversarialStep(sampler, discriminator, AMGAN(), torch.Generator(device).manual_seed(1), options)
 
