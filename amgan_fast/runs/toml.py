@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_WORD = re.compile(r"[A-Za-z][\w.-]*")
+_WORD = re.compile(r"(\.{0,2}/)*[A-Za-z][\w./-]*")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def write_toml(path: Path, values: dict[str, Any]) -> None:
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """``name=value`` or ``table.name=value``, the value as in TOML; a single word needs no quotes.
+    """``name=value`` or ``table.name=value``, the value as in TOML; a single word, or a path of such, needs no quotes.
 
     Raises:
         InputError: something else.
