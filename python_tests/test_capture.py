@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from amgan_fast.nn import LatentSource, NetworkOptions, Sampler, build_discriminator, build_generator, latent
+from amgan_fast.nn import (
+    LatentSource,
+    NetworkOptions,
+    Sampler,
+    build_classifier,
+    build_discriminator,
+    build_generator,
+    latent,
+)
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import StepOptions
 from amgan_fast.train import AdversarialStep, gradient_penalties, random_changes
@@ -65,6 +73,7 @@ def step(model: str, labels: str, network: NetworkOptions | None = None, **optio
             objective,
             SimpleNamespace(device=META),
             StepOptions(generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.9, **options),
+            guide=build_classifier("cnn", SHAPE, CLASSES),
         )
 
 
@@ -93,6 +102,8 @@ def test_no_step_needs_a_value(model, labels, for_meta):
         {"share_latents": True},
         {"network": NetworkOptions(spectral_norm=True)},
         {"lecam": 0.5, "consistency": 0.5},
+        {"guidance": 0.5},
+        {"guidance": 0.5, "guidance_rows": "realness"},
         {"augment": 0.5, "augment_target": 0.6, "feature_matching": 0.5},
         {"r1": 0.5, "r2": 0.5},
         {"r1": 0.5, "r2": 0.5, "gradient_penalty": "finite-difference"},

@@ -32,7 +32,13 @@ OPTIONS = {
     "lecam": {"lecam": 0.1},
     "exact penalties": {"r1": 1.0, "r2": 0.5, "penalty_every": 2},
     "finite differences": {"r1": 1.0, "r2": 0.5, "gradient_penalty": "finite-difference", "penalty_share": 1.0},
+    "guidance": {"guidance": 1.0},
+    "guidance by realness": {"guidance": 1.0, "guidance_rows": "realness"},
 }
+
+
+class Guide(nn.Linear):
+    num_classes = 3
 
 
 def make_step(share: Share, device: torch.device, spectral_norm: bool = False, **options) -> AdversarialStep:
@@ -42,10 +48,11 @@ def make_step(share: Share, device: torch.device, spectral_norm: bool = False, *
     discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4)).to(device)
     if spectral_norm:
         apply_spectral_norm(discriminator)
+    guide = Guide(PIXELS, 3).to(device)
     settings = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9, **options)
     random, noise = (torch.Generator(device).manual_seed(seed) for seed in (1, 3))
     sampler = Sampler(generator, LatentSource(LATENT))
-    return AdversarialStep(sampler, discriminator, AMGAN(), random, settings, share, noise)
+    return AdversarialStep(sampler, discriminator, AMGAN(), random, settings, share, noise, guide)
 
 
 def train_a_little(share: Share, device: torch.device, options: dict) -> dict:
@@ -149,8 +156,9 @@ def test_shares_of_jobs_and_their_processes_are_the_whole(count, shards, ranks):
 
 @pytest.mark.parametrize("labels", ["predefined"])
 def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
-    use_classifier_cache(tmp_path / "cache", monkeypatch)
-    config = tiny_config(labels=labels, checkpoint_every=2)
+    guide = use_classifier_cache(tmp_path / "cache", monkeypatch)
+    options = {"labels": labels, "checkpoint_every": 2, "guidance": 0.5, "guidance_classifier": str(guide)}
+    config = tiny_config(**options)
     config.save(tmp_path / "config.toml")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
     command = [*launcher, "amgan_fast", "train", "--config", "config.toml", "--out", "run"]
@@ -166,7 +174,8 @@ def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
     assert [row["step"] for row in rows] == [2, 4, 6]
     state = load_tensors(run.checkpoint)
     assert len(state["random"]) == 2
-    alone = load_tensors(tiny_run(tmp_path / "alone", labels=labels, checkpoint_every=2).folder.checkpoint)
+    alone = load_tensors(tiny_run(tmp_path / "alone", **options).folder.checkpoint)
+    assert state["step"]["guidance"] == alone["step"]["guidance"] != {}
     assert state["batches"].keys() == alone["batches"].keys()  # the same images were seen
     for name, value in alone["batches"].items():
         same = (

@@ -22,6 +22,7 @@ from amgan_fast.metrics import SCORE
 from amgan_fast.option_checks import MOST_PROCESSES, check_range
 from amgan_fast.train import Observer, resume, train
 from amgan_fast.train.checks import check_run
+from amgan_fast.train.guide import read_guide
 
 
 def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, observer: Observer | None = None) -> Comparison:
@@ -49,7 +50,7 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, observer: Obser
     """
     with as_input_error():
         check_range("jobs", jobs, 1, MOST_PROCESSES)
-    _check_cells(cells)
+    _check_cells(root, cells)
     _check(root, cells)
     with ExitStack() as stack:
         with _unwritable_is_said(root):
@@ -111,13 +112,15 @@ def _unwritable_is_said(root: Path) -> Iterator[None]:
         raise InputError(f"{root} cannot be written to ({error.strerror}), wanted a folder for --out") from None
 
 
-def _check_cells(cells: Sequence[Cell]) -> None:
+def _check_cells(root: Path, cells: Sequence[Cell]) -> None:
     """Before the first of them is trained: seeds make no difference."""
     config = cells[0].config
     device = resolve_device(config.device)
     dataset = config.load_dataset()
     for cell in {(cell.config.model, cell.config.labels): cell for cell in cells}.values():
         check_run(cell.config, dataset, device)
+    if new := [cell for cell in cells if not cell.run(root).config.exists()]:
+        read_guide(new[0].config, new[0].run(root), dataset, device)  # all have the same one
 
 
 def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:

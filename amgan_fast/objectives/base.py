@@ -83,6 +83,11 @@ class Objective(ABC):
         """The logits of the K real classes, [N, K], a view; None where the model has none."""
         return None
 
+    @property
+    def has_class_logits(self) -> bool:
+        """Whether there are :meth:`class_logits`."""
+        return False
+
     def realness(self, logits: Tensor) -> Tensor:
         """The real/generated logit d of every row, [N], with derivatives of any order: the larger, the more real.
         Penalties on the discriminator are penalties on d.
@@ -225,8 +230,12 @@ class TermObjective(Objective):
     def needs_features(self) -> bool:
         return self.generator_term is None and not self.needs_pairs
 
+    @property
+    def has_class_logits(self) -> bool:
+        return self._columns_per_class > 0
+
     def class_logits(self, logits: Tensor, num_classes: int) -> Tensor | None:
-        if not self._columns_per_class:
+        if not self.has_class_logits:
             return None
         check_floats(logits=logits)
         outputs = self.outputs(num_classes)

@@ -67,6 +67,8 @@ class Config(StepOptions):
     """Images of ``image-folder`` that cannot be read, or are of another size than most, are left out."""
     labelled_per_class: int | None = None
     """Labels of so many training images a class are used, all other images are unlabelled; None: all labels."""
+    guidance_classifier: str | None = None
+    """The file of the classifier for ``guidance``, as ``amgan-fast train-classifier`` writes it. A run keeps a copy."""
     network: str = "mlp"
     """A name of :data:`amgan_fast.nn.NETWORKS`."""
     latent_size: int = 32
@@ -123,8 +125,9 @@ class Config(StepOptions):
         check_range("threads", self.threads, 0, MOST_THREADS)
         if self.image_size is not None:
             check_range("image_size", self.image_size, 1, LARGEST_IMAGE)
-        named = self.data_dir is None or (self.data_dir and "\0" not in self.data_dir)
-        self._require("data_dir", bool(named), "the name of a folder")
+        for name, what in (("data_dir", "folder"), ("guidance_classifier", "file")):
+            given = getattr(self, name)
+            self._require(name, given is None or bool(given and "\0" not in given), f"the name of a {what}")
         self._require("batch_size", self.batch_size >= 2, "at least 2, for batch normalisation")
         labelled = self.labelled_per_class is None or self.labelled_per_class >= 1
         self._require("labelled_per_class", labelled, "at least 1")
@@ -139,9 +142,19 @@ class Config(StepOptions):
             self._require(name, penalized, f"0: {self.model} has no real/generated logit")
         adapted = self.augment_target is None or objective.has_realness
         self._require("augment_target", adapted, f"none: {self.model} has no real/generated logit")
+        if self.guidance:
+            self._check_guidance(objective)
         unlabelled = self.labelled_per_class is None or objective.has_unlabelled_loss
         self._require("labelled_per_class", unlabelled, f"none: {self.model} has no loss of unlabelled images")
         self.build_network_options()
+
+    def _check_guidance(self, objective: Objective) -> None:
+        named = self.guidance_classifier is not None
+        self._require("guidance_classifier", named, "the file of a classifier where there is guidance")
+        labelled = self.labels == "predefined" or objective.has_class_logits
+        self._require("guidance", labelled, f"0 with dynamic labels: {self.model} has no class outputs")
+        weighed = self.guidance_rows == "all" or objective.has_realness
+        self._require("guidance_rows", weighed, f"all: {self.model} has no real/generated logit")
 
     def build_objective(self) -> Objective:
         """

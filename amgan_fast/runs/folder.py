@@ -118,6 +118,11 @@ class RunFolder:
         return self.path / "classifier.pt"
 
     @property
+    def guidance_classifier(self) -> Path:
+        """What the run is guided by, where it is."""
+        return self.path / "guidance_classifier.pt"
+
+    @property
     def summary(self) -> Path:
         return self.path / "summary.json"
 

@@ -8,6 +8,7 @@ from amgan_fast.option_checks import check_that, check_types
 
 PRECISIONS = ("float32", "bfloat16")
 GRADIENT_PENALTIES = ("exact", "finite-difference")
+GUIDANCE_ROWS = ("all", "realness")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class StepOptions:
     discriminator's features in evaluation mode."""
     historical_averaging: float = 0.0
     """Weight of ||theta - mean of past theta||^2 in both players' losses (the same, section 3.3)."""
+    guidance: float = 0.0
+    """Weight of the cross-entropy of generated images under a frozen classifier, which is no part of the game, in the
+    generator's loss (StyleGAN-XL, arXiv 2202.00273, where it is 8)."""
+    guidance_rows: str = "all"
+    """How much each generated image counts in it: ``"all"``: 1; ``"realness"``: the probability of being real that the
+    discriminator gives it, so that noise is not drawn towards a class."""
     share_latents: bool = False
     """Both players' steps take the same generated images, of one pass through the generator. This is another algorithm
     than the authors': the generator answers to a discriminator that was just updated on these very images, and not on
@@ -78,13 +85,23 @@ class StepOptions:
         self._require(
             "gradient_penalty", self.gradient_penalty in GRADIENT_PENALTIES, f"one of {', '.join(GRADIENT_PENALTIES)}"
         )
+        self._require("guidance_rows", self.guidance_rows in GUIDANCE_ROWS, f"one of {', '.join(GUIDANCE_ROWS)}")
         self._require("penalty_every", self.penalty_every >= 1, "at least 1")
         self._require("penalty_share", 0 < self.penalty_share <= 1, "a number in (0, 1]")
         self._require("augment", 0 <= self.augment <= 1, "a number in [0, 1]")
         target = self.augment_target is None or -1 < self.augment_target < 1
         self._require("augment_target", target, "a number in (-1, 1), or none")
         self._require("augment_images", self.augment_images >= 1, "at least 1")
-        for name in ("halve_every", "feature_matching", "historical_averaging", "r1", "r2", "lecam", "consistency"):
+        for name in (
+            "halve_every",
+            "feature_matching",
+            "historical_averaging",
+            "guidance",
+            "r1",
+            "r2",
+            "lecam",
+            "consistency",
+        ):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("generator_lr", "discriminator_lr"):
             self._require(name, getattr(self, name) > 0, "a positive number")

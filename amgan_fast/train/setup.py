@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset, to_float
-from amgan_fast.nn import build_discriminator, init_from_data, set_reference_batch
+from amgan_fast.nn import Classifier, build_discriminator, init_from_data, set_reference_batch
 from amgan_fast.seeds import Purpose, derive_seed
 from amgan_fast.train.job import Job
 from amgan_fast.train.step import AdversarialStep
 
 
-def build_step(job: Job, dataset: Dataset) -> AdversarialStep:
+def build_step(job: Job, dataset: Dataset, guide: Classifier | None = None) -> AdversarialStep:
     """PyTorch's own generators are seeded here; layers go on to draw their noise from them."""
     config = job.config
     objective = config.build_objective()
@@ -40,7 +40,7 @@ def build_step(job: Job, dataset: Dataset) -> AdversarialStep:
             if not options.spectral_norm:
                 init_from_data(discriminator, real)
     random, regularization = job.random(Purpose.LATENT), job.random(Purpose.REGULARIZATION)
-    step = AdversarialStep(sampler, discriminator, objective, random, config, job.share, regularization)
+    step = AdversarialStep(sampler, discriminator, objective, random, config, job.share, regularization, guide)
     if job.share.rank:  # noise and dropout of its own; process 0 goes on as one alone would
         torch.manual_seed(derive_seed(config.seed, Purpose.LAYERS_OF_PROCESS, rank=job.share.rank))
     return step

@@ -21,6 +21,7 @@ from amgan_fast.train.checkpoints import go_back_to, last_checkpoint
 from amgan_fast.train.checks import check_run
 from amgan_fast.train.classifier_training import cached_classifier
 from amgan_fast.train.finish import Result, finish
+from amgan_fast.train.guide import notes_on_guide, read_guide
 from amgan_fast.train.job import Job
 from amgan_fast.train.loop import take_steps
 from amgan_fast.train.stopping import TrainingStopped, stop_on_signal
@@ -55,10 +56,11 @@ def train(
         job.folder.check_unused()
     with current_gpu(job.device):
         dataset = _dataset(job)
+        guide = read_guide(config, job.folder, dataset, job.device)
         with _held(job.folder, job.writes):
             if job.writes:
                 job.folder.create(config)
-            return _run(job, dataset, None)
+            return _run(job, dataset, guide, None)
 
 
 def resume(path: Path, observer: Observer | None = None, share: Share | None = None) -> Result:
@@ -86,7 +88,8 @@ def resume(path: Path, observer: Observer | None = None, share: Share | None = N
         job = Job.of(Config.load(folder.config), folder, observer, share)
         checkpoint = last_checkpoint(job)
         with current_gpu(job.device):
-            return _run(job, _dataset(job), checkpoint)
+            dataset = _dataset(job)
+            return _run(job, dataset, read_guide(job.config, folder, dataset, job.device), checkpoint)
 
 
 @contextmanager
@@ -117,14 +120,20 @@ def _dataset(job: Job) -> Dataset:
     return dataset.to_if_it_fits(job.device)
 
 
-def _run(job: Job, dataset: Dataset, checkpoint: Checkpoint | None) -> Result:
+def _run(job: Job, dataset: Dataset, guide: TrainedClassifier | None, checkpoint: Checkpoint | None) -> Result:
     config, device = job.config, job.device
+    if guide is not None and job.writes and checkpoint is None:
+        guide.save(job.folder.guidance_classifier)
     captured = is_captured(config, device, job.share.ranks)
     job.observer.message(f"run: {job.folder.path} on {device}{', each step one CUDA graph' * captured}")
     for note in config.notes():
         job.observer.message(note)
     with cpu_threads(config.threads), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        training = Training(job, dataset, _classifier(job, dataset, kept=checkpoint is not None))
+        classifier = _classifier(job, dataset, kept=checkpoint is not None)
+        if guide is not None:
+            for note in notes_on_guide(guide, classifier, dataset):
+                job.observer.message(note)
+        training = Training(job, dataset, classifier, guide)
         go_back_to(training, checkpoint)
         with stop_on_signal() as stop:
             take_steps(training, stop)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from amgan_fast.nn import Discriminator, Sampler
+from amgan_fast.nn import Classifier, Discriminator, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
 from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
 from amgan_fast.train.evaluation_mode import evaluation_mode
+from amgan_fast.train.guidance import ClassifierGuidance
 from amgan_fast.train.regularization import Regularization
 
 ADAM_BETAS = (0.5, 0.999)
@@ -42,7 +43,8 @@ class AdversarialStep:
 
     Raises:
         ValueError: features are to be matched or gradients penalized, and the discriminator has batch norm without
-            running averages, or the objective no real/generated logit.
+            running averages, or the objective no real/generated logit; or there is to be guidance, and no ``guide``,
+            the classifier [N, C, H, W] -> [N, K] that it is by.
 
     >>> import torch
     >>> from amgan_fast.nn import LatentSource, Sampler, build_discriminator, build_generator
@@ -67,6 +69,7 @@ class AdversarialStep:
         options: StepOptions,
         share: Share | None = None,
         noise: torch.Generator | None = None,
+        guide: Classifier | None = None,
     ) -> None:
         generator = sampler.generator
         self.generator = generator.train()
@@ -95,6 +98,7 @@ class AdversarialStep:
                 torch.compile(x) for x in (self._generate, self._discriminate, self._judge)
             )
         self._regularization = Regularization(options, objective, discriminator, self._judge, self.noise, self._share)
+        self._guidance = ClassifierGuidance.of(options, objective, guide)
         self._optimizers = {
             name: torch.optim.Adam(network.parameters(), rate, ADAM_BETAS, fused=True, capturable=device.type == "cuda")
             for name, network, rate in (
@@ -180,6 +184,7 @@ class AdversarialStep:
             "schedules": _states(self._schedules),
             "histories": _states(self._histories),
             "regularization": self._regularization.state_dict(),
+            "guidance": {} if self._guidance is None else self._guidance.state_dict(),
             "steps": self.steps,
             "loss_sums": self._loss_sums,
             "steps_in_sums": self._steps_in_sums,
@@ -196,6 +201,8 @@ class AdversarialStep:
             for name, one in part.items():
                 one.load_state_dict(states[name])
         self._regularization.load_state_dict(state.get("regularization", {}))  # an earlier version has none
+        if self._guidance is not None:
+            self._guidance.load_state_dict(state["guidance"])
         self.steps = state["steps"]
         self._taken.fill_(self.steps)
         self._loss_sums.copy_(state["loss_sums"])
@@ -232,19 +239,22 @@ class AdversarialStep:
         return loss
 
     def _step_generator(self, images: Tensor, labels: Tensor, shared: _Generated | None = None) -> Tensor:
-        generated, given = shared or self._generated(len(images))
-        matching = self._matching
-        generated = self._regularization.augmented(generated)
+        as_generated, given = shared or self._generated(len(images))
+        matching, guidance = self._matching, self._guidance
+        generated = self._regularization.augmented(as_generated)
         if matching or self.objective.needs_pairs:
             images = self._regularization.augmented(images)
         self._optimizers["generator"].zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         loss, roots, gradients = torch.zeros((), device=generated.device), [], []
+        judged: Tensor | None = None
         with self._weights_once():
-            if not self.objective.needs_features:
-                with self._precision():
-                    logits = self._judge(generated)
-                    real_logits = self._judge_real(images) if self.objective.needs_pairs else None
+            with self._precision():
+                if not self.objective.needs_features:
+                    judged = logits = self._judge(generated)
+                    real_logits = self._judge_without_graph(images) if self.objective.needs_pairs else None
+                elif guidance is not None and guidance.needs_logits(given):
+                    judged = self._judge_without_graph(generated)
             if matching:
                 real_features, features = self._features(images, generated)
         if not self.objective.needs_features:
@@ -257,14 +267,18 @@ class AdversarialStep:
             added, gradient = feature_matching_and_grad(real_features, features)
             loss, gradient = loss + matching * added, matching * gradient
             roots, gradients = [*roots, features], [*gradients, gradient]
+        if guidance is not None:
+            with self._precision():
+                added, class_logits, gradient = guidance(as_generated, judged, given)
+            loss, roots, gradients = loss + added, [*roots, class_logits], [*gradients, gradient]
         torch.autograd.backward(roots, gradients)
         self.discriminator.requires_grad_(True)
         self._update("generator")
         return loss
 
     @torch.no_grad()
-    def _judge_real(self, images: Tensor) -> Tensor:
-        """The logits that generated images are compared with: nothing in them depends on the generator."""
+    def _judge_without_graph(self, images: Tensor) -> Tensor:
+        """Logits that generated images are compared with, or labelled by: nothing goes back through them."""
         return self._judge(images)
 
     def _features(self, images: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,12 +20,14 @@ class Training:
         last_good: the step of the last checkpoint; None where there is none.
     """
 
-    def __init__(self, job: Job, dataset: Dataset, classifier: TrainedClassifier) -> None:
+    def __init__(
+        self, job: Job, dataset: Dataset, classifier: TrainedClassifier, guide: TrainedClassifier | None = None
+    ) -> None:
         self.job = job
         self.dataset = dataset
         self.classifier = classifier
         self.images = RealImages(job, dataset)
-        self.step = build_step(job, dataset)
+        self.step = build_step(job, dataset, None if guide is None else guide.network)
         self.journal = Journal(job.folder, job.observer, writes=job.writes)
         self.seconds = 0.0
         self.last_good: int | None = None
