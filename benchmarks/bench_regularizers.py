@@ -1,4 +1,4 @@
-"""What each regularization of the discriminator costs a training step.
+"""What each regularization of the discriminator costs a training step, and classifier guidance of the generator.
 
     python -m benchmarks.bench_regularizers [--device cpu|cuda --network conv|paper --batch-size 100 --rounds 7]
 
@@ -15,8 +15,18 @@ from typing import Any
 import torch
 
 from amgan_fast.data import to_float
+from amgan_fast.nn import build_classifier
 from amgan_fast.train import AdversarialStep
-from benchmarks.bench_train_step import ours, parser_of_steps, print_rates, rates_of, time_of_steps, training_set
+from benchmarks.bench_train_step import (
+    CLASSES,
+    SHAPE,
+    ours,
+    parser_of_steps,
+    print_rates,
+    rates_of,
+    time_of_steps,
+    training_set,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.reports import write_json
 
@@ -32,13 +42,17 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     "augmentation, p adaptive": {"augment": 0.5, "augment_target": 0.6},
     "consistency": {"consistency": 10.0},
     "spectral norm": {"network": {"spectral_norm": True}},
+    "guidance by cnn": {"guidance": 1.0, "guide": "cnn"},
 }
-"""Options of the step, and ``network``: of the networks."""
+"""Options of the step, ``network``: of the networks, and ``guide``: the architecture of the classifier."""
 
 
-def regularized(name: str, device: str, network: dict[str, Any] | None = None, **options: Any) -> AdversarialStep:
+def regularized(
+    name: str, device: str, network: dict[str, Any] | None = None, guide: str | None = None, **options: Any
+) -> AdversarialStep:
     """With averages of batch norm, which gradient penalties need."""
-    return ours(name, device, {"running_statistics": True, **(network or {})}, **options)
+    classifier = None if guide is None else build_classifier(guide, SHAPE, CLASSES).to(device)
+    return ours(name, device, {"running_statistics": True, **(network or {})}, classifier, **options)
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from amgan_fast.data import Batches, to_float
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.nn import (
     NETWORKS,
+    Classifier,
     Discriminator,
     LatentSource,
     Sampler,
@@ -80,11 +81,18 @@ def networks(network: str, device: str, **changes: Any) -> tuple[nn.Module, Disc
     return generator, build_discriminator(network, AMGAN(), CLASSES, SHAPE, options).to(device)
 
 
-def ours(network: str, device: str, network_changes: dict[str, Any] | None = None, **options: Any) -> AdversarialStep:
+def ours(
+    network: str,
+    device: str,
+    network_changes: dict[str, Any] | None = None,
+    guide: Classifier | None = None,
+    **options: Any,
+) -> AdversarialStep:
     settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, **options)
     random = torch.Generator(device).manual_seed(0)
     generator, discriminator = networks(network, device, **(network_changes or {}))
-    return AdversarialStep(Sampler(generator, LatentSource(LATENT)), discriminator, AMGAN(), random, settings)
+    sampler = Sampler(generator, LatentSource(LATENT))
+    return AdversarialStep(sampler, discriminator, AMGAN(), random, settings, guide=guide)
 
 
 def plain(network: str, device: str, **losses: Any) -> PlainLoop:
