@@ -47,6 +47,7 @@ ModelName = Literal[
     "ecgan",
     "omni-gan",
     "multi-hinge",
+    "reacgan",
 ]
 """Of :data:`amgan_fast.objectives.MODELS`."""
 DatasetName = Literal[

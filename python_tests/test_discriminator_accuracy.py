@@ -38,7 +38,7 @@ def predicted(model: str, logits: torch.Tensor) -> torch.Tensor:
     """Written out: where each model has its real classes."""
     if model == "adcgan":
         return logits[:, 1::2].argmax(1)
-    beside_a_binary_one = model in ("gan-star", "acgan", "acgan-star", "acgan-star-plus", "tacgan")
+    beside_a_binary_one = model in ("gan-star", "acgan", "acgan-star", "acgan-star-plus", "tacgan", "reacgan")
     return logits[:, 1 if beside_a_binary_one else 0 :][:, :10].argmax(1)
 
 

@@ -31,6 +31,7 @@ from amgan_fast.objectives import (
     MultiHinge,
     Objective,
     OmniGAN,
+    ReACGAN,
     RelativisticAMGAN,
     RpGAN,
 )
@@ -67,9 +68,10 @@ OBJECTIVES: dict[str, Objective] = {
     "omni-gan": OmniGAN(),
     "multi-hinge": MultiHinge(margin=20),  # which no row leads by
     "multi-hinge, zero": MultiHinge(fake="zero", margin=20),
+    "reacgan": ReACGAN(embedding_size=3, positive_margin=20, negative_margin=-1),  # a proxy that no row is near to
 }
-# CatGAN's H(mean C) and sharpened targets have no operation of their own.
-NOT_FUSED = re.compile("catgan|sharpened|prior")
+# CatGAN's H(mean C), sharpened targets and what rows have in common have no operation of their own.
+NOT_FUSED = re.compile("catgan|sharpened|prior|reacgan")
 FUSED = [name for name in OBJECTIVES if not NOT_FUSED.search(name)]
 WITH_UNLABELLED = [name for name, objective in OBJECTIVES.items() if objective.has_unlabelled_loss]
 
@@ -387,6 +389,7 @@ def test_logits_of_a_wrong_shape(objective, generator, labels):
         "ecgan",
         "omni-gan",
         "multi-hinge, zero",
+        "reacgan",
     ],
 )
 def test_labels_that_do_not_fit(name, generator, labels):
@@ -425,6 +428,9 @@ def test_labels_that_do_not_fit(name, generator, labels):
         (ECGAN, {"unconditional_weight": -1}, "unconditional_weight is -1, wanted"),
         (ECGAN, {"class_weight": -1}, "class_weight is -1, wanted"),
         (MultiHinge, {"margin": -1}, "margin is -1, wanted"),
+        (ReACGAN, {"temperature": 0.0}, "temperature is 0.0, wanted a finite number of at least 1e-30"),
+        (ReACGAN, {"negative_margin": float("nan")}, "negative_margin is nan, wanted a finite number"),
+        (ReACGAN, {"embedding_size": 0}, "embedding_size is 0, wanted an integer of at least 1"),
         (ImprovedGAN, {"entropy_weight": -1}, "entropy_weight is -1, wanted"),
         (TACGAN, {"auxiliary_weight": float("inf")}, "auxiliary_weight is inf, wanted"),
         (RpGAN, {"class_weight": -1}, "class_weight is -1, wanted a finite number that is not negative"),
@@ -547,7 +553,7 @@ def test_sharpening_given_labels_is_refused(model, labels):
 def test_which_models_have_a_target_class(objective, generator, labels):
     """A generator's loss that has one changes with the labels; the others take labels, and do not."""
     real, fake = batches(objective, generator)
-    losses = [of_generator(objective, real, labels, fake, torch.full((len(fake),), y)) for y in range(K)]
+    losses = [of_generator(objective, real, labels, fake, (torch.arange(len(fake)) + y) % K) for y in range(K)]
     assert objective.has_target_class == (len({round(loss.item(), 9) for loss in losses}) == K)
 
 
@@ -590,6 +596,7 @@ def test_the_models_and_their_outputs():
         "ecgan": K,
         "omni-gan": K + 2,
         "multi-hinge": K + 1,
+        "reacgan": 1 + K + 512,
     }
     assert {name for name, model in MODELS.items() if model.needs_unlabelled} == {"improved-gan"}
     assert {name for name, model in MODELS.items() if model().has_unlabelled_loss} == {

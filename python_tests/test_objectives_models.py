@@ -36,6 +36,7 @@ from amgan_fast.objectives import (
     MultiHinge,
     Objective,
     OmniGAN,
+    ReACGAN,
     RelativisticAMGAN,
     RpGAN,
 )
@@ -649,6 +650,7 @@ def test_confident_rows_keep_their_relative_accuracy(margin):
         ECGAN(),
         OmniGAN(),
         MultiHinge(),
+        ReACGAN(),
     ],
     ids=lambda objective: objective.name,
 )

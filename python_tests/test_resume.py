@@ -77,6 +77,12 @@ RUNS = {
         "augment_images": 2000,
         "network_options": {"spectral_norm": True, "weight_norm": True},
     },
+    "proxies": {
+        "model": "reacgan",
+        "objective": {"embedding_size": 16},
+        "precision": "bfloat16",
+        "network_options": {"spectral_norm": True},
+    },
     "virtual": {"network_options": {"normalization": "virtual"}},
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},

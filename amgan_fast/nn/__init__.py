@@ -15,6 +15,7 @@ from amgan_fast.nn.latent import LatentSource
 from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import NetworkOptions
+from amgan_fast.nn.proxy_head import ProxyHead
 from amgan_fast.nn.sampler import Sampler
 from amgan_fast.nn.spectral_norm import apply_spectral_norm
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm, set_reference_batch
@@ -30,6 +31,7 @@ __all__ = [
     "LeakyReLUDropout",
     "MinibatchDiscrimination",
     "NetworkOptions",
+    "ProxyHead",
     "ReferenceBatch",
     "Sampler",
     "VirtualBatchNorm",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
+
+from amgan_fast.device import without_autocast
 
 
 class _SpectralNorm(parametrizations._SpectralNorm):
@@ -14,9 +13,7 @@ class _SpectralNorm(parametrizations._SpectralNorm):
     not take the product of the result with a float32 vector."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        there = weight.device.type
-        known = torch.amp.is_autocast_available(there)
-        with torch.autocast(there, enabled=False) if known else nullcontext():
+        with without_autocast(weight.device):
             return super().forward(weight)
 
 

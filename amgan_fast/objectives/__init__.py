@@ -25,6 +25,7 @@ model                       discriminator's logits                    sources
 :class:`ECGAN`              the K classes                             [EC]
 :class:`OmniGAN`            the K classes, real, generated            [OMNI]
 :class:`MultiHinge`         the K classes, and the generated one      [MH]
+:class:`ReACGAN`            b, K cosines, and an embedding            [RE]
 ==========================  ========================================  =====================================
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
@@ -43,7 +44,8 @@ dead; long live the GAN! A Modern Baseline GAN", arXiv 2501.05441 [R3]; Hou et a
 Discriminative Classifier", arXiv 2107.10060 [ADC]; Gong et al., "Twin Auxiliary Classifiers GAN", arXiv 1907.02690
 [TAC]; Chen et al., "A Unified View of cGANs with and without Classifiers", arXiv 2111.01035 [EC]; Zhou et al.,
 "Omni-GAN: On the Secrets of cGANs and Beyond", arXiv 2011.13074 [OMNI]; Kavalerov, Czaja, Chellappa,
-"cGANs with Multi-Hinge Loss", arXiv 1912.04216 [MH]; Dai et al., "Good Semi-supervised Learning that
+"cGANs with Multi-Hinge Loss", arXiv 1912.04216 [MH]; Kang et al., "Rebooting ACGAN: Auxiliary Classifier GANs with
+Stable Training", arXiv 2111.01118 [RE]; Dai et al., "Good Semi-supervised Learning that
 Requires a Bad GAN", arXiv 1705.09783 [BAD].
 """
 
@@ -70,6 +72,7 @@ from amgan_fast.objectives.losses import (
 )
 from amgan_fast.objectives.multi_hinge import MultiHinge
 from amgan_fast.objectives.omnigan import OmniGAN
+from amgan_fast.objectives.reacgan import ReACGAN
 from amgan_fast.objectives.relativistic import RelativisticAMGAN, RpGAN
 from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matching, feature_matching_and_grad
 from amgan_fast.objectives.two_classifiers import ADCGAN, TACGAN
@@ -93,6 +96,7 @@ MODELS: dict[str, type[Objective]] = {
         ECGAN,
         OmniGAN,
         MultiHinge,
+        ReACGAN,
     )
 }
 """Models by the name that ``amgan-fast train --model`` takes.
@@ -126,6 +130,7 @@ __all__ = [
     "MultiHinge",
     "Objective",
     "OmniGAN",
+    "ReACGAN",
     "RelativisticAMGAN",
     "RowLoss",
     "RpGAN",

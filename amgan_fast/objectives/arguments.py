@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _LOWEST_TEMPERATURE = 1e-30  # log-probabilities over it are finite in float32
 
 
-def check_temperature(name: str, value: float) -> None:
-    holds = isinstance(value, Real) and (value == 0 or _LOWEST_TEMPERATURE <= value < math.inf)
-    check_that(holds, name, value, f"0 or a finite number of at least {_LOWEST_TEMPERATURE}")
+def check_temperature(name: str, value: float, *, or_zero: bool) -> None:
+    holds = isinstance(value, Real) and ((or_zero and value == 0) or _LOWEST_TEMPERATURE <= value < math.inf)
+    check_that(holds, name, value, f"{'0 or ' * or_zero}a finite number of at least {_LOWEST_TEMPERATURE}")
 
 
 def check_fake(value: str) -> None:

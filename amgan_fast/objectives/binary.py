@@ -158,7 +158,7 @@ class ACGANStar(WithClassifier):
 
     def __post_init__(self) -> None:
         check_not_negative("auxiliary_weight", self.auxiliary_weight)
-        check_temperature("target_temperature", self.target_temperature)
+        check_temperature("target_temperature", self.target_temperature, or_zero=True)
         super().__post_init__()
 
     def _discriminator(self) -> Pair:

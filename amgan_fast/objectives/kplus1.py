@@ -144,7 +144,7 @@ class AMGAN(_KPlus1):
     class_prior: str | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_temperature("target_temperature", self.target_temperature)
+        check_temperature("target_temperature", self.target_temperature, or_zero=True)
         _check_prior(self.class_prior)
         super().__post_init__()
 
