@@ -430,7 +430,7 @@ def test_labels_that_do_not_fit(name, generator, labels):
         (MultiHinge, {"margin": -1}, "margin is -1, wanted"),
         (ReACGAN, {"temperature": 0.0}, "temperature is 0.0, wanted a finite number of at least 1e-30"),
         (ReACGAN, {"negative_margin": float("nan")}, "negative_margin is nan, wanted a finite number"),
-        (ReACGAN, {"embedding_size": 0}, "embedding_size is 0, wanted an integer of at least 1"),
+        (ReACGAN, {"embedding_size": 0}, "embedding_size is 0, wanted an integer from 1 to 65,536"),
         (ImprovedGAN, {"entropy_weight": -1}, "entropy_weight is -1, wanted"),
         (TACGAN, {"auxiliary_weight": float("inf")}, "auxiliary_weight is inf, wanted"),
         (RpGAN, {"class_weight": -1}, "class_weight is -1, wanted a finite number that is not negative"),

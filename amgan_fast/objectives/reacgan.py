@@ -26,6 +26,8 @@ from amgan_fast.objectives.terms import (
 )
 from amgan_fast.option_checks import check_finite, check_not_negative, check_that
 
+_LARGEST_EMBEDDING = 65_536
+
 
 @dataclass(frozen=True)
 class _DataToData(Term):
@@ -104,7 +106,8 @@ class ReACGAN(BinaryHead):
         check_finite("positive_margin", self.positive_margin)
         check_finite("negative_margin", self.negative_margin)
         size = self.embedding_size
-        check_that(isinstance(size, Integral) and size >= 1, "embedding_size", size, "an integer of at least 1")
+        holds = isinstance(size, Integral) and 1 <= size <= _LARGEST_EMBEDDING
+        check_that(holds, "embedding_size", size, f"an integer from 1 to {_LARGEST_EMBEDDING:,}")
         super().__post_init__()
 
     @property
