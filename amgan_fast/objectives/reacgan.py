@@ -51,6 +51,10 @@ class _DataToData(Term):
         first = torch.zeros_like(y[:, 0])
         return CLASS_CROSS_ENTROPY.weighted(self.weight)(similarities, first, fake="zero")
 
+    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        with without_autocast(logits.device):  # the backward of a product is products, too
+            return super().and_grad(logits, labels)
+
     def _similarities(self, cosines: Tensor, embedding: Tensor, y: Tensor) -> Tensor:
         """Over the temperature: of every row with its proxy, and with the N rows, -inf with those of its class."""
         with without_autocast(embedding.device):
