@@ -68,7 +68,7 @@ def step(model: str, labels: str, network: NetworkOptions | None = None, **optio
     with META:
         objective = MODELS[model]()
         return AdversarialStep(
-            Sampler(build_generator("conv", source.width, SHAPE), source),
+            Sampler(build_generator("conv", source.width, SHAPE, network, classes=source.num_labels or 0), source),
             build_discriminator("conv", objective, CLASSES, SHAPE, network),
             objective,
             SimpleNamespace(device=META),
@@ -112,6 +112,14 @@ def test_no_step_needs_a_value(model, labels, for_meta):
 )
 def test_nor_do_techniques(options, for_meta):
     train = step("amgan", "dynamic", **options)
+    with OnMetaAlone():
+        train.compute(*batch())
+
+
+@pytest.mark.parametrize("conditioning", ["embedding", "batch-norm"])
+def test_nor_does_a_conditioned_generator(conditioning, for_meta):
+    train = step("amgan", "predefined", NetworkOptions(conditioning=conditioning))
+    train.compute(*batch())  # brings the frequencies of classes to the device
     with OnMetaAlone():
         train.compute(*batch())
 

@@ -15,20 +15,29 @@ from tiny_runs import assert_same_state, tiny_config, tiny_run, use_classifier_c
 from torch import distributed, multiprocessing, nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.nn import Discriminator, LatentSource, Sampler, apply_spectral_norm
+from amgan_fast.nn import (
+    ClassEmbedding,
+    ConditionalBatchNorm,
+    Conditioned,
+    Discriminator,
+    LatentSource,
+    Sampler,
+    apply_spectral_norm,
+)
 from amgan_fast.objectives import AMGAN
 from amgan_fast.processes import Share, join_processes
 from amgan_fast.runs import RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import AdversarialStep, Observer, resume
 
-BATCH, PIXELS, LATENT = 12, 5, 3
-
+BATCH, PIXELS, LATENT, CLASSES = 12, 5, 3, 3
 
 OPTIONS = {
     "plain": {},
     "shared latents": {"share_latents": True},
     "spectral norm": {"spectral_norm": True},
+    "class embedding": {"conditioning": "embedding"},
+    "conditional batch norm": {"conditioning": "batch-norm"},
     "lecam": {"lecam": 0.1},
     "exact penalties": {"r1": 1.0, "r2": 0.5, "penalty_every": 2},
     "finite differences": {"r1": 1.0, "r2": 0.5, "gradient_penalty": "finite-difference", "penalty_share": 1.0},
@@ -38,20 +47,41 @@ OPTIONS = {
 
 
 class Guide(nn.Linear):
-    num_classes = 3
+    num_classes = CLASSES
 
 
-def make_step(share: Share, device: torch.device, spectral_norm: bool = False, **options) -> AdversarialStep:
+class FixedStatistics(nn.BatchNorm1d):
+    """Those that it begins with."""
+
+    def train(self, mode: bool = True) -> FixedStatistics:
+        return super().train(False)
+
+
+def make_generator(conditioning: str | None) -> nn.Module:
+    first = nn.Linear(2 * LATENT if conditioning == "embedding" else LATENT, 8)
+    rest = (nn.Tanh(), nn.Linear(8, PIXELS))
+    if conditioning == "embedding":
+        return nn.Sequential(ClassEmbedding(LATENT, CLASSES), first, *rest)
+    if conditioning == "batch-norm":
+        norm = ConditionalBatchNorm(FixedStatistics(8, affine=False), CLASSES)
+        return Conditioned(nn.Sequential(first, norm, *rest), CLASSES)
+    return nn.Sequential(first, *rest)
+
+
+def make_step(
+    share: Share, device: torch.device, spectral_norm: bool = False, conditioning: str | None = None, **options
+) -> AdversarialStep:
     """Without chance and without statistics of a batch, so that parts of a batch add up to the whole."""
     torch.manual_seed(0)
-    generator = nn.Sequential(nn.Linear(LATENT, 8), nn.Tanh(), nn.Linear(8, PIXELS)).to(device)
-    discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, 4)).to(device)
+    generator = make_generator(conditioning).to(device)
+    discriminator = Discriminator(nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh()), nn.Linear(8, CLASSES + 1)).to(device)
     if spectral_norm:
         apply_spectral_norm(discriminator)
-    guide = Guide(PIXELS, 3).to(device)
+    guide = Guide(PIXELS, CLASSES).to(device)
     settings = StepOptions(generator_lr=1e-2, discriminator_lr=1e-2, ema_decay=0.9, **options)
     random, noise = (torch.Generator(device).manual_seed(seed) for seed in (1, 3))
-    sampler = Sampler(generator, LatentSource(LATENT))
+    frequencies = None if conditioning is None else torch.full((CLASSES,), 1 / CLASSES)
+    sampler = Sampler(generator, LatentSource(LATENT, frequencies))
     return AdversarialStep(sampler, discriminator, AMGAN(), random, settings, share, noise, guide)
 
 
@@ -59,7 +89,7 @@ def train_a_little(share: Share, device: torch.device, options: dict) -> dict:
     step = make_step(share, device, **options)
     torch.manual_seed(2)
     for _ in range(5):
-        images, labels = torch.randn(BATCH, PIXELS), torch.randint(3, (BATCH,))
+        images, labels = torch.randn(BATCH, PIXELS), torch.randint(CLASSES, (BATCH,))
         mine = slice(share.rank * BATCH // share.ranks, (share.rank + 1) * BATCH // share.ranks)
         step(images[mine].to(device), labels[mine].to(device))
     return {name: step.state_dict()[name] for name in ("generator", "discriminator", "averaged")}

@@ -84,6 +84,14 @@ RUNS = {
         "network_options": {"spectral_norm": True},
     },
     "virtual": {"network_options": {"normalization": "virtual"}},
+    "class embedding": {
+        "labels": "predefined",
+        "network_options": {"conditioning": "embedding", "normalization": "virtual", "weight_norm": True},
+    },
+    "conditional batch norm": {
+        "labels": "predefined",
+        "network_options": {"conditioning": "batch-norm", "weight_norm": True},
+    },
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},
     "shared latents": {"share_latents": True, "labels": "predefined", "precision": "bfloat16"},

@@ -171,6 +171,12 @@ RUNS = {
     "unlabelled": {"model": "improved-gan", "labelled_per_class": 5},
     "bfloat16": {"precision": "bfloat16"},
     "shared latents": {"share_latents": True, "labels": "predefined"},
+    "class embedding": {"labels": "predefined", "network_options": {"conditioning": "embedding"}},
+    "conditional batch norm": {
+        "labels": "predefined",
+        "precision": "bfloat16",
+        "network_options": {"conditioning": "batch-norm"},
+    },
     "regularized": {
         "r1": 0.1,
         "gradient_penalty": "finite-difference",

@@ -10,6 +10,7 @@ from amgan_fast.nn.build import (
     network_options,
 )
 from amgan_fast.nn.classifier import Classifier
+from amgan_fast.nn.conditioning import ClassEmbedding, ConditionalBatchNorm, Conditioned
 from amgan_fast.nn.discriminator import Discriminator
 from amgan_fast.nn.latent import LatentSource
 from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
@@ -25,7 +26,10 @@ __all__ = [
     "CLASSIFIERS",
     "NETWORKS",
     "BatchNormLeakyReLUDropout",
+    "ClassEmbedding",
     "Classifier",
+    "ConditionalBatchNorm",
+    "Conditioned",
     "Discriminator",
     "LatentSource",
     "LeakyReLUDropout",

@@ -16,7 +16,7 @@ from amgan_fast.nn.options import ImageShape, NetworkOptions, check_image_size
 OPTIONS = NetworkOptions(input_noise=0.0, dropout=0.5)
 
 
-def acgan128_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions) -> nn.Sequential:
+def acgan128_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions, classes: int) -> nn.Sequential:
     """[N, inputs] -> [N, C, 128, 128] in (-1, 1): 4 x 4 x 768, doubled five times by 5 x 5 deconvolutions, with ReLU.
 
     (The source does not print the 4 x 4; it follows from the five doublings.) For 110 inputs and 3 channels 12,736,963
@@ -33,7 +33,7 @@ def acgan128_generator(inputs: int, image_shape: ImageShape, options: NetworkOpt
     for width in widths:
         layers += [
             nn.ConvTranspose2d(before, width, 5, stride=2, padding=2, output_padding=1, bias=options.biases),
-            *norm_and_activation(width, options, slope=0.0),
+            *norm_and_activation(width, options, slope=0.0, classes=classes),
         ]
         before = width
     last = nn.ConvTranspose2d(before, image_shape[0], 5, stride=2, padding=2, output_padding=1)

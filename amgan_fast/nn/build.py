@@ -11,6 +11,7 @@ from torch import nn
 
 from amgan_fast.nn import acgan128, conv, mlp, paper
 from amgan_fast.nn.classifier import Classifier, SmallCNN
+from amgan_fast.nn.conditioning import ClassEmbedding, Conditioned
 from amgan_fast.nn.densenet import DenseNetBC
 from amgan_fast.nn.discriminator import Discriminator
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
@@ -29,8 +30,8 @@ _Network = TypeVar("_Network", bound=nn.Module)
 class NetworkPair:
     """A generator and a discriminator that belong together."""
 
-    generator: Callable[[int, ImageShape, NetworkOptions], nn.Sequential]
-    """(inputs, image_shape, options) -> layers."""
+    generator: Callable[[int, ImageShape, NetworkOptions, int], nn.Sequential]
+    """(inputs, image_shape, options, classes of conditional batch norm or 0) -> layers."""
     discriminator: Callable[[ImageShape, NetworkOptions], tuple[nn.Sequential, int]]
     """(image_shape, options) -> (layers up to the last one, the number of features they give)."""
     options: NetworkOptions
@@ -80,16 +81,17 @@ def network_options(network: str, **changes: Any) -> NetworkOptions:
 
 
 def build_generator(
-    network: str, inputs: int, image_shape: ImageShape, options: NetworkOptions | None = None
+    network: str, inputs: int, image_shape: ImageShape, options: NetworkOptions | None = None, *, classes: int = 0
 ) -> nn.Module:
     """[N, inputs] -> images [N, C, H, W] in (-1, 1).
 
     Args:
         network: a name of :data:`NETWORKS`.
         options: None: those of the network's source.
+        classes: how many of the inputs, the last ones, are a one-hot label.
 
     Raises:
-        ValueError: no such network, or it does not make images of this shape.
+        ValueError: no such network, it does not make images of this shape, or there is no label for ``conditioning``.
 
     >>> import torch
     >>> from amgan_fast.nn import build_generator
@@ -98,7 +100,7 @@ def build_generator(
     """
     source = _source(network)
     options = options or source.options
-    layers = source.generator(inputs, image_shape, options).apply(source.initialize)
+    layers = _generator(source, inputs, image_shape, options, classes).apply(source.initialize)
     return _with_weight_norm(_with_reference(layers, (inputs,), options), options)
 
 
@@ -174,6 +176,20 @@ def _source(network: str) -> NetworkPair:
     if network not in NETWORKS:
         raise ValueError(f"network is {network!r}, wanted one of {', '.join(NETWORKS)}")
     return NETWORKS[network]
+
+
+def _generator(
+    source: NetworkPair, inputs: int, image_shape: ImageShape, options: NetworkOptions, classes: int
+) -> nn.Module:
+    if options.conditioning == "concatenation":
+        return source.generator(inputs, image_shape, options, 0)
+    if not 0 < classes < inputs:
+        wanted = f"1 to {inputs - 1} of {inputs} inputs for conditioning {options.conditioning!r}"
+        raise ValueError(f"classes is {classes}, wanted {wanted}")
+    size = inputs - classes
+    if options.conditioning == "embedding":
+        return nn.Sequential(ClassEmbedding(size, classes), *source.generator(2 * size, image_shape, options, 0))
+    return Conditioned(source.generator(size, image_shape, options, classes), classes)
 
 
 def _with_reference(layers: nn.Module, row_shape: tuple[int, ...], options: NetworkOptions) -> nn.Module:

@@ -17,7 +17,7 @@ OPTIONS = NetworkOptions()
 _WIDTH = 32
 
 
-def conv_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions) -> nn.Sequential:
+def conv_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions, classes: int) -> nn.Sequential:
     """[N, inputs] -> [N, C, H, W] in (-1, 1): 128 channels at a quarter of the size, doubled twice."""
     channels = image_shape[0]
     height, breadth = _quarter(image_shape)
@@ -25,11 +25,11 @@ def conv_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions
     return nn.Sequential(
         nn.Linear(inputs, four * height * breadth, bias=options.biases),
         UnflattenChannelsLast(four, height, breadth),
-        *norm_and_activation(four, options),
+        *norm_and_activation(four, options, classes=classes),
         nn.ConvTranspose2d(four, twice, 4, stride=2, padding=1, bias=options.biases),
-        *norm_and_activation(twice, options),
+        *norm_and_activation(twice, options, classes=classes),
         nn.ConvTranspose2d(twice, width, 4, stride=2, padding=1, bias=options.biases),
-        *norm_and_activation(width, options),
+        *norm_and_activation(width, options, classes=classes),
         nn.Conv2d(width, channels, 3, padding=1),
         nn.Tanh(),
     )

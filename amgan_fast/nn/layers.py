@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast.nn.batch_norm import BatchNormLeakyReLUDropout
+from amgan_fast.nn.conditioning import ConditionalBatchNorm
 from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.options import NetworkOptions
 from amgan_fast.nn.virtual_batch_norm import VirtualBatchNorm
@@ -70,13 +71,16 @@ def norm_and_activation(
     *,
     slope: float = SLOPE,
     of_images: bool = True,
+    classes: int = 0,
 ) -> list[nn.Module]:
     """What follows a hidden layer, [N, channels, H, W], or [N, channels] if not ``of_images``: normalization, if there
-    is any, leaky ReLU and dropout."""
+    is any, leaky ReLU and dropout; with ``classes`` batch norm is conditional."""
     if options.normalization == "none":
         return [activation(dropout, slope)]
     if options.normalization == "virtual":
         return [VirtualBatchNorm(channels), activation(dropout, slope)]
     layer = nn.BatchNorm2d if of_images else nn.BatchNorm1d
-    norm = layer(channels, track_running_stats=options.running_statistics)
+    norm = layer(channels, affine=not classes, track_running_stats=options.running_statistics)
+    if classes:
+        return [ConditionalBatchNorm(norm, classes), activation(dropout, slope)]
     return [BatchNormLeakyReLUDropout(norm, dropout, slope)]

@@ -13,14 +13,14 @@ OPTIONS = NetworkOptions()
 _WIDTH = 256
 
 
-def mlp_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions) -> nn.Sequential:
+def mlp_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions, classes: int) -> nn.Sequential:
     """[N, inputs] -> [N, C, H, W] in (-1, 1): two hidden layers of 256."""
     width = options.channels(_WIDTH)
     return nn.Sequential(
         nn.Linear(inputs, width, bias=options.biases),
-        *norm_and_activation(width, options, of_images=False),
+        *norm_and_activation(width, options, of_images=False, classes=classes),
         nn.Linear(width, width, bias=options.biases),
-        *norm_and_activation(width, options, of_images=False),
+        *norm_and_activation(width, options, of_images=False, classes=classes),
         nn.Linear(width, math.prod(image_shape)),
         nn.Tanh(),
         nn.Unflatten(1, image_shape),

@@ -18,6 +18,7 @@ def check_image_size(network: str, image_shape: ImageShape, side: int) -> None:
 
 
 NORMALIZATIONS = ("batch", "virtual", "none")
+CONDITIONINGS = ("concatenation", "embedding", "batch-norm")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class NetworkOptions:
     """Standard deviation of the noise on the discriminator's images, in training."""
     dropout: float = 0.3
     """Probability of dropping an activation of the discriminator, in training."""
+    conditioning: str = "concatenation"
+    """How predefined labels reach the generator: ``"concatenation"``: one-hot, beside z; ``"embedding"``: as a learned
+    vector beside z (:class:`~amgan_fast.nn.ClassEmbedding`); ``"batch-norm"``: by the gains and biases of every batch
+    norm (:class:`~amgan_fast.nn.ConditionalBatchNorm`), and z alone enters the first layer."""
     predefined_labels: bool = False
     """Labels are predefined: the discriminator of "paper" has one more convolution."""
 
@@ -60,6 +65,11 @@ class NetworkOptions:
         check_types(NetworkOptions, vars(self))
         known = self.normalization in NORMALIZATIONS
         check_that(known, "normalization", self.normalization, f"one of {', '.join(NORMALIZATIONS)}")
+        told = self.conditioning in CONDITIONINGS
+        check_that(told, "conditioning", self.conditioning, f"one of {', '.join(CONDITIONINGS)}")
+        conditional = self.conditioning != "batch-norm" or self.normalization == "batch"
+        wanted = f"concatenation or embedding with normalization {self.normalization}"
+        check_that(conditional, "conditioning", self.conditioning, wanted)
         check_that(self.width > 0, "width", self.width, "a positive number")
         check_that(self.input_noise >= 0, "input_noise", self.input_noise, "at least 0")
         check_that(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1)")

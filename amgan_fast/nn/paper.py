@@ -12,7 +12,7 @@ from amgan_fast.nn.options import ImageShape, NetworkOptions, check_image_size
 OPTIONS = NetworkOptions(weight_norm=True, running_statistics=False)
 
 
-def paper_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions) -> nn.Sequential:
+def paper_generator(inputs: int, image_shape: ImageShape, options: NetworkOptions, classes: int) -> nn.Sequential:
     """[N, inputs] -> [N, C, 32, 32] in (-1, 1): 4 x 4 x 768, doubled to 384, 192 and 96 channels by deconvolutions.
 
     For 100 inputs and 3 channels 4,717,923 parameters, and 12,963 more with weight norm.
@@ -22,13 +22,13 @@ def paper_generator(inputs: int, image_shape: ImageShape, options: NetworkOption
     layers: list[nn.Module] = [
         nn.Linear(inputs, seed * 4 * 4, bias=options.biases),
         UnflattenChannelsLast(seed, 4, 4),
-        *norm_and_activation(seed, options),
+        *norm_and_activation(seed, options, classes=classes),
     ]
     before = seed
     for width in widths:
         layers += [
             nn.ConvTranspose2d(before, width, 3, stride=2, padding=1, output_padding=1, bias=options.biases),
-            *norm_and_activation(width, options),
+            *norm_and_activation(width, options, classes=classes),
         ]
         before = width
     return nn.Sequential(*layers, nn.Conv2d(before, image_shape[0], 3, padding=1), nn.Tanh())

@@ -176,6 +176,9 @@ class Config(StepOptions):
         _check_names("network_options", changes, known)
         with as_input_error("network_options."):
             options = network_options(self.network, **changes)
+        if self.labels == "dynamic" and options.conditioning != "concatenation":
+            found = f"network_options.conditioning is {options.conditioning!r}"
+            raise InputError(f"{found}, wanted concatenation with labels = dynamic: the generator is given no label")
         if self._one_function and options.normalization == "batch" and not options.running_statistics:
             raise InputError(f"network_options.running_statistics is false, wanted true: {self._one_function}")
         if self.penalizes_gradients and options.minibatch_discrimination:
@@ -189,7 +192,8 @@ class Config(StepOptions):
             class_frequencies: p(c), [K], of predefined labels; None with dynamic ones.
         """
         latent = LatentSource(self.latent_size, class_frequencies)
-        return Sampler(build_generator(self.network, latent.width, image_shape, self.build_network_options()), latent)
+        options, classes = self.build_network_options(), latent.num_labels or 0
+        return Sampler(build_generator(self.network, latent.width, image_shape, options, classes=classes), latent)
 
     def notes(self) -> list[str]:
         """What is not as the network's source has it though no one asked for that, each in a line with its reason."""
