@@ -12,23 +12,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from amgan_fast.data import to_float
 from amgan_fast.nn import build_classifier
 from amgan_fast.train import AdversarialStep
-from benchmarks.bench_train_step import (
-    CLASSES,
-    SHAPE,
-    ours,
-    parser_of_steps,
-    print_rates,
-    rates_of,
-    time_of_steps,
-    training_set,
-)
-from benchmarks.machine import describe_machine
-from benchmarks.reports import write_json
+from benchmarks.bench_train_step import CLASSES, SHAPE, ours
+from benchmarks.step_variants import compare_steps
 
 EXACT = {"r1": 1.0, "r2": 1.0}
 DIFFERENCES = {**EXACT, "gradient_penalty": "finite-difference"}
@@ -56,26 +43,7 @@ def regularized(
 
 
 def main() -> None:
-    parser = parser_of_steps(__doc__, "bench_regularizers")
-    parser.add_argument("--steps", type=int, default=16)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    images, labels = next(training_set(options.batch_size, options.device))
-    steps = {name: regularized(options.network, options.device, **given) for name, given in REGULARIZERS.items()}
-    times = time_of_steps(steps, to_float(images), labels, options.rounds, options.threads, options.steps)
-    rates = rates_of(times, options.batch_size)
-    write_json(
-        options.json,
-        {
-            "machine": describe_machine(options.device, options.threads),
-            "network": options.network,
-            "batch_size": options.batch_size,
-            "microseconds": times,
-            "images_per_second": rates,
-        },
-    )
-    title = f"{options.network}, batch of {options.batch_size}, {options.device}, {options.threads} threads"
-    print_rates(title, times, rates, "none / this")
+    compare_steps(__doc__, "bench_regularizers", regularized, REGULARIZERS)
 
 
 if __name__ == "__main__":

@@ -73,11 +73,11 @@ KINDS = {
 }
 
 
-def networks(network: str, device: str, **changes: Any) -> tuple[nn.Module, Discriminator]:
-    """``changes`` are to the network's own options."""
+def networks(network: str, device: str, classes: int = 0, **changes: Any) -> tuple[nn.Module, Discriminator]:
+    """``classes``: of predefined labels; ``changes`` are to the network's own options."""
     torch.manual_seed(0)
     options = network_options(network, **changes)
-    generator = build_generator(network, LATENT, SHAPE, options).to(device)
+    generator = build_generator(network, LATENT + classes, SHAPE, options, classes=classes).to(device)
     return generator, build_discriminator(network, AMGAN(), CLASSES, SHAPE, options).to(device)
 
 
@@ -86,12 +86,14 @@ def ours(
     device: str,
     network_changes: dict[str, Any] | None = None,
     guide: Classifier | None = None,
+    classes: int = 0,
     **options: Any,
 ) -> AdversarialStep:
+    """With predefined labels where there are ``classes``."""
     settings = StepOptions(generator_lr=4e-4, discriminator_lr=4e-4, ema_decay=0.999, **options)
     random = torch.Generator(device).manual_seed(0)
-    generator, discriminator = networks(network, device, **(network_changes or {}))
-    sampler = Sampler(generator, LatentSource(LATENT))
+    generator, discriminator = networks(network, device, classes, **(network_changes or {}))
+    sampler = Sampler(generator, LatentSource(LATENT, torch.full((classes,), 1 / classes) if classes else None))
     return AdversarialStep(sampler, discriminator, AMGAN(), random, settings, guide=guide)
 
 

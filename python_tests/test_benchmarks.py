@@ -20,6 +20,7 @@ from fake_gpu import FakeGpu
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import benchmarks
+from amgan_fast.nn.options import CONDITIONINGS
 from benchmarks.bench_ops import compiler, shares
 from benchmarks.bench_regularizers import REGULARIZERS
 from benchmarks.machine import add_device
@@ -229,6 +230,14 @@ def test_each_regularization_is_timed_beside_none(tmp_path, device):
     times = json.loads((tmp_path / "regularizers.json").read_text())["microseconds"]
     assert list(times) == list(REGULARIZERS)
     assert all(name in printed for name in REGULARIZERS)
+
+
+def test_each_conditioning_is_timed_beside_concatenation(tmp_path, device):
+    small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--steps", 1, "--threads", 1)
+    printed = run("bench_conditioning", *small, "--json", "conditioning.json", folder=tmp_path)
+    times = json.loads((tmp_path / "conditioning.json").read_text())["microseconds"]
+    assert list(times) == list(CONDITIONINGS)
+    assert "concatenation / this" in printed
 
 
 def test_a_start_is_timed(tmp_path):
