@@ -74,12 +74,15 @@ def kplus1_loss(
     fake_labels: bool = True,
     row_weight: Tensor | None = None,
     unlabelled: bool = False,
+    second_labels: Tensor | None = None,
+    second_coefficient: float = 0.0,
 ) -> Tensor:
-    """a*A + r*R - t*l_y - f*l_f - u*S, and of rows without a label a*A + (r - t - u)*R - f*l_f."""
+    """a*A + r*R - t*l_y - s*l_y2 - f*l_f - u*S, and of rows without a label a*A + (r - t - u)*R - s*l_y2 - f*l_f."""
     a, r, t, f, u = coefficients
+    second: dict[str, Any] = {"second_labels": second_labels, "second_coefficient": second_coefficient}
     if labels is not None and unlabelled:
-        with_label = kplus1_loss(logits, labels.clamp_min(0), coefficients, fake=fake, reduction="none")
-        without = kplus1_loss(logits, None, (a, r - t - u, 0, f, 0), fake=fake, reduction="none")
+        with_label = kplus1_loss(logits, labels.clamp_min(0), coefficients, fake=fake, reduction="none", **second)
+        without = kplus1_loss(logits, None, (a, r - t - u, 0, f, 0), fake=fake, reduction="none", **second)
         return _reduce(torch.where(labels < 0, without, with_label), reduction, row_weight)
     labels = dynamic_labels(logits, fake=fake) if labels is None else labels.long()
     columns = _with_fake_column(logits, fake)
@@ -89,6 +92,8 @@ def kplus1_loss(
         rows = rows + r * real.logsumexp(1)
     if t:
         rows = rows - t * _of_label(columns, labels)
+    if second_labels is not None and second_coefficient:
+        rows = rows - second_coefficient * _of_label(columns, second_labels)
     if f:
         rows = rows - f * columns[:, -1]
     if u:

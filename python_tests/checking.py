@@ -6,7 +6,7 @@ own rounding is left in the difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,39 @@ def check_loss(case: Case, sampler: Sampler, reduction: str) -> None:
         assert a.dtype == x.dtype, rows
         divisor = max(x.size(0), 1) if reduction == "mean" else 1
         assert_gradient(a, b, f"{rows}, gradient {i}", scale=size / divisor)
+
+
+def reduced(rows: Tensor, reduction: str) -> Tensor:
+    return rows if reduction == "none" else rows.mean() if reduction == "mean" else rows.sum()
+
+
+def check_rows(
+    got_of: Callable[..., Tensor], rows_of: Callable[..., Tensor], logits: Sequence[Tensor], reduction: str, what: str
+) -> None:
+    """Loss, gradient and second derivative of ``got_of`` against ``rows_of``, in float64 and without derivatives of our
+    own."""
+    ours = [x.clone().requires_grad_() for x in logits]
+    exact = [x.double().requires_grad_() for x in logits]
+    got, want = got_of(*ours), rows_of(*exact)
+    dtype = computing(logits[0].dtype)
+    count = sum(len(x) for x in logits)
+    assert got.dtype == dtype
+    assert_loss(got, want, what, scale=count if reduction == "sum" else 1)
+    upstream = upstream_like(want).to(dtype)
+    got_grads = torch.autograd.grad(got, ours, upstream, create_graph=dtype == torch.float64)
+    want_grads = torch.autograd.grad(want, exact, upstream.double(), create_graph=True)
+    size = 2 * upstream.abs().max().item() if upstream.numel() else 0.0
+    for a, b in zip(got_grads, want_grads, strict=True):
+        assert_gradient(a, b, what, scale=size / max(len(b), 1) if reduction == "mean" else size)
+    if dtype == torch.float64:
+        directions = [_direction(x) for x in exact]
+        second = torch.autograd.grad(got_grads, ours, directions)
+        for a, b in zip(second, torch.autograd.grad(want_grads, exact, directions), strict=True):
+            assert_gradient(a, b, f"{what}, second", scale=4 * size)
+
+
+def _direction(x: Tensor) -> Tensor:
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
 
 class Trace(TorchDispatchMode):

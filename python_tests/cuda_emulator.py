@@ -155,12 +155,18 @@ class Coefficients(Structure):
     _fields_ = [(name, c_double) for name in "artfuz"]
 
 
+class Labels(Structure):
+    _fields_ = [
+        *(("data", c_void_p), ("stride", c_int64)),
+        *((name, c_int32) for name in ("are_int32", "min", "max")),
+    ]
+
+
 class KPlus1Batch(Structure):
     _fields_ = [
         *(("logits", c_void_p), ("rows", c_int64), ("row_stride", c_int64)),
-        *(("labels", c_void_p), ("label_stride", c_int64)),
-        *((name, c_int32) for name in ("labels_are_int32", "min_label", "max_label")),
-        *(("coefficients", Coefficients), ("scale", c_double)),
+        *(("labels", Labels), ("coefficients", Coefficients)),
+        *(("second_labels", Labels), ("second_coefficient", c_double), ("scale", c_double)),
         *(("grad_output", c_void_p), ("grad_output_stride", c_int64)),
         *(("row_weight", c_void_p), ("row_weight_stride", c_int64), ("loss", c_void_p), ("grad", c_void_p)),
     ]
@@ -274,6 +280,8 @@ class Batch:
     margin: float = 1.0
     row_weight: Tensor | None = None
     unlabelled: bool = False  # a label may be -1
+    second_labels: Tensor | None = None
+    second_coefficient: float = 0.0
 
     @property
     def scale(self) -> float:
@@ -519,14 +527,19 @@ def _of_rows(x: Tensor | None, memory: Memory) -> tuple[int | None, int]:
     return memory.input(x), x.stride(0) if x is not None and x.dim() else 0
 
 
+def _labels(labels: Tensor | None, least: int, largest: int, memory: Memory) -> Labels:
+    if labels is None:
+        return Labels()
+    return Labels(memory.input(labels), labels.stride(0), labels.dtype == torch.int32, least, largest)
+
+
 def _kplus1_batch(batch: Batch, classes: int, memory: Memory, loss: Tensor | None, grad: Tensor | None) -> KPlus1Batch:
     a, r, t, f, u = batch.coefficients
-    z = math.fsum((a, r, -t, -f, -u))
+    z = math.fsum((a, r, -t, -f, -u, -batch.second_coefficient))
     out = KPlus1Batch(memory.input(batch.logits), len(batch.logits), batch.logits.stride(0))
-    if batch.labels is not None:
-        out.labels, out.label_stride = memory.input(batch.labels), batch.labels.stride(0)
-        out.labels_are_int32, out.max_label = batch.labels.dtype == torch.int32, classes
-        out.min_label = -batch.unlabelled
+    out.labels = _labels(batch.labels, -batch.unlabelled, classes, memory)
+    out.second_labels = _labels(batch.second_labels, 0, classes, memory)
+    out.second_coefficient = batch.second_coefficient
     out.coefficients = Coefficients(a, r, t, f, u, 0.0 if abs(z) < 1e-14 else z)
     out.scale = batch.scale
     out.grad_output, out.grad_output_stride = _of_rows(batch.grad_output, memory)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from checking import assert_gradient, assert_loss, computing, upstream_like
+from checking import check_rows, reduced
 from sample_inputs import DTYPES, FAKE_MODES, FAMILY, REDUCTIONS, Sampler, dtype_name
 from torch.nn import functional as F
 
@@ -30,36 +30,6 @@ def some_unlabelled(labels):
     return labels.masked_fill(torch.arange(len(labels), device=labels.device) % 3 == 1, -1)
 
 
-def reduced(rows, reduction):
-    return rows if reduction == "none" else rows.mean() if reduction == "mean" else rows.sum()
-
-
-def check(got_of, rows_of, logits, reduction, what):
-    """Loss, gradient and second derivative of ``got_of`` against rows in float64, weighted outside of any operation."""
-    ours = [x.clone().requires_grad_() for x in logits]
-    exact = [x.double().requires_grad_() for x in logits]
-    got, want = got_of(*ours), rows_of(*exact)
-    dtype = computing(logits[0].dtype)
-    count = sum(len(x) for x in logits)
-    assert got.dtype == dtype
-    assert_loss(got, want, what, scale=count if reduction == "sum" else 1)
-    upstream = upstream_like(want).to(dtype)
-    got_grads = torch.autograd.grad(got, ours, upstream, create_graph=dtype == torch.float64)
-    want_grads = torch.autograd.grad(want, exact, upstream.double(), create_graph=True)
-    size = 2 * upstream.abs().max().item() if upstream.numel() else 0.0
-    for a, b in zip(got_grads, want_grads, strict=True):
-        assert_gradient(a, b, what, scale=size / max(len(b), 1) if reduction == "mean" else size)
-    if dtype == torch.float64:
-        directions = [upstream_matrix(x) for x in exact]
-        second = torch.autograd.grad(got_grads, ours, directions)
-        for a, b in zip(second, torch.autograd.grad(want_grads, exact, directions), strict=True):
-            assert_gradient(a, b, f"{what}, second", scale=4 * size)
-
-
-def upstream_matrix(x):
-    return torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-
-
 # --- Rows
 
 
@@ -73,7 +43,7 @@ def test_weighted_rows_of_the_family_are_those_of_the_reference(name, classes, r
     logits, labels = sampler.logits(), some_unlabelled(sampler.any_labels())
     weights = some_weights(rows, device=device)
     options = {"fake": fake, "row_weight": weights, "unlabelled": True}
-    check(
+    check_rows(
         lambda x: ops.kplus1_loss(x, labels, FAMILY[name], reduction=reduction, **options),
         lambda x: reduced(
             reference.kplus1_loss(x, labels, FAMILY[name], fake=fake, reduction="none", unlabelled=True)
@@ -105,7 +75,7 @@ def test_weighted_and_unlabelled_rows_of_the_discriminator(classes, rows, dtype,
         return reduced(of_real, reduction) + reduced(of_fake, reduction)
 
     weights = {"real_row_weight": on_real, "fake_row_weight": on_fake}
-    check(
+    check_rows(
         lambda x, g: ops.am_discriminator_loss(x, labels, g, reduction=reduction, **weights, **options),
         want,
         [real, generated],
@@ -120,7 +90,7 @@ def test_weighted_and_unlabelled_rows_of_the_discriminator(classes, rows, dtype,
 def test_weighted_rows_of_the_class_entropy(classes, rows, dtype, reduction, device):
     logits = Sampler(rows, classes, dtype=dtype, device=device).class_logits()
     weights = some_weights(rows, device=device)
-    check(
+    check_rows(
         lambda x: ops.class_entropy(x, reduction=reduction, row_weight=weights),
         lambda x: reduced(reference.class_entropy(x, reduction="none") * weights.double(), reduction),
         [logits],
@@ -141,7 +111,7 @@ def test_weighted_rows_of_the_class_entropy(classes, rows, dtype, reduction, dev
 def test_weighted_rows_of_the_multi_hinge(classes, rows, dtype, fake, reduction, device):
     sampler = Sampler(rows, classes, fake, dtype, device=device)
     logits, labels, weights = sampler.logits(), sampler.any_labels(), some_weights(rows, device=device)
-    check(
+    check_rows(
         lambda x: ops.kplus1_hinge_loss(x, labels, fake=fake, reduction=reduction, row_weight=weights),
         lambda x: reduced(
             reference.kplus1_hinge_loss(x, labels, fake=fake, reduction="none") * weights.double(), reduction
@@ -260,7 +230,7 @@ def test_cross_entropy_has_the_options_of_torch(classes, rows, dtype, reduction,
         labels[::4] = -100
     weight = 0.5 + some_weights(classes + 1, torch.float64, device) if weighted else None
     options = {"label_smoothing": smoothing, "reduction": reduction}
-    check(
+    check_rows(
         lambda x: ops.kplus1_cross_entropy(x, labels, weight=weight, ignore_index=ignored, **options),
         lambda x: F.cross_entropy(
             x, labels, weight=weight, ignore_index=-100 if ignored is None else ignored, **options
@@ -283,7 +253,7 @@ def test_soft_targets_are_those_of_torch(classes, rows, dtype, reduction, smooth
     target = target * (0.5 + some_weights(rows, torch.float64, device))[:, None]
     weight = 0.5 + some_weights(classes + 1, torch.float64, device) if weighted else None
     options = {"label_smoothing": smoothing, "reduction": reduction}
-    check(
+    check_rows(
         lambda x: ops.kplus1_cross_entropy(x, target, weight=weight, **options),
         lambda x: F.cross_entropy(x, target, weight=weight, **options),
         [logits],

@@ -46,25 +46,56 @@ class RowLoss:
 
     name: str
     coefficients: Coefficients
+    second_coefficient: float = 0.0
+    """s, of a loss with a second label."""
 
     def __call__(
-        self, logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+        self,
+        logits: Tensor,
+        labels: Tensor | None = None,
+        *,
+        fake: str = "column",
+        reduction: str = "mean",
+        second_labels: Tensor | None = None,
     ) -> Tensor:
-        return ops.kplus1_loss(logits, labels, self.coefficients, fake=fake, reduction=reduction, fake_labels=False)
+        return ops.kplus1_loss(
+            logits,
+            labels,
+            self.coefficients,
+            fake=fake,
+            reduction=reduction,
+            fake_labels=False,
+            second_labels=second_labels,
+            second_coefficient=self.second_coefficient,
+        )
 
     def and_grad(
-        self, logits: Tensor, labels: Tensor | None = None, *, fake: str = "column", reduction: str = "mean"
+        self,
+        logits: Tensor,
+        labels: Tensor | None = None,
+        *,
+        fake: str = "column",
+        reduction: str = "mean",
+        second_labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """``(loss, grad)``, detached: :func:`amgan_fast.ops.kplus1_loss_and_grad`."""
         check_floats(logits=logits)
         return ops.kplus1_loss_and_grad(
-            logits.detach(), labels, self.coefficients, fake=fake, reduction=reduction, fake_labels=False
+            logits.detach(),
+            labels,
+            self.coefficients,
+            fake=fake,
+            reduction=reduction,
+            fake_labels=False,
+            second_labels=second_labels,
+            second_coefficient=self.second_coefficient,
         )
 
     def weighted(self, weight: float) -> RowLoss:
         """This loss times ``weight``: a member of the family too."""
         check_finite("weight", weight)
-        return RowLoss(f"{weight:g} {self.name}", Coefficients(*(weight * c for c in self.coefficients)))
+        coefficients = Coefficients(*(weight * c for c in self.coefficients))
+        return RowLoss(f"{weight:g} {self.name}", coefficients, weight * self.second_coefficient)
 
 
 def real_row(smoothing: float = 0.0, class_smoothing: float = 0.0) -> RowLoss:

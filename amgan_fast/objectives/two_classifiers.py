@@ -21,18 +21,15 @@ from amgan_fast.objectives.terms import (
 )
 from amgan_fast.option_checks import check_not_negative
 
-_TOWARDS = RowLoss("class logit", Coefficients(a=0, r=0, t=1, f=0, u=0))  # -l_y
+_TOWARDS_REAL = RowLoss("class logit, real", Coefficients(a=0, r=0, t=1, f=0, u=0), -1)  # l_y2 - l_y
 
 
 @dataclass(frozen=True)
 class _Twins(Term):
-    """A term of the first logit of every class, and one of the second; logits [N, 2K]. Dynamic labels are those of the
-    first logits."""
+    """A term of the first K logits, and one of the other K; logits [N, 2K]. Dynamic labels are those of the first."""
 
     first: Term | None
     second: Term | None
-    side_by_side: bool = False
-    """Whether the two logits of a class are neighbours, or all first ones stand before all second ones."""
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         first, second, labels = self._parts(logits, labels)
@@ -46,12 +43,11 @@ class _Twins(Term):
             loss, grad = term.and_grad(x, labels) if term else (None, torch.zeros_like(x))
             losses += [] if loss is None else [loss]
             gradients.append(grad)
-        grad = torch.stack(gradients, 2).flatten(1) if self.side_by_side else torch.cat(gradients, 1)
-        return sum(losses[1:], start=losses[0]), grad
+        return sum(losses[1:], start=losses[0]), torch.cat(gradients, 1)
 
     def _parts(self, logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """The first logits, the second ones, and the labels for both."""
-        first, second = (logits[:, ::2], logits[:, 1::2]) if self.side_by_side else logits.chunk(2, 1)
+        first, second = logits.chunk(2, 1)
         return first, second, labels if self.second is None else given_or_dynamic(labels, first)
 
 
@@ -75,6 +71,27 @@ class _TwinCrossEntropy(Term):
         if not self.generated:
             check_real_labels(labels)
         return 2 * given_or_dynamic(labels, logits[:, ::2]) + self.generated
+
+
+@dataclass(frozen=True)
+class _TowardsReal(Term):
+    """weight * (l-_y - l+_y), of logits as :class:`_TwinCrossEntropy` has them."""
+
+    weight: float
+
+    def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        real = self._real(logits, labels)
+        return self._difference()(logits, real, fake="zero", second_labels=real + 1)
+
+    def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        real = self._real(logits, labels)
+        return self._difference().and_grad(logits, real, fake="zero", second_labels=real + 1)
+
+    def _difference(self) -> RowLoss:
+        return _TOWARDS_REAL.weighted(self.weight)
+
+    def _real(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        return 2 * given_or_dynamic(labels, logits[:, ::2])
 
 
 @dataclass(frozen=True)
@@ -116,8 +133,7 @@ class ADCGAN(BinaryHead):
         return Separate(Heads(self._on_real(), real), Heads(self._on_generated(), generated))
 
     def _generator(self) -> Term:
-        towards, away = (MeanRowLoss(_TOWARDS.weighted(w)) for w in (self.auxiliary_weight, -self.auxiliary_weight))
-        return Heads(self._of_generator(), _Twins(towards, away, side_by_side=True))
+        return Heads(self._of_generator(), _TowardsReal(self.auxiliary_weight))
 
 
 @dataclass(frozen=True)

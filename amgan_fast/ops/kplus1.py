@@ -63,11 +63,13 @@ def kplus1_loss(
     fake_labels: bool = True,
     row_weight: Tensor | None = None,
     unlabelled: bool = False,
+    second_labels: Tensor | None = None,
+    second_coefficient: float = 0.0,
 ) -> Tensor:
-    """Any member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``.
+    """Any member of the family ``a*A + r*R - t*l_y - f*l_f - u*S``, with a second label ``- s*l_y2`` more.
 
     A and R are the logsumexp over all K+1 and over the K real logits, S the mean of the real logits. With
-    ``a + r = t + f + u`` the loss is invariant to a shift of the row, and no two large terms are subtracted.
+    ``a + r = t + s + f + u`` the loss is invariant to a shift of the row, and no two large terms are subtracted.
 
     Args:
         logits: see the module's description.
@@ -75,6 +77,9 @@ def kplus1_loss(
         fake_labels: False: K is no label either.
         unlabelled: True: a label may be -1, of a row that has none. What the loss has on the label and on all classes
             alike, t and u, is on R there: ``a*A + (r-t-u)*R - f*l_f``; -log D_y becomes -log D_r.
+        second_labels: [N] with values as ``labels`` but for -1, in any row equal to it or not: y2. Mixup (Zhang et al.,
+            arXiv 1710.09412) and ADC-GAN (Hou et al., arXiv 2107.10060) have two labels a row.
+        second_coefficient: s, finite.
         coefficients: the five numbers (a, r, t, f, u), finite.
 
     >>> import torch
@@ -83,6 +88,9 @@ def kplus1_loss(
     >>> am = (1, 0, 1, 0, 0)  # A - l_y
     >>> ops.kplus1_loss(logits, torch.tensor([0]), am)
     tensor(0.1698)
+    >>> mixed = {"second_labels": torch.tensor([1]), "second_coefficient": 0.25}  # 0.75 of class 0, 0.25 of class 1
+    >>> ops.kplus1_loss(logits, torch.tensor([0]), (1, 0, 0.75, 0, 0), **mixed)
+    tensor(0.6698)
     """
 
 
@@ -242,6 +250,8 @@ def kplus1_loss_and_grad(
     fake_labels: bool = True,
     row_weight: Tensor | None = None,
     unlabelled: bool = False,
+    second_labels: Tensor | None = None,
+    second_coefficient: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """:func:`kplus1_loss` and its gradient in one pass and without an autograd node, for training loops.
 

@@ -92,26 +92,37 @@ class KPlus1 {
 
   math::KPlus1RowHessian<V> hessian(const Group<scalar_t>& group, const Sums<T>& sums, const V& grad_output) const {
     T fake[kLanes<T>] = {}, v_fake[kLanes<T>] = {}, v_target[kLanes<T>], target_is_fake[kLanes<T>] = {},
-      no_label[kLanes<T>] = {};
+      no_label[kLanes<T>] = {}, v_second[kLanes<T>] = {}, second_is_fake[kLanes<T>] = {};
     sums.along.origin.store(v_target);  // the dynamic label is where the largest logit is
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       if (fake_column_) {
         fake[lane] = static_cast<T>(group.logits(lane)[classes_]);
         v_fake[lane] = static_cast<T>(group.v(lane)[classes_]);
       }
-      if (batch_.labels == nullptr) continue;
-      const int64_t label = batch_.label(group.first + lane);
-      target_is_fake[lane] = label == classes_;
-      no_label[lane] = label < 0;
-      if (label >= 0 && label < classes_) v_target[lane] = static_cast<T>(group.v(lane)[label]);
+      if (batch_.labels.given()) {
+        const int64_t label = batch_.labels.at(group.first + lane);
+        target_is_fake[lane] = label == classes_;
+        no_label[lane] = label < 0;
+        if (label >= 0 && label < classes_) v_target[lane] = static_cast<T>(group.v(lane)[label]);
+      }
+      if (batch_.second_labels.given()) {
+        const int64_t label = batch_.second_labels.at(group.first + lane);
+        second_is_fake[lane] = label == classes_;
+        if (label < classes_) v_second[lane] = static_cast<T>(group.v(lane)[label]);
+      }
     }
-    const auto coefficients = coefficients_.targeting_fake(equal(V::loadu(target_is_fake), V(T(1))))
-                                  .unlabelled(equal(V::loadu(no_label), V(T(1))));
+    const V second(static_cast<T>(batch_.second_coefficient)), one(T(1));
+    const auto on_fake = equal(V::loadu(second_is_fake), one);
+    const auto coefficients = coefficients_.targeting_fake(equal(V::loadu(target_is_fake), one))
+                                  .unlabelled(equal(V::loadu(no_label), one))
+                                  .second_on_fake(on_fake, second);
     const math::KPlus1Row<V> row{sums.shift, sums.excess, V(T(0)), V(T(0)), V::loadu(fake)};
     const V& origin = sums.along.origin;
     const math::KPlus1Points<V> points{V::loadu(v_fake) - origin, V::loadu(v_target) - origin};
-    return math::kplus1_hessian(row, math::KPlus1Logs<V>(row), sums.along, points, coefficients, per_class_,
-                                grad_output);
+    auto hessian =
+        math::kplus1_hessian(row, math::KPlus1Logs<V>(row), sums.along, points, coefficients, per_class_, grad_output);
+    hessian.slope = hessian.slope + math::SecondLabel<V>(second, on_fake).slope(V::loadu(v_second) - origin);
+    return hessian;
   }
 
  private:

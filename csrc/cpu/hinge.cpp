@@ -62,8 +62,8 @@ class InLanes {
     const int64_t classes = group.args.classes;
     tile_.load(group.logits(0), group.args.batch.row_stride, group.rows, group.columns());
     if (group.columns() == classes) tile_.set(classes, V(T(0)));
-    label_ = group.args.batch.labels == nullptr ? likeliest(classes)
-                                                : given_labels<T>(group.args.batch, group.first, group.rows);
+    label_ = !group.args.batch.labels.given() ? likeliest(classes)
+                                              : given_labels<T>(group.args.batch.labels, group.first, group.rows);
     const V lowest(kLowest<T>);
     math::HingeRow<V> row{lowest, lowest, V(T(0))};
     other_ = V(T(0));
@@ -165,7 +165,7 @@ class InColumns {
       const auto holds_first = equal(two.first, V(first));
       const bool twice = std::popcount(lane_bits(holds_first)) > 1;
       const T second = twice ? first : max_lanes(select(holds_first, two.second, two.first));
-      const int64_t label = batch.labels == nullptr ? kLikeliest : batch.label(group.first + lane);
+      const int64_t label = batch.labels.given() ? batch.labels.at(group.first + lane) : kLikeliest;
       target[lane] = label == kLikeliest ? first : label < classes ? static_cast<T>(x[label]) : fake;
       other_real_[lane] = label < classes && target[lane] == first ? second : first;
       other_is_fake_[lane] = label < classes && fake > other_real_[lane];

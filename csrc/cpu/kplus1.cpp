@@ -2,6 +2,8 @@
 // exponentials (one per element) and its gradients, and its rows go through the formulas a lane each.
 #include "args/kplus1.h"
 
+#include <optional>
+
 #include "cpu/chunks.h"
 #include "cpu/dispatch.h"
 #include "cpu/lanes.h"
@@ -25,8 +27,6 @@ struct Group {
   scalar_t* grad(int64_t lane, int64_t columns) const {
     return static_cast<scalar_t*>(batch->grad) + (first + lane) * columns;
   }
-  // The given label of a row.
-  int64_t label(int64_t lane) const { return batch->label(first + lane); }
 };
 
 // What is wanted of the rows of a batch.
@@ -62,11 +62,15 @@ class InLanes {
     const V max = tile.max(classes), shift = finite_shift(max);
     const V fake = fake_column_ ? tile[classes_] : V(T(0));
     V target = max;
-    if (group.batch->labels != nullptr) {
-      const V label = labels_[slot] = given_labels<T>(*group.batch, group.first, group.rows);
-      for (int64_t k = 0; k < classes; ++k) target = select(equal(label, V(static_cast<T>(k))), tile[k], target);
+    if (group.batch->labels.given()) {
+      labels_[slot] = given_labels<T>(group.batch->labels, group.first, group.rows);
+      target = at_label(tile, labels_[slot], target);
     } else if (wanted.dynamic) {
       labels_[slot] = dynamic_labels(tile, group, max);
+    }
+    if (group.batch->second_labels.given()) {
+      second_labels_[slot] = given_labels<T>(group.batch->second_labels, group.first, group.rows);
+      second_targets_[slot] = at_label(tile, second_labels_[slot], shift) - shift;
     }
     ExpSums<T, true, false, true> sums;
     for (int64_t k = 0; k < classes; ++k) {
@@ -76,8 +80,9 @@ class InLanes {
     return {shift, sums.excess(), sums.shifts, target - shift, fake};
   }
 
+  // `second`: what the gradient has at second labels, null where there are none.
   void store_gradient(int slot, const Group<scalar_t>& group, const math::KPlus1RowGradient<V>& gradient,
-                      bool has_target) {
+                      bool has_target, const V* second) {
     Tile<scalar_t>& tile = tiles_[slot];
     const int64_t classes = classes_, columns = classes + fake_column_;
     const V label = labels_[slot];
@@ -85,6 +90,7 @@ class InLanes {
       V grad = at::vec::fmadd(tile[k], gradient.weight, gradient.constant);
       // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
       if (has_target) grad = add_where(equal(label, V(static_cast<T>(k))), grad, gradient.target);
+      if (second) grad = add_where(equal(second_labels_[slot], V(static_cast<T>(k))), grad, *second);
       tile.set(k, grad);
     }
     if (fake_column_) tile.set(classes_, gradient.fake);
@@ -94,6 +100,12 @@ class InLanes {
   Mask<T> label_is(int64_t label, int slot, const Group<scalar_t>&) const {
     return equal(labels_[slot], V(static_cast<T>(label)));
   }
+  Mask<T> second_label_is(int64_t label, int slot, const Group<scalar_t>&) const {
+    return equal(second_labels_[slot], V(static_cast<T>(label)));
+  }
+
+  // Their logits, less the maximum; read only where they are real classes.
+  V second_targets(int slot) const { return second_targets_[slot]; }
 
   void store_labels(int slot, const Group<scalar_t>& group, int64_t* out) const {
     T labels[kLanes<T>];
@@ -102,6 +114,14 @@ class InLanes {
   }
 
  private:
+  // The logits of given labels, `otherwise` where they are none of the real classes.
+  V at_label(const Tile<scalar_t>& tile, const V& labels, V otherwise) const {
+    for (int64_t k = 0; k < classes_; ++k) {
+      otherwise = select(equal(labels, V(static_cast<T>(k))), tile[k], otherwise);
+    }
+    return otherwise;
+  }
+
   // The lowest index that holds the maximum, or the first NaN, as torch.argmax.
   V dynamic_labels(const Tile<scalar_t>& tile, const Group<scalar_t>& group, const V& max) const {
     V label(T(0)), zero(T(0));
@@ -122,7 +142,7 @@ class InLanes {
   const int64_t classes_;
   const bool fake_column_;
   Tile<scalar_t> tiles_[kGroups];
-  V labels_[kGroups];
+  V labels_[kGroups], second_labels_[kGroups], second_targets_[kGroups];
 };
 
 // A row after the other, across its columns. The exponentials of a group stay in L1 as far as they fit.
@@ -159,32 +179,41 @@ class InColumns {
       max[lane] = shift;
       fake[lane] = fake_column_ ? static_cast<T>(x[classes_]) : T(0);
       target[lane] = largest - shift;
-      if (group.batch->labels != nullptr) {
-        const int64_t label = labels_[lane] = group.label(lane);
+      if (group.batch->labels.given()) {
+        const int64_t label = labels_[lane] = group.batch->labels.at(group.first + lane);
         if (is_class(label)) target[lane] = static_cast<T>(x[label]) - shift;
       } else if (wanted.dynamic) {
         labels_[lane] = excess[lane] == excess[lane] ? first_of(x, classes_, largest) : argmax(x, classes_);
+      }
+      if (group.batch->second_labels.given()) {
+        const int64_t label = second_labels_[lane] = group.batch->second_labels.at(group.first + lane);
+        second_targets_[lane] = is_class(label) ? static_cast<T>(x[label]) - shift : T(0);
       }
     }
     return {V::loadu(max), V::loadu(excess), V::loadu(shifts), V::loadu(target), V::loadu(fake)};
   }
 
-  void store_gradient(int, const Group<scalar_t>& group, const math::KPlus1RowGradient<V>& gradient, bool has_target) {
-    T weight[kLanes<T>], constant[kLanes<T>], target[kLanes<T>], fake[kLanes<T>];
+  void store_gradient(int, const Group<scalar_t>& group, const math::KPlus1RowGradient<V>& gradient, bool has_target,
+                      const V* second) {
+    T weight[kLanes<T>], constant[kLanes<T>], target[kLanes<T>], fake[kLanes<T>], seconds[kLanes<T>];
     gradient.weight.store(weight);
     gradient.constant.store(constant);
     gradient.target.store(target);
     gradient.fake.store(fake);
+    if (second) second->store(seconds);
     for (int64_t lane = 0; lane < group.rows; ++lane) {
       scalar_t* out = group.grad(lane, classes_ + fake_column_);
       const T* exps = exps_.of(lane, out);
       const V w(weight[lane]), c(constant[lane]);
-      const int64_t label = labels_[lane];
-      const bool real_target = has_target && is_class(label);
+      const int64_t label = labels_[lane], other = second_labels_[lane];
+      const bool real_target = has_target && is_class(label), real_second = second && is_class(other);
       // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
-      const T of_target = real_target ? weight[lane] * exps[label] + constant[lane] + target[lane] : T(0);
+      T of_target = real_target ? weight[lane] * exps[label] + constant[lane] + target[lane] : T(0);
+      T of_second = real_second ? weight[lane] * exps[other] + constant[lane] + seconds[lane] : T(0);
+      if (real_target && real_second && label == other) of_second = of_target + seconds[lane];
       store_row(classes_, out, [&](int64_t k) { return at::vec::fmadd(load_within(exps, k, classes_), w, c); });
       if (real_target) out[label] = static_cast<scalar_t>(of_target);
+      if (real_second) out[other] = static_cast<scalar_t>(of_second);
       if (fake_column_) out[classes_] = static_cast<scalar_t>(fake[lane]);
     }
   }
@@ -194,6 +223,13 @@ class InColumns {
     for (int64_t lane = 0; lane < group.rows; ++lane) is_it[lane] = labels_[lane] == label;
     return equal(V::loadu(is_it), V(T(1)));
   }
+  Mask<T> second_label_is(int64_t label, int, const Group<scalar_t>& group) const {
+    T is_it[kLanes<T>] = {};
+    for (int64_t lane = 0; lane < group.rows; ++lane) is_it[lane] = second_labels_[lane] == label;
+    return equal(V::loadu(is_it), V(T(1)));
+  }
+
+  V second_targets(int) const { return V::loadu(second_targets_); }
 
   void store_labels(int, const Group<scalar_t>& group, int64_t* out) const { std::copy_n(labels_, group.rows, out); }
 
@@ -204,7 +240,8 @@ class InColumns {
   const int64_t classes_;
   const bool fake_column_;
   const RowExps<scalar_t> exps_;
-  int64_t labels_[kLanes<T>];
+  int64_t labels_[kLanes<T>], second_labels_[kLanes<T>];
+  T second_targets_[kLanes<T>] = {};
 };
 
 template <typename scalar_t, typename Layout>
@@ -218,9 +255,9 @@ class Kernel {
 
   // Rows [begin, end) of a batch; returns the sum of their losses.
   double run(const KPlus1Batch& batch, int64_t begin, int64_t end) {
-    const Wanted wanted{batch.labels == nullptr &&
-                            (args_.labels_out != nullptr || (batch.grad != nullptr && batch.coefficients.t != 0)),
-                        batch.coefficients.u != 0, batch.grad != nullptr};
+    const Wanted wanted{
+        !batch.labels.given() && (args_.labels_out != nullptr || (batch.grad != nullptr && batch.coefficients.t != 0)),
+        batch.coefficients.u != 0, batch.grad != nullptr};
     const bool want_loss = batch.loss != nullptr || args_.total != nullptr;
     const auto coefficients = batch.coefficients.template as<V>();
     V losses(T(0));  // a chunk is short enough for float
@@ -250,15 +287,24 @@ class Kernel {
   void finish(int slot, const Group<scalar_t>& group, const math::KPlus1Row<V>& row, const math::KPlus1Logs<V>& logs,
               math::Coefficients<V> coefficients, bool want_loss, V& losses) {
     const KPlus1Batch& batch = *group.batch;
-    if (batch.labels != nullptr && batch.max_label == args_.classes) {
+    if (batch.labels.given() && batch.labels.max == args_.classes) {
       coefficients = coefficients.targeting_fake(layout_.label_is(args_.classes, slot, group));
     }
-    if (batch.labels != nullptr && batch.min_label < 0) {
+    if (batch.labels.given() && batch.labels.min < 0) {
       coefficients = coefficients.unlabelled(layout_.label_is(-1, slot, group));
+    }
+    std::optional<math::SecondLabel<V>> second;
+    if (batch.second_labels.given()) {
+      const V coefficient(static_cast<T>(batch.second_coefficient));
+      const auto is_fake = layout_.second_label_is(args_.classes, slot, group);
+      coefficients = coefficients.second_on_fake(is_fake, coefficient);
+      second.emplace(coefficient, is_fake);
     }
     const RowWeights<T> weights(batch.row_weight, batch.row_weight_stride, group.first, group.rows);
     if (want_loss) {
-      const V loss = weights.of_loss(math::kplus1_loss(row, logs, coefficients, per_class_));
+      V loss = math::kplus1_loss(row, logs, coefficients, per_class_);
+      if (second) loss = loss + second->loss(logs, layout_.second_targets(slot));
+      loss = weights.of_loss(loss);
       if (batch.loss != nullptr) loss.store(static_cast<T*>(batch.loss) + group.first, static_cast<int>(group.rows));
       losses = losses + first_lanes(loss, group.rows);
     }
@@ -266,7 +312,8 @@ class Kernel {
       const V scale = weights.of_scale(
           upstream<T>(batch.grad_output, batch.grad_output_stride, batch.scale, group.first, group.rows));
       const auto gradient = math::kplus1_gradient(row, logs, coefficients, per_class_, scale);
-      layout_.store_gradient(slot, group, gradient, batch.coefficients.t != 0);
+      const V at_second = second ? second->gradient(scale) : V(T(0));
+      layout_.store_gradient(slot, group, gradient, batch.coefficients.t != 0, second ? &at_second : nullptr);
     }
     if (args_.labels_out != nullptr) store_terms(slot, group, math::kplus1_terms(row, logs));
   }

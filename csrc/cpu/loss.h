@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "args/kplus1.h"
+#include "args/labels.h"
 #include "cpu/vec.h"
 #include "math/softmax.h"
 
@@ -44,14 +44,14 @@ class RowWeights {
 // The given labels of rows [first, first + rows) as numbers, 0 in lanes without a row. Only for few classes: float ends
 // at 2^24.
 template <typename T>
-Vec<T> given_labels(const KPlus1Batch& batch, int64_t first, int64_t rows) {
-  if (rows == Vec<T>::size() && batch.label_stride == 1 && !batch.labels_are_int32) {
+Vec<T> given_labels(const Labels& given, int64_t first, int64_t rows) {
+  if (rows == Vec<T>::size() && given.stride == 1 && !given.are_int32) {
     // Where there is an instruction for it, without the detour through memory below, which would hold up everything
     // until 16 stores are done.
-    return load_integers<T>(static_cast<const int64_t*>(batch.labels) + first);
+    return load_integers<T>(static_cast<const int64_t*>(given.data) + first);
   }
   T labels[Vec<T>::size()] = {};
-  for (int64_t lane = 0; lane < rows; ++lane) labels[lane] = static_cast<T>(batch.label(first + lane));
+  for (int64_t lane = 0; lane < rows; ++lane) labels[lane] = static_cast<T>(given.at(first + lane));
   return Vec<T>::loadu(labels);
 }
 

@@ -19,9 +19,7 @@ struct Params {
   int64_t classes;
   int64_t row_stride;
   bool fake_column;
-  const void* labels;
-  int64_t label_stride;
-  bool labels_are_int32;
+  Labels labels;
   T margin;
   T scale;
   const T* grad_output;
@@ -34,7 +32,7 @@ struct Params {
   Total<T> total;
 };
 
-// What there is of a row beside its logits. Columns are 32 bits wide here, as the largest label is (args/kplus1.h):
+// What there is of a row beside its logits. Columns are 32 bits wide here, as the largest label is (args/labels.h):
 // with two of them through all loops over a long row, 64 would spill.
 template <typename T>
 struct Given {
@@ -45,11 +43,7 @@ struct Given {
 template <typename Scalar>
 __device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& params, int64_t row) {
   Given<Computing<Scalar>> given{-1, 1};
-  if (params.labels) {
-    const int64_t label = label_of(params, row);
-    assert(label >= 0 && label <= params.classes && "amgan_fast: label out of range");
-    given.label = static_cast<int>(label);
-  }
+  if (params.labels.given()) given.label = static_cast<int>(label_of(params.labels, row));
   if (params.grad_output) given.upstream = params.grad_output[row * params.grad_output_stride];
   return given;
 }
@@ -164,8 +158,6 @@ cudaError_t launch_typed(const HingeArgs& args, const Split<Scalar, Layout>& spl
   params.row_stride = batch.row_stride;
   params.fake_column = args.fake_column != 0;
   params.labels = batch.labels;
-  params.label_stride = batch.label_stride;
-  params.labels_are_int32 = batch.labels_are_int32 != 0;
   params.margin = static_cast<T>(args.margin);
   params.scale = static_cast<T>(batch.scale);
   params.grad_output = static_cast<const T*>(batch.grad_output);

@@ -3,15 +3,15 @@
 //   A = logsumexp(l_1..l_K, l_f)   R = logsumexp(l_1..l_K)   S = mean(l_1..l_K)
 //   loss = a*A + r*R - t*l_y - f*l_f - u*S
 //
-// written so that nothing large is subtracted from something large. With d = l_f - R and sp(x) = log(1 + exp(x)),
-// A - R = sp(d) and A - l_f = sp(-d), hence
+// and where rows have a second label, - s*l_y2 besides, written so that nothing large is subtracted from something
+// large. With d = l_f - R and sp(x) = log(1 + exp(x)), A - R = sp(d) and A - l_f = sp(-d), hence
 //
-//   loss = f*sp(-d) + (a-f)*sp(d) + t*(R - l_y) + u*(R - S) + z*R,   z = a + r - t - f - u
+//   loss = f*sp(-d) + (a-f)*sp(d) + t*(R - l_y) + u*(R - S) + z*R + s*(R - l_y2),   z = a + r - t - f - u - s
 //
 // where every term but the last is non-negative apart from its coefficient, and z = 0 for each loss of the papers.
 // With D the softmax over all, D_r = 1 - D_f its real part and C the softmax over the real logits:
 //
-//   dloss/dl_k = ((a+r)*D_r + r*D_f) * C_k - t*[k=y] - u/K      dloss/dl_f = (a-f)*D_f - f*D_r
+//   dloss/dl_k = ((a+r)*D_r + r*D_f) * C_k - t*[k=y] - s*[k=y2] - u/K      dloss/dl_f = (a-f)*D_f - f*D_r
 //
 // (again without a difference of nearly equal numbers: r = -a leaves -a*D_f*C_k, f = a leaves -a*D_r).
 #pragma once
@@ -23,7 +23,7 @@ AMGAN_MATH_BEGIN
 template <typename T>
 struct Coefficients {
   T a, r, t, f, u;
-  T z;  // a + r - t - f - u, taken in double: in float its rounding error would be multiplied by R
+  T z;  // a + r - t - f - u - s, taken in double: in float its rounding error would be multiplied by R
 
   template <typename U>
   AMGAN_INLINE Coefficients<U> as() const {
@@ -34,6 +34,12 @@ struct Coefficients {
   template <typename Mask>
   AMGAN_INLINE Coefficients targeting_fake(const Mask& label_is_fake) const {
     return {a, r, select(label_is_fake, T(0), t), select(label_is_fake, f + t, f), u, z};
+  }
+
+  // Those of a row whose second label may be the generated class: what is on l_y2, `second`, is on l_f.
+  template <typename Mask>
+  AMGAN_INLINE Coefficients second_on_fake(const Mask& label_is_fake, T second) const {
+    return {a, r, t, select(label_is_fake, f + second, f), u, z};
   }
 
   // Those of a row that has no label, though others have: what is on its class, and on all classes alike, is on them
@@ -122,6 +128,24 @@ AMGAN_INLINE T kplus1_loss(const KPlus1Row<T>& row, const KPlus1Logs<T>& logs, c
          or_absent<T>(c.u, below_log_sum<T>(log_s, row.shifts * per_class)) + or_absent<T>(c.z, row.max + log_s);
 }
 
+// What a second label adds to the loss, s*(R - l_y2), and to the gradient at k = y2, where that is a real class.
+template <typename T>
+struct SecondLabel {
+  T coefficient;  // s; 0 where the label is the generated class, since l_f has it then
+
+  template <typename Mask>
+  AMGAN_INLINE SecondLabel(T s, const Mask& label_is_fake) : coefficient(select(label_is_fake, T(0), s)) {}
+
+  // `target`: l_y2 - max.
+  AMGAN_INLINE T loss(const KPlus1Logs<T>& logs, T target) const {
+    return or_absent<T>(coefficient, below_log_sum<T>(logs.log_sum, target));
+  }
+  AMGAN_INLINE T gradient(T grad_output) const { return T(0) - grad_output * coefficient; }
+
+  // What it adds to the slope along v (below), with u_y2.
+  AMGAN_INLINE T slope(T point) const { return T(0) - or_absent<T>(coefficient, point); }
+};
+
 // dloss/dl_k = weight * exp(l_k - max) + constant, plus target at k = y; dloss/dl_f = fake.
 template <typename T>
 struct KPlus1RowGradient {
@@ -159,7 +183,7 @@ AMGAN_INLINE KPlus1RowGradient<T> kplus1_gradient(const KPlus1Row<T>& row, const
 // --- Derivatives along v: the slope <dloss/dl, v>, and the second derivative times v, H v. With u_k as in RowAlong and
 // mean = sum_k C_k u_k, neither with a difference of nearly equal numbers:
 //
-//   slope = ((a+r)*D_r + r*D_f) * mean + ((a-f)*D_f - f*D_r) * u_f - t*u_y - u*sum_k u_k / K + z*origin
+//   slope = ((a+r)*D_r + r*D_f) * mean + ((a-f)*D_f - f*D_r) * u_f - t*u_y - s*u_y2 - u*sum_k u_k / K + z*origin
 //   (H v)_k = C_k * ((a*D_r + r) * (u_k - mean) + a*D_r*D_f * (mean - u_f))      (H v)_f = a*D_r*D_f * (u_f - mean)
 
 // u at single columns.

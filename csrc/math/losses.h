@@ -36,8 +36,8 @@ inline LossCoefficients labelgan_generator(double smoothing) {
   return {1, smoothing - 1, 0, smoothing, 0};
 }
 
-// A share s of the target mass, t + f + u, goes to all K+1 classes alike, as in PyTorch's label smoothing: s/(K+1) of
-// it to the generated class, s*K/(K+1) to the mean of the real ones.
+// A share of the target mass, t + f + u, goes to all K+1 classes alike, as in PyTorch's label smoothing: 1/(K+1) of it
+// to the generated class, K/(K+1) to the mean of the real ones.
 inline LossCoefficients smoothed(const LossCoefficients& loss, double share, int64_t classes) {
   const auto [a, r, t, f, u] = loss;
   if (share == 0) return loss;
@@ -45,12 +45,13 @@ inline LossCoefficients smoothed(const LossCoefficients& loss, double share, int
   return {a, r, kept * t, kept * f + spread / (real + 1), kept * u + spread * real / (real + 1)};
 }
 
-// As the kernels want them, with z.
-inline Coefficients<double> make_coefficients(const LossCoefficients& loss) {
+// As the kernels want them, with z. `second`: s, of a second label.
+inline Coefficients<double> make_coefficients(const LossCoefficients& loss, double second = 0) {
   const auto [a, r, t, f, u] = loss;
-  const double z = a + r - t - f - u;
+  const double z = a + r - t - f - u - second;
   // What rounding can make of a sum of 0, whatever the size of the coefficients.
-  const double rounding = 1e-14 * (std::abs(a) + std::abs(r) + std::abs(t) + std::abs(f) + std::abs(u));
+  const double rounding =
+      1e-14 * (std::abs(a) + std::abs(r) + std::abs(t) + std::abs(f) + std::abs(u) + std::abs(second));
   return {a, r, t, f, u, std::abs(z) <= rounding ? 0.0 : z};
 }
 

@@ -34,8 +34,8 @@ struct Options {
 
 FamilyArguments family(const at::Tensor& logits, const OptionalTensor& labels, const math::LossCoefficients& loss,
                        const Options& options) {
-  return {logits, labels, loss, options.fake, options.reduction, true, options.label_smoothing, options.row_weight,
-          false};
+  return with_one_label(logits, labels, loss, options.fake, options.reduction, true, options.label_smoothing,
+                        options.row_weight, false);
 }
 
 // False where it is sure that no label is `ignored`: where that can be seen without waiting for a GPU.
@@ -155,7 +155,8 @@ at::Tensor kplus1_cross_entropy_mode(const at::Tensor& logits, std::string_view 
   TORCH_CHECK_VALUE(target == "dynamic" || target == "fake", kNames.op, ": target is '", target,
                     "', wanted labels, probabilities, 'dynamic' or 'fake'");
   const auto loss = target == "fake" ? math::generated_row(0) : math::kCrossEntropy;
-  return named_loss(kNames, {logits, std::nullopt, loss, fake, reduction, false, label_smoothing, row_weight, false});
+  return named_loss(
+      kNames, with_one_label(logits, std::nullopt, loss, fake, reduction, false, label_smoothing, row_weight, false));
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {

@@ -15,8 +15,8 @@
 namespace amgan::ops {
 
 KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments) {
-  const auto& [logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing, row_weight, unlabelled] =
-      arguments;
+  const auto& [logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing, row_weight, unlabelled,
+               second_labels, second_coefficient] = arguments;
   const char* op = names.op;
   const bool fake_column = parse_fake(op, fake);
   const auto parsed_reduction = parse_reduction(op, reduction);
@@ -28,10 +28,17 @@ KPlus1Call call_of(const KPlus1Names& names, const FamilyArguments& arguments) {
   check_fraction(op, "label_smoothing", label_smoothing);
   TORCH_CHECK_VALUE(!unlabelled || label_smoothing == 0, op, ": label_smoothing is ", label_smoothing,
                     " and unlabelled is True, wanted 0 where rows may have no label");
+  TORCH_CHECK_VALUE(std::isfinite(second_coefficient), op, ": second_coefficient is ", second_coefficient,
+                    ", wanted a finite number");
+  TORCH_CHECK_VALUE(second_labels || second_coefficient == 0, op, ": second_coefficient is ", second_coefficient,
+                    " and second_labels is None, wanted labels for it");
+  TORCH_CHECK_VALUE(!second_labels || label_smoothing == 0, op, ": label_smoothing is ", label_smoothing,
+                    ", wanted 0 with second_labels");
   math::LossCoefficients five;
   std::copy(coefficients.begin(), coefficients.end(), five.begin());
-  const KPlus1Rows rows{names.logits,        logits,      names.labels, pointer(labels), five, "row_weight",
-                        pointer(row_weight), fake_labels, unlabelled};
+  const KPlus1Rows rows{
+      names.logits, logits,     names.labels,           pointer(labels),   five, "row_weight", pointer(row_weight),
+      fake_labels,  unlabelled, pointer(second_labels), second_coefficient};
   return {op, fake_column, parsed_reduction, label_smoothing, {rows}};
 }
 
@@ -53,12 +60,19 @@ KPlus1Call call_of(const char* op, const PairArguments& arguments) {
 
 namespace {
 
+constexpr auto kSecondLabels = "second_labels";
+
 int32_t smallest_label(const KPlus1Rows& rows) {
   return rows.unlabelled ? -1 : 0;
 }
 
 c10::SymInt largest_label(const KPlus1Call& call, const KPlus1Rows& rows) {
   return rows.logits.sym_size(1) - static_cast<int64_t>(call.fake_column) - (rows.fake_labels ? 0 : 1);
+}
+
+Labels kernel_labels(const at::Tensor* labels, int32_t min, int32_t max) {
+  if (labels == nullptr) return {};
+  return {labels->const_data_ptr(), labels->stride(0), labels->scalar_type() == at::kInt, min, max};
 }
 
 }  // namespace
@@ -71,6 +85,7 @@ void check(const KPlus1Call& call) {
   }
   for (const KPlus1Rows& rows : call.batches) {
     if (rows.labels != nullptr) check_labels(call.op, rows.labels_name, *rows.labels, rows.logits);
+    if (rows.second_labels != nullptr) check_labels(call.op, kSecondLabels, *rows.second_labels, rows.logits);
     if (rows.weight != nullptr) {
       check_weight(call.op, rows.weight_name, *rows.weight, rows.logits.sym_size(0), "row of logits", rows.logits);
     }
@@ -81,6 +96,9 @@ void check_values(const KPlus1Call& call) {
   for (const KPlus1Rows& rows : call.batches) {
     if (rows.labels != nullptr) {
       check_label_range(call.op, rows.labels_name, *rows.labels, smallest_label(rows), largest_label(call, rows));
+    }
+    if (rows.second_labels != nullptr) {
+      check_label_range(call.op, kSecondLabels, *rows.second_labels, 0, largest_label(call, rows));
     }
     if (rows.weight != nullptr) check_weight_range(call.op, rows.weight_name, *rows.weight);
   }
@@ -98,15 +116,13 @@ KPlus1Batch kernel_batch(const KPlus1Call& call, const KPlus1Rows& given, const 
   batch.rows = logits.size(0);
   batch.row_stride = logits.stride(0);
   batch.coefficients = math::make_coefficients(
-      math::smoothed(given.coefficients, call.label_smoothing, logits.size(1) - call.fake_column));
+      math::smoothed(given.coefficients, call.label_smoothing, logits.size(1) - call.fake_column),
+      given.second_coefficient);
+  batch.second_coefficient = given.second_coefficient;
   batch.scale = row_scale(call.reduction, batch.rows);
-  if (given.labels != nullptr) {
-    batch.min_label = smallest_label(given);
-    batch.max_label = static_cast<int32_t>(largest_label(call, given).expect_int());
-    batch.labels = given.labels->const_data_ptr();
-    batch.label_stride = given.labels->stride(0);
-    batch.labels_are_int32 = given.labels->scalar_type() == at::kInt;
-  }
+  const auto largest = static_cast<int32_t>(largest_label(call, given).expect_int());
+  batch.labels = kernel_labels(given.labels, smallest_label(given), largest);
+  batch.second_labels = kernel_labels(given.second_labels, 0, largest);
   if (weight.defined()) {
     batch.row_weight = weight.const_data_ptr();
     batch.row_weight_stride = weight.stride(0);
@@ -261,21 +277,23 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const auto tags = any_layout();
   m.def(R"(kplus1_loss(
     Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column", str reduction="mean",
-    bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None, bool unlabelled=False) -> Tensor)",
+    bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None, bool unlabelled=False,
+    Tensor? second_labels=None, float second_coefficient=0.0) -> Tensor)",
         tags);
   m.def(R"(kplus1_loss_backward(
     Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column",
     str reduction="mean", bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None,
-    bool unlabelled=False) -> Tensor)",
+    bool unlabelled=False, Tensor? second_labels=None, float second_coefficient=0.0) -> Tensor)",
         tags);
   m.def(R"(kplus1_loss_and_grad(
     Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column", str reduction="mean",
-    bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None, bool unlabelled=False) -> (Tensor loss, Tensor grad))",
+    bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None, bool unlabelled=False,
+    Tensor? second_labels=None, float second_coefficient=0.0) -> (Tensor loss, Tensor grad))",
         tags);
   m.def(R"(kplus1_loss_double_backward(
     Tensor grad_grad, Tensor grad_output, Tensor logits, Tensor? labels, float[] coefficients, *, str fake="column",
     str reduction="mean", bool fake_labels=True, float label_smoothing=0.0, Tensor? row_weight=None,
-    bool unlabelled=False) -> (
+    bool unlabelled=False, Tensor? second_labels=None, float second_coefficient=0.0) -> (
     Tensor of_grad_output, Tensor of_logits))",
         tags);
   implement(m, "kplus1_loss", Unpacked<kplus1_loss>::call);
@@ -338,8 +356,8 @@ namespace {
 
 at::Tensor am_generator_loss(const at::Tensor& fake_logits, const OptionalTensor& labels, std::string_view fake,
                              std::string_view reduction, const OptionalTensor& row_weight) {
-  return named_loss({"am_generator_loss", "fake_logits"},
-                    {fake_logits, labels, math::kCrossEntropy, fake, reduction, false, 0, row_weight, false});
+  return named_loss({"am_generator_loss", "fake_logits"}, with_one_label(fake_logits, labels, math::kCrossEntropy, fake,
+                                                                         reduction, false, 0, row_weight, false));
 }
 
 at::Tensor labelgan_generator_loss(const at::Tensor& fake_logits, std::string_view fake, double smoothing,
@@ -347,8 +365,8 @@ at::Tensor labelgan_generator_loss(const at::Tensor& fake_logits, std::string_vi
   constexpr auto op = "labelgan_generator_loss";
   check_fraction(op, "smoothing", smoothing);
   const auto coefficients = math::labelgan_generator(smoothing);
-  return named_loss({op, "fake_logits"},
-                    {fake_logits, std::nullopt, coefficients, fake, reduction, false, 0, row_weight, false});
+  return named_loss({op, "fake_logits"}, with_one_label(fake_logits, std::nullopt, coefficients, fake, reduction, false,
+                                                        0, row_weight, false));
 }
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
@@ -371,15 +389,16 @@ std::tuple<at::Tensor, at::Tensor> am_generator_loss_and_grad(const at::Tensor& 
                                                               const OptionalTensor& labels, std::string_view fake,
                                                               std::string_view reduction,
                                                               const OptionalTensor& row_weight) {
-  const FamilyArguments arguments{fake_logits, labels, math::kCrossEntropy, fake, reduction,
-                                  false,       0,      row_weight,          false};
+  const FamilyArguments arguments =
+      with_one_label(fake_logits, labels, math::kCrossEntropy, fake, reduction, false, 0, row_weight, false);
   const Outputs out = loss_and_grad(call_of({"am_generator_loss_and_grad", "fake_logits"}, arguments));
   return {out.loss, out.grad[0]};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> kplus1_terms(const at::Tensor& logits, const OptionalTensor& labels,
                                                             std::string_view fake) {
-  const FamilyArguments arguments{logits, labels, math::kCrossEntropy, fake, "none", false, 0, std::nullopt, false};
+  const FamilyArguments arguments =
+      with_one_label(logits, labels, math::kCrossEntropy, fake, "none", false, 0, std::nullopt, false);
   const KPlus1Call call = call_of({"kplus1_terms"}, arguments);
   check_all(call);
   const Outputs out{.labelgan = empty_loss(call),

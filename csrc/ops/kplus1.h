@@ -16,9 +16,18 @@ namespace amgan::ops {
 // What kplus1_loss takes, and with it its _and_grad and, after grad_output, its _backward: logits, labels,
 // coefficients, fake, reduction, fake_labels (may they name the generated class, K?), label_smoothing (the share of the
 // target mass that is spread over all K+1 classes; no coefficient, as those would be numbers of K, which is not known
-// while tracing), row_weight, unlabelled (may a label be -1, none?).
+// while tracing), row_weight, unlabelled (may a label be -1, none?), second_labels, second_coefficient.
 using FamilyArguments = std::tuple<const at::Tensor&, OptionalTensor, at::ArrayRef<double>, std::string_view,
-                                   std::string_view, bool, double, OptionalTensor, bool>;
+                                   std::string_view, bool, double, OptionalTensor, bool, OptionalTensor, double>;
+
+// Those of a loss whose rows have no second label.
+inline FamilyArguments with_one_label(const at::Tensor& logits, const OptionalTensor& labels,
+                                      at::ArrayRef<double> coefficients, std::string_view fake,
+                                      std::string_view reduction, bool fake_labels, double label_smoothing,
+                                      const OptionalTensor& row_weight, bool unlabelled) {
+  return {logits,          labels,     coefficients, fake,         reduction, fake_labels,
+          label_smoothing, row_weight, unlabelled,   std::nullopt, 0};
+}
 
 // Likewise of am_discriminator_loss: real_logits, labels, fake_logits, fake, real_smoothing, fake_smoothing,
 // class_smoothing, reduction, real_row_weight, fake_row_weight. A label may be -1.
@@ -36,6 +45,8 @@ struct KPlus1Rows {
   const at::Tensor* weight = nullptr;  // null: 1
   bool fake_labels = false;
   bool unlabelled = false;
+  const at::Tensor* second_labels = nullptr;  // null: none
+  double second_coefficient = 0;
 };
 
 struct KPlus1Call {

@@ -78,15 +78,10 @@ struct AmDiscriminatorLoss : LossFunction<AmDiscriminatorLoss> {
                  real_row_weight, fake_row_weight] = arguments;
     const auto coefficients =
         i == 0 ? math::real_row(real_smoothing, class_smoothing) : math::generated_row(fake_smoothing);
-    const FamilyArguments batch{i == 0 ? real_logits : fake_logits,
-                                i == 0 ? OptionalTensor(labels) : std::nullopt,
-                                coefficients,
-                                fake,
-                                reduction,
-                                false,
-                                0,
-                                i == 0 ? real_row_weight : fake_row_weight,
-                                i == 0};
+    const OptionalTensor given = i == 0 ? OptionalTensor(labels) : std::nullopt;
+    const FamilyArguments batch =
+        with_one_label(i == 0 ? real_logits : fake_logits, given, coefficients, fake, reduction, false, 0,
+                       i == 0 ? real_row_weight : fake_row_weight, i == 0);
     return LossOperations<KPlus1Loss>::double_backward(grad_grad, grad_output, batch);
   }
 };

@@ -25,21 +25,30 @@ at::Tensor zero_or_nan(const at::Tensor& logits) {
 at::Tensor plain_rows(const KPlus1Call& call, const KPlus1Rows& given) {
   const at::Tensor l = given.logits.to(loss_dtype(given.logits));
   const int64_t classes = l.size(1) - static_cast<int64_t>(call.fake_column);
-  const auto c = math::make_coefficients(math::smoothed(given.coefficients, call.label_smoothing, classes));
+  const double s = given.second_coefficient;
+  const auto c = math::make_coefficients(math::smoothed(given.coefficients, call.label_smoothing, classes), s);
   const at::Tensor real = l.narrow(1, 0, classes), log_sum = real.logsumexp(1);
   const at::Tensor fake = call.fake_column ? l.select(1, classes) : at::zeros_like(log_sum);
   const at::Tensor label = given.labels != nullptr ? given.labels->to(at::kLong) : real.detach().argmax(1);
-  const at::Tensor of_class = real.gather(1, label.clamp(0, classes - 1).unsqueeze(1)).squeeze(1);
+  const auto logit_of = [&](const at::Tensor& labels) {
+    return real.gather(1, labels.clamp(0, classes - 1).unsqueeze(1)).squeeze(1);
+  };
   // As Coefficients::targeting_fake and unlabelled.
   const auto of_each = [&](double value) { return at::full_like(log_sum, value); };
   const at::Tensor is_class = label.ge(0).logical_and(label.lt(classes));
   const at::Tensor t = of_each(c.t).masked_fill(is_class.logical_not(), 0),
                    u = of_each(c.u).masked_fill(label.lt(0), 0);
-  const at::Tensor f = at::where(label.eq(classes), of_each(c.f + c.t), of_each(c.f));
+  at::Tensor f = at::where(label.eq(classes), of_each(c.f + c.t), of_each(c.f)), of_second;
+  if (given.second_labels != nullptr) {
+    const at::Tensor second = given.second_labels->to(at::kLong), on_fake = second.eq(classes);
+    f = at::where(on_fake, f + s, f);
+    of_second = or_absent(of_each(s).masked_fill(on_fake, 0), log_sum - logit_of(second));
+  }
   const at::Tensor d = fake - log_sum;
   at::Tensor rows = zero_or_nan(l) - or_absent(f, at::log_sigmoid(d)) - or_absent(c.a - f, at::log_sigmoid(-d)) +
-                    or_absent(t, log_sum - of_class);
+                    or_absent(t, log_sum - logit_of(label));
   if (c.u != 0) rows = rows + or_absent(u, log_sum - real.mean(1));
+  if (of_second.defined()) rows = rows + of_second;
   if (c.z != 0) rows = rows + c.z * log_sum;
   return weighted_losses(rows, given.weight);
 }

@@ -58,10 +58,9 @@ void set(KPlus1Batch& batch, const Call& call, bool labelled, const math::LossCo
   batch.logits = place(bytes), batch.grad = place(bytes);
   batch.rows = call.rows, batch.row_stride = call.columns, batch.scale = 1.0 / static_cast<double>(call.rows);
   batch.coefficients = math::make_coefficients(loss);
-  batch.max_label = static_cast<int32_t>(call.columns - 1);
   if (labelled) {
-    batch.labels = place(8 * call.rows), batch.label_stride = 1;
-    std::printf("memory %lld %lld\n", reinterpret_cast<long long>(batch.labels), 8LL * call.rows);
+    batch.labels = {place(8 * call.rows), 1, false, 0, static_cast<int32_t>(call.columns - 1)};
+    std::printf("memory %lld %lld\n", reinterpret_cast<long long>(batch.labels.data), 8LL * call.rows);
   }
 }
 
