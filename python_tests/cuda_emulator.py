@@ -280,8 +280,6 @@ class Batch:
     margin: float = 1.0
     row_weight: Tensor | None = None
     unlabelled: bool = False  # a label may be -1
-    second_labels: Tensor | None = None
-    second_coefficient: float = 0.0
 
     @property
     def scale(self) -> float:
@@ -535,11 +533,9 @@ def _labels(labels: Tensor | None, least: int, largest: int, memory: Memory) -> 
 
 def _kplus1_batch(batch: Batch, classes: int, memory: Memory, loss: Tensor | None, grad: Tensor | None) -> KPlus1Batch:
     a, r, t, f, u = batch.coefficients
-    z = math.fsum((a, r, -t, -f, -u, -batch.second_coefficient))
+    z = math.fsum((a, r, -t, -f, -u))
     out = KPlus1Batch(memory.input(batch.logits), len(batch.logits), batch.logits.stride(0))
     out.labels = _labels(batch.labels, -batch.unlabelled, classes, memory)
-    out.second_labels = _labels(batch.second_labels, 0, classes, memory)
-    out.second_coefficient = batch.second_coefficient
     out.coefficients = Coefficients(a, r, t, f, u, 0.0 if abs(z) < 1e-14 else z)
     out.scale = batch.scale
     out.grad_output, out.grad_output_stride = _of_rows(batch.grad_output, memory)

@@ -149,8 +149,6 @@ def kplus1_rows(fake: str) -> Any:
         reduction="none",
         row_weight=batch.row_weight,
         unlabelled=batch.unlabelled,
-        second_labels=batch.second_labels,
-        second_coefficient=batch.second_coefficient,
     )
 
 
@@ -192,20 +190,6 @@ def test_losses(classes, emulator):
     labels = (*LABELS, SOME_LABELS)
     for (dtype, fake, _), arguments in zip(each, batches_of(24, classes, classes, labels=labels), strict=True):
         check_kplus1(emulator, dtype, fake, classes, arguments)
-
-
-@pytest.mark.parametrize("classes", CLASSES)
-def test_second_labels(classes, emulator):
-    """Of any coefficient, beside labels of every kind; the second label is the first one or another."""
-    axes = {"labels": (*LABELS, SOME_LABELS), "second": (*LABELS[1:], "first"), "coefficient": (0.5, -1.0, 1e-3)}
-    each = itertools.cycle(itertools.product(DTYPES, FAKE_MODES))
-    for (dtype, fake), a in zip(each, batches_of(16, classes + 2, classes, **axes), strict=False):
-        batch = make_batch(a, dtype, fake, classes)
-        sampler = Sampler(a["rows"], classes, seed=1)
-        first = None if batch.labels is None else batch.labels.clamp_min(0)
-        batch.second_labels = labels_for(a["second"], sampler) if a["second"] != "first" or first is None else first
-        batch.second_coefficient = a["coefficient"]
-        check([batch], emulator.kplus1([batch], fake, a["want"]), kplus1_rows(fake), f"K={classes} {fake} {dtype} {a}")
 
 
 @some_classes

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from checking import assert_gradient, assert_loss, check_rows, reduced
-from sample_inputs import DTYPES, FAKE_MODES, LAYOUTS, REDUCTIONS, Sampler, dtype_name, strided_labels
+from checking import assert_gradient, assert_loss, check_rows, computing, reduced
+from sample_inputs import DTYPES, FAKE_MODES, LAYOUTS, REDUCTIONS, Sampler, as_tuple, dtype_name, strided_labels
 from torch.nn import functional as F
 
 from amgan_fast import ops
@@ -97,6 +97,40 @@ def test_loss_and_grad_and_backward_are_the_same(classes, rows, dtype, device):
     got, grad = ops.kplus1_loss_and_grad(x.detach(), labels, AM, **options)
     assert_loss(got, loss.double(), "loss")
     assert_gradient(grad, torch.autograd.grad(loss, x)[0].double(), "gradient", scale=1 / rows)
+
+
+@dtypes
+@fakes
+@reductions
+@pytest.mark.parametrize("given", [True, False])
+def test_the_two_passes_of_cuda(given, dtype, fake, reduction):
+    """Called under the key of CUDA, with tensors of the CPU."""
+    sampler = Sampler(63, 10, fake, dtype)
+    logits, (labels, second) = sampler.logits(), two_labels(sampler)
+    some = labels.masked_fill(torch.arange(63) % 3 == 1, -1) if given else None
+    options = {"fake": fake, "reduction": reduction, "unlabelled": True, "row_weight": torch.rand(63)}
+    options |= {"second_labels": second, "second_coefficient": -0.7}
+    operations = torch.ops.amgan_fast
+    cuda, family = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA), (0.7, -0.4, 1.1, -0.6, 0.9)
+    size = 63 if reduction == "sum" else 1
+    upstream = torch.rand((63,) if reduction == "none" else ()).to(computing(dtype))
+
+    def both(operation, *before):
+        arguments = (*before, logits, some, family)
+        got, want = operation.default.redispatch(cuda, *arguments, **options), operation.default(*arguments, **options)
+        return (as_tuple(got), as_tuple(want))
+
+    def check(got, want):
+        (assert_loss if got.dim() < 2 else assert_gradient)(got, want.double(), "two passes", scale=2 * size)
+
+    for got, want in (
+        both(operations.kplus1_loss),
+        both(operations.kplus1_loss_and_grad),
+        both(operations.kplus1_loss_backward, upstream),
+    ):
+        for a, b in zip(got, want, strict=True):
+            assert a.dtype == b.dtype
+            check(a, b)
 
 
 @fakes

@@ -14,7 +14,7 @@ struct KPlus1Batch {
   int64_t row_stride;  // elements; any value
   Labels labels;       // y; none: dynamic, argmax over the real classes
   math::Coefficients<double> coefficients;
-  Labels second_labels;       // y2; none: the row has no such term
+  Labels second_labels;       // y2; none: rows have no such term. On the CPU alone (ops/kplus1.cpp)
   double second_coefficient;  // s: - s*l_y2 is added to the loss; its part of z is in the coefficients
   double scale;               // of each row's loss in the total, and of its gradient (1, or 1/rows for a mean)
   const void* grad_output;    // T, per row at grad_output_stride (0: one scalar); null: 1

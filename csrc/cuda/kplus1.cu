@@ -24,8 +24,6 @@ struct Batch {
   int64_t row_stride;
   Labels labels;
   math::Coefficients<T> coefficients;
-  Labels second_labels;
-  T second_coefficient;
   T scale;
   const T* grad_output;
   int64_t grad_output_stride;
@@ -63,24 +61,6 @@ __device__ __forceinline__ Given<Scalar, Column> given(const Batch<Scalar>& batc
   given.weight = weight_of<Computing<Scalar>>(batch, row);
   return given;
 }
-
-// The second label of a row and its logit, read where they are needed: whoever has none keeps no register for them.
-template <typename Scalar>
-struct Second {
-  using T = Computing<Scalar>;
-  int64_t column;
-  bool is_fake;
-  T logit;  // of a real class
-
-  __device__ __forceinline__ Second(const Batch<Scalar>& batch, int64_t row, int64_t classes)
-      : column(label_of(batch.second_labels, row)),
-        is_fake(column == classes),
-        logit(is_fake ? T(0) : load(batch.logits + row * batch.row_stride + column)) {}
-
-  __device__ __forceinline__ math::SecondLabel<T> term(const Batch<Scalar>& batch) const {
-    return {batch.second_coefficient, is_fake};
-  }
-};
 
 // The sums of math/kplus1.h over the real logits, for all threads of the row, with the largest logit for a target,
 // whose column is written to `label` where asked for. Logits in registers are left as exponentials.
@@ -159,7 +139,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   row.fake = fake;
   if (has_label) row.target = target - row.max;
   // Where others have a label and this row has none, the largest logit is its target, with the coefficient 0.
-  math::Coefficients<T> coefficients =
+  const math::Coefficients<T> coefficients =
       batch.coefficients.targeting_fake(has_label && label == classes).unlabelled(batch.labels.given() && !has_label);
   // Rare: a NaN (or +inf) has made the sum NaN, and no comparison has found it. As torch.argmax, the first NaN is the
   // label; the logits are read again, each thread from its own on, up to the first that it meets.
@@ -176,15 +156,8 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   T loss = 0;
   const auto gradient = Threads::once([&] {
     const math::KPlus1Logs<T> logs(row);
-    T of_second = 0;
-    if (batch.second_labels.given()) {
-      const Second<Scalar> second(batch, index, classes);
-      coefficients = coefficients.second_on_fake(second.is_fake, batch.second_coefficient);
-      if (!second.is_fake) of_second = second.term(batch).loss(logs, second.logit - row.max);
-    }
     if (batch.loss || params.total.result) {
-      loss = math::kplus1_loss(row, logs, coefficients, params.per_class) + of_second;
-      loss = math::or_absent<T>(given.weight, loss);
+      loss = math::or_absent<T>(given.weight, math::kplus1_loss(row, logs, coefficients, params.per_class));
       if (batch.loss && first) batch.loss[index] = loss;
     }
     if (batch.labels_out && first) {
@@ -211,15 +184,6 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
     if (first) {
       // The true class is 1 - p: taken in T and rounded once, not subtracted from a rounded p.
       if (real_target) store(grad + label, smooth(exp_of<Scalar>(row.target)) + gradient.target);
-      if (batch.second_labels.given()) {
-        const Second<Scalar> second(batch, index, classes);
-        if (!second.is_fake) {
-          const T upstream = batch.scale * given.upstream * given.weight;
-          T value = smooth(exp_of<Scalar>(second.logit - row.max)) + second.term(batch).gradient(upstream);
-          if (real_target && label == second.column) value += gradient.target;
-          store(grad + second.column, value);
-        }
-      }
       if (params.fake_column) store(grad + classes, gradient.fake);
     }
   }
@@ -261,8 +225,6 @@ Batch<Scalar> typed(const KPlus1Batch& batch) {
   typed.row_stride = batch.row_stride;
   typed.labels = batch.labels;
   typed.coefficients = batch.coefficients.as<T>();
-  typed.second_labels = batch.second_labels;
-  typed.second_coefficient = static_cast<T>(batch.second_coefficient);
   typed.scale = static_cast<T>(batch.scale);
   typed.grad_output = static_cast<const T*>(batch.grad_output);
   typed.grad_output_stride = batch.grad_output_stride;

@@ -1,6 +1,7 @@
 // The K+1-class losses: checks, allocation, one kernel call each. Autograd is in kplus1_autograd.cpp.
 #include "ops/kplus1.h"
 
+#include <ATen/TensorOperators.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -273,6 +274,50 @@ DoubleBackward kplus1_loss_double_backward(const at::Tensor& grad_grad, const at
   return double_backward(call_of({"kplus1_loss_double_backward"}, arguments), grad_grad, grad_output);
 }
 
+// On CUDA a second label is a pass of its own: beside what the kernel has of a row already, it makes fourteen of its
+// forms spill registers on compute capability 9.0, which all calls would pay for. The passes are
+//
+//   a*A + (r - s)*R - t*l_y - f*l_f - u*S   and   s*(R - l_y2),
+//
+// in float32 for half precision, whose gradient is rounded once.
+auto in_two_passes(const char* op, const FamilyArguments& arguments, const auto& function) {
+  const auto& [logits, labels, coefficients, fake, reduction, fake_labels, label_smoothing, row_weight, unlabelled,
+               second_labels, second_coefficient] = arguments;
+  check_all(call_of({op}, arguments));
+  const at::Tensor wide = logits.to(loss_dtype(logits));
+  math::LossCoefficients first, second{0, second_coefficient, second_coefficient, 0, 0};
+  std::copy(coefficients.begin(), coefficients.end(), first.begin());
+  first[1] -= second_coefficient;
+  return std::pair(
+      function(with_one_label(wide, labels, first, fake, reduction, fake_labels, 0, row_weight, unlabelled)),
+      function(with_one_label(wide, second_labels, second, fake, reduction, fake_labels, 0, row_weight, false)));
+}
+
+bool has_second_label(const FamilyArguments& arguments) {
+  return std::get<9>(arguments).has_value();
+}
+
+at::Tensor kplus1_loss_on_cuda(const FamilyArguments& arguments) {
+  if (!has_second_label(arguments)) return kplus1_loss(arguments);
+  const auto [first, second] = in_two_passes("kplus1_loss", arguments, kplus1_loss);
+  return first + second;
+}
+
+at::Tensor kplus1_loss_backward_on_cuda(const at::Tensor& grad_output, const FamilyArguments& arguments) {
+  if (!has_second_label(arguments)) return kplus1_loss_backward(grad_output, arguments);
+  const auto [first, second] = in_two_passes(
+      "kplus1_loss_backward", arguments, [&](const auto& given) { return kplus1_loss_backward(grad_output, given); });
+  return (first + second).to(std::get<0>(arguments).scalar_type());
+}
+
+std::tuple<at::Tensor, at::Tensor> kplus1_loss_and_grad_on_cuda(const FamilyArguments& arguments) {
+  if (!has_second_label(arguments)) return kplus1_loss_and_grad(arguments);
+  const auto [first, second] = in_two_passes("kplus1_loss_and_grad", arguments, kplus1_loss_and_grad);
+  const auto& [loss, grad] = first;
+  const auto& [more_loss, more_grad] = second;
+  return {loss + more_loss, (grad + more_grad).to(std::get<0>(arguments).scalar_type())};
+}
+
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const auto tags = any_layout();
   m.def(R"(kplus1_loss(
@@ -296,10 +341,16 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
     bool unlabelled=False, Tensor? second_labels=None, float second_coefficient=0.0) -> (
     Tensor of_grad_output, Tensor of_logits))",
         tags);
-  implement(m, "kplus1_loss", Unpacked<kplus1_loss>::call);
-  implement(m, "kplus1_loss_backward", Unpacked<kplus1_loss_backward>::call);
-  implement(m, "kplus1_loss_and_grad", Unpacked<kplus1_loss_and_grad>::call);
+  implement_but_on_cuda(m, "kplus1_loss", Unpacked<kplus1_loss>::call);
+  implement_but_on_cuda(m, "kplus1_loss_backward", Unpacked<kplus1_loss_backward>::call);
+  implement_but_on_cuda(m, "kplus1_loss_and_grad", Unpacked<kplus1_loss_and_grad>::call);
   implement_but_on_cuda(m, "kplus1_loss_double_backward", Unpacked<kplus1_loss_double_backward>::call);
+}
+
+TORCH_LIBRARY_IMPL(amgan_fast, CUDA, m) {
+  m.impl("kplus1_loss", Unpacked<kplus1_loss_on_cuda>::call);
+  m.impl("kplus1_loss_backward", Unpacked<kplus1_loss_backward_on_cuda>::call);
+  m.impl("kplus1_loss_and_grad", Unpacked<kplus1_loss_and_grad_on_cuda>::call);
 }
 
 // --- The discriminator's two batches.
