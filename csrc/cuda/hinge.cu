@@ -19,7 +19,9 @@ struct Params {
   int64_t classes;
   int64_t row_stride;
   bool fake_column;
-  Labels labels;
+  const void* labels;
+  int64_t label_stride;
+  bool labels_are_int32;
   T margin;
   T scale;
   const T* grad_output;
@@ -43,7 +45,11 @@ struct Given {
 template <typename Scalar>
 __device__ __forceinline__ Given<Computing<Scalar>> given(const Params<Scalar>& params, int64_t row) {
   Given<Computing<Scalar>> given{-1, 1};
-  if (params.labels.given()) given.label = static_cast<int>(label_of(params.labels, row));
+  if (params.labels) {
+    const int64_t label = label_of(params, row);
+    assert(label >= 0 && label <= params.classes && "amgan_fast: label out of range");
+    given.label = static_cast<int>(label);
+  }
   if (params.grad_output) given.upstream = params.grad_output[row * params.grad_output_stride];
   return given;
 }
@@ -157,7 +163,9 @@ cudaError_t launch_typed(const HingeArgs& args, const Split<Scalar, Layout>& spl
   params.classes = args.classes;
   params.row_stride = batch.row_stride;
   params.fake_column = args.fake_column != 0;
-  params.labels = batch.labels;
+  params.labels = batch.labels.data;
+  params.label_stride = batch.labels.stride;
+  params.labels_are_int32 = batch.labels.are_int32 != 0;
   params.margin = static_cast<T>(args.margin);
   params.scale = static_cast<T>(batch.scale);
   params.grad_output = static_cast<const T*>(batch.grad_output);

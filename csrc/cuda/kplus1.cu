@@ -22,7 +22,10 @@ struct Batch {
   const Scalar* logits;
   int64_t rows;
   int64_t row_stride;
-  Labels labels;
+  const void* labels;
+  int64_t label_stride;
+  bool labels_are_int32;
+  int64_t min_label, max_label;
   math::Coefficients<T> coefficients;
   T scale;
   const T* grad_output;
@@ -56,7 +59,11 @@ struct Given {
 template <typename Column, typename Scalar>
 __device__ __forceinline__ Given<Scalar, Column> given(const Batch<Scalar>& batch, int64_t row) {
   Given<Scalar, Column> given{-1, 1, 1};
-  if (batch.labels.given()) given.label = static_cast<Column>(label_of(batch.labels, row));
+  if (batch.labels) {
+    const int64_t label = label_of(batch, row);
+    assert(label >= batch.min_label && label <= batch.max_label && "amgan_fast: label out of range");
+    given.label = static_cast<Column>(label);
+  }
   if (batch.grad_output) given.upstream = batch.grad_output[row * batch.grad_output_stride];
   given.weight = weight_of<Computing<Scalar>>(batch, row);
   return given;
@@ -140,7 +147,7 @@ __device__ __forceinline__ Computing<Scalar> visit_row(const Params<Scalar>& par
   if (has_label) row.target = target - row.max;
   // Where others have a label and this row has none, the largest logit is its target, with the coefficient 0.
   const math::Coefficients<T> coefficients =
-      batch.coefficients.targeting_fake(has_label && label == classes).unlabelled(batch.labels.given() && !has_label);
+      batch.coefficients.targeting_fake(has_label && label == classes).unlabelled(batch.labels && !has_label);
   // Rare: a NaN (or +inf) has made the sum NaN, and no comparison has found it. As torch.argmax, the first NaN is the
   // label; the logits are read again, each thread from its own on, up to the first that it meets.
   if (!has_label && row.excess != row.excess) {
@@ -223,7 +230,11 @@ Batch<Scalar> typed(const KPlus1Batch& batch) {
   typed.logits = static_cast<const Scalar*>(batch.logits);
   typed.rows = batch.rows;
   typed.row_stride = batch.row_stride;
-  typed.labels = batch.labels;
+  typed.labels = batch.labels.data;
+  typed.label_stride = batch.labels.stride;
+  typed.labels_are_int32 = batch.labels.are_int32 != 0;
+  typed.min_label = batch.labels.min;
+  typed.max_label = batch.labels.max;
   typed.coefficients = batch.coefficients.as<T>();
   typed.scale = static_cast<T>(batch.scale);
   typed.grad_output = static_cast<const T*>(batch.grad_output);
