@@ -54,6 +54,8 @@ DatasetName = Literal[
     "digits", "fashion-mnist", "mnist", "cifar10", "svhn", "svhn-extra", "tiny-imagenet", "image-folder"
 ]
 """Of :data:`amgan_fast.data.DATASETS`."""
+RecipeName = Literal["paper", "modern"]
+"""Of :data:`amgan_fast.runs.RECIPES`."""
 Labels = Literal["dynamic", "predefined"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Resize = Literal["none", "bilinear", "bicubic", "nearest"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from test_data import write_idx_set
 from test_data_cifar10 import write_python
 from test_data_tiny_imagenet import write_tiny_imagenet
 from tiny_runs import tiny_run, use_classifier_cache
@@ -16,7 +17,8 @@ from amgan_fast.cli import app
 from amgan_fast.data import DATASETS, load_dataset
 from amgan_fast.data.registry import size_of_images
 from amgan_fast.errors import InputError
-from amgan_fast.runs import DATASETS_WITH_RECIPES, Config
+from amgan_fast.runs import DATASETS_WITH_RECIPES, RECIPES, Config
+from amgan_fast.runs.recipes import read_additions
 from amgan_fast.train import train, train_classifier
 from amgan_fast.train.checks import check_run
 
@@ -55,6 +57,69 @@ def test_the_papers_recipes_start_up(dataset, write, labels, tmp_path, monkeypat
     result = train(config, tmp_path / "run")
     assert result.evaluation.generated.scores.n == 30
     assert Config.load(result.folder.config) == config
+
+
+@pytest.mark.parametrize("labels", ["dynamic", "predefined"])
+@pytest.mark.parametrize(
+    ("dataset", "write"),
+    [
+        ("digits", lambda folder: None),
+        ("mnist", lambda folder: write_idx_set(folder, packed=False)),
+        ("cifar10", write_python),
+        ("tiny-imagenet", lambda folder: write_tiny_imagenet(folder, train=6, val=4)),
+    ],
+)
+def test_the_modern_recipe_trains_every_network(dataset, write, labels, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "amgan_fast.train.start.cached_classifier", lambda images, observer: train_classifier(images, steps=2)
+    )
+    folder = write(tmp_path / "data")
+    data = {} if folder is None else {"data_dir": str(folder)}
+    config = Config.for_dataset(dataset, recipe="modern", labels=labels, device="cpu", **FEW, **data)
+    result = train(config, tmp_path / "run")
+    assert result.evaluation.generated.scores.n == 30
+    assert Config.load(result.folder.config) == config
+
+
+@pytest.mark.parametrize("dataset", ["digits", *DATASETS_WITH_RECIPES, "mnist"])
+def test_a_recipe_changes_what_it_says_and_nothing_else(dataset):
+    paper, modern = (Config.for_dataset(dataset, recipe=recipe).to_dict() for recipe in RECIPES)
+    assert paper == Config.for_dataset(dataset).to_dict()
+    changed = {name for name in modern if modern[name] != paper.get(name)}
+    assert changed == set(read_additions("modern"))
+
+
+def test_the_recipe_is_an_option_a_setting_and_a_line_of_a_file(tmp_path):
+    (tmp_path / "c.toml").write_text('recipe = "modern"\n')
+    modern = Config.for_dataset("digits", recipe="modern")
+    assert Config.compose(tmp_path / "c.toml", {}, []) == modern
+    assert Config.compose(None, {"recipe": "modern"}, []) == modern
+    assert Config.compose(None, {}, ["recipe=modern"]) == modern
+    assert Config.compose(None, {"recipe": "modern"}, ["recipe=paper"]) == Config()
+    changed = Config.compose(None, {"recipe": "modern"}, ["r1=0.5"])
+    assert (changed.r1, changed.r2) == (0.5, modern.r2)
+    with pytest.raises(InputError, match="recipe is 'future', wanted one of paper, modern"):
+        Config.compose(None, {}, ["recipe=future"])
+
+
+def test_tables_of_recipe_and_user_are_merged(monkeypatch):
+    monkeypatch.setattr(
+        "amgan_fast.runs.config.read_additions", lambda recipe: {"network_options": {"width": 0.5, "dropout": 0.1}}
+    )
+    config = Config.for_dataset("digits", recipe="modern", network_options={"dropout": 0.2})
+    assert config.network_options == {"width": 0.5, "dropout": 0.2}
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_commands_take_a_recipe(command, tmp_path, monkeypatch):
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    few = [x for name, value in FEW.items() for x in ("--set", f"{name}={value}")]
+    only = ["--models", "amgan", "--labels", "dynamic", "--seeds", "1"] if command == "compare" else []
+    arguments = [command, "--recipe", "modern", "--device", "cpu", "--out", str(tmp_path / "out"), *few, *only]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    run = tmp_path / "out" / ("runs/amgan-dynamic-seed0" if command == "compare" else "")
+    assert Config.load(run / "config.toml") == Config.for_dataset("digits", recipe="modern", device="cpu", **FEW)
 
 
 def test_options_stand_above_a_file_and_settings_above_both(tmp_path):

@@ -10,7 +10,7 @@ import typer
 
 from amgan_fast.cli.command import command, complain
 from amgan_fast.cli.dataset_option import Dataset
-from amgan_fast.option_declarations import DataDir, Device, ModelName, Option
+from amgan_fast.option_declarations import DataDir, Device, ModelName, Option, RecipeName
 
 
 @command
@@ -21,6 +21,7 @@ def compare(
     setting: Annotated[
         list[str] | None, Option("any other setting, as in config.toml: --set steps=1000", flag="--set")
     ] = None,
+    recipe: Annotated[RecipeName, Option("as of amgan-fast train; all runs share it")] = "paper",
     models: Annotated[
         str | None, Option(f"some of {','.join(get_args(ModelName))}; default: those of the paper's tables")
     ] = None,
@@ -46,6 +47,8 @@ def compare(
     console = Console()
     root = out or Path("compare") / dataset
     options: dict[str, Any] = {"dataset": dataset, "seed": seed, "device": device}
+    if recipe != "paper":
+        options["recipe"] = recipe
     if data_dir is not None:
         options["data_dir"] = str(data_dir.absolute())
     base = Config.compose(config, options, setting or [], partial(print_line, console))

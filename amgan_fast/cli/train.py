@@ -10,7 +10,7 @@ import typer
 
 from amgan_fast.cli.command import command, complain
 from amgan_fast.errors import InputError
-from amgan_fast.option_declarations import DataDir, DatasetName, DeviceName, Labels, ModelName, Option
+from amgan_fast.option_declarations import DataDir, DatasetName, DeviceName, Labels, ModelName, Option, RecipeName
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class TrainOptions:
         Option(f"{', '.join(get_args(DatasetName))}; default: digits, which need no download", placeholder="<name>"),
     ] = None
     data_dir: DataDir = None
+    recipe: Annotated[
+        RecipeName | None,
+        Option("paper: the dataset's settings (default); modern: with what GANs have been trained with since"),
+    ] = None
     steps: Annotated[int | None, Option("default: the dataset's recipe", lowest=1)] = None
     batch_size: Annotated[int | None, Option("default: the dataset's recipe", lowest=2)] = None
     checkpoint_every: Annotated[int | None, Option("steps; default: 200", lowest=1)] = None

@@ -3,13 +3,14 @@
 from amgan_fast.runs.checkpoint import Checkpoint, previous_checkpoint, put_previous_in_place
 from amgan_fast.runs.config import LABELS, Config
 from amgan_fast.runs.folder import RunFolder
-from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES
+from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, RECIPES
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.summary import Summary, TrainingFacts
 
 __all__ = [
     "DATASETS_WITH_RECIPES",
     "LABELS",
+    "RECIPES",
     "Checkpoint",
     "Config",
     "RunFolder",

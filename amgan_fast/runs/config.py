@@ -16,10 +16,16 @@ from amgan_fast.device import MOST_THREADS
 from amgan_fast.errors import InputError, as_input_error, shortened, shown
 from amgan_fast.nn import NETWORKS, LatentSource, NetworkOptions, Sampler, build_generator, network_options
 from amgan_fast.objectives import MODELS, Objective
-from amgan_fast.option_checks import LARGEST_INT, check_range, check_types
+from amgan_fast.option_checks import LARGEST_INT, check_range, check_that, check_types
 from amgan_fast.option_declarations import DeviceName, Labels
 from amgan_fast.progress import Progress
-from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, read_recipe, read_recipe_by_size
+from amgan_fast.runs.recipes import (
+    DATASETS_WITH_RECIPES,
+    RECIPES,
+    read_additions,
+    read_recipe,
+    read_recipe_by_size,
+)
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.toml import parse_setting, read_toml, write_toml
 
@@ -226,19 +232,23 @@ class Config(StepOptions):
         )
 
     @staticmethod
-    def for_dataset(dataset: str, *, notify: Callable[[str], None] | None = None, **overrides: Any) -> Config:
+    def for_dataset(
+        dataset: str, *, recipe: str = "paper", notify: Callable[[str], None] | None = None, **overrides: Any
+    ) -> Config:
         """The recipe for a dataset, or where it has none that for the size of its images, with what ``overrides``
         gives.
 
         Args:
+            recipe: a name of :data:`amgan_fast.runs.RECIPES`.
             notify: called with a line for the user, where there are settings that no one asked for.
         """
         with as_input_error():
+            check_that(recipe in RECIPES, "recipe", recipe, f"one of {', '.join(RECIPES)}")
             check_types(Config, {"dataset": dataset, **overrides})
-        recipe = (
+        values = (
             read_recipe(dataset) if dataset in DATASETS_WITH_RECIPES else _recipe_by_size(dataset, overrides, notify)
         )
-        return Config(**{"dataset": dataset, **recipe, **overrides})
+        return Config(**_merged({"dataset": dataset}, values, read_additions(recipe), overrides))
 
     @staticmethod
     def compose(
@@ -247,7 +257,8 @@ class Config(StepOptions):
         settings: Sequence[str],
         notify: Callable[[str], None] | None = None,
     ) -> Config:
-        """The recipe of the dataset, with what a file says, with what options say, with what settings say.
+        """The recipe of the dataset, with what a file says, with what options say, with what settings say; ``recipe``,
+        in any of the three, is the name of one.
 
         Args:
             path: a .toml with any of the settings; None: none.
@@ -260,12 +271,8 @@ class Config(StepOptions):
         """
         values = {} if path is None else read_toml(path)
         values |= options
-        for text in settings:
-            for name, value in parse_setting(text).items():
-                both = isinstance(value, dict) and isinstance(values.get(name), dict)
-                values[name] = values[name] | value if both else value
-        values = _as_named_now(values)
-        _check_names("the configuration" if path is None else str(path), values, _names())
+        values = _as_named_now(_merged(values, *map(parse_setting, settings)))
+        _check_names("the configuration" if path is None else str(path), values, _names() | {"recipe"})
         return Config.for_dataset(values.pop("dataset", "digits"), notify=notify, **values)
 
     @staticmethod
@@ -298,6 +305,16 @@ class Config(StepOptions):
             for name in sorted(mine.keys() | other.keys())
             if mine.get(name) != other.get(name)
         ]
+
+
+def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of which later ones stand above earlier ones, name by name, in their tables too."""
+    values: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            both = isinstance(value, dict) and isinstance(values.get(name), dict)
+            values[name] = values[name] | value if both else value
+    return values
 
 
 def _names() -> set[str]:
