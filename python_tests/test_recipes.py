@@ -66,7 +66,6 @@ def test_the_papers_recipes_start_up(dataset, write, labels, tmp_path, monkeypat
         ("digits", lambda folder: None),
         ("mnist", lambda folder: write_idx_set(folder, packed=False)),
         ("cifar10", write_python),
-        ("tiny-imagenet", lambda folder: write_tiny_imagenet(folder, train=6, val=4)),
     ],
 )
 def test_the_modern_recipe_trains_every_network(dataset, write, labels, tmp_path, monkeypatch):
