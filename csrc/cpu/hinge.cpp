@@ -62,8 +62,8 @@ class InLanes {
     const int64_t classes = group.args.classes;
     tile_.load(group.logits(0), group.args.batch.row_stride, group.rows, group.columns());
     if (group.columns() == classes) tile_.set(classes, V(T(0)));
-    label_ = !group.args.batch.labels.given() ? likeliest(classes)
-                                              : given_labels<T>(group.args.batch.labels, group.first, group.rows);
+    const Labels& labels = group.args.batch.labels;
+    label_ = labels.given() ? given_labels<T>(labels, group.first, group.rows) : likeliest(classes);
     const V lowest(kLowest<T>);
     math::HingeRow<V> row{lowest, lowest, V(T(0))};
     other_ = V(T(0));

@@ -219,14 +219,10 @@ class InColumns {
   }
 
   Mask<T> label_is(int64_t label, int, const Group<scalar_t>& group) const {
-    T is_it[kLanes<T>] = {};
-    for (int64_t lane = 0; lane < group.rows; ++lane) is_it[lane] = labels_[lane] == label;
-    return equal(V::loadu(is_it), V(T(1)));
+    return where_equal(labels_, label, group.rows);
   }
   Mask<T> second_label_is(int64_t label, int, const Group<scalar_t>& group) const {
-    T is_it[kLanes<T>] = {};
-    for (int64_t lane = 0; lane < group.rows; ++lane) is_it[lane] = second_labels_[lane] == label;
-    return equal(V::loadu(is_it), V(T(1)));
+    return where_equal(second_labels_, label, group.rows);
   }
 
   V second_targets(int) const { return V::loadu(second_targets_); }
@@ -234,13 +230,19 @@ class InColumns {
   void store_labels(int, const Group<scalar_t>& group, int64_t* out) const { std::copy_n(labels_, group.rows, out); }
 
  private:
+  static Mask<T> where_equal(const int64_t* labels, int64_t label, int64_t rows) {
+    T is_it[kLanes<T>] = {};
+    for (int64_t lane = 0; lane < rows; ++lane) is_it[lane] = labels[lane] == label;
+    return equal(V::loadu(is_it), V(T(1)));
+  }
+
   // Neither the generated class nor none.
   bool is_class(int64_t label) const { return label >= 0 && label < classes_; }
 
   const int64_t classes_;
   const bool fake_column_;
   const RowExps<scalar_t> exps_;
-  int64_t labels_[kLanes<T>], second_labels_[kLanes<T>];
+  int64_t labels_[kLanes<T>] = {}, second_labels_[kLanes<T>] = {};
   T second_targets_[kLanes<T>] = {};
 };
 
