@@ -121,6 +121,21 @@ def test_commands_take_a_recipe(command, tmp_path, monkeypatch):
     assert Config.load(run / "config.toml") == Config.for_dataset("digits", recipe="modern", device="cpu", **FEW)
 
 
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_a_recipe_that_is_named_stands_above_that_of_a_file(command, monkeypatch):
+    """One that is not leaves the file's, the default too."""
+    asked = []
+
+    def compose(path, options, settings, notify=None):
+        asked.append(options.get("recipe"))
+        raise InputError("enough")
+
+    monkeypatch.setattr(Config, "compose", staticmethod(compose))
+    for given in (["--recipe", "paper"], ["--recipe", "modern"], []):
+        assert CliRunner().invoke(app, [command, *given]).exit_code == 2
+    assert asked == ["paper", "modern", None]
+
+
 def test_options_stand_above_a_file_and_settings_above_both(tmp_path):
     (tmp_path / "c.toml").write_text('model = "labelgan"\nsteps = 7\nlog_every = 1\n[objective]\nsaturating = true\n')
     config = Config.compose(

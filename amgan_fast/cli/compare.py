@@ -21,7 +21,7 @@ def compare(
     setting: Annotated[
         list[str] | None, Option("any other setting, as in config.toml: --set steps=1000", flag="--set")
     ] = None,
-    recipe: Annotated[RecipeName, Option("as of amgan-fast train; all runs share it")] = "paper",
+    recipe: Annotated[RecipeName | None, Option("as of amgan-fast train; all runs share it")] = None,
     models: Annotated[
         str | None, Option(f"some of {','.join(get_args(ModelName))}; default: those of the paper's tables")
     ] = None,
@@ -47,7 +47,7 @@ def compare(
     console = Console()
     root = out or Path("compare") / dataset
     options: dict[str, Any] = {"dataset": dataset, "seed": seed, "device": device}
-    if recipe != "paper":
+    if recipe is not None:
         options["recipe"] = recipe
     if data_dir is not None:
         options["data_dir"] = str(data_dir.absolute())
