@@ -7,7 +7,7 @@ sigmoid(b), and the losses of GAN are those of LabelGAN.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -58,16 +58,7 @@ class RowLoss:
         reduction: str = "mean",
         second_labels: Tensor | None = None,
     ) -> Tensor:
-        return ops.kplus1_loss(
-            logits,
-            labels,
-            self.coefficients,
-            fake=fake,
-            reduction=reduction,
-            fake_labels=False,
-            second_labels=second_labels,
-            second_coefficient=self.second_coefficient,
-        )
+        return ops.kplus1_loss(logits, labels, self.coefficients, **self._options(fake, reduction, second_labels))
 
     def and_grad(
         self,
@@ -80,22 +71,20 @@ class RowLoss:
     ) -> tuple[Tensor, Tensor]:
         """``(loss, grad)``, detached: :func:`amgan_fast.ops.kplus1_loss_and_grad`."""
         check_floats(logits=logits)
-        return ops.kplus1_loss_and_grad(
-            logits.detach(),
-            labels,
-            self.coefficients,
-            fake=fake,
-            reduction=reduction,
-            fake_labels=False,
-            second_labels=second_labels,
-            second_coefficient=self.second_coefficient,
-        )
+        options = self._options(fake, reduction, second_labels)
+        return ops.kplus1_loss_and_grad(logits.detach(), labels, self.coefficients, **options)
 
     def weighted(self, weight: float) -> RowLoss:
         """This loss times ``weight``: a member of the family too."""
         check_finite("weight", weight)
         coefficients = Coefficients(*(weight * c for c in self.coefficients))
         return RowLoss(f"{weight:g} {self.name}", coefficients, weight * self.second_coefficient)
+
+    def _options(self, fake: str, reduction: str, second_labels: Tensor | None) -> dict[str, Any]:
+        options: dict[str, Any] = {"fake": fake, "reduction": reduction, "fake_labels": False}
+        if second_labels is None and not self.second_coefficient:
+            return options  # torch converts what it is given, defaults too
+        return options | {"second_labels": second_labels, "second_coefficient": self.second_coefficient}
 
 
 def real_row(smoothing: float = 0.0, class_smoothing: float = 0.0) -> RowLoss:

@@ -53,19 +53,16 @@ class _Twins(Term):
 
 @dataclass(frozen=True)
 class _TwinCrossEntropy(Term):
-    """weight * CE over the 2K classes "real and of class k", "generated and of class k", side by side for every k."""
+    """A cross-entropy over 2K classes, "real and of class k", "generated and of class k", side by side for every k."""
 
     generated: bool
-    weight: float
+    over_both: Term
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self._over_both()(logits, self._labels(logits, labels))
+        return self.over_both(logits, self._labels(logits, labels))
 
     def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._over_both().and_grad(logits, self._labels(logits, labels))
-
-    def _over_both(self) -> Term:
-        return MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.weight))
+        return self.over_both.and_grad(logits, self._labels(logits, labels))
 
     def _labels(self, logits: Tensor, labels: Tensor | None) -> Tensor:
         if not self.generated:
@@ -75,20 +72,17 @@ class _TwinCrossEntropy(Term):
 
 @dataclass(frozen=True)
 class _TowardsReal(Term):
-    """weight * (l-_y - l+_y), of logits as :class:`_TwinCrossEntropy` has them."""
+    """``difference``, of l-_y and l+_y, of logits as :class:`_TwinCrossEntropy` has them."""
 
-    weight: float
+    difference: RowLoss
 
     def __call__(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         real = self._real(logits, labels)
-        return self._difference()(logits, real, fake="zero", second_labels=real + 1)
+        return self.difference(logits, real, fake="zero", second_labels=real + 1)
 
     def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         real = self._real(logits, labels)
-        return self._difference().and_grad(logits, real, fake="zero", second_labels=real + 1)
-
-    def _difference(self) -> RowLoss:
-        return _TOWARDS_REAL.weighted(self.weight)
+        return self.difference.and_grad(logits, real, fake="zero", second_labels=real + 1)
 
     def _real(self, logits: Tensor, labels: Tensor | None) -> Tensor:
         return 2 * given_or_dynamic(labels, logits[:, ::2])
@@ -129,11 +123,12 @@ class ADCGAN(BinaryHead):
         return slice(1, None, 2)
 
     def _discriminator(self) -> Pair:
-        real, generated = (_TwinCrossEntropy(which, self.auxiliary_weight) for which in (False, True))
+        over_both = MeanRowLoss(CLASS_CROSS_ENTROPY.weighted(self.auxiliary_weight))
+        real, generated = (_TwinCrossEntropy(which, over_both) for which in (False, True))
         return Separate(Heads(self._on_real(), real), Heads(self._on_generated(), generated))
 
     def _generator(self) -> Term:
-        return Heads(self._of_generator(), _TowardsReal(self.auxiliary_weight))
+        return Heads(self._of_generator(), _TowardsReal(_TOWARDS_REAL.weighted(self.auxiliary_weight)))
 
 
 @dataclass(frozen=True)
