@@ -39,12 +39,6 @@ def current_gpu(device: torch.device) -> AbstractContextManager:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def without_autocast(device: torch.device) -> AbstractContextManager:
-    """Within it operations on ``device`` compute in the dtype of what they are given."""
-    known = torch.amp.is_autocast_available(device.type)
-    return torch.autocast(device.type, enabled=False) if known else nullcontext()
-
-
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
     """Let PyTorch use ``count`` CPU threads, 0 for what it uses now, and restore the number at the end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from amgan_fast.device import without_autocast
+from amgan_fast.precision import without_autocast
 
 
 class ClassEmbedding(nn.Module):

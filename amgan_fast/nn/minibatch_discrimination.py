@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from amgan_fast.precision import at_least_float32
+
 
 class MinibatchDiscrimination(nn.Module):
     """Appends to every row f_i of [N, features] how near the others of the batch are, in B ways: [N, features + B].
@@ -33,7 +35,7 @@ class MinibatchDiscrimination(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         projected = self.projection(features).unflatten(1, (self.kernels, self.dimensions)).transpose(0, 1)
-        projected = projected.to(torch.promote_types(projected.dtype, torch.float32))
+        projected = at_least_float32(projected)
         distances = torch.cdist(projected, projected, p=1.0)  # [B, N, N]
         nearness = (-distances).exp().sum(2) - 1  # without the row itself, whose distance is 0
         return torch.cat([features, nearness.T.to(features.dtype)], 1)

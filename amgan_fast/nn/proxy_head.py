@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from amgan_fast.device import without_autocast
+from amgan_fast.precision import at_least_float32, without_autocast
 
 
 class ProxyHead(nn.Module):
@@ -39,15 +39,11 @@ class ProxyHead(nn.Module):
         nn.init.normal_(self.proxies)
 
     def forward(self, features: Tensor) -> Tensor:
-        b, embedding = (_at_least_float32(layer(features)) for layer in (self.realness, self.embedding))
+        b, embedding = (at_least_float32(layer(features)) for layer in (self.realness, self.embedding))
         with without_autocast(features.device):
             embedding = normalize(embedding)
-            cosines = embedding @ normalize(_at_least_float32(self.proxies)).T
+            cosines = embedding @ normalize(at_least_float32(self.proxies)).T
             return torch.cat([b, cosines, embedding], 1)
 
     def extra_repr(self) -> str:
         return "num_classes={}, embedding_size={}".format(*self.proxies.shape)
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from amgan_fast.device import without_autocast
+from amgan_fast.precision import without_autocast
 
 
 class _SpectralNorm(parametrizations._SpectralNorm):

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from amgan_fast.precision import at_least_float32
+
 
 def set_reference_batch(network: nn.Module, batch: Tensor) -> None:
     """Give the reference batch to a network built with ``normalization="virtual"``, before its first pass.
@@ -63,7 +65,7 @@ class VirtualBatchNorm(nn.Module):
         size = self.reference_size
         if size is None:
             raise RuntimeError("virtual batch norm has no reference batch, wanted set_reference_batch(network, batch)")
-        values = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        values = at_least_float32(rows)
         if rows.dim() == 2:
             values = values[:, :, None]  # one position
         own_variance, own_mean = torch.var_mean(values, tuple(range(2, values.dim())), correction=0)

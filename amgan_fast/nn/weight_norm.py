@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+from amgan_fast.precision import at_least_float32
+
 _WeightedLayer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -87,8 +89,7 @@ def _is_normalized(layer: nn.Module) -> bool:
 
 def _standardize(layer: Any, inputs: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
     """A forward hook: sets the layer's scale and bias, and returns its outputs as they are with these."""
-    channels = outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
-    channels = channels.to(torch.promote_types(channels.dtype, torch.float32))
+    channels = at_least_float32(outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1))
     variance, mean = torch.var_mean(channels, 1, correction=0)
     scale = torch.rsqrt(variance + 1e-10)  # finite for a channel that is constant
     norms = layer.parametrizations.weight.original0

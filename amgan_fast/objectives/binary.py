@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from amgan_fast.objectives.arguments import check_temperature
@@ -23,6 +22,7 @@ from amgan_fast.objectives.losses import (
 )
 from amgan_fast.objectives.terms import Heads, MeanRowLoss, Pair, Separate, SharpenedCrossEntropy, Term
 from amgan_fast.option_checks import check_flag, check_fraction, check_not_negative
+from amgan_fast.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BinaryHead(TermObjective):
 
     def realness(self, logits: Tensor) -> Tensor:
         self._check_logits(logits=logits)
-        return logits[:, 0].to(torch.promote_types(logits.dtype, torch.float32))
+        return at_least_float32(logits[:, 0])
 
     def _on_real(self) -> Term:
         return MeanRowLoss(binary_cross_entropy(1 - self.real_smoothing))

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from amgan_fast.objectives.base import TermObjective
 from amgan_fast.objectives.losses import CLASS_CROSS_ENTROPY, Coefficients, RowLoss, binary_cross_entropy
-from amgan_fast.objectives.terms import MeanRowLoss, Pair, Separate, Sum, Term, at_least_float32, check_real_labels
+from amgan_fast.objectives.terms import MeanRowLoss, Pair, Separate, Sum, Term, check_real_labels
 from amgan_fast.option_checks import check_not_negative
+from amgan_fast.precision import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from amgan_fast.objectives.terms import (
     Pair,
     Separate,
     Term,
-    at_least_float32,
     check_real_labels,
     given_or_dynamic,
 )
+from amgan_fast.precision import at_least_float32
 
 _OVER_NONE = generated_row()  # of any columns, fake="zero": log(1 + sum exp l), accurate where all are far below 0
 _IS_SET = binary_cross_entropy(1)  # of one column, fake="zero": log(1 + exp(-l))

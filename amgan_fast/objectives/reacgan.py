@@ -10,31 +10,30 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from amgan_fast.device import without_autocast
 from amgan_fast.nn import ProxyHead
 from amgan_fast.objectives.arguments import check_temperature
 from amgan_fast.objectives.binary import BinaryHead
-from amgan_fast.objectives.losses import CLASS_CROSS_ENTROPY
+from amgan_fast.objectives.losses import CLASS_CROSS_ENTROPY, RowLoss
 from amgan_fast.objectives.terms import (
     Heads,
     Pair,
     Separate,
     Term,
-    at_least_float32,
     check_real_labels,
     given_or_dynamic,
 )
 from amgan_fast.option_checks import check_finite, check_not_negative, check_that
+from amgan_fast.precision import at_least_float32, without_autocast
 
 _LARGEST_EMBEDDING = 65_536
 
 
 @dataclass(frozen=True)
 class _DataToData(Term):
-    """weight * D2D-CE of rows [K cosines | embedding] ([RE])."""
+    """D2D-CE of rows [K cosines | embedding] ([RE]); ``cross_entropy``: that of their similarities, with its weight."""
 
+    cross_entropy: RowLoss
     embedding_size: int
-    weight: float
     temperature: float
     positive_margin: float
     negative_margin: float
@@ -49,7 +48,7 @@ class _DataToData(Term):
         similarities = self._similarities(cosines, embedding, y)
         # Over all columns and no other one: R of the family, without a logit of the generated class.
         first = torch.zeros_like(y[:, 0])
-        return CLASS_CROSS_ENTROPY.weighted(self.weight)(similarities, first, fake="zero")
+        return self.cross_entropy(similarities, first, fake="zero")
 
     def and_grad(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with without_autocast(logits.device):  # the backward of a product is products, too
@@ -129,8 +128,8 @@ class ReACGAN(BinaryHead):
 
     def _data_to_data(self, needs_labels: bool = False) -> Term:
         return _DataToData(
+            CLASS_CROSS_ENTROPY.weighted(self.auxiliary_weight),
             self.embedding_size,
-            self.auxiliary_weight,
             self.temperature,
             self.positive_margin,
             self.negative_margin,

@@ -15,8 +15,9 @@ from amgan_fast.objectives.losses import (
     RowLoss,
     binary_cross_entropy,
 )
-from amgan_fast.objectives.terms import MeanRowLoss, Pair, Term, at_least_float32, check_real_labels
+from amgan_fast.objectives.terms import MeanRowLoss, Pair, Term, check_real_labels
 from amgan_fast.option_checks import check_not_negative
+from amgan_fast.precision import at_least_float32
 
 
 @dataclass(frozen=True)

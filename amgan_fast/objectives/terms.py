@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from amgan_fast import ops
 from amgan_fast.objectives.gradients import loss_and_grad
 from amgan_fast.objectives.losses import RowLoss
+from amgan_fast.precision import at_least_float32
 
 
 class Term(ABC):
@@ -252,10 +253,6 @@ def given_or_dynamic(labels: Tensor | None, class_logits: Tensor) -> Tensor:
 def check_real_labels(real_labels: Tensor | None) -> None:
     if real_labels is None:
         raise TypeError("real_labels is None, wanted the labels of the real rows, [N] int64")
-
-
-def at_least_float32(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _log_class(class_logits: Tensor) -> Tensor:

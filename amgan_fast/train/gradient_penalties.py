@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from amgan_fast.objectives import Objective, finite_difference_penalty, gradient_penalty
 from amgan_fast.objectives.arguments import check_realness
+from amgan_fast.precision import at_least_float32
 from amgan_fast.processes import Share
 from amgan_fast.runs import StepOptions
 from amgan_fast.train.evaluation_mode import evaluation_mode
@@ -63,7 +64,7 @@ class GradientPenalties:
             return torch.stack([weight * self._squared_slope(images) for weight, images in terms]).sum()
 
     def _squared_slope(self, images: Tensor) -> Tensor:
-        images = images.detach().to(torch.promote_types(images.dtype, torch.float32))
+        images = at_least_float32(images.detach())
         if self._exact:
             return gradient_penalty(self._d, images)
         images = images[: math.ceil(self._part * len(images))]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from amgan_fast.precision import at_least_float32
 from amgan_fast.processes import Share
 
 DRAWS = 12
@@ -34,7 +35,7 @@ def randomly_changed(images: Tensor, uniform: Tensor, probability: Tensor) -> Te
         uniform: [N, DRAWS], from [0, 1).
         probability: a scalar on the device.
     """
-    images = images.to(torch.promote_types(images.dtype, torch.float32))
+    images = at_least_float32(images)
     chosen = (uniform[:, :5] < probability).to(images.dtype)
     brightness, saturation, contrast = (
         chosen[:, i, None, None, None] * (uniform[:, 5 + i, None, None, None] - 0.5) for i in range(3)
