@@ -553,7 +553,7 @@ def test_a_users_function_has_no_digest(users_module, generator):
         ("import no_such_library", "net", "cannot be imported .ModuleNotFoundError: No module named 'no_such_library'"),
         ("def net(:", "net", r"cannot be imported .SyntaxError: .*line 1"),
         ("raise SystemExit(3)", "net", "cannot be imported .SystemExit: 3"),
-        ("", "net", "has no net, wanted a function there"),
+        ("", "net", "has no net, wanted a name there"),
         ("def net(depth): ...", "net", r"net\(\) fails .TypeError: net\(\) missing 1 required positional argument"),
         ("def net():\n  raise OSError('no\\nfile')", "net", r"net\(\) fails .OSError: no file.,"),
         ("net = 3", "net", r"net\(\) fails .TypeError: 'int' object is not callable"),
@@ -570,7 +570,7 @@ def test_a_users_function_has_no_digest(users_module, generator):
         ("def __getattr__(name): raise SystemExit(5)", "net", "has no net that can be had .SystemExit: 5"),
         ("def net(): raise SystemExit(5)", "net", r"net\(\) fails .SystemExit: 5"),
         ("def net(): return dict", "net", r"net\(\) returns the class dict, wanted a torch.nn.Module"),
-        ("", "", "wanted module:function"),
+        ("", "", "wanted module:name"),
     ],
 )
 def test_a_users_module_that_does_not_work(users_module, source, function, said):

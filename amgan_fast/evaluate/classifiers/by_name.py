@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier, users_errors
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inception import load_inception_v3
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.trained import read_classifier
 from amgan_fast.evaluate.classifiers.user_network import build_user_network
 from amgan_fast.evaluate.classifiers.weights_digest import file_sha256, weights_sha256
 from amgan_fast.option_declarations import Resize, ValueRange
+from amgan_fast.user_code import users_errors
 
 INCEPTION_V3 = "inception-v3"
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,10 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset
-from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.full_precision import full_precision
+from amgan_fast.user_code import users_errors
 
 _LOGITS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -142,17 +142,6 @@ class ImageClassifier:
 
 def _forgotten(images: Tensor) -> Tensor:
     raise ValueError("the network of this classifier was not kept, wanted one that was opened")
-
-
-@contextmanager
-def users_errors(what: str, wanted: str) -> Iterator[None]:
-    """Errors of the user's code, of any kind, even ``sys.exit()``, as an InputError: what, the error, and wanted."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{what} ({in_one_line(error)}), wanted {wanted}") from error
 
 
 def _are_probabilities(values: Tensor) -> bool:

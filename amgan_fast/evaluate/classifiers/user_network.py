@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import operator
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from amgan_fast.errors import InputError, in_one_line
-from amgan_fast.evaluate.classifiers.image_classifier import users_errors
+from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.inputs import RANGES
 from amgan_fast.option_declarations import ValueRange
+from amgan_fast.user_code import user_object, users_errors
 
 _KEYS = ("network", "input_size", "input_range", "classes")
 
@@ -51,30 +47,14 @@ def build_user_network(spec: str) -> UserNetwork:
     Raises:
         InputError: one of these fails, or what comes is something else.
     """
-    module_name, _, function_name = spec.partition(":")
-    if not module_name or not function_name:
-        raise InputError(f"classifier is {spec!r}, wanted module:function")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    importlib.invalidate_caches()  # the module may have been written a moment ago
-    with users_errors(
-        f"classifier {spec}: {module_name} cannot be imported", "a module that is installed or in this folder"
-    ):
-        module = importlib.import_module(module_name)
-    try:
-        function = operator.attrgetter(function_name)(module)
-    except AttributeError:
-        raise InputError(f"classifier {spec}: {module_name} has no {function_name}, wanted a function there") from None
-    except (Exception, SystemExit) as error:
-        found = f"{module_name} has no {function_name} that can be had ({in_one_line(error)})"
-        raise InputError(f"classifier {spec}: {found}, wanted a function there") from error
-    with users_errors(f"classifier {spec}: {function_name}() fails", "a function that makes the network"):
+    function = user_object("classifier", spec)
+    name = spec.partition(":")[2]
+    with users_errors(f"classifier {spec}: {name}() fails", "a function that makes the network"):
         returned = function()
     try:
         said = _read(dict(returned) if isinstance(returned, Mapping) else {"network": returned})
     except ValueError as error:
-        raise InputError(f"classifier {spec}: {function_name}() returns {error}") from None
+        raise InputError(f"classifier {spec}: {name}() returns {error}") from None
     if isinstance(said.network, nn.Module):
         with users_errors(f"classifier {spec}: its module cannot be set to evaluation", "a module that can"):
             said.network.eval()
