@@ -34,6 +34,8 @@ class Purpose(Enum):
     """Crops and mirror images in a classifier's training."""
     SCORES_ON_THE_WAY = "scores on the way"
     """The latents of the samples that are scored in training."""
+    OWN_METRICS = "own metrics"
+    """What an observer's metrics draw."""
     PICTURES = "pictures"
     """The latents of a run's grids and of its samples.png."""
     EVALUATION = "evaluation"

@@ -55,20 +55,23 @@ class Summary:
         """Of the held-out images."""
         return self.evaluation["held_out"]["scores"]
 
-    def save(self, path: Path) -> None:
-        """
-        Raises:
-            InputError: no space, or no permission.
-        """
-        values = {
+    def to_dict(self) -> dict[str, Any]:
+        """What the file has."""
+        return {
             "config": self.config,
             **self.evaluation,
             "discriminator": self.discriminator,
             "training": asdict(self.training),
             "build": self.build,
         }
+
+    def save(self, path: Path) -> None:
+        """
+        Raises:
+            InputError: no space, or no permission.
+        """
         with full_disk_is_said(path):
-            write_json(path, values)
+            write_json(path, self.to_dict())
 
     @staticmethod
     def load(path: Path) -> Summary:

@@ -64,6 +64,7 @@ def save_checkpoint(training: Training) -> None:
             seconds=training.seconds,
         ).save(job.folder.checkpoint)
         training.last_good = step.steps
+        job.observer.saved(step.steps, job.folder.checkpoint)
 
 
 def go_back_to(training: Training, checkpoint: Checkpoint | None) -> None:

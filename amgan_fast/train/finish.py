@@ -51,7 +51,9 @@ def finish(training: Training) -> Result:
         save_samples(job.folder.samples, sampler, training.classifier, job.random(Purpose.PICTURES))
         held_out = evaluation.held_out
         save_training_curves(job.folder.curves, training.journal.rows, None if held_out is None else held_out.scores)
-        _summary(training, result).save(job.folder.summary)
+        summary = _summary(training, result)
+        summary.save(job.folder.summary)
+        job.observer.finished(summary.to_dict())
     training.journal.close()
     return result
 

@@ -8,9 +8,10 @@ import torch
 
 from amgan_fast.device import resolve_device
 from amgan_fast.processes import Share, local_device
-from amgan_fast.progress import Observer
+from amgan_fast.progress import Observer, Observers
 from amgan_fast.runs import Config, RunFolder
 from amgan_fast.seeds import Purpose, random_stream
+from amgan_fast.train.listeners import Listeners
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Job:
 
     config: Config
     folder: RunFolder
-    observer: Observer
+    observer: Listeners
     """Told what happens; of several processes the first one tells."""
     share: Share
     device: torch.device
@@ -30,8 +31,9 @@ class Job:
         Raises:
             InputError: there is no such device.
         """
-        listening = observer if observer is not None and share.rank == 0 else Observer()
-        return Job(config, folder, listening, share, local_device(resolve_device(config.device)))
+        device = local_device(resolve_device(config.device))
+        listening = observer if observer is not None and share.rank == 0 else Observers([])
+        return Job(config, folder, Listeners(listening, device), share, device)
 
     @property
     def writes(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from amgan_fast.nn import Sampler
 from amgan_fast.progress import Observer
 from amgan_fast.runs import RunFolder
 from amgan_fast.train.pictures import fixed_grid
+from amgan_fast.train.scalars import scalars
 
 
 class Journal:
@@ -21,7 +21,7 @@ class Journal:
 
     Args:
         folder: of the run.
-        observer: told each row.
+        observer: told each row and each grid.
         writes: False: only remember; of several processes one writes.
     """
 
@@ -43,7 +43,7 @@ class Journal:
         if self._writes:
             self._folder.append_metrics(row)
         if self._writes_events:
-            for name, value in _scalars(row):
+            for name, value in scalars(row).items():
                 self._tensorboard().add_scalar(name, value, row["step"])
         self._observer.logged(row)
 
@@ -56,6 +56,8 @@ class Journal:
         if self._writes_events:
             picture = images.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
             self._tensorboard().add_image("samples", picture, step)
+        if self._writes:
+            self._observer.drawn(step, self._folder.grid(step))
 
     def sync(self) -> None:
         """Wait until the rows are on the disk: a checkpoint does not outlive the rows before it."""
@@ -83,13 +85,3 @@ class Journal:
 
             self._events = SummaryWriter(str(self._folder.tensorboard), purge_step=self._first + 1)
         return self._events
-
-
-def _scalars(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """What of a row TensorBoard draws, the ends of an interval beside what it is of."""
-    for name, value in row.items():
-        if name.endswith("_ci95"):
-            for end, bound in zip(("low", "high"), value, strict=True):
-                yield f"{name.removesuffix('_ci95')}/{end}", bound
-        elif name != "step" and not isinstance(value, (list, tuple)):
-            yield name, value

@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from amgan_fast.evaluate import score_generator
 from amgan_fast.metrics import SCORES, without_score_warnings
 from amgan_fast.seeds import Purpose
+from amgan_fast.train.evaluation_mode import evaluation_mode
 from amgan_fast.train.moment import Moment, Numbers
+from amgan_fast.train.scored_step import ScoredStep
 from amgan_fast.train.training import Training
 
 
@@ -43,6 +47,7 @@ class Log:
         """A row of losses and scores, and a grid of samples."""
         training = self._training
         row = self._row(self._next()) | _scores(training)
+        row |= _own_metrics(training, row)
         training.journal.grid(training.step.steps, training.step.sampler, training.job.random(Purpose.PICTURES))
         self._log(row)
 
@@ -109,3 +114,19 @@ def _scores(training: Training) -> dict[str, Any]:
     if (probability := training.step.augmentation_probability()) is not None:
         row["augment"] = probability
     return row
+
+
+def _own_metrics(training: Training, row: dict[str, Any]) -> dict[str, float]:
+    """Those of the observers, of which one process has some. No two processes wait for each other here."""
+    job, step = training.job, training.step
+    scored = ScoredStep(
+        step=step.steps,
+        sampler=step.sampler,
+        discriminator=step.discriminator,
+        objective=step.objective,
+        dataset=training.dataset,
+        classifier=training.classifier,
+        seed=job.config.seed,
+    )
+    with evaluation_mode(step.discriminator), torch.no_grad():
+        return job.observer.metrics_beside(row.keys(), scored)

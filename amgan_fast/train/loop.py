@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from amgan_fast.errors import InputError
 from amgan_fast.processes import gather
 from amgan_fast.train.capture import CapturedStep, is_captured
 from amgan_fast.train.checkpoints import save_checkpoint
@@ -22,12 +23,15 @@ def take_steps(training: Training, stop: Stop) -> None:
     Raises:
         FloatingPointError: a loss, a weight or a sample is no longer finite.
         TrainingStopped: after the step in which ``stop`` was set, which is saved.
+        InputError: after a step in which an observer has failed, which is saved.
     """
     job, step = training.job, training.step
     config, share = job.config, job.share
     advance = _step_on_what_is_taken(training)
     job.observer.progress("step", step.steps, config.steps)
     log, pace = Log(training), CheckpointPace(job.device)
+    if failure := gather(job.observer.failure, share)[0]:
+        raise failure
     while step.steps < config.steps:
         advance(*training.images.take())
         last = step.steps == config.steps
@@ -37,15 +41,20 @@ def take_steps(training: Training, stop: Stop) -> None:
             log.losses()
         else:
             log.write_what_has_come()
-        # Whether one is due is what the first of several processes says.
-        due = step.steps % config.checkpoint_every == 0 and gather(pace.is_due(), share)[0]
-        if due or last or stop.signal:
+        # Whether one is due is what the first of several processes says, and it has the observers.
+        regular = step.steps % config.checkpoint_every == 0
+        due = regular and gather(pace.is_due(), share)[0]
+        failure = gather(job.observer.failure, share)[0] if regular or last or share.ranks == 1 else None
+        if due or last or stop.signal or failure:
             log.write()
             Moment(job.device).wait()
             with pace.saving():
                 save_checkpoint(training)
             if stop.signal:  # only here is what it says true: that this step is saved
                 raise TrainingStopped(job.folder, step.steps, stop.signal)
+            if failure:
+                going_on = f"amgan-fast train --resume {job.folder.path} goes on"
+                raise InputError(f"{failure}; saved at step {step.steps}, {going_on}") from failure.__cause__
 
 
 def _step_on_what_is_taken(training: Training) -> Callable[..., None]:

@@ -40,7 +40,8 @@ def train(
 
     Raises:
         InputError: something in the configuration or ``out`` cannot be used, and nothing was trained; or a file
-            cannot be written, and those before it are as they were.
+            cannot be written, and those before it are as they were; or an observer has raised an error, and the run is
+            saved.
         FloatingPointError: a loss is no longer finite; the last good checkpoint is named.
         TrainingStopped: a signal ended it; :func:`resume` goes on.
 
@@ -135,9 +136,10 @@ def _run(job: Job, dataset: Dataset, guide: TrainedClassifier | None, checkpoint
                 job.observer.message(note)
         training = Training(job, dataset, classifier, guide)
         go_back_to(training, checkpoint)
-        with stop_on_signal() as stop:
-            take_steps(training, stop)
-        return finish(training)
+        with job.observer.of_run(job.folder.path, config.to_dict(), training.step.steps):
+            with stop_on_signal() as stop:
+                take_steps(training, stop)
+            return finish(training)
 
 
 def _classifier(job: Job, dataset: Dataset, *, kept: bool) -> TrainedClassifier:
