@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from traceback import walk_tb
@@ -330,3 +332,37 @@ def test_of_several_processes_the_first_one_tells(tmp_path):
     for rank, observers in ((0, (listener,)), (1, ())):
         job = Job.of(tiny_config(), RunFolder(tmp_path), listener, Share(rank, 2))
         assert job.observer.observers == observers
+
+
+TWO_PROCESSES = """
+from pathlib import Path
+import torch
+from amgan_fast.processes import join_processes
+from amgan_fast.runs import Config
+from amgan_fast.train import Observer, train
+
+class Watches(Observer):
+    def metrics(self, scored):
+        return {"drawn": torch.rand(()) + scored.discriminator(torch.rand(3, 1, 8, 8)).sum()}
+
+    def logged(self, row):
+        if row["step"] == 4:
+            raise RuntimeError("enough")
+
+with join_processes(torch.device("cpu")) as share:
+    train(Config.load(Path("config.toml")), Path("run"), Watches(), share)
+"""
+
+
+def test_two_processes_end_together_where_an_observer_of_the_first_fails(tmp_path):
+    """At the next checkpoint, the one step at which they agree."""
+    tiny_config(checkpoint_every=3, steps=9).save(tmp_path / "config.toml")
+    (tmp_path / "script.py").write_text(TWO_PROCESSES)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "script.py"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    errors = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True).stderr
+    failed = "observer Watches: logged failed at script.py, line 14 (RuntimeError: enough); saved at step 6"
+    assert errors.count(failed) >= 2, errors  # of either process
+    run = RunFolder(tmp_path / "run")
+    assert [(row["step"], "drawn" in row) for row in run.read_metrics()] == [(2, False), (4, True), (6, False)]
+    assert load_tensors(run.checkpoint)["step"]["steps"] == 6
