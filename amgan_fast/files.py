@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,13 +24,27 @@ def whole_file(path: Path) -> Iterator[Path]:
     end. Where that fails, ``path`` is as it was and the temporary file is gone; where the process is killed, the next
     one that writes ``path`` removes it."""
     _remove_left_behind(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = _temporary_name(path)
     try:
         yield temporary
         sync(temporary)
         rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """:func:`whole_file` of a folder: a new one beside ``path``, which is not there or empty, and takes its place."""
+    _remove_left_behind(path)
+    temporary = _temporary_name(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        os.sync()  # once: to wait for one small file after the other takes longer than to write them
+        rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str, *, errors: str = "backslashreplace") -> None:
@@ -109,6 +124,38 @@ def check_writable(name: str, path: Path) -> None:
         raise InputError(f"{name} is {path}, wanted a file in a folder that exists and can be written to")
 
 
+def check_new_folder(name: str, path: Path) -> None:
+    """Before the work begins: whether :func:`whole_folder` can make that; ``name`` is the option's.
+
+    Raises:
+        InputError: it cannot, or there is something in it.
+    """
+    parent = path.absolute().parent
+    try:
+        empty = not path.exists() or not any(path.iterdir())
+    except OSError:  # a file, or a folder that cannot be looked into
+        empty = False
+    if not empty or not parent.is_dir() or not os.access(parent, os.W_OK):
+        wanted = "a new or empty folder, in one that exists and can be written to"
+        raise InputError(f"{name} is {path}, wanted {wanted}")
+
+
+def check_space(path: Path, size: int) -> None:
+    """Before the work begins.
+
+    Args:
+        path: where a file of ``size`` bytes is to be.
+
+    Raises:
+        InputError: the disk has less room.
+    """
+    free = shutil.disk_usage(path.absolute().parent).free
+    if size > free:
+        raise InputError(
+            f"{path} takes {size / 2**30:,.2f} GiB, wanted more than the {free / 2**30:,.2f} GiB free there"
+        )
+
+
 def rename(path: Path, name: Path) -> None:
     """Give a file another name in its folder, whatever has that name now, also if the power fails right after."""
     os.replace(path, name)
@@ -126,11 +173,19 @@ def is_temporary(path: Path) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+
+
 def _remove_left_behind(path: Path) -> None:
     """What processes that are dead have left of ``path``."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
         found = _TEMPORARY.fullmatch(left.name)
-        if found and not _is_another_process(int(found[1])):
+        if not found or _is_another_process(int(found[1])):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
             left.unlink(missing_ok=True)
 
 

@@ -57,6 +57,7 @@ DatasetName = Literal[
 RecipeName = Literal["paper", "modern"]
 """Of :data:`amgan_fast.runs.RECIPES`."""
 Labels = Literal["dynamic", "predefined"]
+SampleFormat = Literal["png", "npz"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Resize = Literal["none", "bilinear", "bicubic", "nearest"]
 UserRange = Literal["signed", "unit", "byte", "imagenet"]

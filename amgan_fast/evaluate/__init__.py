@@ -18,6 +18,7 @@ from amgan_fast.evaluate.merging import merge_states
 from amgan_fast.evaluate.report import save_report
 from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
+from amgan_fast.evaluate.sample_files.saving import save_samples
 from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.evaluate.table import ClassTable, provenance, score_rows
 from amgan_fast.evaluation_request import Request, Settings, check_report
@@ -52,6 +53,7 @@ __all__ = [
     "read_evaluation",
     "save_interpolation",
     "save_report",
+    "save_samples",
     "score_generator",
     "score_images",
     "score_rows",

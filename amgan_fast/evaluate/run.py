@@ -16,14 +16,13 @@ from amgan_fast.evaluate.classifiers.trained import TrainedClassifier, load_clas
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.sources import GeneratorSource, TensorSource
 from amgan_fast.evaluation_request import Settings
-from amgan_fast.files import contents_of
 from amgan_fast.nn import Sampler
 from amgan_fast.processes import Share
 from amgan_fast.progress import Progress
 from amgan_fast.seeds import Purpose, derive_seed, random_stream
 
 if TYPE_CHECKING:
-    from amgan_fast.runs import Config, RunFolder
+    from amgan_fast.runs import Config
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ def open_run(path: Path | str, device: torch.device | str = "auto", progress: Pr
     ('amgan', 'digits')
     """
     # Here: an evaluation of anything else needs no losses and locks, which runs bring along.
-    from amgan_fast.runs import Config, RunFolder
+    from amgan_fast.runs import Config, RunFolder, load_sampler
 
     run = RunFolder.open(Path(path))
     device = resolve_device(device) if isinstance(device, str) else device
@@ -128,19 +127,6 @@ def evaluate_generator(
         progress=progress,
         share=share,
     )
-
-
-def load_sampler(run: RunFolder, config: Config, device: torch.device) -> Sampler:
-    """The averaged generator of a run's last checkpoint, in evaluation mode, with what it is fed with."""
-    from amgan_fast.runs import Checkpoint
-
-    checkpoint = Checkpoint.load(run.checkpoint)
-    with contents_of(run.checkpoint):
-        channels, height, width = checkpoint.image_shape
-        sampler = config.build_sampler((channels, height, width), checkpoint.class_frequencies)
-        sampler.generator.load_state_dict(checkpoint.averaged)
-    sampler.generator.to(device).eval().requires_grad_(False)
-    return sampler
 
 
 def _generated(sampler: Sampler, dataset: Dataset, samples: int, seed: int) -> GeneratorSource:

@@ -38,18 +38,29 @@ class Sampler:
         return torch.device("cpu") if weight is None else weight.device
 
     @torch.no_grad()
-    def batches(self, count: int, random: torch.Generator, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def batches(
+        self, count: int, random: torch.Generator, *, start: int = 0, labels: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Batches of ``count`` samples in all: (images [N, C, H, W], the labels they were asked for or None).
 
         Args:
             random: on the generator's device.
             start: a multiple of :data:`DRAWN_AT_ONCE`: samples before it are drawn, so that those from it on stay the
                 same, and not generated.
+            labels: int64 [count], to ask for; None: they are drawn.
+
+        Raises:
+            ValueError: ``labels`` for a generator that takes none.
         """
         for first in range(0, count, DRAWN_AT_ONCE):
-            inputs, labels = self.latent.draw(min(DRAWN_AT_ONCE, count - first), random)
+            number = min(DRAWN_AT_ONCE, count - first)
+            if labels is None:
+                inputs, asked = self.latent.draw(number, random)
+            else:
+                asked = labels[first : first + number].to(random.device)
+                inputs = self.latent.with_labels(asked, random)
             if first >= start:
-                yield self.generator(inputs), labels
+                yield self.generator(inputs), asked
 
     def labels(self, count: int, random: torch.Generator) -> Iterator[Tensor]:
         """The labels that :meth:`batches` asks for, of all its batches, without images; none where they are dynamic."""

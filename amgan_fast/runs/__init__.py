@@ -4,6 +4,7 @@ from amgan_fast.runs.checkpoint import Checkpoint, previous_checkpoint, put_prev
 from amgan_fast.runs.config import LABELS, Config
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, RECIPES
+from amgan_fast.runs.sampler import load_sampler
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.summary import Summary, TrainingFacts
 
@@ -17,6 +18,7 @@ __all__ = [
     "StepOptions",
     "Summary",
     "TrainingFacts",
+    "load_sampler",
     "previous_checkpoint",
     "put_previous_in_place",
 ]
