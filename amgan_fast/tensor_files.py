@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.files import whole_file
@@ -62,6 +65,72 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise InputError(f"{path} holds a {type(state).__name__}, wanted a dictionary of tensors")
     return state
+
+
+def save_safetensors(path: Path, what: str, values: str, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file, with ``values``, JSON, in its metadata under ``what``, beside a SHA-256 of everything:
+    safetensors has none, and a flipped bit of a number is another number.
+
+    Args:
+        tensors: on any device; several may share memory.
+
+    Raises:
+        OSError: the file cannot be written; what was there is as it was.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from amgan_fast.tensor_files import load_safetensors, save_safetensors
+    >>> save_safetensors(Path("ones.safetensors"), "numbers", '{"steps": 7}', {"ones": torch.ones(2)})
+    >>> load_safetensors(Path("ones.safetensors"), "numbers", wanted="wanted numbers")
+    ('{"steps": 7}', {'ones': tensor([1., 1.])})
+    """
+    from safetensors.torch import save
+
+    own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with whole_file(path) as temporary:  # save_file makes files that no one else may read
+        temporary.write_bytes(save(own, {what: values, "sha256": _digest(values, own)}))
+
+
+def load_safetensors(path: Path, what: str, *, wanted: str) -> tuple[str, dict[str, Tensor]]:
+    """What :func:`save_safetensors` wrote: the JSON, and tensors on the CPU.
+
+    Args:
+        wanted: the end of a message.
+
+    Raises:
+        InputError: no such file, a damaged one, or one of anything else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"{path} {'is no file' if path.exists() else 'does not exist'}, {wanted}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}), {wanted}") from None
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or no safetensors file ({in_one_line(error)}), {wanted}") from None
+    if not {what, "sha256"} <= metadata.keys():
+        raise InputError(f"{path} is a safetensors file of something else, {wanted}")
+    if metadata["sha256"] != _digest(metadata[what], tensors):
+        raise InputError(f"{path} is damaged (it has another checksum than when written)")
+    return metadata[what], tensors
+
+
+def tensor_bytes(values: Tensor) -> bytes:
+    """In the order of their places, whatever the type."""
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _digest(values: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(values.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()
 
 
 def _name_again(path: Path, second: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
+from amgan_fast.cli.export import export
 from amgan_fast.cli.info import info
 from amgan_fast.cli.merge import merge
 from amgan_fast.cli.output import JsonCommand
@@ -26,6 +27,7 @@ app.command()(train)
 app.command(cls=JsonCommand)(evaluate)
 app.command(cls=JsonCommand)(merge)
 app.command()(sample)
+app.command()(export)
 app.command()(compare)
 app.command("train-classifier")(train_classifier)
 app.command(cls=JsonCommand)(info)

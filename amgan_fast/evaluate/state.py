@@ -21,7 +21,6 @@ from amgan_fast import __version__
 from amgan_fast.errors import InputError, counted, shown
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
-from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes
 from amgan_fast.evaluate.measurements import Collector
 from amgan_fast.evaluate.passes import Passed
 from amgan_fast.evaluate.sources.record import SourceRecord
@@ -31,6 +30,7 @@ from amgan_fast.evaluate.training_distribution import TrainingDistribution, dist
 from amgan_fast.evaluation_request import Settings
 from amgan_fast.files import contents_of
 from amgan_fast.processes import Share
+from amgan_fast.tensor_files import tensor_bytes
 
 _NAMES = ("generated", "held-out")
 _GIVEN = ("probabilities", "warnings", "class_shares", "class_counts", "origin")  # of a reference that was not measured

@@ -1,12 +1,11 @@
 """Tensors and plain values in one file, which is there whole or not at all, and is checked when it is read.
 
-Tensors are safetensors'. What else there is, is JSON in the metadata of the file, with a SHA-256 of everything:
-safetensors has none, and a flipped bit of a sum is another sum. Nothing that is read can execute code.
+Tensors are safetensors', and what else there is, is JSON in the metadata of the file. Nothing that is read can execute
+code.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from amgan_fast.errors import InputError, in_one_line
-from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes
-from amgan_fast.files import contents_of, whole_file
+from amgan_fast.errors import InputError
+from amgan_fast.files import contents_of
+from amgan_fast.tensor_files import load_safetensors, save_safetensors
 
+_STATE = "state"
 _TENSOR, _TUPLE = "tensor of this file", "tuple"
 _WANTED = "wanted a file of amgan-fast evaluate --state"
 
@@ -37,14 +37,10 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
     >>> read_state(Path("sums.safetensors"))
     {'samples': 7, 'sums': {'prob': tensor([1., 1.])}}
     """
-    from safetensors.torch import save
-
     tensors: dict[str, Tensor] = {}
     values = json.dumps(_without_tensors(dict(state), "", tensors))
-    metadata = {"state": values, "sha256": _digest(values, tensors)}
     try:
-        with whole_file(path) as temporary:
-            temporary.write_bytes(save(tensors, metadata))  # save_file makes files that no one else may read
+        save_safetensors(path, _STATE, values, tensors)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}), wanted a place for --state") from None
 
@@ -55,32 +51,15 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, a damaged one, or one of anything else.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        found = "is no file" if path.exists() else "does not exist"
-        raise InputError(f"{path} {found}, {_WANTED}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}), {_WANTED}") from None
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({in_one_line(error)}), {_WANTED}") from None
-    if not {"state", "sha256"} <= metadata.keys():
-        raise InputError(f"{path} is a safetensors file of something else, {_WANTED}")
-    if metadata["sha256"] != _digest(metadata["state"], tensors):
-        raise InputError(f"{path} is damaged (it has another checksum than when written)")
+    values, tensors = load_safetensors(path, _STATE, wanted=_WANTED)
     with contents_of(path):
-        return dict(_with_tensors(json.loads(metadata["state"]), tensors))
+        return dict(_with_tensors(json.loads(values), tensors))
 
 
 def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """``value`` as JSON has it, and the names of tensors in the place of these, which go to ``tensors``."""
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().cpu().contiguous().clone()  # a file takes no two that share memory
+        tensors[name] = value
         return {_TENSOR: name}
     if isinstance(value, Mapping):
         return {key: _without_tensors(part, f"{name}.{key}".lstrip("."), tensors) for key, part in value.items()}
@@ -100,11 +79,3 @@ def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if value.keys() == {_TUPLE}:
         return tuple(_with_tensors(part, tensors) for part in value[_TUPLE])
     return {key: _with_tensors(part, tensors) for key, part in value.items()}
-
-
-def _digest(values: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(values.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()

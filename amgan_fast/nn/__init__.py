@@ -16,6 +16,7 @@ from amgan_fast.nn.latent import LatentSource
 from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import NetworkOptions
+from amgan_fast.nn.plain_layers import with_plain_layers
 from amgan_fast.nn.proxy_head import ProxyHead
 from amgan_fast.nn.sampler import Sampler
 from amgan_fast.nn.spectral_norm import apply_spectral_norm
@@ -47,4 +48,5 @@ __all__ = [
     "init_from_data",
     "network_options",
     "set_reference_batch",
+    "with_plain_layers",
 ]

@@ -2,7 +2,10 @@
 
 from amgan_fast.runs.checkpoint import Checkpoint, previous_checkpoint, put_previous_in_place
 from amgan_fast.runs.config import LABELS, Config
+from amgan_fast.runs.export import export_generator
 from amgan_fast.runs.folder import RunFolder
+from amgan_fast.runs.generator_file import GeneratorFile
+from amgan_fast.runs.loading import load_generator
 from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, RECIPES
 from amgan_fast.runs.sampler import load_sampler
 from amgan_fast.runs.step_options import StepOptions
@@ -14,10 +17,13 @@ __all__ = [
     "RECIPES",
     "Checkpoint",
     "Config",
+    "GeneratorFile",
     "RunFolder",
     "StepOptions",
     "Summary",
     "TrainingFacts",
+    "export_generator",
+    "load_generator",
     "load_sampler",
     "previous_checkpoint",
     "put_previous_in_place",

@@ -27,7 +27,8 @@ def load_sampler(run: RunFolder, config: Config, device: torch.device) -> Sample
     checkpoint = Checkpoint.load(run.checkpoint)
     with contents_of(run.checkpoint):
         channels, height, width = checkpoint.image_shape
-        sampler = config.build_sampler((channels, height, width), checkpoint.class_frequencies)
+        with torch.random.fork_rng([]):  # the weights it starts with are thrown away
+            sampler = config.build_sampler((channels, height, width), checkpoint.class_frequencies)
         sampler.generator.load_state_dict(checkpoint.averaged)
     sampler.generator.to(device).eval().requires_grad_(False)
     return sampler

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
+
+from amgan_fast.tensor_files import tensor_bytes
 
 
 def file_sha256(path: Path) -> str:
@@ -15,11 +16,6 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def tensor_bytes(values: Tensor) -> bytes:
-    """In the order of their places, whatever the type."""
-    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def weights_sha256(network: nn.Module) -> str:

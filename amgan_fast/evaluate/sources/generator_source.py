@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes, weights_sha256
+from amgan_fast.evaluate.classifiers.weights_digest import weights_sha256
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 from amgan_fast.nn import Sampler
 from amgan_fast.nn.sampler import DRAWN_AT_ONCE
+from amgan_fast.tensor_files import tensor_bytes
 
 
 class GeneratorSource(Source):

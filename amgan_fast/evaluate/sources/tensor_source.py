@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset
-from amgan_fast.evaluate.classifiers.weights_digest import tensor_bytes
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
 from amgan_fast.images import ImageFiles, workers_for
+from amgan_fast.tensor_files import tensor_bytes
 
 
 class TensorSource(Source):
