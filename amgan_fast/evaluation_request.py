@@ -26,6 +26,7 @@ from amgan_fast.option_declarations import (
 CompatName = Literal["all", "openai", "torch-fidelity", "torchmetrics", "ignite", "adm", "is-infinity"]
 
 _SOURCE, _CLASSIFIER, _REAL = "What to score", "The classifier", "Real data"
+_SAVED = "What is kept of each sample"
 _ANY_CLASSIFIER, _FOLDER = "--run or --classifier", "a folder of images"
 
 AgainstJson = Annotated[
@@ -68,6 +69,52 @@ class Settings:
     def blocks(self) -> int:
         """Of samples, which the intervals rest on."""
         return 10 * self.splits
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Where what a classifier makes of samples is written while they are scored: each a .npy with a row for each
+    sample, in their order; None: nowhere.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.evaluate import OutputFiles
+    >>> OutputFiles(logits=Path("logits.txt")).check()
+    Traceback (most recent call last):
+    amgan_fast.errors.InputError: --save-logits is logits.txt, wanted a name that ends in .npy
+    """
+
+    logits: Path | None = None
+    """float32 [N, K], whatever the classifier computes in."""
+    features: Path | None = None
+    """float32 [N, F], what the classifier's last linear layer takes."""
+    labels: Path | None = None
+    """int64 [N], the classes of the classifier that the samples' labels stand for."""
+
+    @property
+    def given(self) -> dict[str, Path]:
+        """By the names of the fields."""
+        paths = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: path for name, path in paths.items() if path is not None}
+
+    def check(self, processes: int = 1) -> None:
+        """
+        Args:
+            processes: that share the samples.
+
+        Raises:
+            InputError: a name that does not end in .npy, that is there twice, or where no file can be written; or
+                several processes, each of which would have a part of the rows.
+        """
+        given = self.given
+        for name, path in given.items():
+            if path.suffix != ".npy":
+                raise InputError(f"--save-{name} is {path}, wanted a name that ends in .npy")
+            check_writable(f"--save-{name}", path)
+        options = " and ".join(f"--save-{name}" for name in given)
+        if len({path.absolute() for path in given.values()}) < len(given):
+            raise InputError(f"found {options} with one name, wanted a file for each")
+        if given and processes > 1:
+            raise InputError(f"found {options} in {processes} processes, wanted one, or jobs with a --shard each")
 
 
 @dataclass(frozen=True)
@@ -164,7 +211,8 @@ class Request(Settings):
     reference: Annotated[
         Path | None,
         Option(
-            "training set: images (folder, .npz), logits or class distribution (.npy), or the .json of its scores",
+            "training set: images (folder, .npz), logits or class distribution (.npy), the .json of its scores, or the "
+            "file of a classifier, which has its own",
             _REAL,
         ),
     ] = None
@@ -172,6 +220,20 @@ class Request(Settings):
         None
     )
     against: AgainstJson = None
+    save_logits: Annotated[
+        Path | None,
+        Option("write the samples' logits, float32 [N, K], .npy, for --logits", _SAVED, needs=_ANY_CLASSIFIER),
+    ] = None
+    save_features: Annotated[
+        Path | None,
+        Option(
+            "write their features, what the classifier's last linear layer takes, .npy", _SAVED, needs=_ANY_CLASSIFIER
+        ),
+    ] = None
+    save_labels: Annotated[
+        Path | None,
+        Option("write the samples' classes, int64 [N], .npy, for --labels", _SAVED, needs=_ANY_CLASSIFIER),
+    ] = None
     workers: Annotated[
         int,
         Option("processes that read images; 0: threads of this one", lowest=0, highest=MOST_PROCESSES, needs=_FOLDER),
@@ -181,6 +243,10 @@ class Request(Settings):
     @property
     def settings(self) -> Settings:
         return Settings(**{field.name: getattr(self, field.name) for field in fields(Settings)})
+
+    @property
+    def saved_outputs(self) -> OutputFiles:
+        return OutputFiles(self.save_logits, self.save_features, self.save_labels)
 
     @property
     def scored(self) -> tuple[str, Path]:
@@ -235,6 +301,7 @@ class Request(Settings):
         if self.data_dir is not None and self.dataset is None:
             raise InputError("found --data-dir without --dataset, wanted the name of the dataset that is there")
         self._refuse_what_does_nothing()
+        self.saved_outputs.check()
 
     def _refuse_what_does_nothing(self) -> None:
         folders = [path for path in (self.reference, self.held_out) if path is not None and path.is_dir()]

@@ -21,7 +21,7 @@ from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
 from amgan_fast.evaluate.sample_files.saving import save_samples
 from amgan_fast.evaluate.scoring import score_generator, score_images
 from amgan_fast.evaluate.table import ClassTable, provenance, score_rows
-from amgan_fast.evaluation_request import Request, Settings, check_report
+from amgan_fast.evaluation_request import OutputFiles, Request, Settings, check_report
 
 __all__ = [
     "ClassTable",
@@ -34,6 +34,7 @@ __all__ = [
     "Measurements",
     "OpenRun",
     "OtherEvaluation",
+    "OutputFiles",
     "Request",
     "Settings",
     "TrainedClassifier",

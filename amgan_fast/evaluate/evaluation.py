@@ -17,7 +17,7 @@ from amgan_fast.evaluate.passes import Pass, Passed
 from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.state import save_state
 from amgan_fast.evaluate.training_distribution import TrainingDistribution
-from amgan_fast.evaluation_request import Settings
+from amgan_fast.evaluation_request import OutputFiles, Settings
 from amgan_fast.metrics import Sampling, finite
 from amgan_fast.processes import Share
 from amgan_fast.progress import Progress
@@ -142,6 +142,7 @@ def evaluate(
     progress: Progress | None = None,
     share: Share | None = None,
     state: Path | None = None,
+    save: OutputFiles | None = None,
 ) -> Evaluation:
     """Measure a source and real samples beside it.
 
@@ -158,6 +159,8 @@ def evaluate(
         share: this process's part of the samples, whose sums are then added up over the default process group; every
             process gets the same scores. None: all of them. Of a shard the evaluation is marked as partial.
         state: where all sums are written once they are complete, for :func:`amgan_fast.evaluate.merge_states`.
+        save: where the logits of the samples, their features and classes are written in the same pass; they are there
+            once all samples are scored. It is for one process.
 
     Raises:
         InputError: a source that does not fit the classifier, settings that do not fit the source, or an evaluation
@@ -179,9 +182,11 @@ def evaluate(
     if reference is None and classifier is not None:
         reference = TrainingDistribution.of_classifier(classifier)
     known = TrainingDistribution(reference) if isinstance(reference, Tensor) else reference
-    sets = [(source, settings)]
+    if save is not None:
+        save.check(share.ranks)
+    sets: list[tuple[Source, Settings, OutputFiles | None]] = [(source, settings, save)]
     if held_out is not None:
-        sets.append((held_out, replace(settings, sampling="auto")))
+        sets.append((held_out, replace(settings, sampling="auto"), None))
     wanted = None if known is None else known.reference
     counts = None if known is None else known.class_counts
     passes = [
@@ -194,8 +199,9 @@ def evaluate(
             progress,
             class_shares=None if known is None else known.shares_for(one),
             reference_counts=counts,
+            save=saved,
         )
-        for one, how in sets
+        for one, how, saved in sets
     ]
     passed = [one.passed for one in passes]
     if len({one.num_classes for one in passed}) > 1:

@@ -15,13 +15,15 @@ from amgan_fast.errors import InputError, counted
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classified import classified
+from amgan_fast.evaluate.classifiers.features import LastLayer
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.gallery import Shown
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sampling_choice import may_be_per_class
+from amgan_fast.evaluate.saved_outputs import written_outputs
 from amgan_fast.evaluate.sources import Batch, Source
 from amgan_fast.evaluate.sources.record import SourceRecord
-from amgan_fast.evaluation_request import Settings
+from amgan_fast.evaluation_request import OutputFiles, Settings
 from amgan_fast.memory import all_to_device, fits_in_half_of, to_device
 from amgan_fast.metrics import as_distribution
 from amgan_fast.metrics.distribution import DistributionLike
@@ -57,6 +59,7 @@ class Pass:
     Args:
         class_shares: [K], the parts of the training set that have the label of each class; None: not known.
         reference_counts: as of :meth:`Collector.compute`.
+        save: where logits and what else there is go; None: nowhere.
 
     Raises:
         InputError: a source that does not fit the classifier, or settings that do not fit the source.
@@ -73,6 +76,7 @@ class Pass:
         *,
         class_shares: Tensor | None = None,
         reference_counts: Tensor | None = None,
+        save: OutputFiles | None = None,
     ) -> None:
         _check(source, classifier, settings, share)
         self._source = source
@@ -88,6 +92,10 @@ class Pass:
         self._probe = probe
         # From the first sample: what does not fit shows before the work begins.
         self._num_classes = self._first_logits(probe).size(1)
+        self._save = save or OutputFiles()
+        self._last_layer = None
+        if self._save.features is not None and classifier is not None:
+            self._last_layer = LastLayer.of(classifier.network, lambda: self._logits(probe))
         self._check_memory()
         if reference is not None and (found := len(as_distribution(reference))) != self._num_classes:
             raise InputError(
@@ -95,6 +103,7 @@ class Pass:
                 f"{source.kind if classifier is None else 'classifier'}"
             )
         labels = self._that_fit(Labelling.of(source, classifier, self._num_classes))
+        _check_saved(self._save, source, labels)
         start, stop = share.bounds(source.count, source.unit)
         self._range = (start, stop)
         self._wanted = stop - start
@@ -131,8 +140,10 @@ class Pass:
         description, done = self._source.description, 0
         self._progress(description, 0, self._wanted)
         try:
-            with self._classified() as batches:
+            classes = None if self.passed.labels is None else self.passed.labels.classes
+            with written_outputs(self._save, self._last_layer, classes) as saved, self._classified() as batches:
                 for as_read, batch, logits in batches:
+                    saved.add(logits, batch.labels)
                     shown = self._shown(batch) if self._collector.wants_images else None
                     alike = isinstance(batch.values, Tensor)
                     # A GPU would be started anew for each image of another size to hash.
@@ -265,6 +276,15 @@ def _check(source: Source, classifier: ImageClassifier | None, settings: Setting
     if (classifier is None) != (source.kind != "images"):
         wanted = f"no classifier for {source.kind}" if classifier else "a classifier for images (--classifier)"
         raise InputError(f"{source.description}: {source.kind}, wanted {wanted}")
+
+
+def _check_saved(save: OutputFiles, source: Source, labels: Labelling | None) -> None:
+    """Before anything is scored."""
+    if save.given and source.kind != "images":
+        raise InputError(f"{source.description}: {source.kind}, wanted images to save what a classifier makes of them")
+    if save.labels is not None and (labels is None or labels.classes is None):
+        why = "has no labels" if labels is None else f"has labels of unknown classes ({labels.note})"
+        raise InputError(f"found --save-labels, and {source.description} {why}, wanted classes of the classifier")
 
 
 def _doubt_of_size(classifier: ImageClassifier, images: Tensor | Sequence[Tensor]) -> str | None:

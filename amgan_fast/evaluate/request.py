@@ -61,6 +61,7 @@ def evaluate_request(
     request.check()
     shard, shards = request.parsed_shard
     share = replace(share or Share(), shard=shard, shards=shards)
+    request.saved_outputs.check(share.ranks)  # before a training set is gone through
     return _Opened(request, progress or to_no_one, share).evaluate(state)
 
 
@@ -77,7 +78,7 @@ class _Opened:
 
     def evaluate(self, state: Path | None) -> Evaluation:
         refuse_another_kind(f"--{self._kind}", self._path)
-        against = self.against
+        request, against = self._request, self.against
         with nullcontext() if self.run is None else cpu_threads(self.run.config.threads):
             if against is not None:
                 against.require_classifier(self.classifier)  # before a training set is gone through
@@ -91,6 +92,7 @@ class _Opened:
                 progress=self._progress,
                 share=self._share,
                 state=state,
+                save=request.saved_outputs,
             )
 
     @cached_property

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError, counted, shown
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.trained import read_classifier
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Passed
 from amgan_fast.evaluate.printed import contents_of_printed, read_printed
@@ -74,16 +75,22 @@ class TrainingDistribution:
 
 
 def read_training_distribution(path: Path) -> TrainingDistribution | None:
-    """K probabilities from a .json that ``amgan-fast evaluate --json`` printed for the training set, or a
-    .npy of them; None for anything else: samples of the training set, to be scored themselves.
+    """K probabilities from a .json that ``amgan-fast evaluate --json`` printed for the training set, a .npy of them, or
+    the .pt of a classifier of this package, which carries those of its own; None for anything else: samples of the
+    training set, to be scored themselves.
 
     Raises:
-        InputError: a .json or a vector that holds something else.
+        InputError: a .json, a vector or a .pt that holds something else.
     """
     if path.is_dir():
         return None
     if path.suffix == ".json":
         return replace(_from_json(path), origin=f"scores of {path}")
+    if path.suffix == ".pt":
+        trained = read_classifier(path)
+        return TrainingDistribution(
+            trained.reference, class_counts=trained.reference_counts, origin=f"that of the classifier {path}"
+        )
     if path.suffix == ".npy" and path.is_file():
         vector = _from_vector(path)
         return None if vector is None else TrainingDistribution(vector, origin=str(path))
