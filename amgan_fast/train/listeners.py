@@ -46,8 +46,8 @@ class Listeners(Observers):
             InputError: an observer has failed, and all else is done.
         """
         self._waits = True
-        self.began(folder, config, step)
         try:
+            self.began(folder, config, step)
             yield
         except BaseException as error:
             self.stopped(error)
