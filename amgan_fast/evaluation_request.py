@@ -12,12 +12,12 @@ from amgan_fast.files import check_writable
 from amgan_fast.option_checks import MOST_PROCESSES
 from amgan_fast.option_declarations import (
     DataDir,
-    DatasetName,
     Device,
     DtypeName,
     Option,
     Resize,
     UserRange,
+    check_dataset,
     check_options,
     declarations,
     flag_of,
@@ -128,7 +128,18 @@ class Request(Settings):
     ('npz', PosixPath('samples.npz'))
     """
 
-    run: Annotated[Path | None, Option("the folder of a training run: its generator", _SOURCE)] = None
+    run: Annotated[
+        Path | None, Option("the folder of a training run, or a checkpoint in it: its generator", _SOURCE)
+    ] = None
+    allow_code: Annotated[
+        str | None,
+        Option(
+            "modules, with commas between, that the run may name code of: an own network or dataset",
+            _SOURCE,
+            needs="--run",
+            placeholder="<modules>",
+        ),
+    ] = None
     images: Annotated[Path | None, Option("a folder of images, flat or one subfolder a class", _SOURCE)] = None
     npz: Annotated[
         Path | None, Option("uint8 [N, H, W, C] as arr_0, images or x, labels as arr_1, labels or y", _SOURCE)
@@ -199,9 +210,9 @@ class Request(Settings):
         "float32"
     )
     dataset: Annotated[
-        DatasetName | None,
+        str | None,
         Option(
-            "reference and held-out images; default: the run's or classifier's",
+            "reference and held-out images, by name or module:function; default: the run's or classifier's",
             _REAL,
             needs=_ANY_CLASSIFIER,
             placeholder="<name>",
@@ -289,6 +300,7 @@ class Request(Settings):
         """
         with as_input_error():
             check_options(self)
+        check_dataset(self.dataset)
         name, _ = self.scored
         _ = self.parsed_shard
         outputs = name in ("logits", "probabilities")

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_that
+from amgan_fast.user_code import check_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,26 @@ DatasetName = Literal[
     "digits", "fashion-mnist", "mnist", "cifar10", "svhn", "svhn-extra", "tiny-imagenet", "image-folder"
 ]
 """Of :data:`amgan_fast.data.DATASETS`."""
+NAMES_OF_MODELS = ", ".join(get_args(ModelName))
+NAMES_OF_DATASETS = ", ".join(get_args(DatasetName))
+
+
+def check_model(value: str | None) -> None:
+    """
+    Raises:
+        InputError: neither a name nor ``module:Class``, nor None.
+    """
+    check_name("model", value, get_args(ModelName), "module:Class")
+
+
+def check_dataset(value: str | None) -> None:
+    """
+    Raises:
+        InputError: neither a name nor ``module:function``, nor None.
+    """
+    check_name("dataset", value, get_args(DatasetName), "module:function")
+
+
 RecipeName = Literal["paper", "modern"]
 """Of :data:`amgan_fast.runs.RECIPES`."""
 Labels = Literal["dynamic", "predefined"]
@@ -65,6 +86,13 @@ ValueRange = Literal["amgan", UserRange]
 DtypeName = Literal["float32", "float64", "bfloat16", "float16"]
 
 Device = Annotated[DeviceName, Option("auto: CUDA where there is a GPU and kernels for it")]
+AllowCode = Annotated[
+    str | None,
+    Option(
+        "modules, with commas between, that a run or a .toml may name code of: own networks and the like",
+        placeholder="<modules>",
+    ),
+]
 DataDir = Annotated[Path | None, Option("the dataset's files, if not in their usual place")]
 
 

@@ -10,12 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.errors import InputError, in_one_line, shown
 
 
 def names_user_code(value: object) -> bool:
     """Whether a setting is ``module:name`` instead of a name of ours."""
     return isinstance(value, str) and ":" in value
+
+
+def check_name(option: str, value: str | None, known: Collection[str], own: str) -> None:
+    """
+    Args:
+        value: None: not given.
+        own: what the user's own is called by: ``module:function``, say.
+
+    Raises:
+        InputError: it is neither known nor of that form.
+    """
+    if value is not None and value not in known and not names_user_code(value):
+        raise InputError(f"{option} is {shown(value)}, wanted one of {', '.join(known)}, or {own}")
 
 
 def user_object(option: str, spec: str) -> Any:
@@ -54,6 +67,11 @@ def user_object(option: str, spec: str) -> Any:
     except (Exception, SystemExit) as error:
         found = f"{module_name} has no {name} that can be had ({in_one_line(error)})"
         raise InputError(f"{option} {spec}: {found}, wanted a name there") from error
+
+
+def module_names(text: str | None) -> list[str]:
+    """Of the option ``--allow-code``, which has commas between them."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def check_allowed(where: Path, settings: Mapping[str, Any], allowed: Collection[str]) -> None:

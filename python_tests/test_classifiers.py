@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -476,21 +475,6 @@ def test_a_folder_is_no_classifier_but_may_have_one(own_file):
 
 
 # The user's own network
-
-
-@pytest.fixture
-def users_module(tmp_path, monkeypatch):
-    """Writes a module into the current folder, under a name that no other test imports."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    name = f"users_{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
-
-    def write(source: str) -> str:
-        (tmp_path / f"{name}.py").write_text(source)
-        return name
-
-    yield write
-    sys.modules.pop(name, None)
 
 
 LINEAR = """

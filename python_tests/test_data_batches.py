@@ -144,7 +144,7 @@ def test_nothing_is_read_to_be_skipped(tmp_path):
     first = Batches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
     drawn(first, 3)
     state = first.state_dict()
-    notes = files._files._read.notes
+    notes = files._reader._read.notes
     notes.clear()
     resumed = Batches(files, torch.arange(SIZE) + 100, 2, seed=1, workers=0)
     resumed.load_state_dict(state)

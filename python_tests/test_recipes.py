@@ -126,7 +126,7 @@ def test_a_recipe_that_is_named_stands_above_that_of_a_file(command, monkeypatch
     """One that is not leaves the file's, the default too."""
     asked = []
 
-    def compose(path, options, settings, notify=None):
+    def compose(path, options, settings, notify=None, *, allow_code):
         asked.append(options.get("recipe"))
         raise InputError("enough")
 

@@ -232,9 +232,9 @@ def test_a_changed_configuration_is_refused_by_its_keys(stopped):
 
 
 def test_options_beside_resume_are_refused(stopped):
-    result = CliRunner().invoke(app, ["train", "--resume", str(stopped), "--steps", "9"])
+    result = CliRunner().invoke(app, ["train", "--resume", str(stopped), "--batch-size", "9"])
     assert result.exit_code == 2
-    assert "--steps" in result.stderr
+    assert "--batch-size" in result.stderr
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, cache):

@@ -35,7 +35,8 @@ def test_late_losses_make_the_same_rows(tmp_path, monkeypatch):
 
 def test_rows_are_on_the_disk_before_the_checkpoint_after_them(tmp_path, monkeypatch):
     never_early(monkeypatch)
-    config, folder, seen = tiny_config(steps=9, log_every=2, score_every=8, checkpoint_every=3), tmp_path / "run", []
+    options = {"log_every": 2, "score_every": 8, "checkpoint_every": 3, "keep_best": False}
+    config, folder, seen = tiny_config(steps=9, **options), tmp_path / "run", []
     save = RunFolder.sync_metrics
     monkeypatch.setattr(
         RunFolder,
@@ -94,7 +95,7 @@ def save(pace: CheckpointPace, clock: SimpleNamespace, seconds: float) -> None:
 
 
 def test_on_a_gpu_checkpoints_take_a_twentieth_of_the_time(clock):
-    pace = CheckpointPace(torch.device("cuda"))
+    pace = CheckpointPace(torch.device("cuda"), minutes=0)
     assert pace.is_due()  # how long one takes is not known yet
     save(pace, clock, 0.1)
     clock.seconds += 1.9
@@ -107,7 +108,7 @@ def test_on_a_gpu_checkpoints_take_a_twentieth_of_the_time(clock):
 
 
 def test_on_a_cpu_they_are_where_the_settings_say(clock):
-    pace = CheckpointPace(torch.device("cpu"))
+    pace = CheckpointPace(torch.device("cpu"), minutes=0)
     save(pace, clock, 1000.0)
     assert pace.is_due()
 

@@ -12,6 +12,7 @@ from amgan_fast.cli.evaluate import evaluate
 from amgan_fast.cli.export import export
 from amgan_fast.cli.info import info
 from amgan_fast.cli.merge import merge
+from amgan_fast.cli.new import new
 from amgan_fast.cli.output import JsonCommand
 from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
@@ -30,6 +31,7 @@ app.command()(sample)
 app.command()(export)
 app.command()(compare)
 app.command("train-classifier")(train_classifier)
+app.command()(new)
 app.command(cls=JsonCommand)(info)
 
 

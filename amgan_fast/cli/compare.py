@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from amgan_fast.cli.command import command, complain
 from amgan_fast.cli.dataset_option import Dataset
-from amgan_fast.option_declarations import DataDir, Device, ModelName, Option, RecipeName
+from amgan_fast.files import file_name
+from amgan_fast.option_declarations import (
+    NAMES_OF_MODELS,
+    AllowCode,
+    DataDir,
+    Device,
+    Option,
+    RecipeName,
+    check_dataset,
+)
+from amgan_fast.user_code import module_names
 
 
 @command
@@ -23,7 +33,8 @@ def compare(
     ] = None,
     recipe: Annotated[RecipeName | None, Option("as of amgan-fast train; all runs share it")] = None,
     models: Annotated[
-        str | None, Option(f"some of {','.join(get_args(ModelName))}; default: those of the paper's tables")
+        str | None,
+        Option(f"some of {NAMES_OF_MODELS}, module:Class, with commas between; default: those of the paper's tables"),
     ] = None,
     labels: Annotated[str, Option("dynamic, predefined, or both with a comma between")] = "dynamic,predefined",
     seeds: Annotated[int, Option("runs of each, from --seed on", lowest=1)] = 3,
@@ -31,11 +42,14 @@ def compare(
     jobs: Annotated[int, Option("runs at the same time, in processes of their own", lowest=1)] = 1,
     out: Annotated[Path | None, Option("folder, new or to go on with; default: compare/DATASET")] = None,
     device: Device = "auto",
+    allow_code: AllowCode = None,
 ) -> None:
     """Train every model with both labellings and several seeds, and write the paper's tables 1 and 3 and its curves.
 
     Runs that are finished stay as they are and those that were stopped go on: the same command does for both.
     """
+    check_dataset(dataset)
+
     from rich.console import Console
 
     from amgan_fast.compare import COMPARED, plan
@@ -45,14 +59,16 @@ def compare(
     from amgan_fast.train import TrainingStopped
 
     console = Console()
-    root = out or Path("compare") / dataset
+    root = out or Path("compare") / file_name(dataset)
     options: dict[str, Any] = {"dataset": dataset, "seed": seed, "device": device}
     if recipe is not None:
         options["recipe"] = recipe
     if data_dir is not None:
         options["data_dir"] = str(data_dir.absolute())
-    base = Config.compose(config, options, setting or [], partial(print_line, console))
-    cells = plan(base, models=models.split(",") if models else COMPARED, labels=labels.split(","), seeds=seeds)
+    notify = partial(print_line, console)
+    base = Config.compose(config, options, setting or [], notify, allow_code=module_names(allow_code))
+    names = [name.strip() for name in models.split(",")] if models else COMPARED
+    cells = plan(base, models=names, labels=labels.split(","), seeds=seeds)
     with ProgressBar(console) as progress:
         try:
             run_all(root, cells, jobs=jobs, observer=progress)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated
 
-from amgan_fast.option_declarations import DatasetName, Option
+from amgan_fast.option_declarations import NAMES_OF_DATASETS, Option
 
 Dataset = Annotated[
-    DatasetName, Option(f"one of {', '.join(get_args(DatasetName))}; digits need no download", placeholder="<name>")
+    str,
+    Option(f"one of {NAMES_OF_DATASETS}, or module:function; digits need no download", placeholder="<name>"),
 ]

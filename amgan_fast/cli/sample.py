@@ -9,14 +9,15 @@ import typer
 
 from amgan_fast.cli.command import command
 from amgan_fast.errors import InputError, printable
-from amgan_fast.option_declarations import Device, Option, SampleFormat
+from amgan_fast.option_declarations import AllowCode, Device, Option, SampleFormat
+from amgan_fast.user_code import module_names
 
 _FILES = "Files of samples"
 
 
 @command
 def sample(
-    run: Annotated[Path, Option("the folder of a training run")],
+    run: Annotated[Path, Option("the folder of a training run, or one of its checkpoints")],
     out: Annotated[
         Path | None, Option("folder for the sheets, default: RUN/sheets; with --count, the folder or file of samples")
     ] = None,
@@ -39,6 +40,7 @@ def sample(
     by_class: Annotated[bool, Option("png: a folder for each class, not labels.csv", _FILES)] = False,
     rgb: Annotated[bool, Option("three equal channels of grey images", _FILES)] = False,
     device: Device = "auto",
+    allow_code: AllowCode = None,
 ) -> None:
     """Draw a grid of samples, an interpolation sheet and a sheet with a row a class; or write samples as files."""
     files = count is not None or (labels is not None and ":" in labels)
@@ -53,6 +55,7 @@ def sample(
     from amgan_fast.evaluate import save_samples
     from amgan_fast.evaluate.sheets import save_sheets
 
+    allowed = module_names(allow_code)
     with ProgressBar(Console(stderr=True)) as bar:
         if files and out is not None:
             form: SampleFormat = format or ("npz" if out.suffix == ".npz" else "png")
@@ -67,9 +70,17 @@ def sample(
                 seed=seed,
                 device=device,
                 progress=bar.progress,
+                allow_code=allowed,
             )
             written = [out]
         else:
-            written = save_sheets(run, out or run / "sheets", seed=seed or 0, device=device, progress=bar.progress)
+            written = save_sheets(
+                run,
+                out or (run.parent if run.is_file() else run) / "sheets",
+                seed=seed or 0,
+                device=device,
+                progress=bar.progress,
+                allow_code=allowed,
+            )
     for path in written:
         typer.echo(printable(str(path)))

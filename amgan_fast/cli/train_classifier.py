@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from amgan_fast.cli.command import command
 from amgan_fast.cli.dataset_option import Dataset
 from amgan_fast.errors import InputError
-from amgan_fast.option_declarations import DataDir, Device, Option
+from amgan_fast.option_declarations import DataDir, Device, Option, check_dataset
 
 
 @command
@@ -30,6 +30,7 @@ def train_classifier(
     threads: Annotated[int, Option("CPU threads; 0: PyTorch's own choice", lowest=0)] = 0,
 ) -> None:
     """Train a classifier to score with, and leave its accuracy and entropies beside the weights."""
+    check_dataset(dataset)
     sizes = {name: value for name, value in (("depth", depth), ("growth", growth)) if value is not None}
     if sizes and network != "densenet-bc":
         raise InputError(f"found --{next(iter(sizes))} with --network {network}, wanted --network densenet-bc")

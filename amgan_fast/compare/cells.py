@@ -32,7 +32,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.config.model}-{self.config.labels}-seed{self.config.seed}"
+        return self.config.name
 
     def run(self, root: Path) -> RunFolder:
         """Where it is in the folder of a comparison."""

@@ -141,7 +141,8 @@ def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:
 
 def _train(root: Path, cell: Cell) -> str:
     run = cell.run(root)
-    result = resume(run.path) if run.config.exists() else train(cell.config, run.path)
+    allowed = cell.config.modules()
+    result = resume(run.path, allow_code=allowed) if run.config.exists() else train(cell.config, run.path)
     scores = result.evaluation.generated.scores
     told = (SCORE[field] for field in ("am_score", "inception_score"))
     return f"{cell.name}: {', '.join(f'{score.title} {score.text(scores)}' for score in told)}"

@@ -16,7 +16,7 @@ from amgan_fast.device import cpu_threads
 from amgan_fast.evaluate import open_run
 from amgan_fast.files import contents_of, read_json, write_json
 from amgan_fast.metrics import SCORE, class_ms_ssim
-from amgan_fast.runs import RunFolder, Summary
+from amgan_fast.runs import Config, RunFolder, Summary
 from amgan_fast.seeds import Purpose, random_stream
 
 _PAIRS = 100  # a class, as Odena et al.
@@ -108,7 +108,7 @@ def result_of(cell: Cell, root: Path) -> CellResult:
     """Of a finished run; MS-SSIM is measured once and kept beside its summary."""
     run = cell.run(root)
     summary = Summary.load(run.summary)
-    similar = _kept_ms_ssim(run.path)
+    similar = _kept_ms_ssim(run.path, cell.config)
     with contents_of(run.summary):
         discriminator = summary.discriminator or {"accuracy": None, "ci95": None}
         return CellResult(
@@ -135,10 +135,10 @@ def real_result(run: RunFolder, dataset: Dataset) -> RealResult:
     return RealResult(scores, MaxMsSsim.of(class_ms_ssim(images, labels, pairs=_PAIRS, data_range=255).to_dict()))
 
 
-def _kept_ms_ssim(folder: Path) -> MaxMsSsim:
+def _kept_ms_ssim(folder: Path, config: Config) -> MaxMsSsim:
     kept = folder / "ms_ssim.json"
     if not kept.exists() or _is_plain(kept):
-        write_json(kept, _ms_ssim(folder))
+        write_json(kept, _ms_ssim(folder, config))
     with contents_of(kept):
         return MaxMsSsim.of(read_json(kept))
 
@@ -150,9 +150,9 @@ def _is_plain(kept: Path) -> bool:
         return values["maximum"] is not None and "maximum_corrected" not in values
 
 
-def _ms_ssim(folder: Path) -> dict[str, Any]:
+def _ms_ssim(folder: Path, config: Config) -> dict[str, Any]:
     """Of samples by the class they were asked for, or with dynamic labels by the class the classifier gives them."""
-    run = open_run(folder, "cpu")
+    run = open_run(folder, "cpu", allow_code=config.modules())
     count = 2 * _IMAGES_A_CLASS * run.dataset.num_classes
     images, labels = run.samples(count, random_stream(run.config.seed, Purpose.MS_SSIM))
     with cpu_threads(run.config.threads):

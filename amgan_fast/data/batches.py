@@ -11,7 +11,7 @@ from torch import Tensor
 from amgan_fast.data.order import ShuffledOrder
 from amgan_fast.data.upload import Uploads, is_on, select
 from amgan_fast.errors import InputError
-from amgan_fast.images import ImageFiles, most_workers
+from amgan_fast.images import LazyImages, most_workers
 from amgan_fast.processes import Share
 
 
@@ -52,7 +52,7 @@ class Batches:
 
     def __init__(
         self,
-        images: Tensor | ImageFiles,
+        images: Tensor | LazyImages,
         labels: Tensor,
         batch_size: int,
         *,
@@ -91,7 +91,7 @@ class Batches:
     def take(self) -> tuple[Tensor, ...]:
         """The next batch as :meth:`gather` takes it, on the device: its indices where the images are there too, or else
         images and labels."""
-        if isinstance(self._images, ImageFiles):  # reading begins where the order stands
+        if isinstance(self._images, LazyImages):  # reading begins where the order stands
             images = self._read(self._images)
             indices = self._take()
         else:
@@ -126,7 +126,7 @@ class Batches:
     def _take(self) -> Tensor:
         return self._order.take(self._batch_size)[self._part]
 
-    def _read(self, images: ImageFiles) -> Tensor:
+    def _read(self, images: LazyImages) -> Tensor:
         if self._reader is None:
             indices = _ahead(self._order, len(images), self._batch_size, self._part)
             pin_memory = self._device.type == "cuda"

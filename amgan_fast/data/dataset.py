@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from amgan_fast.data.strata import draw_per_class
 from amgan_fast.errors import InputError
-from amgan_fast.images import ImageFiles
+from amgan_fast.images import LazyImages
 from amgan_fast.memory import fits_in_half_of
 
 
@@ -30,8 +30,8 @@ class Dataset:
 
     name: str
     num_classes: int
-    train_images: Tensor | ImageFiles
-    """ImageFiles where a tensor would not fit in memory."""
+    train_images: Tensor | LazyImages
+    """LazyImages where a tensor would not fit in memory."""
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
@@ -84,7 +84,7 @@ class Dataset:
         images = self.train_images
         return replace(
             self,
-            train_images=images.subset(drawn) if isinstance(images, ImageFiles) else images[drawn.to(images.device)],
+            train_images=images.subset(drawn) if isinstance(images, LazyImages) else images[drawn.to(images.device)],
             train_labels=self.train_labels[drawn.to(self.train_labels.device)],
         )
 
@@ -117,7 +117,7 @@ class Dataset:
             raise InputError(f"image_size is {size}, wanted a smaller one: {images:,} such images fill the memory")
         top, left = (size - height) // 2, (size - width) // 2
         border = (left, size - width - left, top, size - height - top)
-        if isinstance(self.train_images, ImageFiles):
+        if isinstance(self.train_images, LazyImages):
             raise InputError(f"image_size is {size} for images that stay in files, wanted it when they are loaded")
         return replace(self, train_images=pad(self.train_images, border), test_images=pad(self.test_images, border))
 
@@ -129,7 +129,8 @@ class Dataset:
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(part.identity() if isinstance(part, ImageFiles) else part.cpu().numpy().tobytes())
+            # Not a copy of it: on the CPU it may be a memory map of more than there is room for.
+            digest.update(part.identity() if isinstance(part, LazyImages) else part.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def fits_on(self, device: torch.device | str) -> bool:

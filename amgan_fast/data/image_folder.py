@@ -13,7 +13,7 @@ from torch import Tensor
 
 from amgan_fast.data.dataset import Dataset
 from amgan_fast.data.loader import Loader
-from amgan_fast.data.strata import draw_per_class
+from amgan_fast.data.strata import HELD_OUT, hold_out_per_class
 from amgan_fast.errors import InputError, counted, some_of
 from amgan_fast.images import (
     FileReader,
@@ -28,8 +28,6 @@ from amgan_fast.images import (
 from amgan_fast.memory import fits_in_half_of
 from amgan_fast.progress import Progress
 
-_HELD_OUT = 10
-_HELD_OUT_SEED = 0
 _LOOKED_AT = 256  # images, about
 _REMEDY = "image_size brings all to one, skip_unreadable leaves others out"
 
@@ -80,7 +78,7 @@ def load_image_folder(
         split, stratified = f"as in {held_out.name}", False
     else:
         train, test = usable(listing).hold_out()
-        split, stratified = f"{100 // _HELD_OUT}% of each class, drawn with seed {_HELD_OUT_SEED}", True
+        split, stratified = HELD_OUT, True
     channels = 1 if train.grey and test.grey else 3
     size = train.size if image_size is None else (image_size, image_size)
     read = partial(read_pixels, channels=channels, square=image_size)
@@ -172,8 +170,7 @@ class _Part:
         if sizes.min() < 2:
             single = self.listing.class_names[int(sizes.argmin())]
             raise InputError(f"{self.listing.folder / single} has one image, wanted at least 2: one is held out")
-        test = draw_per_class(self.labels, (sizes // _HELD_OUT).clamp(min=1), seed=_HELD_OUT_SEED)
-        train = torch.ones(len(self.listing), dtype=torch.bool).index_fill(0, test, False).nonzero().flatten()
+        train, test = hold_out_per_class(self.labels)
         return self._of_these(train), replace(self._of_these(test), left_out=())
 
     def without(self, unreadable: dict[int, Unreadable]) -> _Part:

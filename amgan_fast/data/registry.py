@@ -12,10 +12,12 @@ from amgan_fast.data.fashion_mnist import FASHION_MNIST
 from amgan_fast.data.image_folder import IMAGE_FOLDER
 from amgan_fast.data.loader import Loader
 from amgan_fast.data.mnist import MNIST
+from amgan_fast.data.own_dataset import own_loader
 from amgan_fast.data.svhn import SVHN, SVHN_EXTRA
 from amgan_fast.data.tiny_imagenet import TINY_IMAGENET
 from amgan_fast.errors import InputError
 from amgan_fast.progress import Progress
+from amgan_fast.user_code import check_name, names_user_code
 
 DATASETS: dict[str, Loader] = {
     "digits": DIGITS,
@@ -43,14 +45,14 @@ def load_dataset(
     progress: Progress | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Load a dataset into CPU memory. Nothing in its files is executed, and nothing is downloaded.
+    """Load a dataset into CPU memory. Nothing in the files of :data:`DATASETS` is executed, and nothing is downloaded.
 
     >>> from amgan_fast.data import load_dataset
     >>> print(load_dataset("digits").describe())
     digits: 1,437 training and 360 held-out images (stratified) of 1 x 8 x 8, 10 classes
 
     Args:
-        name: of :data:`DATASETS`.
+        name: of :data:`DATASETS`, or ``module:function`` (:mod:`amgan_fast.data.own_dataset`), whose code is run.
         data_dir: where its files are; None: their usual place.
         image_size: the side in pixels to which the images of ``image-folder`` are cropped and resized, and those of
             ``mnist`` and ``fashion-mnist`` padded with black; None: they stay as they are. The other datasets have a
@@ -62,18 +64,17 @@ def load_dataset(
         InputError: an unknown name, files that are missing or damaged, or an ``image_size`` or ``skip_unreadable`` for
             another dataset.
     """
-    if name not in DATASETS:
-        raise InputError(f"dataset is {name!r}, wanted one of {', '.join(DATASETS)}")
+    loader = _loader(name)
     options: dict[str, Any] = {}
     if image_size is not None:
-        _refuse_if_unused(name, "image_size", f"{image_size} for {name}, wanted none")
+        _refuse_if_unused(name, loader, "image_size", f"{image_size} for {name}, wanted none")
         options["image_size"] = image_size
     if skip_unreadable:
-        _refuse_if_unused(name, "skip_unreadable", f"true for {name}, wanted false")
+        _refuse_if_unused(name, loader, "skip_unreadable", f"true for {name}, wanted false")
         options["skip_unreadable"] = True
-    if DATASETS[name].takes("progress"):
+    if loader.takes("progress"):
         options["progress"] = progress
-    return DATASETS[name].load(_folder(data_dir), **options)
+    return loader.load(_folder(data_dir), **options)
 
 
 def size_of_images(
@@ -83,10 +84,11 @@ def size_of_images(
     and loading will say why."""
     if image_size is not None:
         return image_size, image_size
-    loader, folder = DATASETS[name], _folder(data_dir)
-    if loader.size_in is None or folder is None:
-        return loader.size
+    folder = _folder(data_dir)
     try:
+        loader = _loader(name)
+        if loader.size_in is None or (folder is None and name in DATASETS):
+            return loader.size
         return loader.size_in(folder)
     except (InputError, OSError):
         return None
@@ -96,7 +98,7 @@ def image_size_for(name: str, data_dir: str | Path | None, size: tuple[int, int]
     """The ``image_size`` by which :func:`load_dataset` gives images of this (H, W); None: they have it as they are, or
     cannot be brought to it."""
     height, width = size
-    if height != width or not DATASETS[name].takes("image_size") or size_of_images(name, data_dir) == size:
+    if height != width or not _loader(name).takes("image_size") or size_of_images(name, data_dir) == size:
         return None
     return height
 
@@ -105,7 +107,19 @@ def _folder(data_dir: str | Path | None) -> Path | None:
     return None if data_dir is None else Path(data_dir).expanduser()
 
 
-def _refuse_if_unused(name: str, option: str, found: str) -> None:
-    if not DATASETS[name].takes(option):
-        users = [user for user, loader in DATASETS.items() if loader.takes(option)]
-        raise InputError(f"{option} is {found}: it is for {', '.join(users)} alone")
+def _loader(name: str) -> Loader:
+    """
+    Raises:
+        InputError: there is no such dataset.
+    """
+    check_name("dataset", name, DATASETS, "module:function")
+    return own_loader(name) if names_user_code(name) else DATASETS[name]
+
+
+def _refuse_if_unused(name: str, loader: Loader, option: str, found: str) -> None:
+    if loader.takes(option):
+        return
+    if names_user_code(name):
+        raise InputError(f"{option} is {found}: {name} has no argument of that name")
+    users = [user for user, other in DATASETS.items() if other.takes(option)]
+    raise InputError(f"{option} is {found}: it is for {', '.join(users)} alone")

@@ -29,6 +29,7 @@ from amgan_fast.evaluate.training_distribution import (
 from amgan_fast.evaluation_request import Request
 from amgan_fast.processes import Share, local_device
 from amgan_fast.progress import Progress, to_no_one
+from amgan_fast.user_code import module_names
 
 _SAMPLES = 50_000
 
@@ -101,7 +102,10 @@ class _Opened:
 
     @cached_property
     def run(self) -> OpenRun | None:
-        return open_run(self._path, self._device, self._progress) if self._kind == "run" else None
+        if self._kind != "run":
+            return None
+        allowed = module_names(self._request.allow_code)
+        return open_run(self._path, self._device, self._progress, allow_code=allowed)
 
     @cached_property
     def source(self) -> Source:

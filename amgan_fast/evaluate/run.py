@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,12 +71,20 @@ class OpenRun:
         return images, labels
 
 
-def open_run(path: Path | str, device: torch.device | str = "auto", progress: Progress | None = None) -> OpenRun:
+def open_run(
+    path: Path | str,
+    device: torch.device | str = "auto",
+    progress: Progress | None = None,
+    *,
+    allow_code: Collection[str] = (),
+) -> OpenRun:
     """A finished run, to make samples of and to score.
 
     Args:
+        path: of its folder, or of one of the checkpoints in it, such as checkpoint.best.pt.
         device: as of :func:`amgan_fast.device.resolve_device`, or a device.
         progress: called while files of single images are read.
+        allow_code: modules that its configuration may name code of, such as an own generator.
 
     Raises:
         InputError: ``path`` is no run, one of its files is damaged, or the dataset's files are not here.
@@ -86,14 +95,14 @@ def open_run(path: Path | str, device: torch.device | str = "auto", progress: Pr
     ('amgan', 'digits')
     """
     # Here: an evaluation of anything else needs no losses and locks, which runs bring along.
-    from amgan_fast.runs import Config, RunFolder, load_sampler
+    from amgan_fast.runs import Config, find_checkpoint, load_sampler
 
-    run = RunFolder.open(Path(path))
-    device = resolve_device(device) if isinstance(device, str) else device
+    run, checkpoint = find_checkpoint(Path(path))
     run.require_trained()
-    config = Config.load(run.config)
+    device = resolve_device(device) if isinstance(device, str) else device
+    config = Config.load(run.config, allow_code=allow_code)
     dataset = config.load_dataset(progress).to_if_it_fits(device)
-    return OpenRun(config, load_sampler(run, config, device), load_classifier(run.classifier, dataset), dataset)
+    return OpenRun(config, load_sampler(config, checkpoint, device), load_classifier(run.classifier, dataset), dataset)
 
 
 def evaluate_generator(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -22,7 +23,13 @@ _SHEETS = ("grid.png", "interpolation.png", "classes.png")
 
 
 def save_sheets(
-    path: Path, out: Path, *, seed: int = 0, device: str = "auto", progress: Progress | None = None
+    path: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+    allow_code: Collection[str] = (),
 ) -> list[Path]:
     """Draw three sheets of a run's averaged generator, and return where they are.
 
@@ -36,11 +43,12 @@ def save_sheets(
         out: a folder; it is made.
         seed: of the samples.
         progress: told of image files that are read, and of sheets that are drawn.
+        allow_code: as of :func:`amgan_fast.evaluate.open_run`.
 
     Raises:
         InputError: ``path`` is no run, or ``out`` cannot be written to.
     """
-    run = open_run(path, device, progress)
+    run = open_run(path, device, progress, allow_code=allow_code)
     random = random_stream(seed, Purpose.SHEETS, run.dataset.test_images.device)
     drawn = progress or to_no_one
     try:

@@ -13,9 +13,10 @@ from amgan_fast.images.decoding import (
     to_pixels,
 )
 from amgan_fast.images.headers import Headers, read_headers
-from amgan_fast.images.image_files import ImageFiles, collect_images
+from amgan_fast.images.image_files import ImageFiles, LazyImages, collect_images
+from amgan_fast.images.image_items import ImageItems
 from amgan_fast.images.listing import ImageListing, find_images
-from amgan_fast.images.reading import FileReader, Unreadable, most_workers, workers_for
+from amgan_fast.images.reading import FileReader, Reader, Unreadable, most_workers, workers_for
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -24,7 +25,10 @@ __all__ = [
     "Headers",
     "ImageFiles",
     "ImageHeader",
+    "ImageItems",
     "ImageListing",
+    "LazyImages",
+    "Reader",
     "Unreadable",
     "collect_images",
     "find_images",

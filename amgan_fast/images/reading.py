@@ -1,14 +1,15 @@
-"""Files read in order, by threads of this process or by other processes."""
+"""Files and other things read in order, by threads of this process or by other processes."""
 
 from __future__ import annotations
 
 import copy
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from amgan_fast.ahead import called_ahead
 from amgan_fast.errors import InputError
 from amgan_fast.images.decoding import why_unreadable
 from amgan_fast.progress import Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 T = TypeVar("T")
 
@@ -45,8 +49,100 @@ class Unreadable:
         return InputError(f"{self}; wanted images that can be read ({remedy})")
 
 
-class FileReader(Dataset, Generic[T]):
-    """Files, and how each is read; what goes to other processes where these read.
+class Reader(Dataset, Generic[T]):
+    """Things by their place, which are read when they are asked for; what goes to other processes where these read."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> T | Unreadable: ...
+
+    def __getitems__(self, indices: Sequence[int]) -> list[T | Unreadable]:
+        """Of these; what a DataLoader asks a batch by."""
+        return [self[i] for i in indices]
+
+    @abstractmethod
+    def identity(self) -> bytes:
+        """What tells one set from another without reading all of it."""
+
+    @abstractmethod
+    def take(self, indices: Sequence[int]) -> Self:
+        """Of these alone."""
+
+    def read(
+        self,
+        batches: Iterable[Sequence[int]],
+        *,
+        workers: int,
+        collate: Callable[[list[T | Unreadable]], Any] = list,
+        pin_memory: bool = False,
+    ) -> Iterator[Any]:
+        """What is there, one batch of indices after the other, in lists.
+
+        Args:
+            batches: may be endless.
+            workers: processes, each up to two batches ahead; 0: this one, when asked.
+            collate: makes something else of the list, where it is read. NumPy's arrays travel as bytes, tensors in
+                shared memory and with a file descriptor each.
+            pin_memory: have tensors in memory that CUDA copies from without waiting.
+        """
+        return iter(
+            DataLoader(
+                self,
+                batch_sampler=map(list, batches),
+                num_workers=workers,
+                collate_fn=collate,
+                pin_memory=pin_memory,
+                generator=torch.Generator(),  # it draws a seed for its workers: not from the one that numbers are of
+            )
+        )
+
+    def read_ahead(
+        self,
+        batches: Iterable[Sequence[int]],
+        *,
+        threads: int,
+        collate: Callable[[list[T | Unreadable]], Any] = list,
+    ) -> Iterator[Any]:
+        """As :meth:`read`, by threads of this process, which need no time to start and little memory: each reads a
+        batch, and one is ready. Decoders let others compute meanwhile; Python is run by one thread at a time.
+
+        Args:
+            threads: at least 1.
+        """
+
+        def read(batch: Sequence[int]) -> Any:
+            return collate(self.__getitems__(batch))
+
+        return called_ahead((partial(read, batch) for batch in batches), threads)
+
+    def read_all(
+        self, *, workers: int | None = None, progress: Progress | None = None, what: str = "image files"
+    ) -> Iterator[T | Unreadable]:
+        """What is there, each once.
+
+        Args:
+            workers: 0: threads of this process; None: as many as are worth starting.
+            progress: told ``what`` is read.
+        """
+        if workers is None:
+            workers = workers_for(len(self))
+        starts = range(0, len(self), _AT_ONCE)
+        batches = (range(first, min(first + _AT_ONCE, len(self))) for first in starts)
+        batches_read = (
+            self.read(batches, workers=min(workers, len(starts)))
+            if workers
+            else self.read_ahead(batches, threads=most_workers())
+        )
+        for first, found in zip(starts, batches_read, strict=True):
+            yield from found
+            if progress is not None:
+                progress(what, first + len(found), len(self))
+
+
+class FileReader(Reader[T]):
+    """Files, and how each is read.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -91,9 +187,8 @@ class FileReader(Dataset, Generic[T]):
             return Unreadable(self.path(index), why_unreadable(error))
 
     def __getitems__(self, indices: Sequence[int]) -> list[T | Unreadable]:
-        """Of these; what a DataLoader asks a batch by."""
         if self._read_many is None or not len(indices):
-            return [self[i] for i in indices]
+            return super().__getitems__(indices)
         paths = np.char.add(os.fsencode(os.path.join(self._folder, "")), self._names[np.asarray(indices, np.int64)])
         found = self._read_many(torch.from_numpy(paths.view(np.uint8).reshape(len(paths), -1)))
         return [self[i] if one is None else one for i, one in zip(indices, found, strict=True)]
@@ -106,84 +201,13 @@ class FileReader(Dataset, Generic[T]):
         return os.fsdecode(self._names[index])
 
     def identity(self) -> bytes:
-        """Every file's name and number of bytes: what tells one set from another without reading it."""
+        """Every file's name and number of bytes."""
         return os.fsencode("\n".join(f"{self.name(i)} {self.path(i).stat().st_size}" for i in range(len(self))))
 
-    def take(self, indices: Sequence[int]) -> FileReader[T]:
-        """Of these files alone."""
+    def take(self, indices: Sequence[int]) -> Self:
         part = copy.copy(self)
         part._names = self._names[np.asarray(indices, np.int64)]
         return part
-
-    def read(
-        self,
-        batches: Iterable[Sequence[int]],
-        *,
-        workers: int,
-        collate: Callable[[list[T | Unreadable]], Any] = list,
-        pin_memory: bool = False,
-    ) -> Iterator[Any]:
-        """What is in the files, one batch of indices after the other, in lists.
-
-        Args:
-            batches: may be endless.
-            workers: processes, each up to two batches ahead; 0: this one, when asked.
-            collate: makes something else of the list, where it is read. NumPy's arrays travel as bytes, tensors in
-                shared memory and with a file descriptor each.
-            pin_memory: have tensors in memory that CUDA copies from without waiting.
-        """
-        return iter(
-            DataLoader(
-                self,
-                batch_sampler=map(list, batches),
-                num_workers=workers,
-                collate_fn=collate,
-                pin_memory=pin_memory,
-                generator=torch.Generator(),  # it draws a seed for its workers: not from the one that numbers are of
-            )
-        )
-
-    def read_ahead(
-        self,
-        batches: Iterable[Sequence[int]],
-        *,
-        threads: int,
-        collate: Callable[[list[T | Unreadable]], Any] = list,
-    ) -> Iterator[Any]:
-        """As :meth:`read`, by threads of this process, which need no time to start and little memory: each reads a
-        batch, and one is ready. Decoders let others compute meanwhile; Python is run by one thread at a time.
-
-        Args:
-            threads: at least 1.
-        """
-
-        def read(batch: Sequence[int]) -> Any:
-            return collate(self.__getitems__(batch))
-
-        return called_ahead((partial(read, batch) for batch in batches), threads)
-
-    def read_all(
-        self, *, workers: int | None = None, progress: Progress | None = None, what: str = "image files"
-    ) -> Iterator[T | Unreadable]:
-        """What is in each file, once.
-
-        Args:
-            workers: 0: threads of this process; None: as many as are worth starting.
-            progress: told ``what`` is read.
-        """
-        if workers is None:
-            workers = workers_for(len(self))
-        starts = range(0, len(self), _AT_ONCE)
-        batches = (range(first, min(first + _AT_ONCE, len(self))) for first in starts)
-        batches_read = (
-            self.read(batches, workers=min(workers, len(starts)))
-            if workers
-            else self.read_ahead(batches, threads=most_workers())
-        )
-        for first, found in zip(starts, batches_read, strict=True):
-            yield from found
-            if progress is not None:
-                progress(what, first + len(found), len(self))
 
 
 def workers_for(files: int) -> int:

@@ -16,6 +16,7 @@ from amgan_fast.nn.latent import LatentSource
 from amgan_fast.nn.leaky_dropout import LeakyReLUDropout
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import NetworkOptions
+from amgan_fast.nn.own_networks import OwnDiscriminator, OwnGenerator
 from amgan_fast.nn.plain_layers import with_plain_layers
 from amgan_fast.nn.proxy_head import ProxyHead
 from amgan_fast.nn.sampler import Sampler
@@ -36,6 +37,8 @@ __all__ = [
     "LeakyReLUDropout",
     "MinibatchDiscrimination",
     "NetworkOptions",
+    "OwnDiscriminator",
+    "OwnGenerator",
     "ProxyHead",
     "ReferenceBatch",
     "Sampler",

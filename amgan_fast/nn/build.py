@@ -16,6 +16,7 @@ from amgan_fast.nn.densenet import DenseNetBC
 from amgan_fast.nn.discriminator import Discriminator
 from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import ImageShape, NetworkOptions
+from amgan_fast.nn.own_networks import OwnDiscriminator, OwnGenerator
 from amgan_fast.nn.spectral_norm import apply_spectral_norm
 from amgan_fast.nn.virtual_batch_norm import ReferenceBatch
 from amgan_fast.nn.weight_norm import apply_weight_norm
@@ -81,7 +82,13 @@ def network_options(network: str, **changes: Any) -> NetworkOptions:
 
 
 def build_generator(
-    network: str, inputs: int, image_shape: ImageShape, options: NetworkOptions | None = None, *, classes: int = 0
+    network: str,
+    inputs: int,
+    image_shape: ImageShape,
+    options: NetworkOptions | None = None,
+    *,
+    classes: int = 0,
+    own: OwnGenerator | None = None,
 ) -> nn.Module:
     """[N, inputs] -> images [N, C, H, W] in (-1, 1).
 
@@ -89,6 +96,7 @@ def build_generator(
         network: a name of :data:`NETWORKS`.
         options: None: those of the network's source.
         classes: how many of the inputs, the last ones, are a one-hot label.
+        own: makes the generator instead, and has it as it is, without ``options``.
 
     Raises:
         ValueError: no such network, it does not make images of this shape, or there is no label for ``conditioning``.
@@ -100,6 +108,8 @@ def build_generator(
     """
     source = _source(network)
     options = options or source.options
+    if own is not None:
+        return own(inputs, image_shape, classes)
     layers = _generator(source, inputs, image_shape, options, classes).apply(source.initialize)
     return _with_weight_norm(_with_reference(layers, (inputs,), options), options)
 
@@ -110,6 +120,8 @@ def build_discriminator(
     num_classes: int,
     image_shape: ImageShape,
     options: NetworkOptions | None = None,
+    *,
+    own: OwnDiscriminator | None = None,
 ) -> Discriminator:
     """Images [N, C, H, W] -> logits [N, outputs], as many as the objective has with so many classes.
 
@@ -117,6 +129,8 @@ def build_discriminator(
         network: a name of :data:`NETWORKS`.
         objective: what makes the last layer.
         options: None: those of the network's source.
+        own: makes all but the last layer instead; of ``options`` it has spectral normalization, minibatch
+            discrimination and weight normalization.
 
     Raises:
         ValueError: no such network, or it does not take images of this shape.
@@ -130,14 +144,20 @@ def build_discriminator(
     """
     source = _source(network)
     options = options or source.options
-    layers, features = source.discriminator(image_shape, options)
-    body = _with_reference(layers.apply(source.initialize), image_shape, options)
+    body: nn.Module
+    if own is None:
+        layers, features = source.discriminator(image_shape, options)
+        body = _with_reference(layers.apply(source.initialize), image_shape, options)
+    else:
+        body, features = own(image_shape)
     if options.minibatch_discrimination:
         # After the reference batch has left: samples are compared with each other only.
         discrimination = MinibatchDiscrimination(features)
         body = nn.Sequential(body, discrimination)
         features += discrimination.kernels
-    head = objective.build_head(features, num_classes).apply(source.initialize)
+    head = objective.build_head(features, num_classes)
+    if own is None:
+        head.apply(source.initialize)
     discriminator = Discriminator(body, head)
     if options.spectral_norm:
         apply_spectral_norm(discriminator)

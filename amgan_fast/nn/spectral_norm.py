@@ -18,7 +18,8 @@ class _SpectralNorm(parametrizations._SpectralNorm):
 
 
 def apply_spectral_norm(network: nn.Module) -> None:
-    """Divide the weight of every linear layer and convolution of ``network`` by its largest singular value.
+    """Divide the weight of every linear layer and convolution of ``network`` by its largest singular value. A layer
+    whose weight is a function of other parameters already stays as it is.
 
     That is estimated by one step of the power method, from two vectors that are kept, whenever the weight is computed
     in training mode; within :func:`torch.nn.utils.parametrize.cached` it is computed once. In evaluation mode the
@@ -37,6 +38,6 @@ def apply_spectral_norm(network: nn.Module) -> None:
     1.0
     """
     for layer in list(network.modules()):
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d) and "weight" in layer._parameters:
             norm = _SpectralNorm(layer.weight, dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
             parametrize.register_parametrization(layer, "weight", norm)

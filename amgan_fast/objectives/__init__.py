@@ -72,6 +72,7 @@ from amgan_fast.objectives.losses import (
 )
 from amgan_fast.objectives.multi_hinge import MultiHinge
 from amgan_fast.objectives.omnigan import OmniGAN
+from amgan_fast.objectives.own import own_objective
 from amgan_fast.objectives.reacgan import ReACGAN
 from amgan_fast.objectives.relativistic import RelativisticAMGAN, RpGAN
 from amgan_fast.objectives.techniques import HistoricalAveraging, feature_matching, feature_matching_and_grad
@@ -142,6 +143,7 @@ __all__ = [
     "generated_row",
     "gradient_penalty",
     "non_saturating_generator",
+    "own_objective",
     "real_row",
     "saturating_generator",
 ]

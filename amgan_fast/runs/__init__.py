@@ -7,7 +7,7 @@ from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.generator_file import GeneratorFile
 from amgan_fast.runs.loading import load_generator
 from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, RECIPES
-from amgan_fast.runs.sampler import load_sampler
+from amgan_fast.runs.sampler import find_checkpoint, load_sampler
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.summary import Summary, TrainingFacts
 
@@ -23,6 +23,7 @@ __all__ = [
     "Summary",
     "TrainingFacts",
     "export_generator",
+    "find_checkpoint",
     "load_generator",
     "load_sampler",
     "previous_checkpoint",

@@ -49,15 +49,14 @@ class Checkpoint:
         """The weights of the averaged generator."""
         return self.step["averaged"]
 
-    def save(self, path: Path) -> None:
-        """Write it to ``path``; the one that is there stays as :func:`previous_checkpoint`.
+    def save(self, path: Path, *, keeps_previous: bool = True) -> None:
+        """Write it to ``path``; the one that is there stays as :func:`previous_checkpoint`, or is gone.
 
         Raises:
             InputError: no space, or no permission; what was there is as it was.
         """
-        save_tensors(
-            path, {one.name: getattr(self, one.name) for one in fields(self)}, previous=previous_checkpoint(path)
-        )
+        state = {one.name: getattr(self, one.name) for one in fields(self)}
+        save_tensors(path, state, previous=previous_checkpoint(path) if keeps_previous else None)
 
     @staticmethod
     def load(path: Path) -> Checkpoint:

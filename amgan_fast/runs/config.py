@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -14,8 +14,20 @@ from amgan_fast.data import DATASETS, Dataset, load_dataset
 from amgan_fast.data.registry import size_of_images
 from amgan_fast.device import MOST_THREADS
 from amgan_fast.errors import InputError, as_input_error, shortened, shown
-from amgan_fast.nn import NETWORKS, LatentSource, NetworkOptions, Sampler, build_generator, network_options
-from amgan_fast.objectives import MODELS, Objective
+from amgan_fast.files import file_name
+from amgan_fast.nn import (
+    NETWORKS,
+    Discriminator,
+    LatentSource,
+    NetworkOptions,
+    OwnDiscriminator,
+    OwnGenerator,
+    Sampler,
+    build_discriminator,
+    build_generator,
+    network_options,
+)
+from amgan_fast.objectives import MODELS, Objective, own_objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_that, check_types
 from amgan_fast.option_declarations import DeviceName, Labels
 from amgan_fast.progress import Progress
@@ -28,12 +40,16 @@ from amgan_fast.runs.recipes import (
 )
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.toml import parse_setting, read_toml, write_toml
+from amgan_fast.user_code import check_allowed, check_name, names_user_code
 
 LABELS = get_args(Labels)
 DEVICES = get_args(DeviceName)
 CUDA_GRAPH = ("auto", "on", "off")
 LARGEST_IMAGE = 16_384
 """Side in pixels."""
+
+_AROUND_OWN = {"spectral_norm", "minibatch_discrimination"}
+"""Network options that need to know no layer of a discriminator."""
 
 _FEATURE_MATCHING = (
     "feature matching compares real and generated images normalized alike, by the averages that batch norm keeps"
@@ -59,11 +75,12 @@ class Config(StepOptions):
     """
 
     model: str = "amgan"
-    """A name of :data:`amgan_fast.objectives.MODELS`."""
+    """A name of :data:`amgan_fast.objectives.MODELS`, or ``module:Class``
+    (:func:`amgan_fast.objectives.own_objective`)."""
     labels: str = "dynamic"
     """``"dynamic"``: a sample's class is the likeliest; ``"predefined"``: it is drawn and given to the generator."""
     dataset: str = "digits"
-    """A name of :data:`amgan_fast.data.DATASETS`."""
+    """A name of :data:`amgan_fast.data.DATASETS`, or ``module:function`` (:mod:`amgan_fast.data.own_dataset`)."""
     data_dir: str | None = None
     """Where the dataset's files are; None: their usual place."""
     image_size: int | None = None
@@ -77,16 +94,22 @@ class Config(StepOptions):
     """The file of the classifier for ``guidance``, as ``amgan-fast train-classifier`` writes it. A run keeps a copy."""
     network: str = "mlp"
     """A name of :data:`amgan_fast.nn.NETWORKS`."""
+    generator: str | None = None
+    """``module:function`` (:class:`amgan_fast.nn.OwnGenerator`); None: the network's."""
+    discriminator: str | None = None
+    """``module:function`` (:class:`amgan_fast.nn.OwnDiscriminator`); None: the network's."""
     latent_size: int = 32
     """The length of z."""
+    init: str | None = None
+    """A run, or one of its checkpoints, whose weights this one starts from (:func:`amgan_fast.train.start_from`)."""
     steps: int = 4000
     """Steps of each player."""
     batch_size: int = 100
     """Of all processes together."""
     cuda_graph: str = "auto"
     """Whether a step is captured once and replayed, as one CUDA graph: ``"auto"``: on a GPU where it can be, that is
-    without other processes, ``compile``, ``historical_averaging`` and exact gradient penalties; ``"on"``: it must be;
-    ``"off"``."""
+    without other processes, ``compile``, ``historical_averaging``, exact gradient penalties and code of the user;
+    ``"on"``: it must be; ``"off"``."""
     seed: int = 0
     device: str = "auto"
     """``"auto"``: CUDA where there is a GPU and this build has kernels for it."""
@@ -99,25 +122,38 @@ class Config(StepOptions):
     score_samples: int = 2000
     checkpoint_every: int = 200
     """Steps between two checkpoints; more on a GPU, where writing them would take more than a twentieth of the time."""
+    checkpoint_minutes: float = 10.0
+    """Minutes from one checkpoint to the next at most, whatever the step, the first one after one minute; 0: never."""
+    keep_best: bool = True
+    """A copy is kept of the step whose samples had the lowest AM Score on the way, as ``checkpoint.best.pt``."""
     final_samples: int = 50_000
     """Samples that the finished run is scored with."""
     objective: dict[str, Any] = field(default_factory=dict)
     """Options of the model, by the names of its class in :mod:`amgan_fast.objectives`."""
     network_options: dict[str, Any] = field(default_factory=dict)
     """Changes to the network's own options, by the names of :class:`amgan_fast.nn.NetworkOptions`."""
+    generator_options: dict[str, Any] = field(default_factory=dict)
+    """What the function of ``generator`` is called with beside what all are, by name."""
+    discriminator_options: dict[str, Any] = field(default_factory=dict)
+    """The same of ``discriminator``."""
 
     @as_input_error()
     def __post_init__(self) -> None:
         super().__post_init__()
+        known: Collection[str]
         for name, known in (
-            ("model", MODELS),
             ("labels", LABELS),
-            ("dataset", DATASETS),
             ("network", NETWORKS),
             ("device", DEVICES),
             ("cuda_graph", CUDA_GRAPH),
         ):
             self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
+        check_name("model", self.model, MODELS, "module:Class")
+        check_name("dataset", self.dataset, DATASETS, "module:function")
+        for name in ("generator", "discriminator"):
+            value, options = getattr(self, name), f"{name}_options"
+            self._require(name, value is None or names_user_code(value), "module:function, or none")
+            self._require(options, value is not None or not getattr(self, options), f"none without {name}")
         for name in (
             "latent_size",
             "steps",
@@ -131,9 +167,10 @@ class Config(StepOptions):
         check_range("threads", self.threads, 0, MOST_THREADS)
         if self.image_size is not None:
             check_range("image_size", self.image_size, 1, LARGEST_IMAGE)
-        for name, what in (("data_dir", "folder"), ("guidance_classifier", "file")):
+        for name, what in (("data_dir", "folder"), ("guidance_classifier", "file"), ("init", "run")):
             given = getattr(self, name)
             self._require(name, given is None or bool(given and "\0" not in given), f"the name of a {what}")
+        self._require("checkpoint_minutes", self.checkpoint_minutes >= 0, "at least 0")
         self._require("batch_size", self.batch_size >= 2, "at least 2, for batch normalisation")
         labelled = self.labelled_per_class is None or self.labelled_per_class >= 1
         self._require("labelled_per_class", labelled, "at least 1")
@@ -167,6 +204,8 @@ class Config(StepOptions):
         Raises:
             InputError: ``objective`` has a name the model does not know, or a value out of its range.
         """
+        if names_user_code(self.model):
+            return own_objective(self.model, self.objective)
         return _build("objective", MODELS[self.model], self.objective)
 
     def build_network_options(self) -> NetworkOptions:
@@ -179,9 +218,15 @@ class Config(StepOptions):
             changes["running_statistics"] = True
         changes |= self.network_options
         known = {one.name for one in dataclasses.fields(NetworkOptions)}
+        if self.generator and self.discriminator:  # none of whose layers are of the network
+            _check_names("network_options", self.network_options, _AROUND_OWN)
         _check_names("network_options", changes, known)
         with as_input_error("network_options."):
-            options = network_options(self.network, **changes)
+            if self.generator and self.discriminator:
+                options = NetworkOptions(**changes)
+            else:
+                options = network_options(self.network, **changes)
+        self._check_own(options)
         if self.labels == "dynamic" and options.conditioning != "concatenation":
             found = f"network_options.conditioning is {options.conditioning!r}"
             raise InputError(f"{found}, wanted concatenation with labels = dynamic: the generator is given no label")
@@ -191,6 +236,17 @@ class Config(StepOptions):
             raise InputError("network_options.minibatch_discrimination is true, wanted false: " + _PENALTY)
         return options
 
+    def _check_own(self, options: NetworkOptions) -> None:
+        """What has to be known of the layers of both networks."""
+        for name in filter(self.__getattribute__, ("generator", "discriminator")):
+            for option, fits, wanted in (
+                ("weight_norm", not options.weight_norm, "false"),
+                ("normalization", options.normalization != "virtual", "batch or none"),
+                ("conditioning", name != "generator" or options.conditioning == "concatenation", "concatenation"),
+            ):
+                value = getattr(options, option)
+                check_that(fits, f"network_options.{option}", value, f"{wanted} with {name} = {getattr(self, name)}")
+
     def build_sampler(self, image_shape: tuple[int, int, int], class_frequencies: Tensor | None) -> Sampler:
         """A new generator of images [C, H, W], on the CPU, with what it is fed with.
 
@@ -199,10 +255,41 @@ class Config(StepOptions):
         """
         latent = LatentSource(self.latent_size, class_frequencies)
         options, classes = self.build_network_options(), latent.num_labels or 0
-        return Sampler(build_generator(self.network, latent.width, image_shape, options, classes=classes), latent)
+        own = None if self.generator is None else OwnGenerator(self.generator, self.generator_options)
+        generator = build_generator(self.network, latent.width, image_shape, options, classes=classes, own=own)
+        return Sampler(generator, latent)
+
+    def build_discriminator(
+        self, objective: Objective, num_classes: int, image_shape: tuple[int, int, int]
+    ) -> Discriminator:
+        """A new one of images [C, H, W], on the CPU, for what :meth:`build_objective` makes."""
+        own = None if self.discriminator is None else OwnDiscriminator(self.discriminator, self.discriminator_options)
+        options = self.build_network_options()
+        return build_discriminator(self.network, objective, num_classes, image_shape, options, own=own)
+
+    @property
+    def has_own_networks(self) -> bool:
+        return self.generator is not None or self.discriminator is not None
+
+    @property
+    def has_own_step(self) -> bool:
+        """Whether steps run code of the user."""
+        return self.has_own_networks or names_user_code(self.model)
+
+    @property
+    def name(self) -> str:
+        """What tells it from others of a comparison, as a file's name."""
+        return f"{file_name(self.model)}-{self.labels}-seed{self.seed}"
+
+    def modules(self) -> list[str]:
+        """Those that code of the user is of, by name."""
+        specs = filter(names_user_code, (self.model, self.dataset, self.generator, self.discriminator))
+        return sorted({str(spec).partition(":")[0] for spec in specs})
 
     def notes(self) -> list[str]:
         """What is not as the network's source has it though no one asked for that, each in a line with its reason."""
+        if self.generator and self.discriminator:
+            return []
         source = NETWORKS[self.network].options
         if self.build_network_options().running_statistics == source.running_statistics:
             return []
@@ -256,6 +343,8 @@ class Config(StepOptions):
         options: Mapping[str, Any],
         settings: Sequence[str],
         notify: Callable[[str], None] | None = None,
+        *,
+        allow_code: Collection[str] = (),
     ) -> Config:
         """The recipe of the dataset, with what a file says, with what options say, with what settings say; ``recipe``,
         in any of the three, is the name of one.
@@ -265,25 +354,32 @@ class Config(StepOptions):
             options: values by name.
             settings: ``name=value`` each, the value as in TOML; ``objective.saturating=true`` goes into a table.
             notify: as of :meth:`for_dataset`.
+            allow_code: modules that the file may name code of.
 
         Raises:
             InputError: an unknown name, or a bad value.
         """
-        values = {} if path is None else read_toml(path)
+        values = {}
+        if path is not None:
+            check_allowed(path, values := read_toml(path), allow_code)
         values |= options
         values = _as_named_now(_merged(values, *map(parse_setting, settings)))
         _check_names("the configuration" if path is None else str(path), values, _names() | {"recipe"})
         return Config.for_dataset(values.pop("dataset", "digits"), notify=notify, **values)
 
     @staticmethod
-    def load(path: Path) -> Config:
+    def load(path: Path, *, allow_code: Collection[str] = ()) -> Config:
         """Read a config.toml.
+
+        Args:
+            allow_code: modules that it may name code of, such as an own generator: nothing else of it is run.
 
         Raises:
             InputError: no such file, no TOML, an unknown key or a bad value.
         """
         values = _as_named_now(read_toml(path))
         _check_names(str(path), values, _names())
+        check_allowed(path, values, allow_code)
         return Config(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -330,7 +426,7 @@ def _as_named_now(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _recipe_by_size(dataset: str, given: Mapping[str, Any], notify: Callable[[str], None] | None) -> dict[str, Any]:
     """Digits' are the defaults; an unknown dataset, or one whose images cannot be looked at, has none."""
-    if dataset == "digits" or dataset not in DATASETS:
+    if dataset == "digits" or not (dataset in DATASETS or names_user_code(dataset)):
         return {}
     size = size_of_images(dataset, given.get("data_dir"), image_size=given.get("image_size"))
     if size is None:

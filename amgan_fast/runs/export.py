@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -14,13 +15,13 @@ from amgan_fast.files import check_writable, contents_of, whole_file
 from amgan_fast.nn import Sampler, with_plain_layers
 from amgan_fast.runs.checkpoint import Checkpoint
 from amgan_fast.runs.config import Config
-from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.generator_file import GeneratorFile
+from amgan_fast.runs.sampler import find_checkpoint
 
 FORMS = (".safetensors", ".pt2")
 
 
-def export_generator(path: Path, out: Path) -> None:
+def export_generator(path: Path, out: Path, *, allow_code: Collection[str] = ()) -> None:
     """Write the averaged generator of a run to a file.
 
     - ``.safetensors``: what :func:`amgan_fast.load_generator` takes, the same generator to the bit
@@ -31,8 +32,10 @@ def export_generator(path: Path, out: Path) -> None:
       fields of :class:`GeneratorFile`.
 
     Args:
-        path: the run.
+        path: the run, or one of its checkpoints.
         out: a new file, whose suffix says which.
+        allow_code: modules that the run may name code of: an own generator. A .safetensors file names it, too, and
+            wants it where it is loaded; a .pt2 file has what it does, where torch can export that.
 
     Raises:
         InputError: ``path`` is no run, or ``out`` is there, cannot be written or has another suffix; or the generator
@@ -49,9 +52,9 @@ def export_generator(path: Path, out: Path) -> None:
         found = f"--out is {out}{', which exists' * out.exists()}"
         raise InputError(f"{found}, wanted a new name that ends in {' or '.join(FORMS)}")
     check_writable("--out", out)
-    run = RunFolder.open(path)
-    config, checkpoint = Config.load(run.config), Checkpoint.load(run.checkpoint)
-    with contents_of(run.checkpoint):
+    run, path = find_checkpoint(path)
+    config, checkpoint = Config.load(run.config, allow_code=allow_code), Checkpoint.load(path)
+    with contents_of(path):
         exported = GeneratorFile.of(config, checkpoint)
         sampler = exported.sampler()
     if out.suffix == FORMS[0]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError
-from amgan_fast.files import full_disk_is_said, sync, write_text
+from amgan_fast.files import file_name, full_disk_is_said, sync, write_text
 from amgan_fast.lock import hold_folder, is_unused
 from amgan_fast.metrics import finite
 from amgan_fast.runs.checkpoint import previous_checkpoint
@@ -114,6 +114,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def best_checkpoint(self) -> Path:
+        """Of the step whose samples had the lowest AM Score on the way."""
+        return self.path / "checkpoint.best.pt"
+
+    @property
     def classifier(self) -> Path:
         return self.path / "classifier.pt"
 
@@ -186,4 +191,4 @@ def _unusable_is_said(path: Path) -> Iterator[None]:
 
 def _default_path(config: Config) -> Path:
     started = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.dataset}-{config.model}-{config.labels}-seed{config.seed}-{started}"
+    return Path("runs") / f"{file_name(config.dataset)}-{config.name}-{started}"

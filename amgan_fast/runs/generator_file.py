@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 
 from amgan_fast.errors import InputError
 from amgan_fast.files import contents_of
-from amgan_fast.nn import LatentSource, NetworkOptions, Sampler, build_generator
+from amgan_fast.nn import LatentSource, NetworkOptions, OwnGenerator, Sampler, build_generator
 from amgan_fast.option_checks import LARGEST_INT, check_range
 from amgan_fast.runs.checkpoint import Checkpoint
 from amgan_fast.runs.config import Config
 from amgan_fast.tensor_files import load_safetensors, save_safetensors
+from amgan_fast.user_code import check_allowed
 
 _GENERATOR = "amgan_fast generator"
 _VERSION = 1
@@ -26,8 +28,8 @@ _WANTED = "wanted a generator that amgan-fast export wrote as .safetensors"
 
 @dataclass(frozen=True, eq=False)
 class GeneratorFile:
-    """What an exported generator is made of. The fields but the last are JSON in the metadata of the file, and nothing
-    in it is executed.
+    """What an exported generator is made of. All but ``weights`` is JSON in the metadata of the file, and nothing in it
+    is executed but what is allowed.
 
     >>> from pathlib import Path
     >>> from amgan_fast.runs import Checkpoint, Config, GeneratorFile
@@ -51,6 +53,10 @@ class GeneratorFile:
     """For people: the run's model, dataset, seed and number of steps."""
     weights: dict[str, Tensor]
     """The state of the generator."""
+    own: str | None = None
+    """``module:function`` that makes the network; None: it is of ``network`` and ``options``."""
+    own_options: dict[str, Any] = field(default_factory=dict)
+    """What that is called with beside what all are."""
 
     @classmethod
     def of(cls, config: Config, checkpoint: Checkpoint) -> GeneratorFile:
@@ -69,6 +75,8 @@ class GeneratorFile:
                 "steps": checkpoint.steps,
             },
             weights=checkpoint.averaged,
+            own=config.generator,
+            own_options=config.generator_options,
         )
 
     def save(self, path: Path) -> None:
@@ -82,17 +90,22 @@ class GeneratorFile:
             raise InputError(f"{path} cannot be written ({error.strerror}), wanted a place for --out") from None
 
     @classmethod
-    def load(cls, path: Path) -> GeneratorFile:
+    def load(cls, path: Path, *, allow_code: Collection[str] = ()) -> GeneratorFile:
         """
+        Args:
+            allow_code: modules that it may name code of: an own generator.
+
         Raises:
-            InputError: no such file, a damaged one, or one of something else.
+            InputError: no such file, a damaged one, or one of something else, or one that names other code.
         """
         text, weights = load_safetensors(path, _GENERATOR, wanted=_WANTED)
         with contents_of(path):
             values = json.loads(text)
             if (version := values.pop("version")) != _VERSION:
                 raise ValueError(f"version {version}, wanted {_VERSION}")
-            return cls(**values, weights=weights)
+            loaded = cls(**values, weights=weights)
+        check_allowed(path, {"generator": loaded.own}, allow_code)
+        return loaded
 
     def description(self) -> dict[str, Any]:
         """All but the weights, as plain values."""
@@ -113,8 +126,9 @@ class GeneratorFile:
             if frequencies.ndim != 1 or not (frequencies >= 0).all() or not 0 < frequencies.sum() < torch.inf:
                 raise ValueError("class_frequencies are no distribution")
         latent = LatentSource(self.latent_size, frequencies)
-        with torch.device("meta"):  # sizes that the weights do not have are not allocated
-            _check_weights(self._build(latent), self.weights)
+        if self.own is None:
+            with torch.device("meta"):  # sizes that the weights do not have are not allocated
+                _check_weights(self._build(latent), self.weights)
         with torch.random.fork_rng([]):  # the weights it starts with are thrown away
             generator = self._build(latent)
         generator.load_state_dict(self.weights)
@@ -122,8 +136,10 @@ class GeneratorFile:
 
     def _build(self, latent: LatentSource) -> nn.Module:
         channels, height, width = self.image_shape
-        options, classes = NetworkOptions(**self.options), latent.num_labels or 0
-        return build_generator(self.network, latent.width, (channels, height, width), options, classes=classes)
+        shape, classes = (channels, height, width), latent.num_labels or 0
+        own = None if self.own is None else OwnGenerator(self.own, self.own_options)
+        options = NetworkOptions(**self.options)
+        return build_generator(self.network, latent.width, shape, options, classes=classes, own=own)
 
 
 def _check_weights(generator: nn.Module, weights: dict[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_WORD = re.compile(r"(\.{0,2}/)*[A-Za-z][\w./-]*")
+_WORD = re.compile(r"(\.{0,2}/)*[A-Za-z][\w./:-]*")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -35,17 +35,26 @@ def write_toml(path: Path, values: dict[str, Any]) -> None:
     """Bytes that are no UTF-8, which Python keeps as surrogates, are written as they are, and read again.
 
     Raises:
+        InputError: as :func:`toml_text`.
+    """
+    write_text(path, toml_text(values), errors="surrogateescape")
+
+
+def toml_text(values: dict[str, Any]) -> str:
+    """
+    Raises:
         InputError: the package that writes TOML is missing. Everything else in this package does without it.
     """
     try:
         import tomli_w
     except ModuleNotFoundError:
-        raise InputError(f"{path} cannot be written without the package tomli-w, which is not installed") from None
-    write_text(path, tomli_w.dumps(values), errors="surrogateescape")
+        raise InputError("settings cannot be written without the package tomli-w, which is not installed") from None
+    return tomli_w.dumps(values)
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """``name=value`` or ``table.name=value``, the value as in TOML; a single word, or a path of such, needs no quotes.
+    """``name=value`` or ``table.name=value``, the value as in TOML; a single word, a path of such, or
+    ``module:name`` needs no quotes.
 
     Raises:
         InputError: something else.

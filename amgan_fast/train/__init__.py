@@ -4,7 +4,9 @@ from amgan_fast.progress import Observer, Observers
 from amgan_fast.train.accuracy import DiscriminatorAccuracy, discriminator_accuracy
 from amgan_fast.train.classifier_training import cached_classifier, train_classifier, train_classifier_file
 from amgan_fast.train.csv_log import CsvLog
+from amgan_fast.train.dry_run import Estimate, dry_run
 from amgan_fast.train.finish import Result
+from amgan_fast.train.init import start_from
 from amgan_fast.train.observers import observers_named
 from amgan_fast.train.scored_step import ScoredStep
 from amgan_fast.train.start import resume, train
@@ -16,6 +18,7 @@ __all__ = [
     "AdversarialStep",
     "CsvLog",
     "DiscriminatorAccuracy",
+    "Estimate",
     "Observer",
     "Observers",
     "Result",
@@ -24,8 +27,10 @@ __all__ = [
     "WandbLog",
     "cached_classifier",
     "discriminator_accuracy",
+    "dry_run",
     "observers_named",
     "resume",
+    "start_from",
     "train",
     "train_classifier",
     "train_classifier_file",

@@ -28,7 +28,9 @@ def is_captured(config: Config, device: torch.device, processes: int) -> bool:
     hindrance = _hindrance(config, device, processes)
     if config.cuda_graph == "on" and hindrance is not None:
         raise InputError(f"cuda_graph is on {hindrance}, wanted auto or off")
-    return config.cuda_graph != "off" and hindrance is None
+    # Whether the user's own code waits for the device, no one can see: that must be said.
+    wanted = config.cuda_graph == "on" or (config.cuda_graph == "auto" and not config.has_own_step)
+    return wanted and hindrance is None
 
 
 def _hindrance(config: Config, device: torch.device, processes: int) -> str | None:

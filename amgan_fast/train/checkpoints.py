@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ def last_checkpoint(job: Job) -> Checkpoint | None:
         )
         return None
     checkpoint, damage = Checkpoint.load_last(folder.checkpoint)
-    if changed := job.config.differences(checkpoint.config):
+    # How many steps there are to be makes no difference to those that were taken.
+    if changed := replace(job.config, steps=1).differences(checkpoint.config | {"steps": 1}):
         raise InputError(
             f"{folder.checkpoint} was trained with another configuration than {folder.config.name} has now: "
             f"{'; '.join(changed)}; wanted the same, or a new run"
@@ -42,8 +44,11 @@ def last_checkpoint(job: Job) -> Checkpoint | None:
     return checkpoint
 
 
-def save_checkpoint(training: Training) -> None:
+def save_checkpoint(training: Training, *, best: bool = False) -> None:
     """
+    Args:
+        best: as the copy of the best step until now, not as the one that the run goes on from.
+
     Raises:
         FloatingPointError: weights are no longer finite; the checkpoint before stays.
     """
@@ -53,7 +58,7 @@ def save_checkpoint(training: Training) -> None:
         raise training.diverged("weights that are not finite")
     if job.writes:
         training.journal.sync()
-        Checkpoint(
+        checkpoint = Checkpoint(
             config=job.config.to_dict(),
             image_shape=list(training.dataset.image_shape),
             class_frequencies=step.sampler.latent.class_frequencies,
@@ -62,9 +67,12 @@ def save_checkpoint(training: Training) -> None:
             unlabelled=None if images.unlabelled is None else images.unlabelled.state_dict(),
             random=random,
             seconds=training.seconds,
-        ).save(job.folder.checkpoint)
-        training.last_good = step.steps
-        job.observer.saved(step.steps, job.folder.checkpoint)
+        )
+        path = job.folder.best_checkpoint if best else job.folder.checkpoint
+        checkpoint.save(path, keeps_previous=not best)
+        if not best:
+            training.last_good = step.steps
+        job.observer.saved(step.steps, path)
 
 
 def go_back_to(training: Training, checkpoint: Checkpoint | None) -> None:

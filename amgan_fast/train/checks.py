@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from amgan_fast.data import Dataset
 from amgan_fast.errors import InputError, as_input_error, in_one_line
 from amgan_fast.memory import memory_of
-from amgan_fast.nn import Sampler, build_classifier, build_discriminator, set_reference_batch
+from amgan_fast.nn import Sampler, build_classifier, set_reference_batch
 from amgan_fast.objectives import Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range
 from amgan_fast.runs import Config
@@ -18,9 +18,9 @@ _MOST_STEPS = 10**9
 _NUMBER_BYTES = 4  # of float32
 
 
-def check_run(config: Config, dataset: Dataset, device: torch.device, processes: int = 1) -> None:
+def check_run(config: Config, dataset: Dataset, device: torch.device, processes: int = 1) -> int:
     """Whether dataset, networks, batches and losses of a run go together, and fit in the memory of its device: a step
-    with shapes alone. What is counted is less than what a run takes.
+    with shapes alone. What is counted, the bytes that are returned, is less than what a run takes.
 
     Args:
         processes: that share a batch.
@@ -40,7 +40,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
     with _META, as_input_error():
         build_classifier("cnn", dataset.image_shape, dataset.num_classes)
     objective = config.build_objective()
-    sampler, discriminator = _build(config, dataset, objective)
+    sampler, discriminator = build_on_meta(config, dataset, objective)
     generator, inputs = sampler.generator, sampler.latent.width
     weights = _training_bytes(config, generator, discriminator)
     _require_memory(weights, device, f"{_sizes(config)}: weights, gradients and averages take")
@@ -51,10 +51,15 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
                 set_reference_batch(discriminator, torch.empty(config.batch_size, *dataset.image_shape))
             logits, kept = _pass(discriminator, generator(torch.empty(rows, inputs)))
     except Exception as error:  # sizes that no integer counts
-        raise InputError(f"batch_size is {config.batch_size}, wanted a smaller one ({in_one_line(error)})") from None
+        if not config.has_own_networks:
+            reason = in_one_line(error)
+            raise InputError(f"batch_size is {config.batch_size}, wanted a smaller one ({reason})") from None
+        # Or code that wants values, or tensors that are no part of its module: what a step takes is then not known.
+        logits, kept = torch.empty(rows, objective.outputs(dataset.num_classes), device=_META), 0
     kept //= 2 if config.precision == "bfloat16" else 1
     _require_memory(weights + kept, device, f"batch_size is {config.batch_size}: a step takes")
     check_losses(config, objective, logits)
+    return weights + kept
 
 
 def check_classifier(
@@ -76,13 +81,21 @@ def check_classifier(
     _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages take")
 
 
-def _build(config: Config, dataset: Dataset, objective: Objective) -> tuple[Sampler, nn.Module]:
-    shape, options = dataset.image_shape, config.build_network_options()
+def build_on_meta(config: Config, dataset: Dataset, objective: Objective) -> tuple[Sampler, nn.Module]:
+    """The generator with what it is fed with, and the discriminator of a run, of shapes alone.
+
+    Raises:
+        InputError: there are none such for the dataset.
+    """
+    # Code of the user may need values to build a network.
+    device = torch.device("cpu") if config.has_own_networks else _META
     try:
-        with _META, as_input_error():
+        with torch.random.fork_rng([]), device, as_input_error():
             frequencies = torch.empty(dataset.num_classes) if config.labels == "predefined" else None
-            sampler = config.build_sampler(shape, frequencies)
-            return sampler, build_discriminator(config.network, objective, dataset.num_classes, shape, options)
+            sampler = config.build_sampler(dataset.image_shape, frequencies)
+            discriminator = config.build_discriminator(objective, dataset.num_classes, dataset.image_shape)
+        sampler.generator.to(_META)
+        return sampler, discriminator.to(_META)
     except InputError:
         raise
     except Exception as error:  # sizes that no integer counts

@@ -23,7 +23,7 @@ from amgan_fast.evaluate.classifiers.trained import (
     measure_classifier,
     read_classifier,
 )
-from amgan_fast.files import write_json
+from amgan_fast.files import file_name, write_json
 from amgan_fast.lock import hold_file
 from amgan_fast.nn import Classifier, build_classifier
 from amgan_fast.progress import Observer
@@ -47,7 +47,7 @@ def cached_classifier(dataset: Dataset, observer: Observer) -> TrainedClassifier
     >>> from amgan_fast.train import Observer, cached_classifier
     >>> classifier = cached_classifier(load_dataset("digits"), Observer())
     """
-    path = _cache_folder() / f"classifier-{dataset.name}-{dataset.fingerprint()[:12]}.pt"
+    path = cached_classifier_path(dataset)
     kept = _kept(path, dataset, observer)
     if kept is not None:
         return kept
@@ -59,6 +59,11 @@ def cached_classifier(dataset: Dataset, observer: Observer) -> TrainedClassifier
             waited = False
         kept = _kept(path, dataset, observer) if waited else None
         return _train_for_cache(path, dataset, observer) if kept is None else kept
+
+
+def cached_classifier_path(dataset: Dataset) -> Path:
+    """Where it is, or will be."""
+    return _cache_folder() / f"classifier-{file_name(dataset.name)}-{dataset.fingerprint()[:12]}.pt"
 
 
 def _kept(path: Path, dataset: Dataset, observer: Observer) -> TrainedClassifier | None:

@@ -43,13 +43,17 @@ class Log:
         self._coming = self._next()
         self.write_what_has_come()
 
-    def scores(self) -> None:
-        """A row of losses and scores, and a grid of samples."""
+    def scores(self) -> bool:
+        """A row of losses and scores, and a grid of samples; whether the AM Score is the lowest until now."""
         training = self._training
+        lowest = min(
+            (row["am_score"] for row in training.journal.rows if row.get("am_score") is not None), default=None
+        )
         row = self._row(self._next()) | _scores(training)
         row |= _own_metrics(training, row)
         training.journal.grid(training.step.steps, training.step.sampler, training.job.random(Purpose.PICTURES))
         self._log(row)
+        return lowest is None or row["am_score"] < lowest
 
     def write_what_has_come(self) -> None:
         if self._coming is not None and self._coming.numbers.moment.has_come():

@@ -29,21 +29,26 @@ def take_steps(training: Training, stop: Stop) -> None:
     config, share = job.config, job.share
     advance = _step_on_what_is_taken(training)
     job.observer.progress("step", step.steps, config.steps)
-    log, pace = Log(training), CheckpointPace(job.device)
+    log, pace = Log(training), CheckpointPace(job.device, config.checkpoint_minutes)
     if failure := gather(job.observer.failure, share)[0]:
         raise failure
     while step.steps < config.steps:
         advance(*training.images.take())
         last = step.steps == config.steps
         if step.steps % config.score_every == 0 or last:  # where losses are logged, too
-            log.scores()
+            is_best = log.scores()
+            if config.keep_best and gather(is_best, share)[0]:
+                save_checkpoint(training, best=True)
         elif step.steps % config.log_every == 0:
             log.losses()
         else:
             log.write_what_has_come()
-        # Whether one is due is what the first of several processes says, and it has the observers.
+        # Whether one is due is what the first of several processes says, and it has the observers. The others are not
+        # to wait at each step to be told.
         regular = step.steps % config.checkpoint_every == 0
         due = regular and gather(pace.is_due(), share)[0]
+        if not due and (share.ranks == 1 or step.steps % config.log_every == 0):
+            due = gather(pace.is_overdue(), share)[0]
         failure = gather(job.observer.failure, share)[0] if regular or last or share.ranks == 1 else None
         if due or last or stop.signal or failure:
             log.write()

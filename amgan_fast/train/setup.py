@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset, to_float
-from amgan_fast.nn import Classifier, build_discriminator, init_from_data, set_reference_batch
+from amgan_fast.nn import Classifier, init_from_data, set_reference_batch
 from amgan_fast.seeds import Purpose, derive_seed
 from amgan_fast.train.job import Job
 from amgan_fast.train.step import AdversarialStep
@@ -25,9 +25,7 @@ def build_step(job: Job, dataset: Dataset, guide: Classifier | None = None) -> A
     torch.manual_seed(derive_seed(config.seed, Purpose.NETWORKS))
     sampler = config.build_sampler(dataset.image_shape, frequencies)  # the generator's weights are drawn first
     generator = sampler.generator.to(job.device)
-    discriminator = build_discriminator(
-        config.network, objective, dataset.num_classes, dataset.image_shape, options
-    ).to(job.device)
+    discriminator = config.build_discriminator(objective, dataset.num_classes, dataset.image_shape).to(job.device)
     if options.normalization == "virtual" or options.weight_norm:
         # Latents have a stream of their own, but noise in layers is drawn: for the reference batch, then for the norms.
         noise, _ = sampler.latent.draw(config.batch_size, job.random(Purpose.FIRST_BATCH))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from amgan_fast.train.checks import check_run
 from amgan_fast.train.classifier_training import cached_classifier
 from amgan_fast.train.finish import Result, finish
 from amgan_fast.train.guide import notes_on_guide, read_guide
+from amgan_fast.train.init import check_init, start_from
 from amgan_fast.train.job import Job
 from amgan_fast.train.loop import take_steps
 from amgan_fast.train.stopping import TrainingStopped, stop_on_signal
@@ -53,18 +55,36 @@ def train(
     'runs/short/samples.png'
     """
     job = Job.of(config, RunFolder.new(out, config), observer, share or Share())
-    if job.writes:
-        job.folder.check_unused()
     with current_gpu(job.device):
-        dataset = _dataset(job)
-        guide = read_guide(config, job.folder, dataset, job.device)
+        dataset, guide, _ = prepare(job)
         with _held(job.folder, job.writes):
             if job.writes:
                 job.folder.create(config)
             return _run(job, dataset, guide, None)
 
 
-def resume(path: Path, observer: Observer | None = None, share: Share | None = None) -> Result:
+def prepare(job: Job) -> tuple[Dataset, TrainedClassifier | None, int]:
+    """What a new run is of: images, what guides it, and the bytes that its steps take at least. Nothing is written.
+
+    Raises:
+        InputError: as :func:`train`.
+    """
+    if job.writes:
+        job.folder.check_unused()
+    dataset, size = _dataset(job)
+    if job.config.init is not None:
+        check_init(job.config, dataset)
+    return dataset, read_guide(job.config, job.folder, dataset, job.device), size
+
+
+def resume(
+    path: Path,
+    observer: Observer | None = None,
+    share: Share | None = None,
+    *,
+    steps: int | None = None,
+    allow_code: Collection[str] = (),
+) -> Result:
     """Go on with a run from its last checkpoint, as if it had not ended: on a CPU with the same weights to the bit.
     A run that has no checkpoint yet begins anew from its configuration.
 
@@ -72,9 +92,15 @@ def resume(path: Path, observer: Observer | None = None, share: Share | None = N
     it would have become: each process normalises a part of another size of every batch, and all but the first draw
     new noise in their layers.
 
+    Args:
+        steps: in all, more than it has taken: the run ends there, whether it was finished or not, with the weights that
+            it would have, had that been its number of steps from the beginning. None: as its configuration has it.
+        allow_code: modules that its configuration may name code of, such as an own generator: what a file names is
+            not run unless it is allowed.
+
     Raises:
-        InputError: ``path`` is no run or another process goes on with it, its configuration was changed since, or no
-            checkpoint can be read.
+        InputError: ``path`` is no run or another process goes on with it, its configuration was changed since, no
+            checkpoint can be read, or it has taken as many steps as ``steps``.
         FloatingPointError, TrainingStopped: as :func:`train`.
 
     >>> from pathlib import Path
@@ -86,11 +112,22 @@ def resume(path: Path, observer: Observer | None = None, share: Share | None = N
     share = share or Share()
     folder = RunFolder.open(path)
     with _held(folder, share.rank == 0):
-        job = Job.of(Config.load(folder.config), folder, observer, share)
+        job = Job.of(Config.load(folder.config, allow_code=allow_code), folder, observer, share)
         checkpoint = last_checkpoint(job)
+        if steps is not None:
+            job = _extended(job, steps, 0 if checkpoint is None else checkpoint.steps)
         with current_gpu(job.device):
-            dataset = _dataset(job)
-            return _run(job, dataset, read_guide(job.config, folder, dataset, job.device), checkpoint)
+            dataset, _ = _dataset(job)
+            guide = read_guide(job.config, folder, dataset, job.device)
+            if steps is not None and job.writes:
+                job.config.save(folder.config)
+            return _run(job, dataset, guide, checkpoint)
+
+
+def _extended(job: Job, steps: int, taken: int) -> Job:
+    if steps <= taken:
+        raise InputError(f"steps is {steps:,}, wanted more than the {taken:,} that {job.folder.path} has taken")
+    return replace(job, config=replace(job.config, steps=steps))
 
 
 @contextmanager
@@ -105,20 +142,21 @@ def _held(folder: RunFolder, writes: bool) -> Iterator[None]:
             raise TrainingStopped(folder, steps, signal.SIGINT) from None
 
 
-def _dataset(job: Job) -> Dataset:
-    """The images on the device, once it is sure that the run can be one of so many processes there."""
+def _dataset(job: Job) -> tuple[Dataset, int]:
+    """The images on the device, once it is sure that the run can be one of so many processes there, and the bytes that
+    its steps take at least."""
     config = job.config
     if config.batch_size % job.share.ranks:
         raise InputError(f"batch_size is {config.batch_size}, wanted a multiple of the {job.share.ranks} processes")
     is_captured(config, job.device, job.share.ranks)  # refuses what it cannot be
     dataset = config.load_dataset(job.observer.progress)
     job.observer.message(dataset.describe())
-    check_run(config, dataset, job.device, job.share.ranks)
+    size = check_run(config, dataset, job.device, job.share.ranks)
     if config.batch_size > (count := len(dataset.train_images)):
         job.observer.message(
             f"batch_size is {config.batch_size}: a batch has some of the {count} images more than once"
         )
-    return dataset.to_if_it_fits(job.device)
+    return dataset.to_if_it_fits(job.device), size
 
 
 def _run(job: Job, dataset: Dataset, guide: TrainedClassifier | None, checkpoint: Checkpoint | None) -> Result:
@@ -137,6 +175,8 @@ def _run(job: Job, dataset: Dataset, guide: TrainedClassifier | None, checkpoint
         training = Training(job, dataset, classifier, guide)
         go_back_to(training, checkpoint)
         with job.observer.of_run(job.folder.path, config.to_dict(), training.step.steps):
+            if config.init is not None and checkpoint is None:
+                start_from(training, Path(config.init))
             with stop_on_signal() as stop:
                 take_steps(training, stop)
             return finish(training)

@@ -17,7 +17,7 @@ from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.weights_digest import weights_sha256
 from amgan_fast.evaluate.full_precision import full_precision
-from amgan_fast.images import ImageFiles
+from amgan_fast.images import LazyImages
 from amgan_fast.memory import to_device
 from amgan_fast.metrics import (
     EntropyHistogram,
@@ -250,7 +250,7 @@ def _rebuild(state: dict[str, Any]) -> TrainedClassifier:
 
 
 @torch.no_grad()
-def _logits(network: Classifier, images: Tensor | ImageFiles) -> Tensor:
+def _logits(network: Classifier, images: Tensor | LazyImages) -> Tensor:
     device = next(network.parameters()).device
 
     def run(batch: Tensor) -> Tensor:

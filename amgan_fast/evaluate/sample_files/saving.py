@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -36,6 +36,7 @@ def save_samples(
     seed: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
+    allow_code: Collection[str] = (),
 ) -> int:
     """Write samples of a run's averaged generator, however many, and return their number. Pixels are rounded to 0..255.
 
@@ -44,7 +45,7 @@ def save_samples(
     not needed.
 
     Args:
-        path: the run.
+        path: the run, or one of its checkpoints.
         out: a new .npz file (:func:`amgan_fast.evaluate.sample_files.npz.write_npz`), or a new or empty folder
             (:func:`amgan_fast.evaluate.sample_files.png.write_png_folder`). It is there once it is whole.
         count: how many; None: what ``labels`` says.
@@ -54,6 +55,7 @@ def save_samples(
         rgb: three equal channels of grey images.
         seed: the samples that a run of this seed is scored with; None: the run's own.
         progress: told how many samples are made.
+        allow_code: as of :func:`amgan_fast.evaluate.open_run`.
 
     Raises:
         InputError: ``path`` is no run, ``out`` is there or cannot be written, or options that do not fit the run.
@@ -67,15 +69,15 @@ def save_samples(
     ...     print(file["arr_0"].shape, file["arr_0"].dtype)
     (1000, 8, 8, 1) uint8
     """
-    from amgan_fast.runs import Config, RunFolder, load_sampler
+    from amgan_fast.runs import Config, find_checkpoint, load_sampler
 
     with as_input_error():
         check_that(form in get_args(SampleFormat), "format", form, f"one of {', '.join(get_args(SampleFormat))}")
     _check_out(out, form, by_class)
-    run = RunFolder.open(path)
+    run, checkpoint = find_checkpoint(path)
     run.require_trained()
-    config = Config.load(run.config)
-    sampler = load_sampler(run, config, resolve_device(device))
+    config = Config.load(run.config, allow_code=allow_code)
+    sampler = load_sampler(config, checkpoint, resolve_device(device))
     asked = _asked(path, sampler, labels, count, by_class)
     count = count if asked is None else len(asked)
     if count is None or count < 1:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amgan_fast.data import Dataset
 from amgan_fast.evaluate.sources.source import Batch, Source, batch_ranges
-from amgan_fast.images import ImageFiles, workers_for
+from amgan_fast.images import LazyImages, workers_for
 from amgan_fast.tensor_files import tensor_bytes
 
 
@@ -37,7 +37,7 @@ class TensorSource(Source):
     _labels: Tensor
 
     def __init__(
-        self, images: Tensor | ImageFiles, labels: Tensor, description: str, class_names: tuple[str, ...] = ()
+        self, images: Tensor | LazyImages, labels: Tensor, description: str, class_names: tuple[str, ...] = ()
     ) -> None:
         if isinstance(images, Tensor) and images.dtype != torch.uint8:
             raise TypeError(f"images are {images.dtype}, wanted torch.uint8")
@@ -67,7 +67,7 @@ class TensorSource(Source):
         return source
 
     @classmethod
-    def _of(cls, dataset: Dataset, part: str, images: Tensor | ImageFiles, labels: Tensor) -> TensorSource:
+    def _of(cls, dataset: Dataset, part: str, images: Tensor | LazyImages, labels: Tensor) -> TensorSource:
         source = cls(images, labels, f"{len(images):,} {part} images of {dataset.name}", dataset.names)
         source.sampling = "per-class" if dataset.stratified else None  # both parts have so many of each class
         return source
