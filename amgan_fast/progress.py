@@ -63,7 +63,7 @@ class Observer:
         """A grid of samples was written, before the row of the same step."""
 
     def saved(self, step: int, path: Path) -> None:
-        """A checkpoint was written."""
+        """A checkpoint was written that the run would go on from."""
 
     def finished(self, summary: dict[str, Any]) -> None:
         """The run has come to its end, and all its files are there; ``summary`` is what summary.json has."""

@@ -101,17 +101,18 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path, cache):
     assert f"init: discriminator of {first.path}, step 6" in messages.texts
 
 
-def test_a_run_that_starts_from_another_goes_on_without_it(tmp_path, cache):
+def test_a_run_that_starts_from_another_goes_on_without_it(tmp_path, cache, monkeypatch):
     first = train(tiny_config(steps=2), tmp_path / "first").folder
     config = tiny_config(steps=6, checkpoint_every=100, init=str(first.path), seed=1)
     whole = train(config, tmp_path / "whole").folder
 
-    class Dies(Observer):
-        def logged(self, row):
-            raise OSError("killed")
+    def die(training, stop):
+        raise OSError("killed")
 
-    with pytest.raises(OSError, match="killed"):
-        train(config, tmp_path / "killed", Dies())
+    with monkeypatch.context() as dying:
+        dying.setattr("amgan_fast.train.start.take_steps", die)
+        with pytest.raises(OSError, match="killed"):
+            train(config, tmp_path / "killed")
     (first.path / "checkpoint.pt").unlink()
     resume(tmp_path / "killed")
     assert_same_state(load_tensors(tmp_path / "killed" / "checkpoint.pt"), load_tensors(whole.checkpoint))

@@ -12,6 +12,7 @@ from amgan_fast.device import resolve_device
 from amgan_fast.files import contents_of
 from amgan_fast.nn import Sampler
 from amgan_fast.runs.config import Config
+from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.generator_file import GeneratorFile
 from amgan_fast.runs.sampler import find_checkpoint, load_sampler
 
@@ -40,7 +41,7 @@ def load_generator(
     """
     path = Path(path)
     device = resolve_device(device) if isinstance(device, str) else device
-    if path.is_dir() or path.suffix == ".pt":
+    if path.is_dir() or (path.suffix == ".pt" and RunFolder(path.parent).config.is_file()):
         run, checkpoint = find_checkpoint(path)
         return load_sampler(Config.load(run.config, allow_code=allow_code), checkpoint, device)
     exported = GeneratorFile.load(path, allow_code=allow_code)

@@ -68,11 +68,12 @@ def save_checkpoint(training: Training, *, best: bool = False) -> None:
             random=random,
             seconds=training.seconds,
         )
-        path = job.folder.best_checkpoint if best else job.folder.checkpoint
-        checkpoint.save(path, keeps_previous=not best)
-        if not best:
-            training.last_good = step.steps
-        job.observer.saved(step.steps, path)
+        if best:
+            checkpoint.save(job.folder.best_checkpoint, keeps_previous=False)
+            return
+        checkpoint.save(job.folder.checkpoint)
+        training.last_good = step.steps
+        job.observer.saved(step.steps, job.folder.checkpoint)
 
 
 def go_back_to(training: Training, checkpoint: Checkpoint | None) -> None:
