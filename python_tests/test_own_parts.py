@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import signal
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +19,13 @@ from tiny_runs import assert_same_run, tiny_config, use_classifier_cache
 from torch import nn
 from typer.testing import CliRunner
 
+from amgan_fast import load_generator
 from amgan_fast.cli import app
 from amgan_fast.data import load_dataset
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import open_run
 from amgan_fast.images import ImageItems, LazyImages
-from amgan_fast.runs import Config
+from amgan_fast.runs import Checkpoint, Config, export_generator
 from amgan_fast.train import TrainingStopped, resume, train
 from amgan_fast.train.capture import is_captured
 
@@ -438,21 +444,80 @@ def test_spectral_norm_is_not_applied_twice():
     assert [len(each.parametrizations.weight) for each in layer] == [1, 1]
 
 
-def test_the_template_trains_as_it_is(tmp_path, monkeypatch):
+@pytest.fixture
+def template(tmp_path, monkeypatch):
+    """The folder that the template is in; what is imported of it is forgotten."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
-    said = CliRunner().invoke(app, ["new", "mine"])
-    assert said.exit_code == 0
-    assert "mine/parts.py" in said.output
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path / "mine"
+    sys.modules.pop("parts", None)
+
+
+SMALL = "--set=generator_options.width=4 --set=discriminator_options.width=4 --set=batch_size=8 --set=score_samples=20 "
+SMALL += "--set=final_samples=40 --set=threads=1 --set=score_every=2 --set=log_every=2 --device=cpu"
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_template_trains_as_it_is(template, monkeypatch):
+    assert "mine/parts.py" in run("new", "mine")
     again = CliRunner().invoke(app, ["new", "mine"])
     assert (again.exit_code, len(again.stderr.splitlines())) == (2, 1)
-    monkeypatch.chdir(tmp_path / "mine")
-    few = ["steps=2", "batch_size=8", "image_size=16", "score_samples=20", "final_samples=20", "threads=1"]
+    monkeypatch.chdir(template)
     own = [f"--{what}=parts:{what}" for what in ("generator", "discriminator", "dataset")] + ["--model=parts:Model"]
-    own += ["--set=generator_options.width=4", "--set=discriminator_options.width=4", "--labels=predefined"]
-    result = CliRunner().invoke(app, ["train", *own, *(f"--set={one}" for one in few), "--out=runs/first"])
-    assert result.exit_code == 0, result.output
-    run = open_run("runs/first", "cpu", allow_code=["parts"])
-    assert run.dataset.class_names == ("disc", "square", "cross")
-    assert run.sampler.latent.num_labels == 3
+    run("train", *own, *SMALL.split(), "--set=image_size=16", "--steps=2", "--labels=predefined", "--out=runs/first")
+    opened = open_run("runs/first", "cpu", allow_code=["parts"])
+    assert opened.dataset.class_names == ("disc", "square", "cross")
+    assert opened.sampler.latent.num_labels == 3
+
+
+def test_the_ten_commands_of_the_document(template, monkeypatch, tmp_path):
+    """As they stand there, but for the numbers: a few steps of narrow networks on small images, and 200 samples."""
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = random.integers(0, 256, (18, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    text = (Path(__file__).parent.parent / "docs" / "own_parts.md").read_text()
+    block = re.search(r"## Ten commands.*?```sh\n(.*?)```", text, re.DOTALL)[1].replace("\\\n", " ")
+    for large, small in (("image_size=32", "image_size=16"), ("2000", "2"), ("50000", "200"), ("4000", "4")):
+        block = block.replace(large, small)
+    commands = [shlex.split(line) for line in block.splitlines()]
+    assert len(commands) == 10
+    said = []
+    for program, name, *options in commands:
+        if program == "cd":
+            monkeypatch.chdir(name)
+            continue
+        fresh = name == "train" and "--resume" not in options and "--config" not in options
+        said.append(run(name, *options, *(SMALL.split() if fresh else [])))
+    assert "nothing was trained" in said[1]
+    steps = [Checkpoint.load(template / "runs" / name / "checkpoint.pt").steps for name in ("first", "second")]
+    assert steps == [4, 4]
+    second = Config.load(template / "runs" / "second" / "config.toml", allow_code=["parts"])
+    assert (second.r1, second.generator) == (0.1, "parts:generator")
+    with np.load(template / "samples.npz") as samples:
+        assert (samples["arr_0"].shape, samples["arr_0"].dtype) == ((200, 16, 16, 3), np.uint8)
+    assert json.loads((template / "scores.json").read_text())["generated"]["scores"]["n"] == 200
+    program = torch.export.load(template / "generator.pt2").module()
+    assert program(torch.zeros(5, second.latent_size)).shape == (5, 3, 16, 16)
+
+
+def test_an_exported_own_generator_wants_its_module_allowed(tmp_path, cache, parts):
+    folder = train(tiny_config(generator=f"{parts}:generator", steps=2), tmp_path / "run").folder
+    export_generator(folder.path, tmp_path / "g.safetensors", allow_code=[parts])
+    with pytest.raises(InputError, match=f"names code to be run, generator = {parts}:generator"):
+        load_generator(tmp_path / "g.safetensors")
+    images = [
+        next(load_generator(path, allow_code=[parts]).batches(4, torch.Generator().manual_seed(0)))[0]
+        for path in (tmp_path / "g.safetensors", folder.path, folder.checkpoint, folder.best_checkpoint)
+    ]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+    assert images[3].shape == (4, 1, 8, 8)

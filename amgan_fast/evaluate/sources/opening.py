@@ -83,7 +83,9 @@ def refuse_another_kind(option: str, path: Path) -> None:
 def _kind_of(path: Path) -> str | None:
     """``"run"``, ``"folder"``, ``"npz"``, ``"npy"``, ``"weights"`` or ``"image"``; None: nothing, or something else."""
     if path.is_dir():
-        return "run" if (path / "config.toml").is_file() and (path / "classifier.pt").is_file() else "folder"
+        return "run" if _is_run(path) else "folder"
+    if path.match("checkpoint*.pt") and path.is_file() and _is_run(path.parent):
+        return "run"
     try:
         with path.open("rb") as file:
             if file.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
@@ -94,6 +96,10 @@ def _kind_of(path: Path) -> str | None:
     except Exception:  # no file, or one that is damaged in any way: whoever opens it has more to say of it
         return None
     return "image"
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.toml").is_file() and (folder / "classifier.pt").is_file()
 
 
 def _kind_of_archive(path: Path) -> str | None:
