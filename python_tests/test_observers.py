@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import assert_same_run, assert_same_state, tiny_config, tiny_run, use_classifier_cache
+from typer.testing import CliRunner
 
+from amgan_fast.cli import app
 from amgan_fast.errors import InputError
 from amgan_fast.metrics import finite
 from amgan_fast.processes import Share
@@ -366,3 +368,27 @@ def test_two_processes_end_together_where_an_observer_of_the_first_fails(tmp_pat
     run = RunFolder(tmp_path / "run")
     assert [(row["step"], "drawn" in row) for row in run.read_metrics()] == [(2, False), (4, True), (6, False)]
     assert load_tensors(run.checkpoint)["step"]["steps"] == 6
+
+
+def test_observers_of_the_command_line(tmp_path, cache, users_module):
+    name = users_module(
+        "from amgan_fast.train import Observer\n"
+        "class Loud(Observer):\n"
+        "    def metrics(self, scored): return {'loud': scored.step}\n"
+        "    def finished(self, summary): print('finished loudly')\n"
+    )
+    tiny_config(steps=4).save(tmp_path / "settings.toml")
+    own = ["--observer", "csv", "--observer", f"{name}:Loud"]
+    command = ["train", "--config", str(tmp_path / "settings.toml"), "--out", str(tmp_path / "run"), *own]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "finished loudly" in result.output
+    assert (tmp_path / "run" / "metrics.csv").is_file()
+    result = CliRunner().invoke(app, ["train", "--resume", str(tmp_path / "run"), "--steps", "8", *own])
+    assert result.exit_code == 0, result.output
+    rows = RunFolder(tmp_path / "run").read_metrics()
+    assert [row["loud"] for row in rows if "loud" in row] == [4, 8]
+    refused = CliRunner().invoke(app, ["train", "--out", str(tmp_path / "other"), "--observer", "mlflow"])
+    assert refused.exit_code == 2
+    assert refused.stderr == "amgan-fast: observer is 'mlflow', wanted csv, wandb or module:Class\n"
+    assert not (tmp_path / "other").exists()

@@ -481,7 +481,7 @@ def test_the_ten_commands_of_the_document(template, monkeypatch, tmp_path):
     random = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (tmp_path / "photos" / label).mkdir(parents=True)
-        for number in range(12):
+        for number in range(60):  # six of each are held out
             pixels = random.integers(0, 256, (18, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
     text = (Path(__file__).parent.parent / "docs" / "own_parts.md").read_text()

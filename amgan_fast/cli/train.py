@@ -127,7 +127,7 @@ def train(
                     print_line(console, line)
             return
         try:
-            told = Observers([progress, *observers_named(observer or [])])
+            told = Observers([progress, *observers_named((observer or []) if share.rank == 0 else [])])
             if chosen is not None:
                 result = start(chosen, out, told, share)
             elif resume is not None:
