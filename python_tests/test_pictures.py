@@ -20,6 +20,7 @@ from amgan_fast.compare import plan
 from amgan_fast.drawing import save_sheet
 from amgan_fast.metrics import Scores, scores
 from amgan_fast.nn import LatentSource, Sampler
+from amgan_fast.objectives import MODELS
 from amgan_fast.runs import RunFolder
 from amgan_fast.train import pictures
 from amgan_fast.train.journal import Journal
@@ -86,6 +87,17 @@ def test_curves_of_a_comparison(drawn, tmp_path, steps):
     comparison_figure.save_comparison_curves("comparison.png", tmp_path, cells)
     assert len(drawn[0].axes) == 4
     assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
+
+
+def test_no_two_models_of_a_comparison_look_alike(drawn, tmp_path):
+    cells = plan(tiny_config(), models=list(MODELS), labels=["dynamic"], seeds=1)
+    for cell in cells:
+        folder = cell.run(tmp_path)
+        folder.path.mkdir(parents=True)
+        folder.metrics.write_text(json.dumps(row(100)) + "\n")
+    comparison_figure.save_comparison_curves("comparison.png", tmp_path, cells)
+    lines = drawn[0].axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == len(MODELS)
 
 
 @pytest.mark.parametrize(("frequencies", "most", "rows"), [(torch.full((1000,), 1e-3), 1200, 100), (None, 500, 10)])

@@ -12,6 +12,9 @@ from amgan_fast.drawing import drawable, new_figure, save_figure
 from amgan_fast.metrics import SCORE
 from amgan_fast.runs import RunFolder
 
+_COLOURS = 10  # of Matplotlib, which then begins anew
+_STYLES = ("-", "--", ":")
+
 
 def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
     """Inception Score and AM Score over the steps, a column a labelling: medians over the seeds, and a band from the
@@ -21,12 +24,13 @@ def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> Non
     figure = new_figure(len(labellings), rows=len(scores))
     panels = [(labelling, *score) for score in scores for labelling in labellings]
     for axes, (labelling, name, title) in zip(figure.axes, panels, strict=True):
-        for model in dict.fromkeys(cell.config.model for cell in cells):
+        for number, model in enumerate(dict.fromkeys(cell.config.model for cell in cells)):
             of_model = [c for c in cells if (c.config.model, c.config.labels) == (model, labelling)]
             steps, values = zip(*(_curve(cell.run(root), name) for cell in of_model), strict=True)
             curves = torch.tensor(values)
             # Of runs of one score neither a line without markers nor a band without an edge would be seen.
-            (line,) = axes.plot(steps[0], curves.quantile(0.5, dim=0), marker=".", label=model)
+            style = _STYLES[number // _COLOURS % len(_STYLES)]
+            (line,) = axes.plot(steps[0], curves.quantile(0.5, dim=0), style, marker=".", label=model)
             low, high = curves.aminmax(dim=0)
             axes.fill_between(steps[0], low, high, alpha=0.2, linewidth=1, color=line.get_color())
         axes.set(title=f"{title}, {labelling} labels", xlabel="step")
