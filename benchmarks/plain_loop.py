@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import conv2d, cross_entropy
 
 from amgan_fast.nn import BatchNormLeakyReLUDropout, LeakyReLUDropout
 from amgan_fast.nn.layers import FlattenChannelsLast, InputNoise, UnflattenChannelsLast
+from amgan_fast.nn.resampling import DoublingConv2d, HalvingConv2d
 
 
 def cross_entropies(real_logits: Tensor, labels: Tensor, fake_logits: Tensor) -> Tensor:
@@ -72,6 +73,10 @@ def of_torch(module: nn.Module) -> nn.Module:
             return nn.Sequential(norm, nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
         case LeakyReLUDropout(p=p, slope=slope):
             return nn.Sequential(nn.LeakyReLU(slope, inplace=True), nn.Dropout(p))
+        case DoublingConv2d():
+            return nn.Sequential(nn.Upsample(scale_factor=2), _OfItsSize(module))
+        case HalvingConv2d():
+            return nn.Sequential(_OfItsSize(module), nn.AvgPool2d(2))
         case FlattenChannelsLast():
             return nn.Flatten()
         case UnflattenChannelsLast(shape=(height, width, channels)):
@@ -88,3 +93,14 @@ class PlainNoise(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images + self.sigma * torch.randn_like(images)
+
+
+class _OfItsSize(nn.Module):
+    """The convolution of a layer that changes the size as well."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        return conv2d(images, self.layer.weight, self.layer.bias, padding=1)

@@ -51,9 +51,9 @@ def test_it_is_torchs(generator):
         assert torch.equal(ours.parametrizations.weight.original.grad, theirs.parametrizations.weight.original.grad)
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv", "paper"])
+@pytest.mark.parametrize("network", ["mlp", "conv", "paper", "resnet"])
 def test_every_layer_of_the_discriminator_and_none_of_the_generator_has_it(network):
-    shape = (1, 32, 32) if network == "paper" else SHAPE
+    shape = (1, 32, 32) if network in ("paper", "resnet") else SHAPE
     options = with_options(network, spectral_norm=True, minibatch_discrimination=True, width=0.1)
     discriminator = build_discriminator(network, AMGAN(), 10, shape, options)
     layers = normalized(discriminator)

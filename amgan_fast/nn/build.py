@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
-from amgan_fast.nn import acgan128, conv, mlp, paper
+from amgan_fast.nn import acgan128, conv, mlp, paper, resnet
 from amgan_fast.nn.classifier import Classifier, SmallCNN
 from amgan_fast.nn.conditioning import ClassEmbedding, Conditioned
 from amgan_fast.nn.densenet import DenseNetBC
@@ -18,7 +18,7 @@ from amgan_fast.nn.minibatch_discrimination import MinibatchDiscrimination
 from amgan_fast.nn.options import ImageShape, NetworkOptions
 from amgan_fast.nn.own_networks import OwnDiscriminator, OwnGenerator
 from amgan_fast.nn.spectral_norm import apply_spectral_norm
-from amgan_fast.nn.virtual_batch_norm import ReferenceBatch
+from amgan_fast.nn.virtual_batch_norm import ReferenceBatch, has_virtual_batch_norm
 from amgan_fast.nn.weight_norm import apply_weight_norm
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ NETWORKS: dict[str, NetworkPair] = {
     "acgan128": NetworkPair(
         acgan128.acgan128_generator, acgan128.acgan128_discriminator, acgan128.OPTIONS, acgan128.initialize
     ),
+    "resnet": NetworkPair(resnet.resnet_generator, resnet.resnet_discriminator, resnet.OPTIONS, resnet.initialize),
 }
 """By the name that a configuration's ``network`` takes.
 
 >>> from amgan_fast.nn import NETWORKS
 >>> {name: network.options.dropout for name, network in NETWORKS.items()}
-{'mlp': 0.3, 'conv': 0.3, 'paper': 0.3, 'acgan128': 0.5}
+{'mlp': 0.3, 'conv': 0.3, 'paper': 0.3, 'acgan128': 0.5, 'resnet': 0.0}
 """
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
@@ -111,7 +112,7 @@ def build_generator(
     if own is not None:
         return own(inputs, image_shape, classes)
     layers = _generator(source, inputs, image_shape, options, classes).apply(source.initialize)
-    return _with_weight_norm(_with_reference(layers, (inputs,), options), options)
+    return _with_weight_norm(_with_reference(layers, (inputs,)), options)
 
 
 def build_discriminator(
@@ -147,7 +148,7 @@ def build_discriminator(
     body: nn.Module
     if own is None:
         layers, features = source.discriminator(image_shape, options)
-        body = _with_reference(layers.apply(source.initialize), image_shape, options)
+        body = _with_reference(layers.apply(source.initialize), image_shape)
     else:
         body, features = own(image_shape)
     if options.minibatch_discrimination:
@@ -212,8 +213,8 @@ def _generator(
     return Conditioned(source.generator(size, image_shape, options, classes), classes)
 
 
-def _with_reference(layers: nn.Module, row_shape: tuple[int, ...], options: NetworkOptions) -> nn.Module:
-    return ReferenceBatch(layers, row_shape) if options.normalization == "virtual" else layers
+def _with_reference(layers: nn.Module, row_shape: tuple[int, ...]) -> nn.Module:
+    return ReferenceBatch(layers, row_shape) if has_virtual_batch_norm(layers) else layers
 
 
 def _with_weight_norm(network: _Network, options: NetworkOptions) -> _Network:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -39,7 +41,29 @@ class ClassEmbedding(nn.Module):
         return f"size={self.size}, classes={len(self.table)}"
 
 
-class ConditionalBatchNorm(nn.Module):
+class TakesLabel(nn.Module):
+    """A layer that :class:`Conditioned` calls with (x, label), where it calls others with x: what has gains and biases
+    of classes, or such layers in it, which it hands the label on to (:func:`pass_through`).
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from amgan_fast.nn import Conditioned, TakesLabel
+    >>> class Shift(TakesLabel):
+    ...     def forward(self, x, label):
+    ...         return x + label @ torch.tensor([[0.0], [10.0]])
+    >>> Conditioned(nn.Sequential(nn.Identity(), Shift()), classes=2)(torch.tensor([[5.0, 0.0, 1.0]]))
+    tensor([[15.]])
+    """
+
+
+def pass_through(layers: Iterable[nn.Module], x: Tensor, label: Tensor | None) -> Tensor:
+    """``layers`` one after the other; ``label`` is for those that take it, None: there is none."""
+    for layer in layers:
+        x = layer(x, label) if isinstance(layer, TakesLabel) else layer(x)
+    return x
+
+
+class ConditionalBatchNorm(TakesLabel):
     """``norm``, then a gain and a bias for each class and channel: (x, label) -> x * gain[class] + bias[class].
 
     Statistics are those of the whole batch, as with plain batch norm; all gains start at 1, all biases at 0. Sources:
@@ -78,8 +102,8 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class Conditioned(nn.Module):
-    """Takes rows [N, inputs + classes] apart: ``layers`` get the first columns, and each
-    :class:`ConditionalBatchNorm` among them the others, the label, too.
+    """Takes rows [N, inputs + classes] apart: ``layers`` get the first columns, and those that are :class:`TakesLabel`,
+    :class:`ConditionalBatchNorm` say, the others, the label, too.
 
     Args:
         layers: one after the other, the first takes [N, inputs].
@@ -100,9 +124,7 @@ class Conditioned(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         x, label = rows.split([rows.size(1) - self.classes, self.classes], 1)
-        for layer in self.layers:
-            x = layer(x, label) if isinstance(layer, ConditionalBatchNorm) else layer(x)
-        return x
+        return pass_through(self.layers, x, label)
 
     def extra_repr(self) -> str:
         return f"classes={self.classes}"

@@ -34,6 +34,16 @@ def set_reference_batch(network: nn.Module, batch: Tensor) -> None:
         place.set(batch)
 
 
+def has_virtual_batch_norm(network: nn.Module) -> bool:
+    """Whether ``network`` wants :func:`set_reference_batch`.
+
+    >>> from amgan_fast.nn import build_generator, has_virtual_batch_norm
+    >>> has_virtual_batch_norm(build_generator("mlp", 32, (1, 8, 8)))
+    False
+    """
+    return any(isinstance(layer, VirtualBatchNorm) for layer in network.modules())
+
+
 class VirtualBatchNorm(nn.Module):
     """Normalizes rows, [R + N, C] or [R + N, C, H, W], of which the first R are the reference batch.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from amgan_fast.data import Dataset
 from amgan_fast.errors import InputError, as_input_error, in_one_line
 from amgan_fast.memory import memory_of
-from amgan_fast.nn import Sampler, build_classifier, set_reference_batch
+from amgan_fast.nn import Sampler, build_classifier, has_virtual_batch_norm, set_reference_batch
 from amgan_fast.objectives import Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range
 from amgan_fast.runs import Config
@@ -48,7 +48,8 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
         with _META:
             if options.normalization == "virtual":
                 set_reference_batch(generator, torch.empty(config.batch_size, inputs))
-                set_reference_batch(discriminator, torch.empty(config.batch_size, *dataset.image_shape))
+                if has_virtual_batch_norm(discriminator):
+                    set_reference_batch(discriminator, torch.empty(config.batch_size, *dataset.image_shape))
             logits, kept = _pass(discriminator, generator(torch.empty(rows, inputs)))
     except Exception as error:  # sizes that no integer counts
         if not config.has_own_networks:

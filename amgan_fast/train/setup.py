@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset, to_float
-from amgan_fast.nn import Classifier, init_from_data, set_reference_batch
+from amgan_fast.nn import Classifier, has_virtual_batch_norm, init_from_data, set_reference_batch
 from amgan_fast.seeds import Purpose, derive_seed
 from amgan_fast.train.job import Job
 from amgan_fast.train.step import AdversarialStep
@@ -32,7 +32,8 @@ def build_step(job: Job, dataset: Dataset, guide: Classifier | None = None) -> A
         real = to_float(_first_images(dataset, config.batch_size).to(job.device))
         if options.normalization == "virtual":
             set_reference_batch(generator, noise)
-            set_reference_batch(discriminator, real)
+            if has_virtual_batch_norm(discriminator):
+                set_reference_batch(discriminator, real)
         if options.weight_norm:
             init_from_data(generator, noise)
             if not options.spectral_norm:
