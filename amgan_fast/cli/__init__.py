@@ -14,6 +14,7 @@ from amgan_fast.cli.info import info
 from amgan_fast.cli.merge import merge
 from amgan_fast.cli.new import new
 from amgan_fast.cli.output import JsonCommand
+from amgan_fast.cli.runs import runs
 from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
 from amgan_fast.cli.train_classifier import train_classifier
@@ -28,6 +29,7 @@ app.command()(train)
 app.command(cls=JsonCommand)(evaluate)
 app.command(cls=JsonCommand)(merge)
 app.command()(sample)
+app.command(cls=JsonCommand)(runs)
 app.command()(export)
 app.command()(compare)
 app.command("train-classifier")(train_classifier)

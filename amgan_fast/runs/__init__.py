@@ -5,6 +5,8 @@ from amgan_fast.runs.config import LABELS, Config
 from amgan_fast.runs.export import export_generator
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.generator_file import GeneratorFile
+from amgan_fast.runs.listing import ListedRun, list_runs, listing_rows
+from amgan_fast.runs.listing_page import save_listing
 from amgan_fast.runs.loading import load_generator
 from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, RECIPES
 from amgan_fast.runs.sampler import find_checkpoint, load_sampler
@@ -18,14 +20,18 @@ __all__ = [
     "Checkpoint",
     "Config",
     "GeneratorFile",
+    "ListedRun",
     "RunFolder",
     "StepOptions",
     "Summary",
     "TrainingFacts",
     "export_generator",
     "find_checkpoint",
+    "list_runs",
+    "listing_rows",
     "load_generator",
     "load_sampler",
     "previous_checkpoint",
     "put_previous_in_place",
+    "save_listing",
 ]

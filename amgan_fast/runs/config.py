@@ -101,7 +101,7 @@ class Config(StepOptions):
     latent_size: int = 32
     """The length of z."""
     init: str | None = None
-    """A run, or one of its checkpoints, whose weights this one starts from (:func:`amgan_fast.train.start_from`)."""
+    """A run, or a checkpoint of one, whose weights this one starts from (:mod:`amgan_fast.train.init`)."""
     steps: int = 4000
     """Steps of each player."""
     batch_size: int = 100

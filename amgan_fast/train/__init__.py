@@ -6,7 +6,6 @@ from amgan_fast.train.classifier_training import cached_classifier, train_classi
 from amgan_fast.train.csv_log import CsvLog
 from amgan_fast.train.dry_run import Estimate, dry_run
 from amgan_fast.train.finish import Result
-from amgan_fast.train.init import start_from
 from amgan_fast.train.observers import observers_named
 from amgan_fast.train.scored_step import ScoredStep
 from amgan_fast.train.start import resume, train
@@ -30,7 +29,6 @@ __all__ = [
     "dry_run",
     "observers_named",
     "resume",
-    "start_from",
     "train",
     "train_classifier",
     "train_classifier_file",

@@ -97,7 +97,7 @@ def dry_run(
     >>> from amgan_fast.train import dry_run
     >>> estimate = dry_run(Config(steps=100))
     >>> estimate.generator_parameters, estimate.seconds > 0
-    (158272, True)
+    (91200, True)
     """
     job = Job.of(config, RunFolder.new(out, config), observer, share or Share())
     with current_gpu(job.device):

@@ -1,0 +1,159 @@
+"""The runs in a folder, side by side: what differs among them, and what they came to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amgan_fast.errors import InputError
+from amgan_fast.files import read_json
+from amgan_fast.runs.config import Config
+from amgan_fast.runs.folder import RunFolder
+from amgan_fast.runs.toml import read_toml
+
+_DEPTH = 4  # folders below the one that is given: a comparison of a comparison has its runs there
+_SCORES = ("am_score", "inception_score")
+_INTERVALS = ("am_score_ci95", "inception_score_ci95")
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run as far as it has come, from its files alone: nothing of it is built or executed."""
+
+    path: Path
+    name: str
+    """Its path below the folder that was listed; "." is that folder."""
+    settings: dict[str, Any]
+    """All of its config.toml, those of tables as ``table.name``, and defaults for what an earlier version lacks."""
+    steps: int
+    """That it has taken."""
+    finished: bool
+    """Whether its scores are those of its end."""
+    scores: dict[str, Any]
+    """``am_score`` and ``inception_score``, plain, and of a finished run ``..._ci95`` of the corrected ones; others are
+    the last scores on the way, which are of fewer samples. Empty: none yet."""
+    seconds: float | None
+    """Of training."""
+    problem: str | None = None
+    """What cannot be read."""
+
+    @property
+    def state(self) -> str:
+        """In words."""
+        if self.problem is not None:
+            return self.problem
+        wanted = self.settings.get("steps", 0)
+        if self.finished and self.steps >= wanted:
+            return "finished"
+        return f"{self.steps:,} of {wanted:,} steps" + (", scores of its earlier end" if self.finished else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "run": os.fspath(self.path),
+            "state": self.state,
+            "steps": self.steps,
+            "finished": self.finished,
+            "scores": self.scores,
+            "seconds": self.seconds,
+            "settings": self.settings,
+        }
+
+
+def list_runs(folder: Path) -> list[ListedRun]:
+    """The runs in a folder and those below it, the lowest AM Score first, then those without one.
+
+    Raises:
+        InputError: it is no folder, or has none.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import list_runs
+    >>> [(run.name, run.finished) for run in list_runs(Path("runs/digits"))]
+    [('.', True)]
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder, wanted one that has runs in it")
+    found = [_listed(RunFolder(path), os.path.relpath(path, folder)) for path in _runs_below(folder, _DEPTH)]
+    if not found:
+        raise InputError(f"{folder} has no run in it, wanted a folder of runs: their config.toml tells them")
+    return sorted(found, key=lambda run: (run.scores.get("am_score") is None, run.scores.get("am_score"), run.path))
+
+
+def differing_settings(runs: Sequence[ListedRun]) -> list[str]:
+    """The names of settings that are not alike in all runs whose settings can be read."""
+    read = [run.settings for run in runs if run.settings]
+    names = sorted({name for settings in read for name in settings})
+    return [name for name in names if len({repr(settings.get(name)) for settings in read}) > 1]
+
+
+def listing_rows(runs: Sequence[ListedRun]) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the table: names, state, scores, and the settings that differ.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import list_runs, listing_rows
+    >>> head, rows = listing_rows(list_runs(Path("runs/digits")))
+    >>> head
+    ['run', 'state', 'AM Score', '95%', 'Inception Score', '95%', 'minutes']
+    """
+    differing = differing_settings(runs)
+    head = ["run", "state", "AM Score", "95%", "Inception Score", "95%", "minutes", *differing]
+    return head, [_row(run, differing) for run in runs]
+
+
+def _row(run: ListedRun, differing: Sequence[str]) -> list[str]:
+    cells = [run.name, run.state]
+    for name, interval, digits in zip(_SCORES, _INTERVALS, (4, 3), strict=True):
+        value, ends = run.scores.get(name), run.scores.get(interval)
+        cells.append("-" if value is None else f"{value:.{digits}f}" + ("" if run.finished else " on the way"))
+        cells.append("-" if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}")
+    cells.append("-" if run.seconds is None else f"{run.seconds / 60:,.1f}")
+    return cells + [str(run.settings.get(name, "-")) for name in differing]
+
+
+def _runs_below(folder: Path, depth: int) -> list[Path]:
+    if (folder / "config.toml").is_file():
+        return [folder]
+    if not depth:
+        return []
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    except OSError:  # one that may not be looked into has no runs for us
+        return []
+    return [run for path in inside for run in _runs_below(path, depth - 1)]
+
+
+def _listed(run: RunFolder, name: str) -> ListedRun:
+    try:
+        settings = _flat(Config().to_dict()) | _flat(read_toml(run.config))
+    except InputError as error:
+        return ListedRun(run.path, name, {}, 0, False, {}, None, f"unreadable: {error}")
+    try:
+        rows = run.read_metrics()
+    except OSError:
+        rows = []
+    steps, seconds = (rows[-1]["step"], rows[-1].get("seconds")) if rows else (0, None)
+    scored = [row for row in rows if row.get("am_score") is not None]
+    on_the_way = {name: scored[-1].get(name) for name in _SCORES} if scored else {}
+    try:
+        scores = _final(run.summary)
+    except (InputError, LookupError, TypeError):  # none yet, or a damaged one
+        return ListedRun(run.path, name, settings, steps, False, on_the_way, seconds)
+    return ListedRun(run.path, name, settings, steps, True, scores, seconds)
+
+
+def _final(summary: Path) -> dict[str, Any]:
+    scores = read_json(summary)["generated"]["scores"]
+    return {name: scores[name] for name in (*_SCORES, *_INTERVALS)}
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": one for inner, one in value.items()}
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,99 @@
+"""``amgan-fast runs``: what a folder of runs is told as."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from test_resume import StopAt
+from tiny_runs import tiny_config, use_classifier_cache
+from typer.testing import CliRunner
+
+from amgan_fast.cli import app
+from amgan_fast.errors import InputError
+from amgan_fast.runs import list_runs, listing_rows
+from amgan_fast.train import TrainingStopped, train
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two that are finished, one that was stopped, one that has only begun, one that nobody can read."""
+    use_classifier_cache(tmp_path / "cache", monkeypatch)
+    folder = tmp_path / "runs"
+    train(tiny_config(steps=4, seed=1), folder / "a")
+    train(tiny_config(steps=4, model="labelgan", objective={"saturating": True}), folder / "deep" / "er" / "b")
+    with pytest.raises(TrainingStopped):
+        train(tiny_config(steps=8), folder / "stopped", StopAt(4))
+    (folder / "begun").mkdir()
+    tiny_config(steps=8).save(folder / "begun" / "config.toml")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "config.toml").write_text("steps = = 3")
+    (folder / "no run").mkdir()
+    return folder
+
+
+def test_each_run_is_what_its_files_say(runs):
+    found = {run.name: run for run in list_runs(runs)}
+    assert set(found) == {"a", os.path.join("deep", "er", "b"), "stopped", "begun", "broken"}
+    finished = json.loads((runs / "a" / "summary.json").read_text())["generated"]["scores"]
+    assert found["a"].state == "finished"
+    assert found["a"].scores["am_score"] == finished["am_score"]
+    assert found["a"].scores["am_score_ci95"] == finished["am_score_ci95"]
+    assert (found["stopped"].finished, found["stopped"].state) == (False, "4 of 8 steps")
+    rows = [json.loads(line) for line in (runs / "stopped" / "metrics.jsonl").read_text().splitlines()]
+    assert found["stopped"].scores == {name: rows[-1][name] for name in ("am_score", "inception_score")}
+    assert (found["begun"].state, found["begun"].scores) == ("0 of 8 steps", {})
+    assert found["broken"].state.startswith("unreadable: ")
+
+
+def test_the_table_has_the_best_first_and_what_differs(runs):
+    found = list_runs(runs)
+    scores = [run.scores.get("am_score") for run in found]
+    known = [score for score in scores if score is not None]
+    assert known == sorted(known)
+    assert scores[len(known) :] == [None, None]
+    head, rows = listing_rows(found)
+    assert head[7:] == ["model", "objective.saturating", "seed", "steps"]
+    of = {row[0]: row for row in rows}
+    assert of["a"][7:] == ["amgan", "-", "1", "4"]
+    assert of[os.path.join("deep", "er", "b")][7:] == ["labelgan", "True", "0", "4"]
+    assert of["stopped"][2].endswith(" on the way")
+
+
+def test_the_command_prints_json_and_writes_a_page(runs, tmp_path):
+    page = tmp_path / "page.html"
+    result = CliRunner().invoke(app, ["runs", str(runs), "--json", "--report", str(page)])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert {os.path.basename(run["run"]) for run in told} == {"a", "b", "stopped", "begun", "broken"}
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == 2 + 2 + 1  # samples and curves, or the last grid
+    assert "No pictures yet." in text
+    assert CliRunner().invoke(app, ["runs", str(runs)]).exit_code == 0
+
+
+def test_names_are_text_in_the_page(tmp_path):
+    (tmp_path / "<b>").mkdir()
+    tiny_config().save(tmp_path / "<b>" / "config.toml")
+    assert CliRunner().invoke(app, ["runs", str(tmp_path), "--report", str(tmp_path / "page.html")]).exit_code == 0
+    text = (tmp_path / "page.html").read_text()
+    assert "&lt;b&gt;" in text
+    assert "<b>" not in text
+
+
+def test_code_that_a_run_names_is_not_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text('generator = "no_such_module:generator"\nnew_setting = 3\n')
+    (run,) = list_runs(tmp_path)
+    assert run.settings["generator"] == "no_such_module:generator"
+    assert run.settings["new_setting"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [(".", "has no run in it"), ("file", "is no folder"), ("nowhere", "is no folder")]
+)
+def test_where_there_are_no_runs(tmp_path, name, said):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=said):
+        list_runs(tmp_path / name)
