@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from test_resume import StopAt
-from tiny_runs import assert_same_run, tiny_config, use_classifier_cache
+from tiny_runs import assert_same_run, tiny_config, train_classifiers_for_a_moment, use_classifier_cache
 from torch import nn
 from typer.testing import CliRunner
 
@@ -337,6 +337,7 @@ def test_pairs_that_do_not_fit_in_memory_are_read_when_they_are_wanted(data, mon
 
 
 def test_a_run_on_pairs_in_nobodys_memory_is_that_on_arrays(data, monkeypatch, tmp_path, cache):
+    train_classifiers_for_a_moment(monkeypatch)
     runs = {}
     for function in ("arrays", "pairs"):
         if function == "pairs":
@@ -450,6 +451,7 @@ def template(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    train_classifiers_for_a_moment(monkeypatch)
     yield tmp_path / "mine"
     sys.modules.pop("parts", None)
 

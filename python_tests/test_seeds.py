@@ -19,6 +19,7 @@ TEXTS = {
     Purpose.LABELLED: "labelled",
     Purpose.AUGMENTATION: "augmentation",
     Purpose.SCORES_ON_THE_WAY: "scores on the way",
+    Purpose.OWN_METRICS: "own metrics",
     Purpose.PICTURES: "pictures",
     Purpose.EVALUATION: "evaluation",
     Purpose.SHEETS: "sheets",

@@ -576,7 +576,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_a_run(tmp_path, monkeypatc
 def test_every_model_leaves_a_whole_run_folder(tmp_path, cache, model, labels):
     result = tiny_run(tmp_path / "run", model=model, labels=labels)
     files = {path.name for path in result.folder.path.iterdir()}
-    pictures, networks = {"samples.png", "curves.png"}, {"checkpoint.pt", "classifier.pt"}
+    pictures, networks = {"samples.png", "curves.png"}, {"checkpoint.pt", "checkpoint.best.pt", "classifier.pt"}
     folders = {"grids", "tensorboard"}
     assert files == {"config.toml", "metrics.jsonl", "summary.json"} | pictures | networks | folders
     assert [grid.name for grid in result.folder.grids()] == ["00000004.png", "00000006.png"]

@@ -14,7 +14,7 @@ from amgan_fast.device import cpu_threads
 from amgan_fast.evaluate import TrainedClassifier
 from amgan_fast.runs import Config, RunFolder
 from amgan_fast.tensor_files import load_tensors
-from amgan_fast.train import Result, train, train_classifier
+from amgan_fast.train import Observer, Result, train, train_classifier
 
 
 def tiny_config(**options) -> Config:
@@ -41,6 +41,15 @@ def use_classifier_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.parent.mkdir(parents=True)
     digits_classifier().save(file)
     return file
+
+
+def train_classifiers_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of datasets that have none in the cache."""
+
+    def moment(dataset: Dataset, observer: Observer) -> TrainedClassifier:
+        return train_classifier(dataset, steps=20, observer=observer)
+
+    monkeypatch.setattr("amgan_fast.train.classifier_training.train_classifier", moment)
 
 
 def tiny_run(out: Path, **options) -> Result:
