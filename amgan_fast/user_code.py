@@ -12,6 +12,9 @@ from typing import Any
 
 from amgan_fast.errors import InputError, in_one_line, shown
 
+SETTINGS = ("model", "dataset", "generator", "discriminator")
+"""Of a run's configuration, those that may name code; a colon in others is part of a path, say."""
+
 
 def names_user_code(value: object) -> bool:
     """Whether a setting is ``module:name`` instead of a name of ours."""
@@ -79,14 +82,15 @@ def check_allowed(where: Path, settings: Mapping[str, Any], allowed: Collection[
 
     Args:
         where: the file.
-        settings: its values by name.
+        settings: its values by name, of which :data:`SETTINGS` may name code.
         allowed: modules.
 
     Raises:
         InputError: a value names code of another module.
     """
-    for name, value in settings.items():
-        if names_user_code(value) and (module := value.partition(":")[0]) not in allowed:
+    for name in SETTINGS:
+        value = settings.get(name)
+        if isinstance(value, str) and names_user_code(value) and (module := value.partition(":")[0]) not in allowed:
             raise InputError(
                 f"{where} names code to be run, {name} = {value}; wanted --allow-code {module} (in Python: allow_code) "
                 "if you know what that is"

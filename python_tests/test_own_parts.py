@@ -122,6 +122,13 @@ def test_own_networks_are_trained_as_they_are(tmp_path, cache, parts):
     assert images.shape == (10, 1, 8, 8)
 
 
+def test_a_colon_in_a_path_names_no_code(tmp_path):
+    config = tiny_config(data_dir="photos:2026", init="runs:old/first")
+    config.save(tmp_path / "config.toml")
+    assert Config.load(tmp_path / "config.toml") == config
+    assert config.modules() == []
+
+
 def test_what_a_file_names_is_run_only_where_it_is_allowed(tmp_path, cache, parts, users_module):
     train(tiny_config(generator=f"{parts}:generator", steps=2), tmp_path / "run")
     users_module("raise SystemExit('it was run')")  # from here on importing it ends this process

@@ -40,7 +40,7 @@ from amgan_fast.runs.recipes import (
 )
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.toml import parse_setting, read_toml, write_toml
-from amgan_fast.user_code import check_allowed, check_name, names_user_code
+from amgan_fast.user_code import SETTINGS, check_allowed, check_name, names_user_code
 
 LABELS = get_args(Labels)
 DEVICES = get_args(DeviceName)
@@ -283,7 +283,7 @@ class Config(StepOptions):
 
     def modules(self) -> list[str]:
         """Those that code of the user is of, by name."""
-        specs = filter(names_user_code, (self.model, self.dataset, self.generator, self.discriminator))
+        specs = filter(names_user_code, (getattr(self, name) for name in SETTINGS))
         return sorted({str(spec).partition(":")[0] for spec in specs})
 
     def notes(self) -> list[str]:
