@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 import shlex
 import tempfile
@@ -18,13 +17,12 @@ from torch.nn.functional import interpolate
 
 from amgan_fast import __version__
 from amgan_fast.drawing import save_sheet
-from amgan_fast.errors import InputError
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.gallery import rows_are_classes
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.table import ClassTable, provenance, score_rows
-from amgan_fast.files import write_text
 from amgan_fast.metrics import save_entropy_histogram, save_label_balance, save_mode_drop
+from amgan_fast.page import png_uri, save_page
 
 _TEMPLATE = "report.html.jinja"
 
@@ -49,16 +47,10 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
     ...     print([path.name for path in Path(folder).iterdir()])
     ['page.html']
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("amgan_fast.evaluate", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(_TEMPLATE).render(
+    save_page(
+        path,
+        "amgan_fast.evaluate",
+        _TEMPLATE,
         evaluation=evaluation,
         provenance=provenance(evaluation),
         columns=list(_sets(evaluation)),
@@ -67,10 +59,6 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
         pictures=_pictures(evaluation),
         made=_made(command),
     )
-    try:
-        write_text(path, page)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}), wanted a place for the report") from None
 
 
 def _made(command: Sequence[str]) -> list[tuple[str, str]]:
@@ -151,7 +139,7 @@ def _data_uri(draw: Callable[[Path, Any], None], what: Any) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         draw(path, what)
-        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        return png_uri(path)
 
 
 def _small(gallery: Tensor, side: int = 96) -> Tensor:
