@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache
+from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache, write_digits
 from typer.testing import CliRunner
 
 import amgan_fast
@@ -29,12 +28,8 @@ from amgan_fast.data import to_float
 def files(tmp_path_factory) -> Path:
     """A classifier and held-out digits as files of every kind; tests read them."""
     folder = tmp_path_factory.mktemp("files")
-    digits_classifier().save(folder / "classifier.pt")
+    write_digits(folder)
     images, labels = digits().test_images, digits().test_labels
-    np.savez(folder / "digits.npz", arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        (folder / "digits" / str(int(label))).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).save(folder / "digits" / str(int(label)) / f"{i:03}.png")
     np.save(folder / "logits.npy", logits_of(images).numpy())
     np.save(folder / "labels.npy", labels.numpy())
     return folder

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from test_evaluate_command import logits_of
-from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache
+from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache, write_digits
 from typer.testing import CliRunner
 
 import amgan_fast.evaluate.state
@@ -29,12 +29,8 @@ from amgan_fast.processes import Share
 def files(tmp_path_factory) -> Path:
     """Samples of every kind, with labels; tests read them."""
     folder = tmp_path_factory.mktemp("files")
-    digits_classifier().save(folder / "classifier.pt")
+    write_digits(folder, 150)
     images, labels = digits().test_images, digits().test_labels
-    np.savez(folder / "digits.npz", arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
-    for i, (image, label) in enumerate(zip(images[:150], labels, strict=False)):
-        (folder / "digits" / str(int(label))).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).save(folder / "digits" / str(int(label)) / f"{i:03}.png")
     np.save(folder / "logits.npy", logits_of(images).numpy())
     np.save(folder / "training.npy", logits_of(digits().train_images).numpy())
     np.save(folder / "labels.npy", labels.numpy())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache
+from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache, write_digits
 from torch.nn.functional import adaptive_avg_pool2d, relu
 from typer.testing import CliRunner
 
@@ -30,13 +30,9 @@ FILES = ("logits", "features", "labels")
 def files(tmp_path_factory) -> Path:
     """A classifier, a run, and held-out digits as files; tests read them."""
     folder = tmp_path_factory.mktemp("files")
-    digits_classifier().save(folder / "classifier.pt")
-    images, labels = digits().test_images, digits().test_labels
-    np.savez(folder / "digits.npz", arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+    write_digits(folder, 60)
+    images = digits().test_images
     np.savez(folder / "unlabelled.npz", arr_0=images.permute(0, 2, 3, 1).numpy())
-    for i, (image, label) in enumerate(zip(images[:60], labels, strict=False)):
-        (folder / "digits" / str(int(label))).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).save(folder / "digits" / str(int(label)) / f"{i:03}.png")
     with pytest.MonkeyPatch.context() as patch:
         use_classifier_cache(folder / "cache", patch)
         tiny_run(folder / "run", labels="predefined")

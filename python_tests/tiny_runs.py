@@ -6,8 +6,10 @@ import functools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from amgan_fast.data import Dataset, load_dataset
 from amgan_fast.device import cpu_threads
@@ -41,6 +43,17 @@ def use_classifier_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.parent.mkdir(parents=True)
     digits_classifier().save(file)
     return file
+
+
+def write_digits(folder: Path, pictures: int | None = None) -> None:
+    """classifier.pt, and the held-out digits as digits.npz with labels and in digits/ with a folder for each class,
+    there the first ``pictures``, or all."""
+    digits_classifier().save(folder / "classifier.pt")
+    images, labels = digits().test_images, digits().test_labels
+    np.savez(folder / "digits.npz", arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+    for i, (image, label) in enumerate(zip(images[:pictures], labels[:pictures], strict=True)):
+        (folder / "digits" / str(int(label))).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / "digits" / str(int(label)) / f"{i:03}.png")
 
 
 def train_classifiers_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
