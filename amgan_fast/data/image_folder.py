@@ -99,13 +99,15 @@ def load_image_folder(
     )
 
 
-def image_folder_size(data_dir: Path) -> tuple[int, int] | None:
+def image_folder_size(data_dir: Path | None) -> tuple[int, int] | None:
     """(H, W) of most images of a folder as :func:`load_image_folder` takes it, by the headers of some; None where none
-    can be read.
+    can be read, or there is no folder.
 
     Raises:
         InputError: it is no folder of images.
     """
+    if data_dir is None:
+        return None
     listing = find_images(_training_folder(data_dir))
     return read_headers(listing.take(range(0, len(listing), max(1, len(listing) // _LOOKED_AT)))).usual_size
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,14 @@ def own_loader(spec: str) -> Loader:
         if data_dir is not None and "data_dir" not in taken:
             raise InputError(f"data_dir is {data_dir}, wanted none: {spec} has no argument of that name")
         given = {"data_dir": data_dir, "image_size": image_size}
-        return _load(spec, {name: value for name, value in given.items() if value is not None}, progress)
+        return _load(spec, function, {name: value for name, value in given.items() if value is not None}, progress)
 
     def load_as_is(data_dir: Path | None, *, progress: Progress | None = None) -> Dataset:
         return load(data_dir, progress=progress)
 
     def size_in(data_dir: Path | None) -> tuple[int, int] | None:
         given = {"data_dir": data_dir} if data_dir is not None and "data_dir" in taken else {}
-        _returned[spec, _key(given)] = returned = _call(spec, given)
+        _returned[spec, _key(given)] = returned = _call(spec, function, given)
         part: Any = returned.get("train") if isinstance(returned, Mapping) else returned
         with users_errors(f"dataset {spec}: its first image cannot be used", "images [C, H, W]"):
             first = part[0][0]  # of a pair of arrays the first image, of a sequence of pairs the image of the first
@@ -82,16 +82,15 @@ def _key(given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(given.items()))
 
 
-def _call(spec: str, given: Mapping[str, Any]) -> Any:
-    function = user_object("dataset", spec)
+def _call(spec: str, function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     call = ", ".join(f"{name}=..." for name in given)
     with users_errors(f"dataset {spec}: it fails when called with ({call})", "a function that loads images and labels"):
         return function(**given)
 
 
-def _load(spec: str, given: Mapping[str, Any], progress: Progress | None) -> Dataset:
+def _load(spec: str, function: Callable[..., Any], given: Mapping[str, Any], progress: Progress | None) -> Dataset:
     key = spec, _key(given)
-    returned = _returned.pop(key) if key in _returned else _call(spec, given)
+    returned = _returned.pop(key) if key in _returned else _call(spec, function, given)
     _returned.clear()
     said = returned if isinstance(returned, Mapping) else {"train": returned}
     if unknown := [key for key in said if key not in _KEYS]:

@@ -16,8 +16,9 @@ from amgan_fast.data.own_dataset import own_loader
 from amgan_fast.data.svhn import SVHN, SVHN_EXTRA
 from amgan_fast.data.tiny_imagenet import TINY_IMAGENET
 from amgan_fast.errors import InputError
+from amgan_fast.option_declarations import check_dataset
 from amgan_fast.progress import Progress
-from amgan_fast.user_code import check_name, names_user_code
+from amgan_fast.user_code import names_user_code
 
 DATASETS: dict[str, Loader] = {
     "digits": DIGITS,
@@ -87,9 +88,7 @@ def size_of_images(
     folder = _folder(data_dir)
     try:
         loader = _loader(name)
-        if loader.size_in is None or (folder is None and name in DATASETS):
-            return loader.size
-        return loader.size_in(folder)
+        return loader.size if loader.size_in is None else loader.size_in(folder)
     except (InputError, OSError):
         return None
 
@@ -112,7 +111,7 @@ def _loader(name: str) -> Loader:
     Raises:
         InputError: there is no such dataset.
     """
-    check_name("dataset", name, DATASETS, "module:function")
+    check_dataset(name)
     return own_loader(name) if names_user_code(name) else DATASETS[name]
 
 

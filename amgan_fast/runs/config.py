@@ -29,7 +29,7 @@ from amgan_fast.nn import (
 )
 from amgan_fast.objectives import MODELS, Objective, own_objective
 from amgan_fast.option_checks import LARGEST_INT, check_range, check_that, check_types
-from amgan_fast.option_declarations import DeviceName, Labels
+from amgan_fast.option_declarations import DeviceName, Labels, check_dataset, check_model
 from amgan_fast.progress import Progress
 from amgan_fast.runs.recipes import (
     DATASETS_WITH_RECIPES,
@@ -40,7 +40,7 @@ from amgan_fast.runs.recipes import (
 )
 from amgan_fast.runs.step_options import StepOptions
 from amgan_fast.runs.toml import parse_setting, read_toml, write_toml
-from amgan_fast.user_code import SETTINGS, check_allowed, check_name, names_user_code
+from amgan_fast.user_code import SETTINGS, check_allowed, names_user_code
 
 LABELS = get_args(Labels)
 DEVICES = get_args(DeviceName)
@@ -148,8 +148,8 @@ class Config(StepOptions):
             ("cuda_graph", CUDA_GRAPH),
         ):
             self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
-        check_name("model", self.model, MODELS, "module:Class")
-        check_name("dataset", self.dataset, DATASETS, "module:function")
+        check_model(self.model)
+        check_dataset(self.dataset)
         for name in ("generator", "discriminator"):
             value, options = getattr(self, name), f"{name}_options"
             self._require(name, value is None or names_user_code(value), "module:function, or none")
