@@ -13,8 +13,15 @@ from amgan_fast.metrics.difference import Difference, difference
 from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
 from amgan_fast.metrics.estimate import Estimate, EstimatedDifference, score_estimate, welch
+from amgan_fast.metrics.feature_sample import FeatureSample
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS, ScoreWarning, without_score_warnings
 from amgan_fast.metrics.infinity import inception_score_infinity
+from amgan_fast.metrics.kernel_distance import (
+    KernelDistance,
+    KernelDistanceInSubsets,
+    kernel_distance,
+    kernel_distance_in_subsets,
+)
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.metrics.ms_ssim import ms_ssim
 from amgan_fast.metrics.neighbours import (
@@ -52,6 +59,9 @@ __all__ = [
     "EntropyHistogram",
     "Estimate",
     "EstimatedDifference",
+    "FeatureSample",
+    "KernelDistance",
+    "KernelDistanceInSubsets",
     "LabelBalance",
     "LabelCounts",
     "LabelSums",
@@ -77,6 +87,8 @@ __all__ = [
     "finite",
     "inception_score",
     "inception_score_infinity",
+    "kernel_distance",
+    "kernel_distance_in_subsets",
     "label_balance",
     "measure_resolutions",
     "mode_drop",

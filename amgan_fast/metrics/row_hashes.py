@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from amgan_fast.metrics.arrays import Array, as_tensor
+from amgan_fast.metrics.split_mix import mixed, split_mix, wrapped
 
 _WORD = 8  # bytes
 _IN_CACHE, _ON_GPU = 2**16, 2**22  # words at a time
@@ -45,7 +46,7 @@ def row_hashes(samples: Array | Sequence[Tensor]) -> Tensor:
         sums = torch.zeros(len(samples), dtype=torch.int64, device=samples.device)
     else:
         sums = _sums(_words(samples.detach().flatten(1) if samples.ndim > 1 else samples.detach()[:, None]))
-    return _mix(sums + _salt(samples.shape[1:])) & (2**63 - 1)
+    return mixed(sums + _salt(samples.shape[1:])) & (2**63 - 1)
 
 
 def _words(rows: Tensor) -> Tensor:
@@ -72,32 +73,10 @@ def _products(words: Tensor, factors: Tensor, of_upper: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _factors(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    factors, of_upper = _mixed_range(2 * count).to(device).chunk(2)
+    factors, of_upper = split_mix(torch.arange(2 * count)).to(device).chunk(2)
     return factors, of_upper
 
 
 @lru_cache(maxsize=64)
 def _salt(shape: torch.Size) -> int:
-    return _wrapped(sum(size * odd for size, odd in zip(shape, _mixed_range(8).tolist(), strict=False)))
-
-
-def _mixed_range(count: int) -> Tensor:
-    """[count]: the first numbers of SplitMix64 with seed 0 (Steele, Lea and Flood, 2014)."""
-    return _mix(torch.arange(1, count + 1) * _wrapped(0x9E3779B97F4A7C15))
-
-
-def _mix(x: Tensor) -> Tensor:
-    """The output function of SplitMix64, on int64 for uint64."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        x = (x ^ _shifted(x, shift)) * _wrapped(factor)
-    return x ^ _shifted(x, 31)
-
-
-def _shifted(x: Tensor, by: int) -> Tensor:
-    """To the right, with zeros."""
-    return (x >> by) & (2 ** (64 - by) - 1)
-
-
-def _wrapped(number: int) -> int:
-    """The int64 of the same bits modulo 2^64."""
-    return (number + 2**63) % 2**64 - 2**63
+    return wrapped(sum(size * odd for size, odd in zip(shape, split_mix(torch.arange(8)).tolist(), strict=False)))
