@@ -100,11 +100,11 @@ def true_distance(shift: float, dim: int) -> float:
     return expected(shift, shift) + expected(0, 0) - 2 * expected(shift, 0)
 
 
-@pytest.mark.parametrize(("shift", "least", "most"), [(0.3, 0.90, 0.99), (0.0, 0.95, 1.0)])
+@pytest.mark.parametrize(("shift", "least", "most"), [(0.3, 0.89, 0.99), (0.0, 0.95, 1.0)])
 def test_intervals_hold_the_truth(shift, least, most, generator):
-    truth, found = true_distance(shift, 4), []
+    truth, found = true_distance(shift, 16), []
     for _ in range(200):
-        x, y = (torch.randn(150, 4, generator=generator) + s for s in (shift, 0))
+        x, y = (torch.randn(150, 16, generator=generator) + s for s in (shift, 0))
         found.append(kernel_distance(x, y))
     assert least <= sum(one.ci95[0] < truth < one.ci95[1] for one in found) / 200 <= most
     values = torch.tensor([one.value for one in found])
