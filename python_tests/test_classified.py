@@ -63,9 +63,9 @@ def logits(network: object, threads: int, *, by_threads: bool = True, given: lis
     given = batches() if given is None else given
     found = []
     with cpu_threads(threads), logits_of(network, given, by_threads=by_threads) as results:
-        for batch, (same, values) in zip(given, results, strict=True):
+        for batch, (same, outputs) in zip(given, results, strict=True):
             assert same is batch
-            found.append(values)
+            found.append(outputs.logits)
     return found
 
 
@@ -105,7 +105,7 @@ def test_a_network_that_keeps_what_it_saw_is_not_shared():
         yield from given
 
     with cpu_threads(2), classified(then_together(), 6, classifier(network), given[0], by_threads=True) as results:
-        assert all(torch.equal(found, one) for (_, found), one in zip(results, want, strict=True))
+        assert all(torch.equal(found.logits, one) for (_, found), one in zip(results, want, strict=True))
 
 
 class DrawsNumbers(Network):
@@ -233,14 +233,14 @@ def test_an_error_comes_in_its_place_and_threads_are_as_many_as_before():
     given, found = batches(), []
     with cpu_threads(3):
         with pytest.raises(InputError, match="five of them"), logits_of(FailsAtFive(), given) as results:
-            found.extend(len(values) for _, values in results)
+            found.extend(len(outputs.logits) for _, outputs in results)
         assert found == [3, 8, 1]
         assert torch.get_num_threads() == 3
         with pytest.raises(KeyError), logits_of(Network(), given) as results:
             take_one_and_fail(results)
         assert torch.get_num_threads() == 3
     with cpu_threads(3), logits_of(FailsAtFive(), given) as results:
-        assert [len(next(results)[1]) for _ in range(3)] == [3, 8, 1]
+        assert [len(next(results)[1].logits) for _ in range(3)] == [3, 8, 1]
         assert torch.get_num_threads() == 1
 
 

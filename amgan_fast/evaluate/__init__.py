@@ -2,7 +2,9 @@
 
 from amgan_fast.evaluate.against import OtherEvaluation, read_evaluation
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
-from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.extractors import open_extractor
+from amgan_fast.evaluate.classifiers.feature_extractor import FeatureExtractor
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier, Outputs
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.trained import (
     TrainedClassifier,
@@ -28,6 +30,7 @@ __all__ = [
     "Evaluation",
     "EvaluationError",
     "EvaluationInterrupted",
+    "FeatureExtractor",
     "ImageClassifier",
     "Inputs",
     "Interpolation",
@@ -35,6 +38,7 @@ __all__ = [
     "OpenRun",
     "OtherEvaluation",
     "OutputFiles",
+    "Outputs",
     "Request",
     "Settings",
     "TrainedClassifier",
@@ -48,6 +52,7 @@ __all__ = [
     "measure_classifier",
     "merge_states",
     "open_classifier",
+    "open_extractor",
     "open_run",
     "provenance",
     "read_classifier",

@@ -15,8 +15,8 @@ from amgan_fast.errors import InputError, counted
 from amgan_fast.evaluate.batch_size import batch_size_of, fitting_batch_size
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classified import classified
-from amgan_fast.evaluate.classifiers.features import LastLayer
-from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.classifiers.features import no_features
+from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier, Outputs
 from amgan_fast.evaluate.gallery import Shown
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sampling_choice import may_be_per_class
@@ -91,11 +91,8 @@ class Pass:
             raise InputError(f"{source.description}: not one sample can be read, wanted samples")
         self._probe = probe
         # From the first sample: what does not fit shows before the work begins.
-        self._num_classes = self._first_logits(probe).size(1)
         self._save = save or OutputFiles()
-        self._last_layer = None
-        if self._save.features is not None and classifier is not None:
-            self._last_layer = LastLayer.of(classifier.network, lambda: self._logits(probe))
+        self._num_classes = self._first_outputs(probe).logits.size(1)
         self._check_memory()
         if reference is not None and (found := len(as_distribution(reference))) != self._num_classes:
             raise InputError(
@@ -141,9 +138,10 @@ class Pass:
         self._progress(description, 0, self._wanted)
         try:
             classes = None if self.passed.labels is None else self.passed.labels.classes
-            with written_outputs(self._save, self._last_layer, classes) as saved, self._classified() as batches:
-                for as_read, batch, logits in batches:
-                    saved.add(logits, batch.labels)
+            with written_outputs(self._save, classes) as saved, self._classified() as batches:
+                for as_read, batch, outputs in batches:
+                    logits = outputs.logits
+                    saved.add(outputs, batch.labels)
                     shown = self._shown(batch) if self._collector.wants_images else None
                     alike = isinstance(batch.values, Tensor)
                     # A GPU would be started anew for each image of another size to hash.
@@ -166,31 +164,32 @@ class Pass:
             return []
 
     @contextmanager
-    def _classified(self) -> Iterator[Iterator[tuple[Batch, Batch, Tensor]]]:
-        """Batches as they are read, and where they are classified, and their logits."""
+    def _classified(self) -> Iterator[Iterator[tuple[Batch, Batch, Outputs]]]:
+        """Batches as they are read, and where they are classified, and what the classifier makes of them."""
         size = self.passed.batch_size
         read = self._source.batches(size, *self._range)
         if self._classifier is None or self._device.type != "cpu":
             moved = ((batch, self._moved(batch)) for batch in read)
-            yield ((as_read, there, self._logits(there)) for as_read, there in moved)
+            yield ((as_read, there, self._outputs(there)) for as_read, there in moved)
             return
         count = math.ceil(self._wanted / size)
         here = map(self._moved, read)
-        by_threads = not self._source.is_computed
-        with classified(here, count, self._classifier, self._probe, by_threads=by_threads) as batches:
-            yield ((batch, batch, logits) for batch, logits in batches)
+        how = {"by_threads": not self._source.is_computed, "features": self._save.features is not None}
+        with classified(here, count, self._classifier, self._probe, **how) as batches:
+            yield ((batch, batch, outputs) for batch, outputs in batches)
 
-    @torch.no_grad()
-    def _logits(self, batch: Batch) -> Tensor:
-        if self._classifier is not None:
-            return self._classifier.logits(batch.values)
-        return torch.as_tensor(batch.values)  # they are logits
+    def _outputs(self, batch: Batch) -> Outputs:
+        if self._classifier is None:
+            return Outputs(torch.as_tensor(batch.values))  # they are logits
+        return self._classifier.outputs(batch.values, features=self._save.features is not None)
 
-    def _first_logits(self, probe: Batch) -> Tensor:
-        logits = self._logits(probe)
+    def _first_outputs(self, probe: Batch) -> Outputs:
+        outputs = self._outputs(probe)
         if self._classifier is not None:
-            self._classifier.refuse_probabilities(logits)
-        return logits
+            self._classifier.refuse_probabilities(outputs.logits)
+            if outputs.features is None and self._save.features is not None:
+                raise no_features(self._classifier.network)
+        return outputs
 
     def _moved(self, batch: Batch) -> Batch:
         """To where it is classified, once for all that is made of it there."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from torch import Tensor
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate.classifiers.features import LastLayer
+from amgan_fast.evaluate.classifiers.image_classifier import Outputs
 from amgan_fast.evaluate.npy_writing import NpyRows, growing_npy
 from amgan_fast.evaluation_request import OutputFiles
 
@@ -17,11 +17,10 @@ _DTYPES = {"logits": np.float32, "features": np.float32, "labels": np.int64}
 
 
 @contextmanager
-def written_outputs(files: OutputFiles, last_layer: LastLayer | None, classes: Tensor | None) -> Iterator[SavedOutputs]:
+def written_outputs(files: OutputFiles, classes: Tensor | None) -> Iterator[SavedOutputs]:
     """What takes the batches as they are classified; files take their places once all have come.
 
     Args:
-        last_layer: of the classifier, for features.
         classes: int64 [S], the class that each label stands for, for labels.
 
     Raises:
@@ -29,13 +28,12 @@ def written_outputs(files: OutputFiles, last_layer: LastLayer | None, classes: T
     """
     given = files.given
     if not given:
-        yield SavedOutputs({}, None, None)
+        yield SavedOutputs({}, None)
         return
     try:
         with ExitStack() as stack:
-            stack.enter_context(nullcontext() if last_layer is None else last_layer.kept())
             rows = {name: stack.enter_context(growing_npy(path, _DTYPES[name])) for name, path in given.items()}
-            yield SavedOutputs(rows, last_layer, classes)
+            yield SavedOutputs(rows, classes)
     except OSError as error:
         named = ", ".join(map(str, given.values()))
         raise InputError(f"{named} cannot be written ({error.strerror}); earlier files are as they were") from error
@@ -44,16 +42,15 @@ def written_outputs(files: OutputFiles, last_layer: LastLayer | None, classes: T
 class SavedOutputs:
     """The files while they are written; arguments as of :func:`written_outputs`."""
 
-    def __init__(self, files: dict[str, NpyRows], last_layer: LastLayer | None, classes: Tensor | None) -> None:
+    def __init__(self, files: dict[str, NpyRows], classes: Tensor | None) -> None:
         self._files = files
-        self._last_layer = last_layer
         self._classes = None if classes is None else classes.cpu()
 
-    def add(self, logits: Tensor, labels: Tensor | None) -> None:
-        """A batch that was classified a moment ago: [N, K], and [N] or None."""
+    def add(self, outputs: Outputs, labels: Tensor | None) -> None:
+        """A batch's, with its labels, [N] or None."""
         if (file := self._files.get("logits")) is not None:
-            file.add(logits.float().cpu().numpy())
-        if (file := self._files.get("features")) is not None and self._last_layer is not None:
-            file.add(self._last_layer.taken.float().cpu().numpy())
+            file.add(outputs.logits.float().cpu().numpy())
+        if (file := self._files.get("features")) is not None and outputs.features is not None:
+            file.add(outputs.features.float().cpu().numpy())
         if (file := self._files.get("labels")) is not None and labels is not None and self._classes is not None:
             file.add(self._classes[labels.cpu()].numpy())

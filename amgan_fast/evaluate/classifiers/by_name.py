@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -47,9 +48,9 @@ def open_classifier(
             - the file of a classifier that this package trained. Its size, channels and range are fixed, and its
               accuracy is the one recorded.
             - ``"module:function"``, which makes a :class:`torch.nn.Module` or another callable, prepared images
-              [N, C, H, W] -> logits [N, K], or a dict of that and what it was made for
-              (:func:`amgan_fast.evaluate.classifiers.user_network.build_user_network`). This runs the user's code;
-              the current folder can be imported from.
+              [N, C, H, W] -> logits [N, K] or a dict with ``"logits"`` and ``"features"``, or a dict of that and what
+              it was made for (:func:`amgan_fast.evaluate.classifiers.user_network.build_user_network`). This runs
+              the user's code; the current folder can be imported from.
             - ``"inception-v3"``: torchvision's, with ``weights``.
         resize: one of :data:`amgan_fast.evaluate.classifiers.inputs.RESIZES`, for images of another size; None:
             ``"bilinear"`` for Inception v3, else ``"none"``.
@@ -68,20 +69,11 @@ def open_classifier(
     >>> print(open_classifier("torch.nn:Flatten", size=(8, 8), value_range="unit").inputs)
     8 x 8, resize none; range unit: u / 255; float32
     """
-    asked, device = _Asked(spec, resize, value_range, size, dtype), torch.device(device)
-    if spec == INCEPTION_V3:
-        return _inception(asked, device, weights, last_bias)
-    if weights is not None:
-        raise InputError(f"weights is {weights}, wanted none for {spec}: they are for {INCEPTION_V3}")
-    if not last_bias:
-        raise InputError(
-            f"last_bias is False, wanted True for {spec}: only {INCEPTION_V3} does without (--no-last-bias)"
-        )
-    return _users(asked, device) if ":" in spec and not Path(spec).exists() else _own(asked, device)
+    return open_as_asked(Asked(spec, resize, value_range, size, dtype), torch.device(device), weights, last_bias)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What the user asks of a classifier's inputs; None: what the classifier says, or a default."""
 
     spec: str
@@ -89,6 +81,8 @@ class _Asked:
     value_range: ValueRange | None
     size: tuple[int, int] | None
     dtype: torch.dtype
+    kind: Literal["classifier", "extractor"] = "classifier"
+    """What errors call it."""
 
     def refuse_another(self, size: tuple[int, int] | None = None, value_range: ValueRange | None = None) -> None:
         """
@@ -108,12 +102,26 @@ class _Asked:
             )
 
 
-def _own(asked: _Asked, device: torch.device) -> ImageClassifier:
+def open_as_asked(asked: Asked, device: torch.device, weights: Path | None, last_bias: bool = True) -> ImageClassifier:
+    """As :func:`open_classifier`; of an extractor of the user's it is taken on trust that its network gives logits."""
+    spec = asked.spec
+    if spec == INCEPTION_V3:
+        return _inception(asked, device, weights, last_bias)
+    if weights is not None:
+        raise InputError(f"weights is {weights}, wanted none for {spec}: they are for {INCEPTION_V3}")
+    if not last_bias:
+        raise InputError(
+            f"last_bias is False, wanted True for {spec}: only {INCEPTION_V3} does without (--no-last-bias)"
+        )
+    return _users(asked, device) if ":" in spec and not Path(spec).exists() else _own(asked, device)
+
+
+def _own(asked: Asked, device: torch.device) -> ImageClassifier:
     """Of this package."""
     path = Path(asked.spec)
     if not path.is_file():
         raise InputError(
-            f"classifier is {asked.spec!r}{_folder(path)}, wanted a file, module:function, or {INCEPTION_V3}"
+            f"{asked.kind} is {asked.spec!r}{_folder(path)}, wanted a file, module:function, or {INCEPTION_V3}"
         )
     trained = read_classifier(path, device)
     classifier = trained.for_images(asked.spec, resize=asked.resize or "none", dtype=asked.dtype)
@@ -128,7 +136,7 @@ def _folder(path: Path) -> str:
     return f", a folder; its classifier is {own}" if own.is_file() else ", a folder"
 
 
-def _inception(asked: _Asked, device: torch.device, weights: Path | None, last_bias: bool) -> ImageClassifier:
+def _inception(asked: Asked, device: torch.device, weights: Path | None, last_bias: bool) -> ImageClassifier:
     asked.refuse_another(_INCEPTION_SIZE)
     inputs = Inputs(_INCEPTION_SIZE, 3, asked.resize or "bilinear", asked.value_range or "signed", asked.dtype)
     if weights is None:
@@ -148,8 +156,8 @@ def _inception(asked: _Asked, device: torch.device, weights: Path | None, last_b
     )
 
 
-def _users(asked: _Asked, device: torch.device) -> ImageClassifier:
-    spec, users = asked.spec, build_user_network(asked.spec)
+def _users(asked: Asked, device: torch.device) -> ImageClassifier:
+    spec, users = asked.spec, build_user_network(asked.spec, asked.kind)
     asked.refuse_another(users.input_size, users.input_range)
     value_range = asked.value_range or users.input_range or "signed"
     classifier = ImageClassifier(
@@ -164,6 +172,8 @@ def _users(asked: _Asked, device: torch.device) -> ImageClassifier:
     )
     if not isinstance(users.network, nn.Module):
         return replace(classifier, note="its weights cannot be told from a function: no SHA-256")
-    with users_errors(f"classifier {spec}: its module cannot be prepared", "a module whose state is tensors of values"):
+    with users_errors(
+        f"{asked.kind} {spec}: its module cannot be prepared", "a module whose state is tensors of values"
+    ):
         sha256 = weights_sha256(users.network)
         return replace(classifier, network=users.network.to(device, asked.dtype), sha256=sha256)

@@ -1,10 +1,10 @@
-"""The user's own classifier, made by a function of the user's."""
+"""The user's own classifier or feature extractor, made by a function of the user's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -20,7 +20,7 @@ _KEYS = ("network", "input_size", "input_range", "classes")
 class UserNetwork:
     """A network, and what it was made for as far as that was said."""
 
-    network: Callable[[Tensor], Tensor]
+    network: Callable[[Tensor], Any]
     """A module is in evaluation mode and frozen."""
     input_size: tuple[int, int] | None = None
     """(H, W); None: not said, or any."""
@@ -31,7 +31,7 @@ class UserNetwork:
     class_names: tuple[str, ...] | None = None
 
 
-def build_user_network(spec: str) -> UserNetwork:
+def build_user_network(spec: str, kind: Literal["classifier", "extractor"] = "classifier") -> UserNetwork:
     """Import ``module`` and call its ``function()``, for ``spec`` = ``"module:function"``.
 
     The function returns the network, a :class:`torch.nn.Module` or another callable, or a dict that says what it was
@@ -44,19 +44,22 @@ def build_user_network(spec: str) -> UserNetwork:
 
     This runs the user's code, and puts the current folder in front of ``sys.path``, as ``python -m`` does.
 
+    Args:
+        kind: what errors call it.
+
     Raises:
         InputError: one of these fails, or what comes is something else.
     """
-    function = user_object("classifier", spec)
+    function = user_object(kind, spec)
     name = spec.partition(":")[2]
-    with users_errors(f"classifier {spec}: {name}() fails", "a function that makes the network"):
+    with users_errors(f"{kind} {spec}: {name}() fails", "a function that makes the network"):
         returned = function()
     try:
         said = _read(dict(returned) if isinstance(returned, Mapping) else {"network": returned})
     except ValueError as error:
-        raise InputError(f"classifier {spec}: {name}() returns {error}") from None
+        raise InputError(f"{kind} {spec}: {name}() returns {error}") from None
     if isinstance(said.network, nn.Module):
-        with users_errors(f"classifier {spec}: its module cannot be set to evaluation", "a module that can"):
+        with users_errors(f"{kind} {spec}: its module cannot be set to evaluation", "a module that can"):
             said.network.eval()
             for parameter in said.network.parameters():  # scripted modules have no requires_grad_
                 parameter.requires_grad_(False)
