@@ -13,8 +13,11 @@ from amgan_fast.metrics.difference import Difference, difference
 from amgan_fast.metrics.distribution import as_distribution
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
 from amgan_fast.metrics.estimate import Estimate, EstimatedDifference, score_estimate, welch
+from amgan_fast.metrics.feature_moments import FeatureMoments
 from amgan_fast.metrics.feature_sample import FeatureSample
 from amgan_fast.metrics.first_rows import PROBABILITIES_FOR_LOGITS, ScoreWarning, without_score_warnings
+from amgan_fast.metrics.frechet import FrechetDistance, frechet_distance
+from amgan_fast.metrics.gaussian_moments import GaussianMoments
 from amgan_fast.metrics.infinity import inception_score_infinity
 from amgan_fast.metrics.kernel_distance import (
     KernelDistance,
@@ -59,7 +62,10 @@ __all__ = [
     "EntropyHistogram",
     "Estimate",
     "EstimatedDifference",
+    "FeatureMoments",
     "FeatureSample",
+    "FrechetDistance",
+    "GaussianMoments",
     "KernelDistance",
     "KernelDistanceInSubsets",
     "LabelBalance",
@@ -85,6 +91,7 @@ __all__ = [
     "difference",
     "entropy_histogram",
     "finite",
+    "frechet_distance",
     "inception_score",
     "inception_score_infinity",
     "kernel_distance",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,12 +105,28 @@ def welch(first: Estimate, second: Estimate) -> EstimatedDifference | None:
     value = first.value - second.value
     if len(known) < 2 or not all(map(math.isfinite, (value, *(error for error, _ in known)))):
         return None
-    error = math.hypot(*(error for error, _ in known))
+    error, freedom = joint_error(known)
     rounding = _ROUNDING * max(1.0, abs(first.value), abs(second.value))
     if error < rounding:
         return EstimatedDifference(value if abs(value) > rounding else 0.0, rounding, sum(own for _, own in known))
-    share = sum((part / error) ** 4 / own for part, own in known if part)
-    return EstimatedDifference(value, error, 1 / share if share else math.inf)
+    return EstimatedDifference(value, error, freedom)
+
+
+def joint_error(errors: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Standard error of a sum of independent parts, and its degrees of freedom after Satterthwaite (An approximate
+    distribution of estimates of variance components, Biometrics Bulletin 2, 1946).
+
+    Args:
+        errors: standard error and degrees of freedom of each part.
+
+    >>> from amgan_fast.metrics.estimate import joint_error
+    >>> error, freedom = joint_error([(1.0, 15), (1.0, 15)])
+    >>> round(error, 3), round(freedom)
+    (1.414, 30)
+    """
+    error = math.hypot(*(part for part, _ in errors))
+    share = sum((part / error) ** 4 / own for part, own in errors if part)
+    return error, 1 / share if share else math.inf
 
 
 def score_estimate(estimates: Mapping[str, Estimate], name: str) -> Estimate | None:

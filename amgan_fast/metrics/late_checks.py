@@ -62,6 +62,28 @@ class LateBadRows:
         self._first.forget()
 
 
+class LateFeatures:
+    """The first batch with a feature that is not finite."""
+
+    def __init__(self, device: torch.device | str | None) -> None:
+        self._first = _FirstBatch(2, device)
+
+    def look(self, features: Tensor, start: int) -> None:
+        """At those of the samples from ``start`` on, [N, D], N at least 1."""
+        self._first.look(~features.isfinite().all(), start, start + len(features))
+
+    def refuse(self) -> None:
+        """Raise ValueError where there was one."""
+        if (found := self._first.read()) is not None:
+            start, end = found
+            raise ValueError(
+                f"features of a sample among {start} to {end - 1} hold NaN or infinity, wanted finite ones"
+            )
+
+    def forget(self) -> None:
+        self._first.forget()
+
+
 class LateLabels:
     """Labels beside rows, and of those on a GPU the first batch with one that is out of range.
 
