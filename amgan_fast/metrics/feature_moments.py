@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from amgan_fast.metrics.arrays import Array, as_tensor, batches_of
+from amgan_fast.metrics.arrays import Array, batches_of
+from amgan_fast.metrics.feature_arrays import as_features
 from amgan_fast.metrics.late_checks import LateFeatures
 from amgan_fast.metrics.sample_sums import SampleSums
 
@@ -108,7 +109,7 @@ class FeatureMoments(SampleSums):
             ValueError: a wrong shape, or a feature that is NaN or infinite. Nothing of the batch is added then. On a
                 GPU such a feature is found by the next call that reads the sums, which names its batch.
         """
-        rows = as_features(features, self.dim)
+        rows = as_features("features", features, self.dim)
         self._follow_to(rows.device)
         if not len(rows):
             return
@@ -315,11 +316,10 @@ def accumulate_features(name: str, features: Array | Iterable[Array]) -> Feature
     """
     moments: FeatureMoments | None = None
     for batch in batches_of(name, features):
+        rows = as_features(name, batch, None if moments is None else moments.dim)
         if moments is None:
-            if batch.ndim != 2:
-                raise ValueError(f"{name} are {list(batch.shape)}, wanted [N, D]")
-            moments = FeatureMoments(batch.size(1))
-        moments.update(batch)
+            moments = FeatureMoments(rows.size(1))
+        moments.update(rows)
     assert moments is not None  # batches_of refuses none
     return moments
 
@@ -331,21 +331,6 @@ def check_dim(dim: int) -> None:
     """
     if dim < 1:
         raise ValueError(f"dim is {dim}, wanted at least 1")
-
-
-def as_features(features: Array, dim: int) -> Tensor:
-    """[N, D], floating point.
-
-    Raises:
-        TypeError: no tensor or array, or another dtype.
-        ValueError: another shape.
-    """
-    rows = as_tensor("features", features).detach()
-    if rows.ndim != 2 or rows.size(1) != dim:
-        raise ValueError(f"features are {list(rows.shape)}, wanted [N, {dim}]")
-    if not rows.is_floating_point():
-        raise TypeError(f"features are {rows.dtype}, wanted floating point")
-    return rows
 
 
 def _blocks_that_fit(dim: int) -> int:
