@@ -35,6 +35,7 @@ from amgan_fast.metrics.neighbours import (
 )
 from amgan_fast.metrics.numbers import Numbers, finite
 from amgan_fast.metrics.per_class import ClassRow, LabelSums, PerClass
+from amgan_fast.metrics.precision_recall import PrecisionRecall, precision_recall
 from amgan_fast.metrics.resolution import ResolutionAccuracy, measure_resolutions, save_resolutions
 from amgan_fast.metrics.result import Scores
 from amgan_fast.metrics.row_hashes import row_hashes
@@ -76,6 +77,7 @@ __all__ = [
     "NearestNeighbours",
     "Numbers",
     "PerClass",
+    "PrecisionRecall",
     "ResolutionAccuracy",
     "RowTerms",
     "Sampling",
@@ -101,6 +103,7 @@ __all__ = [
     "mode_drop",
     "ms_ssim",
     "nearest_neighbours",
+    "precision_recall",
     "row_hashes",
     "sampling_of_counts",
     "save_class_ms_ssim",
