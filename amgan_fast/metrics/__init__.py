@@ -25,8 +25,10 @@ from amgan_fast.metrics.kernel_distance import (
     kernel_distance,
     kernel_distance_in_subsets,
 )
+from amgan_fast.metrics.memorisation import Memorisation, memorisation
 from amgan_fast.metrics.mode_drop import Curve, ModeDrop, mode_drop, save_mode_drop, synthetic_mode_drop
 from amgan_fast.metrics.ms_ssim import ms_ssim
+from amgan_fast.metrics.nearest_distances import NearestDistances
 from amgan_fast.metrics.neighbours import (
     NearestNeighbours,
     nearest_neighbours,
@@ -73,7 +75,9 @@ __all__ = [
     "LabelCounts",
     "LabelSums",
     "MeanAndStd",
+    "Memorisation",
     "ModeDrop",
+    "NearestDistances",
     "NearestNeighbours",
     "Numbers",
     "PerClass",
@@ -100,6 +104,7 @@ __all__ = [
     "kernel_distance_in_subsets",
     "label_balance",
     "measure_resolutions",
+    "memorisation",
     "mode_drop",
     "ms_ssim",
     "nearest_neighbours",

@@ -259,15 +259,21 @@ def kept_features(name: str, features: Array | FeatureSample, least: int) -> Ten
     return features.float()
 
 
-def kept_pair(samples: Array | FeatureSample, reference: Array | FeatureSample, least: int) -> tuple[Tensor, Tensor]:
-    """Of a score's ``samples`` and ``reference``: :func:`kept_features` of both, on the device of the samples.
+def kept_pair(
+    samples: Array | FeatureSample, others: Array | FeatureSample, least: int, name: str = "reference"
+) -> tuple[Tensor, Tensor]:
+    """Of a score's ``samples`` and of what they are compared with: :func:`kept_features` of both, on the device of the
+    samples.
+
+    Args:
+        name: of the argument ``others``.
 
     Raises:
         TypeError, ValueError: as for :func:`kept_features`, or features of another length.
     """
-    first, second = kept_features("samples", samples, least), kept_features("reference", reference, least)
+    first, second = kept_features("samples", samples, least), kept_features(name, others, least)
     if first.size(1) != second.size(1):
-        raise ValueError(f"samples have {first.size(1)} values each, wanted {second.size(1)} as reference")
+        raise ValueError(f"samples have {first.size(1)} values each, wanted {second.size(1)} as {name}")
     return first, second.to(first.device)
 
 

@@ -18,6 +18,7 @@ from amgan_fast.metrics.moments import Moments
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_accumulator import Accumulator
 from amgan_fast.metrics.row_terms import RowTerms
+from amgan_fast.metrics.share_interval import share_interval
 
 Interval = tuple[float, float]
 
@@ -175,7 +176,7 @@ class LabelSums(Accumulator):
                     mean_entropy=entropy / n if n else None,
                     mean_entropy_ci95=_of_mean(n, entropy, entropy_sq, math.log(self.num_classes)),
                     agreement=agreeing / n if n and k is not None else None,
-                    agreement_ci95=_wilson(agreeing / n, n) if n and k is not None else None,
+                    agreement_ci95=share_interval(agreeing / n, n) if n and k is not None else None,
                     share=None if k is None or moments is None else float(moments.mean[k]),
                     share_ci95=None if k is None or moments is None else _share(moments.mean[k], moments.variance[k]),
                 )
@@ -199,19 +200,9 @@ def _of_mean(n: float, total: float, total_sq: float, most: float) -> Interval |
     return max(0.0, mean - reach), min(most, mean + reach)
 
 
-def _wilson(fraction: float, n: float) -> Interval:
-    """Of a fraction of n (Wilson 1927)."""
-    from scipy.special import ndtri
-
-    z_sq = float(ndtri(_UPPER)) ** 2
-    middle = (fraction + z_sq / (2 * n)) / (1 + z_sq / n)
-    reach = math.sqrt(z_sq * (fraction * (1 - fraction) / n + z_sq / (4 * n**2))) / (1 + z_sq / n)
-    return max(0.0, middle - reach), min(1.0, middle + reach)  # rounded, they may pass 0 and 1
-
-
 def _share(mean: Tensor, variance: Tensor) -> Interval:
     """Of a class of the mean distribution."""
     share, squared_error = float(mean), float(variance)
     if not squared_error:
         return share, share
-    return _wilson(share, share * (1 - share) / squared_error)
+    return share_interval(share, share * (1 - share) / squared_error)

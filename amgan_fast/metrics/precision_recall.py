@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +12,8 @@ from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.feature_sample import FeatureSample, kept_pair
 from amgan_fast.metrics.neighbourhoods import GROUPS, HALVES, FeatureGroups, Hits, Nearest, WithHalves
 from amgan_fast.metrics.numbers import Numbers
+from amgan_fast.metrics.share_interval import share_interval
 from amgan_fast.metrics.squared_distances import centred, mean_of, squared_distances
-
-_REACH = 2.0395134463964077  # standard errors: Student's t of 31 degrees of freedom
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -130,16 +128,19 @@ def precision_recall(
     precision, recall, coverage = in_real.mean(_is_in_any), in_own.mean(_is_in_any), nearest.share()
     density = in_dense.mean(lambda hits: hits.double() / density_k)
     found = zip(_NAMES, (precision, recall, density, coverage), strict=True)
+    estimates = {name: Estimate(one.value, one.standard_error, HALVES) for name, one in found}
+    interval = estimates["density"].interval
+    assert interval is not None
     return PrecisionRecall(
         precision=precision.value,
         precision_ci95=_of_share(precision, len(x)),
         recall=recall.value,
         recall_ci95=_of_share(recall, len(y)),
         density=density.value,
-        density_ci95=_of_density(density),
+        density_ci95=(max(0.0, interval[0]), interval[1]),
         coverage=coverage.value,
         coverage_ci95=_of_share(coverage, len(y)),
-        estimates={name: Estimate(one.value, one.standard_error, HALVES) for name, one in found},
+        estimates=estimates,
         n=len(x),
         n_reference=len(y),
         dim=x.size(1),
@@ -152,17 +153,7 @@ def _is_in_any(hits: Tensor) -> Tensor:
     return (hits > 0).double()
 
 
-def _of_density(found: WithHalves) -> tuple[float, float]:
-    reach = _REACH * found.standard_error
-    return max(0.0, found.value - reach), found.value + reach
-
-
 def _of_share(found: WithHalves, count: int) -> tuple[float, float]:
-    """Wilson's interval ("Probable inference", 1927) of as many samples as give this error; of ``count`` where there
-    is none."""
-    share, half = found.value, found.in_halves
-    effective = half * (1 - half) / found.standard_error**2 if found.standard_error else count
-    spread = _REACH**2 / effective
-    middle = (share + spread / 2) / (1 + spread)
-    reach = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    return max(0.0, min(middle - reach, share)), min(1.0, max(middle + reach, share))  # but for rounding
+    """Of ``count`` samples where there is no error to tell it from."""
+    half, error = found.in_halves, found.standard_error
+    return share_interval(found.value, half * (1 - half) / error**2 if error else count, HALVES)
