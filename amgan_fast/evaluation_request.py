@@ -176,18 +176,23 @@ class Request(Settings):
     classifier: Annotated[
         str | None,
         Option(
-            "a file of train-classifier, module:function, or inception-v3; default: the run's own",
+            "a file of train-classifier, module:function, inception-2015 (of published scores) or inception-v3; "
+            "default: the run's own",
             _CLASSIFIER,
         ),
     ] = None
     weights: Annotated[
         Path | None,
-        Option("torchvision's weights of inception-v3, .pth or .safetensors", _CLASSIFIER, needs="--classifier"),
+        Option(
+            "of inception-2015, torch-fidelity's, or inception-v3, torchvision's: .pth or .safetensors",
+            _CLASSIFIER,
+            needs="--classifier",
+        ),
     ] = None
     last_bias: Annotated[
         bool,
         Option(
-            "the bias of inception-v3's last layer; the original Inception Score leaves it out",
+            "the bias of an Inception network's last layer; published Inception Scores leave it out",
             _CLASSIFIER,
             needs="--classifier",
         ),

@@ -188,7 +188,7 @@ def test_a_dict_of_a_classifier_that_cannot_be_scored(users_module, given, said)
 def test_an_extractor_that_cannot_be_opened(users_module, tmp_path):
     name = users_module(NETWORKS)
     for spec, options, said in (
-        ("no.pt", {}, "extractor is 'no.pt', wanted a file, module:function, or inception-v3"),
+        ("no.pt", {}, "extractor is 'no.pt', wanted a file, module:function, inception-2015 or inception-v3"),
         (f"{name}:none", {}, f"extractor {name}:none: {name} has no none"),
         (f"{name}:both", {"weights": Path("w.pth")}, "weights is w.pth, wanted none for"),
         (f"{name}:both", {"size": (4, 4)}, "size is 4 x 4 .*its own is 2 x 2"),

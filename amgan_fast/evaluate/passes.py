@@ -226,22 +226,32 @@ class Pass:
         return fitting_batch_size(self._classifier.logits, probe.values, self._device)
 
     def _shown(self, batch: Batch) -> Tensor | Shown | None:
-        """The images of a batch as they come, or as the classifier sees them where it has them resized."""
+        """The images of a batch as they come, or as the classifier sees them where it has them resized; those of
+        several sizes at that of the first."""
         if self._classifier is None:
             return None
-        if isinstance(batch.values, Tensor) and self._classifier.inputs.resize == "none":
-            return batch.values
-        return _AsClassified(batch.values, self._classifier)
+        size = self._probe.values[0].shape[1:]
+        images, resized = batch.values, self._classifier.inputs.resize != "none"
+        if isinstance(images, Tensor) and images.shape[2:] == size and not resized:
+            return images
+        return _AsClassified(images, self._classifier, (size[0], size[1]))
 
 
 class _AsClassified:
     """Images at the size that a classifier has them resized to, those that are asked for: it takes as long as a small
-    network to do it to all of them again."""
+    network to do it to all of them again.
 
-    def __init__(self, images: Tensor | list[Tensor], classifier: ImageClassifier) -> None:
+    Args:
+        size: where the classifier has none.
+    """
+
+    def __init__(self, images: Tensor | list[Tensor], classifier: ImageClassifier, size: tuple[int, int]) -> None:
         self._images = images
         self._device = classifier.device
-        self._pixels = replace(classifier.inputs, value_range="byte", dtype=torch.float32)
+        inputs = (
+            classifier.inputs if classifier.inputs.size else replace(classifier.inputs, size=size, resize="bilinear")
+        )
+        self._pixels = replace(inputs, value_range="byte", dtype=torch.float32)
 
     def __getitem__(self, which: Tensor | slice) -> Tensor:
         images = self._images

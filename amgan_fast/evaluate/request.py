@@ -187,7 +187,7 @@ class _Opened:
         request, judge = self._request, self._judge
         return {
             "channels": None if judge is None else judge.inputs.channels,
-            "mixed_sizes": judge is not None and judge.inputs.resize != "none",
+            "mixed_sizes": judge is not None and judge.takes_mixed_sizes,
             "skip_unreadable": request.skip_unreadable,
             "allow_empty": request.allow_empty,
             "workers": request.workers,

@@ -1,4 +1,4 @@
-"""Classifiers by what the user calls them: a file of this package, module:function, or inception-v3."""
+"""Classifiers by what the user calls them: a file of this package, module:function, or a network of known name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inception import load_inception_v3
+from amgan_fast.evaluate.classifiers.inception_2015 import load_inception_2015
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.trained import read_classifier
 from amgan_fast.evaluate.classifiers.user_network import build_user_network
@@ -20,13 +21,23 @@ from amgan_fast.option_declarations import Resize, ValueRange
 from amgan_fast.user_code import users_errors
 
 INCEPTION_V3 = "inception-v3"
+INCEPTION_2015 = "inception-2015"
+OWN_WEIGHTS = (INCEPTION_2015, INCEPTION_V3)
+"""Networks that are opened with a file of weights."""
 
 _INCEPTION_SIZE = (299, 299)
 _ON_TENSOR_CORES = (torch.float16, torch.bfloat16)  # of CUDA, which take channels as the innermost dimension
-_BIAS_NOTES = {
-    True: "with the bias of the last layer; the original Inception Score is computed without it",
-    False: "without the bias of the last layer, as the original Inception Score, whose network is another one",
+_NOTES = {
+    (INCEPTION_V3, True): "with the bias of the last layer; torchvision's network, under which no score compares with "
+    "those that papers print (inception-2015)",
+    (INCEPTION_V3, False): "without the bias of the last layer; torchvision's network, under which no score compares "
+    "with those that papers print (inception-2015)",
+    (INCEPTION_2015, True): "the network of published scores, but with the bias of the last layer, which Inception "
+    "Scores that papers print are without (--no-last-bias)",
+    (INCEPTION_2015, False): "the network of published Inception Scores, without the bias of the last layer as these "
+    "are: the same samples have the score that papers print, in their splits",
 }
+"""What can be said of scores, by network and whether the last layer has its bias."""
 
 
 def open_classifier(
@@ -52,15 +63,17 @@ def open_classifier(
               it was made for (:func:`amgan_fast.evaluate.classifiers.user_network.build_user_network`). This runs
               the user's code; the current folder can be imported from.
             - ``"inception-v3"``: torchvision's, with ``weights``.
+            - ``"inception-2015"``: that of published Inception Scores, torch-fidelity's, with ``weights``. It takes
+              images of any size, and resizes them itself.
         resize: one of :data:`amgan_fast.evaluate.classifiers.inputs.RESIZES`, for images of another size; None:
             ``"bilinear"`` for Inception v3, else ``"none"``.
         value_range: one of :data:`amgan_fast.evaluate.classifiers.inputs.RANGES`; None: ``"amgan"`` for a file of this
             package, else what ``module:function`` says, or ``"signed"``.
         size: (H, W) in pixels that ``module:function`` takes; None: what it says, or any.
         dtype: of the images and of a module's weights.
-        weights: torchvision's state_dict of inception_v3, saved by :func:`torch.save` or in a .safetensors file.
-            Nothing is ever downloaded.
-        last_bias: of Inception v3; see :func:`amgan_fast.evaluate.classifiers.inception.load_inception_v3`.
+        weights: torchvision's state_dict of inception_v3, or torch-fidelity's for ``"inception-2015"``, saved by
+            :func:`torch.save` or in a .safetensors file. Nothing is ever downloaded.
+        last_bias: of these two; see :func:`amgan_fast.evaluate.classifiers.inception_2015.load_inception_2015`.
 
     Raises:
         InputError: there is no such classifier, it cannot be loaded, or it does not take what is given.
@@ -105,13 +118,13 @@ class Asked:
 def open_as_asked(asked: Asked, device: torch.device, weights: Path | None, last_bias: bool = True) -> ImageClassifier:
     """As :func:`open_classifier`; of an extractor of the user's it is taken on trust that its network gives logits."""
     spec = asked.spec
-    if spec == INCEPTION_V3:
+    if spec in OWN_WEIGHTS:
         return _inception(asked, device, weights, last_bias)
     if weights is not None:
-        raise InputError(f"weights is {weights}, wanted none for {spec}: they are for {INCEPTION_V3}")
+        raise InputError(f"weights is {weights}, wanted none for {spec}: they are for {' and '.join(OWN_WEIGHTS)}")
     if not last_bias:
         raise InputError(
-            f"last_bias is False, wanted True for {spec}: only {INCEPTION_V3} does without (--no-last-bias)"
+            f"last_bias is False, wanted True for {spec}: only {' and '.join(OWN_WEIGHTS)} do without (--no-last-bias)"
         )
     return _users(asked, device) if ":" in spec and not Path(spec).exists() else _own(asked, device)
 
@@ -121,7 +134,7 @@ def _own(asked: Asked, device: torch.device) -> ImageClassifier:
     path = Path(asked.spec)
     if not path.is_file():
         raise InputError(
-            f"{asked.kind} is {asked.spec!r}{_folder(path)}, wanted a file, module:function, or {INCEPTION_V3}"
+            f"{asked.kind} is {asked.spec!r}{_folder(path)}, wanted a file, module:function, {' or '.join(OWN_WEIGHTS)}"
         )
     trained = read_classifier(path, device)
     classifier = trained.for_images(asked.spec, resize=asked.resize or "none", dtype=asked.dtype)
@@ -137,23 +150,40 @@ def _folder(path: Path) -> str:
 
 
 def _inception(asked: Asked, device: torch.device, weights: Path | None, last_bias: bool) -> ImageClassifier:
-    asked.refuse_another(_INCEPTION_SIZE)
-    inputs = Inputs(_INCEPTION_SIZE, 3, asked.resize or "bilinear", asked.value_range or "signed", asked.dtype)
+    of_2015 = asked.spec == INCEPTION_2015
+    inputs = _inputs_of_2015(asked) if of_2015 else _inputs_of_v3(asked)
     if weights is None:
-        raise InputError(f"weights is None, wanted the file of torchvision's weights for {INCEPTION_V3} (--weights)")
-    network = load_inception_v3(weights, last_bias=last_bias).to(device, inputs.dtype)
+        whose = "torch-fidelity" if of_2015 else "torchvision"
+        raise InputError(f"weights is None, wanted the file of {whose}'s weights for {asked.spec} (--weights)")
+    network = (load_inception_2015 if of_2015 else load_inception_v3)(weights, last_bias=last_bias)
+    network = network.to(device, inputs.dtype)
     if device.type == "cpu" or inputs.dtype in _ON_TENSOR_CORES:
         network = network.to(memory_format=torch.channels_last)  # and what its layers make, therefore
     return ImageClassifier(
-        name=INCEPTION_V3,
+        name=asked.spec,
         network=network,
         inputs=inputs,
         device=device,
         num_classes=network.fc.out_features,
         sha256=file_sha256(weights),
         sha256_of=str(weights),
-        note=_BIAS_NOTES[last_bias],
+        note=_NOTES[asked.spec, last_bias],
+        takes_any_size=of_2015,
     )
+
+
+def _inputs_of_v3(asked: Asked) -> Inputs:
+    asked.refuse_another(_INCEPTION_SIZE)
+    return Inputs(_INCEPTION_SIZE, 3, asked.resize or "bilinear", asked.value_range or "signed", asked.dtype)
+
+
+def _inputs_of_2015(asked: Asked) -> Inputs:
+    """Pixels as they come: what becomes of them is part of the network."""
+    asked.refuse_another(value_range="byte")
+    for name, value, option in (("size", asked.size, "--input-size"), ("resize", asked.resize, "--resize")):
+        if value not in (None, "none"):
+            raise InputError(f"{name} is {value!r} ({option}), wanted none for {asked.spec}: it resizes images itself")
+    return Inputs(None, 3, "none", "byte", asked.dtype)
 
 
 def _users(asked: Asked, device: torch.device) -> ImageClassifier:

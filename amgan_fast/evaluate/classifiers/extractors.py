@@ -7,14 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from amgan_fast.evaluate.classifiers.by_name import INCEPTION_V3, Asked, open_as_asked
+from amgan_fast.evaluate.classifiers.by_name import INCEPTION_2015, INCEPTION_V3, Asked, open_as_asked
 from amgan_fast.evaluate.classifiers.feature_extractor import FeatureExtractor
 from amgan_fast.evaluate.classifiers.features import LinearInputs
+from amgan_fast.evaluate.classifiers.inception_2015 import FEATURES, Inception2015
 from amgan_fast.option_declarations import Resize, ValueRange
 
 _NOTES = {
     INCEPTION_V3: "the pool of torchvision's Inception v3, whose distances compare with none that papers print: these "
     "are of another network",
+    INCEPTION_2015: "the last pool of the network of published FIDs: the same samples have the distances that papers "
+    "print, where these resize as TensorFlow 1 does",
 }
 
 
@@ -38,7 +41,8 @@ def open_extractor(
               made for (:func:`amgan_fast.evaluate.classifiers.user_network.build_user_network`). So a function whose
               network gives both logits and features is a classifier and an extractor. This runs the user's code; the
               current folder can be imported from.
-            - ``"inception-v3"``: the 2,048 features of torchvision's, with ``weights``.
+            - ``"inception-2015"``: the 2,048 features of published FIDs, with ``weights``.
+            - ``"inception-v3"``: those of torchvision's, with ``weights``.
             - the file of a classifier that this package trained: what its last layer takes.
         resize, value_range, size, dtype, weights: as of :func:`amgan_fast.evaluate.open_classifier`.
 
@@ -54,7 +58,9 @@ def open_extractor(
     asked = Asked(spec, resize, value_range, size, dtype, kind="extractor")
     found = open_as_asked(asked, torch.device(device), weights)
     network, dim = found.network, None
-    if not found.is_users and isinstance(network, nn.Module):
+    if isinstance(network, Inception2015):
+        dim = FEATURES
+    elif not found.is_users and isinstance(network, nn.Module):
         dim = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1].in_features
         network = _WithFeatures(network)
     return FeatureExtractor(

@@ -41,15 +41,15 @@ class FeatureExtractor(ImageNetwork):
             InputError: images that do not fit, or a network that fails on them or gives no features.
         """
 
-        def call(prepared: Tensor) -> Tensor:
+        def call(prepared: Tensor) -> list[Tensor]:
             given = self.network(prepared)
             if isinstance(given, Mapping):
                 if "features" not in given:
                     raise InputError(f"{self.name} gives a dict without 'features', wanted features [N, D] there")
                 given = given["features"]
-            return self._features(given, len(prepared), self.dim)
+            return [self._features(given, len(prepared), self.dim)]
 
-        return self._run(images, call, "an extractor")
+        return self._run(images, call, "an extractor")[0]
 
     def to_dict(self) -> dict[str, Any]:
         """All but the network, as plain values."""

@@ -97,12 +97,12 @@ class ImageClassifier(ImageNetwork):
         (torch.Size([5, 10]), torch.Size([5, 7]))
         """
 
-        def call(prepared: Tensor) -> Outputs:
+        def call(prepared: Tensor) -> list[Tensor]:
             with LinearInputs(self.network if features else None) as taken:
                 given = self.network(prepared)
             return self._outputs(given, len(prepared), taken if features else None)
 
-        return self._run(images, call, "a classifier")
+        return Outputs(*self._run(images, call, "a classifier"))
 
     def refuse_probabilities(self, logits: Tensor) -> None:
         """Of the user's code. A GPU is waited for: once, for its first logits.
@@ -137,8 +137,9 @@ class ImageClassifier(ImageNetwork):
         names = values.get("class_names")
         return super().from_dict({**values, "class_names": names and tuple(names)})
 
-    def _outputs(self, given: Any, count: int, taken: LinearInputs | None) -> Outputs:
-        """
+    def _outputs(self, given: Any, count: int, taken: LinearInputs | None) -> list[Tensor]:
+        """Logits, and features if there are any.
+
         Args:
             given: by the network.
             taken: by its layers; None: features are not asked for.
@@ -155,9 +156,9 @@ class ImageClassifier(ImageNetwork):
         if not logits.is_cuda:
             self.refuse_probabilities(logits)
         if taken is None:
-            return Outputs(logits)
+            return [logits]
         found = taken.of(logits) if own is None else own
-        return Outputs(logits, None if found is None else self._features(found, count))
+        return [logits] if found is None else [logits, self._features(found, count)]
 
 
 def _are_probabilities(values: Tensor) -> bool:

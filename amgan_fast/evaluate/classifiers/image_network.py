@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,14 +12,13 @@ from torch import Tensor
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.full_precision import full_precision
+from amgan_fast.memory import to_device
 from amgan_fast.user_code import users_errors
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,12 @@ class ImageNetwork:
     """Whether it is the user's code: what it gives is looked at more closely."""
     takes_any_size: bool = False
     """Of a network whose :attr:`inputs` have no size: whether that was said, or nothing was."""
+
+    @property
+    def takes_mixed_sizes(self) -> bool:
+        """Whether images of several sizes can come together: they are brought to one, or go to the network one size
+        after the other."""
+        return self.inputs.resize != "none" or self._is_called_by_size
 
     def to_dict(self) -> dict[str, Any]:
         """All but the network, as plain values."""
@@ -66,20 +71,38 @@ class ImageNetwork:
         return cls(**known | {"network": _forgotten, "inputs": inputs, "device": device})
 
     @torch.no_grad()
-    def _run(self, images: Tensor | Sequence[Tensor], use: Callable[[Tensor], T], kind: str) -> T:
+    def _run(self, images: Tensor | Sequence[Tensor], use: Callable[[Tensor], list[Tensor]], kind: str) -> list[Tensor]:
         """
         Args:
-            images: as :class:`Inputs` takes them.
-            use: calls the network with what these become, and looks at what it gives.
+            images: N of them, as :class:`Inputs` takes them.
+            use: calls the network with what these become, and looks at what it gives, tensors [N, ...].
             kind: what the network is: a classifier, say.
 
         Raises:
             InputError: images that do not fit, or what ``use`` raises, of any kind.
         """
+        if isinstance(images, Tensor) or not self._is_called_by_size:
+            return self._run_at_once(images, use, kind)
+        places: dict[torch.Size, list[int]] = {}
+        for i, image in enumerate(images):
+            places.setdefault(image.shape[1:], []).append(i)
+        if len(places) <= 1:
+            return self._run_at_once(images, use, kind)
+        parts = [self._run_at_once([images[i] for i in alike], use, kind) for alike in places.values()]
+        order = torch.tensor([i for alike in places.values() for i in alike]).argsort()
+        return [torch.cat(values)[to_device(order, self.device)] for values in zip(*parts, strict=True)]
+
+    def _run_at_once(
+        self, images: Tensor | Sequence[Tensor], use: Callable[[Tensor], list[Tensor]], kind: str
+    ) -> list[Tensor]:
         prepared = self.inputs(images, self.device)
         found = f"{self.name} fails on images {list(prepared.shape)} of {prepared.dtype}"
         with users_errors(found, f"{kind} that takes them"), full_precision():
             return use(prepared)
+
+    @property
+    def _is_called_by_size(self) -> bool:
+        return self.takes_any_size and self.inputs.size is None
 
     def _rows(self, values: object, count: int, columns: int | None, wanted: str) -> Tensor:
         """

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from amgan_fast.errors import InputError, in_one_line
-from amgan_fast.tensor_files import load_tensors
+from amgan_fast.evaluate.classifiers.weights_file import read_weights
 
 if TYPE_CHECKING:
     from torchvision.models import Inception3
@@ -30,8 +29,8 @@ def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
 
     Args:
         weights: the state_dict in a file of :func:`torch.save`, or of safetensors (suffix .safetensors).
-        last_bias: False: without the bias of the last layer, as the original Inception Score is computed
-            (openai/improved-gan; in its issue 39 the test set of CIFAR-10 has 10.95 without, 11.23 with it).
+        last_bias: False: without the bias of the last layer. The original Inception Score leaves it out, of another
+            network, though (:func:`amgan_fast.evaluate.classifiers.inception_2015.load_inception_2015`).
 
     Raises:
         InputError: no such file, a damaged one, or one of another network, that of FID among them.
@@ -39,13 +38,14 @@ def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
     from torchvision.models import inception_v3
 
     # The auxiliary classifier is for training.
-    state = {name: value for name, value in _read(weights).items() if not name.startswith("AuxLogits.")}
+    state = {name: value for name, value in read_weights(weights, _WANTED).items() if not name.startswith("AuxLogits.")}
     try:
         num_classes = len(state["fc.bias"])
         if num_classes == _OUTPUTS_OF_FID:
             raise InputError(
                 f"{weights} has {num_classes:,} outputs, which is the network of FID (pytorch-fid, torch-fidelity): it "
-                f"pools otherwise than torchvision's, whose logits would be wrong; {_WANTED}"
+                f"pools otherwise than torchvision's, whose logits would be wrong (--classifier inception-2015 is it); "
+                f"{_WANTED}"
             )
         with torch.device("meta"):  # nothing is drawn that would be overwritten
             network = inception_v3(
@@ -57,24 +57,3 @@ def load_inception_v3(weights: Path, *, last_bias: bool = True) -> Inception3:
     if not last_bias:
         network.fc.bias.data.zero_()
     return network.eval().requires_grad_(False)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}, {_WANTED}")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    state = load_tensors(path)
-    if other := [name for name, value in state.items() if not isinstance(name, str) or not isinstance(value, Tensor)]:
-        raise InputError(f"{path} holds {other[0]!r}, which is no tensor; {_WANTED}")
-    return state
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({in_one_line(error)}), {_WANTED}") from None
