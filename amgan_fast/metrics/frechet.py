@@ -21,12 +21,14 @@ from amgan_fast.metrics.numbers import Numbers
 
 Features: TypeAlias = "FeatureMoments | GaussianMoments | Array | Iterable[Array]"
 
-_FEW = 3  # samples for each feature: what corrections and intervals were measured with (docs/benchmarks.md)
+_FEW = 2  # samples for each feature: what corrections and intervals were measured with (docs/benchmarks.md)
 _WELL_CONDITIONED = 1e-9  # of a pivot to the largest variance
 _QUARTERS = 4
-_EXTRAPOLATION = {4: 8, 3: -9, 2: 2}
+_PARABOLA = {4: 8.0, 3: -9.0, 2: 2.0}
 """What distances of so many quarters of the samples weigh: those of N, 3N/4 and N/2, at 1, 4/3 and 2 times 1/N, lie on
 a parabola in 1/N, and this is where it meets 1/N = 0 (Lagrange)."""
+_CUBIC = {4: 32 / 3, 3: -27 / 2, 2: 4.0, 1: -1 / 6}
+"""The same of a polynomial of third degree, which those of N/4 are on too."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -67,7 +69,7 @@ class FrechetDistance(Numbers):
 
     @property
     def few_samples(self) -> bool:
-        """Whether what the corrected distance and its interval say is not to be trusted: fewer than 3 samples, of
+        """Whether what the corrected distance and its interval say is not to be trusted: fewer than 2 samples, of
         either side, for each of the D features."""
         return self._fewest is not None and self._fewest < _FEW * self.dim
 
@@ -117,7 +119,7 @@ def frechet_distance(samples: Features, reference: Features) -> FrechetDistance:
     Of finite samples it is too high by c/N + d/N^2 and so on (Chong and Forsyth, arXiv 1911.07023). From all samples,
     three quarters and halves of them, of both sides at once and in every combination of four quarters, the first two
     terms are known, and taken away. Since each sample is in as many of these subsets, what chance does to the distance
-    itself stays what it was to first order.
+    itself stays what it was to first order. The third term, which single quarters tell, counts as error.
 
     The interval is from how much the influence of a sample on the distance, 2 (m_a - m_b)^T x + x^T (I - T) x with x
     less the mean and T the optimal transport from A to B, differs over blocks of samples: Student's t. Where the
@@ -145,8 +147,9 @@ def frechet_distance(samples: Features, reference: Features) -> FrechetDistance:
     of_samples = [side for side in (mine, others) if isinstance(side, FeatureMoments)]
     estimate = None
     if all(min(side.block_samples) >= 2 for side in of_samples):
-        corrected = _extrapolated(mine, others, first, second, value)
-        estimate = Estimate(corrected, *_error(mine, others, first, second))
+        corrected, next_degree = _extrapolated(mine, others, first, second, value)
+        error, freedom = _error(mine, others, first, second)
+        estimate = Estimate(corrected, math.hypot(error, next_degree), freedom)
     limited = None if estimate is None else max(estimate.value, 0.0)
     interval = None if estimate is None else estimate.interval
     return FrechetDistance(
@@ -212,17 +215,16 @@ def _subset(side: FeatureMoments | GaussianMoments, quarters: Sequence[int]) -> 
 def _distance(first: _Gaussian, second: _Gaussian, *, to_rounding: bool) -> float:
     """
     Args:
-        to_rounding: False: singular values are the roots of eigenvalues, which takes a fifth of the time, and those
+        to_rounding: False: singular values are the roots of eigenvalues, which takes a third of the time, and those
             that are 1e-8 of the largest have no digits.
     """
     (_, mean_a, a), (_, mean_b, b) = first.moments, second.moments
     if torch.equal(mean_a, mean_b) and torch.equal(a, b):
         return 0.0
-    product = first.root.T @ second.root
     if to_rounding:
-        values = torch.linalg.svdvals(product)
+        values = torch.linalg.svdvals(first.root.T @ second.root)
     else:
-        values = torch.linalg.eigvalsh(product @ product.T).clamp_min(0).sqrt()
+        values = torch.linalg.eigvalsh(first.root.T @ b @ first.root).clamp_min(0).sqrt()
     distance = (mean_a - mean_b).square().sum() + a.trace() + b.trace() - 2 * values.sum()
     return max(float(distance), 0.0)
 
@@ -233,10 +235,11 @@ def _extrapolated(
     first: _Gaussian,
     second: _Gaussian,
     value: float,
-) -> float:
-    """The distance of infinitely many samples, from ``value``, that of all there are, and those of their subsets."""
-    total = _EXTRAPOLATION[_QUARTERS] * value
-    for size in (3, 2):
+) -> tuple[float, float]:
+    """The distance of infinitely many samples, from ``value``, that of all there are, and those of their subsets; and
+    how much less the third degree says."""
+    means = {_QUARTERS: value}
+    for size in (3, 2, 1):
         distances = []
         for quarters in combinations(range(_QUARTERS), size):
             mine, others = (
@@ -244,8 +247,9 @@ def _extrapolated(
                 for side, whole in ((samples, first), (reference, second))
             )
             distances.append(_distance(mine, others, to_rounding=False))
-        total += _EXTRAPOLATION[size] * math.fsum(distances) / len(distances)
-    return total
+        means[size] = math.fsum(distances) / len(distances)
+    parabola, cubic = (math.fsum(w * means[size] for size, w in by.items()) for by in (_PARABOLA, _CUBIC))
+    return parabola, parabola - cubic
 
 
 def _error(
