@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -183,7 +184,7 @@ def draw(path: Path, studies: Sequence[Study]) -> None:
         for growth, marker in zip(GROWTHS, "osD", strict=True):
             points = [one for one in line if one.growth == growth]
             places = [one.per_feature * (1 + 0.02 * (number - 2.5)) for one in points]
-            options = {"color": f"C{number}", "markersize": 3}
+            options: Any = {"color": f"C{number}", "markersize": 3}
             name = label if growth == GROWTHS[0] else None
             held.plot(places, [100 * one.coverage for one in points], marker, label=name, **options)
             left = [100 * abs(one.corrected_bias) / one.bias for one in points]
@@ -194,7 +195,8 @@ def draw(path: Path, studies: Sequence[Study]) -> None:
     bias.set(title="bias left, of that of the plain distance [%]", yscale="log")
     for axes in figure.axes:
         axes.set(xscale="log", xlabel="samples for each feature, N / D")
-        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xticks(SIZES[0][1], [f"{x:g}" for x in SIZES[0][1]])
+        axes.minorticks_off()
     save_figure(path, figure)
 
 

@@ -3,6 +3,7 @@
 from amgan_fast.metrics.accumulator import ScoreAccumulator, scores
 from amgan_fast.metrics.arrays import Array, batches_of
 from amgan_fast.metrics.balance import LabelBalance, LabelCounts, label_balance, save_label_balance
+from amgan_fast.metrics.class_frechet import ClassFeatureMoments, ClassFrechetDistance, class_frechet_distance
 from amgan_fast.metrics.class_ms_ssim import ClassMsSsim, class_ms_ssim, save_class_ms_ssim
 from amgan_fast.metrics.class_sums import ClassSums
 from amgan_fast.metrics.compat import MeanAndStd, inception_score
@@ -52,6 +53,8 @@ __all__ = [
     "SCORE",
     "SCORES",
     "Array",
+    "ClassFeatureMoments",
+    "ClassFrechetDistance",
     "ClassMsSsim",
     "ClassRow",
     "ClassSums",
@@ -92,6 +95,7 @@ __all__ = [
     "StratumSums",
     "as_distribution",
     "batches_of",
+    "class_frechet_distance",
     "class_ms_ssim",
     "count_copies",
     "difference",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, distributed
 
@@ -16,8 +16,9 @@ from amgan_fast.metrics.sample_sums import SampleSums
 
 _STATE_BYTES = 2**29  # of the sums of all blocks, about
 _FEWEST_BLOCKS, _MOST_BLOCKS, _UNIT = 8, 48, 4
-_WAITING_BYTES = 2**26
-_ROWS_AT_ONCE = 512  # of a block: what float32 adds up before float64 takes it over
+_FEWEST_ROWS, _MOST_ROWS = 8, 512
+"""Of a block, that are added at once. Between them so many that rows wait in an eighth of the memory of the sums; in
+float32 no more are added up."""
 _COLUMNS_AT_ONCE = 256
 _SINGLE_RANGE = (1e-12, 1e15)  # of the largest feature: their products do not leave float32, nor vanish in it
 
@@ -36,9 +37,10 @@ class Moments(NamedTuple):
 class FeatureMoments(SampleSums):
     """Collects features batch by batch; :func:`frechet_distance` then compares them with those of others.
 
-    The state is (D + 1)^2 float64 sums for each of ``blocks`` blocks, however many samples there are: 2,048 features in
-    16 blocks take 537 MB. Samples take the blocks in turn, which does no harm to features sorted by class. Sums are of
-    what features differ by from an origin, the mean of the first rows: a large offset that all have costs no digits.
+    The state is D^2 + D + 1 float64 sums for each of ``blocks`` blocks, however many samples there are: 2,048 features
+    in 16 blocks take 537 MB, and rows that wait to be added another eighth. Samples take the blocks in turn, which does
+    no harm to features sorted by class. Sums are of what features differ by from an origin, the mean of the first rows:
+    a large offset that all have costs no digits.
 
     Of float32, float16 and bfloat16 on a CPU products are float32 and added up in float64 after 512 rows at most, in
     half the time: in the sums that leaves an error of about 1e-8, which does not depend on the batches. Of float64, and
@@ -263,7 +265,7 @@ class FeatureMoments(SampleSums):
         """Few rows at a time would be added at the speed of the memory of the sums: they wait until there are many."""
         if self._waiting is None or self._waiting.dtype != dtype:
             self._add_waiting()
-            at_once = min(_ROWS_AT_ONCE, max(1, _WAITING_BYTES // (dtype.itemsize * self.dim * self.blocks)))
+            at_once = min(max(self.dim // dtype.itemsize, _FEWEST_ROWS), _MOST_ROWS)
             self._waiting = torch.empty(at_once * self.blocks, self.dim, dtype=dtype, device=self._sum.device)
         first = 0
         while first < len(rows):
@@ -335,11 +337,30 @@ def check_dim(dim: int) -> None:
 
 def _blocks_that_fit(dim: int) -> int:
     fit = _STATE_BYTES // (8 * dim * dim)
-    return int(np.clip(fit // _UNIT * _UNIT, _FEWEST_BLOCKS, _MOST_BLOCKS))
+    return min(max(fit // _UNIT * _UNIT, _FEWEST_BLOCKS), _MOST_BLOCKS)
+
+
+def largest_finite(rows: Tensor, place: int) -> float:
+    """The largest magnitude of features on a CPU, [N, D], N at least 1, the first being sample ``place``.
+
+    Raises:
+        ValueError: one is not finite.
+    """
+    least, greatest = (float(x) for x in rows.aminmax())  # NaN goes through
+    if not math.isfinite(least) or not math.isfinite(greatest):
+        row = int((~rows.isfinite().all(1)).nonzero()[0])
+        kind = "NaN" if bool(rows[row].isnan().any()) else "infinity"
+        raise ValueError(f"features of row {row} (sample {place + row}) hold {kind}, wanted finite ones")
+    return max(-least, greatest)
+
+
+def state_bytes(dim: int, blocks: int) -> int:
+    """What the sums take, and the rows that wait."""
+    return 8 * blocks * (dim * dim + dim + 1) * 9 // 8
 
 
 def _computing_dtype(rows: Tensor, place: int) -> torch.dtype:
-    """What products of the rows are computed in, N at least 1; those on a CPU are looked at, the first being sample
+    """What products of the rows, at least one, are computed in; those on a CPU are looked at, the first being sample
     ``place``.
 
     Raises:
@@ -347,13 +368,7 @@ def _computing_dtype(rows: Tensor, place: int) -> torch.dtype:
     """
     if rows.is_cuda:
         return torch.float64
-    least, greatest = (float(x) for x in rows.aminmax())  # NaN goes through
-    largest = max(-least, greatest)
-    if not np.isfinite(least) or not np.isfinite(greatest):
-        bad = ~rows.isfinite().all(1)
-        row = int(bad.nonzero()[0])
-        kind = "NaN" if bool(rows[row].isnan().any()) else "infinity"
-        raise ValueError(f"features of row {row} (sample {place + row}) hold {kind}, wanted finite ones")
+    largest = largest_finite(rows, place)
     smallest_wanted, largest_wanted = _SINGLE_RANGE
     is_single = rows.dtype != torch.float64 and smallest_wanted < largest < largest_wanted
     return torch.float32 if is_single else torch.float64

@@ -58,6 +58,8 @@ class FrechetDistance(Numbers):
     estimate: Estimate | None
     """The corrected distance as it was before it was limited, with its standard error: for :func:`welch`. None as
     above."""
+    third_order: float | None
+    """What the third term of the extrapolation would take off; it is in the standard error. None as above."""
     n: int | None
     """The number of samples N; None: they are a distribution that is taken as exact."""
     n_reference: int | None
@@ -145,24 +147,33 @@ def frechet_distance(samples: Features, reference: Features) -> FrechetDistance:
     first, second = (_Gaussian(side.moments()) for side in (mine, others))
     value = _distance(first, second, to_rounding=True)
     of_samples = [side for side in (mine, others) if isinstance(side, FeatureMoments)]
-    estimate = None
+    estimate = third_order = None
     if all(min(side.block_samples) >= 2 for side in of_samples):
-        corrected, next_degree = _extrapolated(mine, others, first, second, value)
+        corrected, third_order = _extrapolated(mine, others, first, second, value)
         error, freedom = _error(mine, others, first, second)
-        estimate = Estimate(corrected, math.hypot(error, next_degree), freedom)
-    limited = None if estimate is None else max(estimate.value, 0.0)
-    interval = None if estimate is None else estimate.interval
+        estimate = Estimate(corrected, math.hypot(error, third_order), freedom)
+    limited, interval, unlimited = limit(estimate)
     return FrechetDistance(
         value=value,
         corrected=limited,
-        ci95=None if interval is None else (max(interval[0], 0.0), max(interval[1], 0.0)),
-        unlimited=None if estimate is None or estimate.value >= 0 else estimate.value,
+        ci95=interval,
+        unlimited=unlimited,
         estimate=estimate,
+        third_order=third_order,
         n=mine.samples if isinstance(mine, FeatureMoments) else None,
         n_reference=others.samples if isinstance(others, FeatureMoments) else None,
         dim=mine.dim,
         blocks=min((side.blocks for side in of_samples), default=0),
     )
+
+
+def limit(estimate: Estimate | None) -> tuple[float | None, tuple[float, float] | None, float | None]:
+    """A distance and its interval, not below 0, and what was."""
+    if estimate is None:
+        return None, None, None
+    interval = estimate.interval
+    at_least_0 = None if interval is None else (max(interval[0], 0.0), max(interval[1], 0.0))
+    return max(estimate.value, 0.0), at_least_0, None if estimate.value >= 0 else estimate.value
 
 
 class _Gaussian:
