@@ -12,6 +12,7 @@ from amgan_fast.metrics.compat_sums import CompatScore, CompatSums
 from amgan_fast.metrics.copies import Copies, CopyCounts, count_copies
 from amgan_fast.metrics.difference import Difference, difference
 from amgan_fast.metrics.distribution import as_distribution
+from amgan_fast.metrics.diversity import Diversity, DiversitySums, suggested_bandwidth
 from amgan_fast.metrics.entropies import EntropyCounts, EntropyHistogram, entropy_histogram, save_entropy_histogram
 from amgan_fast.metrics.estimate import Estimate, EstimatedDifference, score_estimate, welch
 from amgan_fast.metrics.feature_moments import FeatureMoments
@@ -64,6 +65,8 @@ __all__ = [
     "CopyCounts",
     "Curve",
     "Difference",
+    "Diversity",
+    "DiversitySums",
     "EntropyCounts",
     "EntropyHistogram",
     "Estimate",
@@ -125,6 +128,7 @@ __all__ = [
     "score_estimate",
     "score_lines",
     "scores",
+    "suggested_bandwidth",
     "synthetic_mode_drop",
     "welch",
     "without_score_warnings",
