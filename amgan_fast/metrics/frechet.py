@@ -148,7 +148,9 @@ def frechet_distance(samples: Features, reference: Features) -> FrechetDistance:
     value = _distance(first, second, to_rounding=True)
     of_samples = [side for side in (mine, others) if isinstance(side, FeatureMoments)]
     estimate = third_order = None
-    if all(min(side.block_samples) >= 2 for side in of_samples):
+    if not of_samples:
+        estimate, third_order = Estimate(value, 0.0, math.inf), 0.0
+    elif all(min(side.block_samples) >= 2 for side in of_samples):
         corrected, third_order = _extrapolated(mine, others, first, second, value)
         error, freedom = _error(mine, others, first, second)
         estimate = Estimate(corrected, math.hypot(error, third_order), freedom)
