@@ -157,23 +157,17 @@ def hold(name: str, samples: int, dim: int) -> None:
     tool.moments()
 
 
-def memory(tools: Sequence[str], dim: int) -> dict[str, dict[str, list[float | None]]]:
-    """MiB at most for each number of samples."""
+def memory(tools: Sequence[str], dim: int) -> dict[str, list[float | None]]:
+    """MiB at most, for each number of samples."""
     command = [sys.executable, "-m", "benchmarks.bench_features", "--dim", str(dim), "--hold"]
-    return {
-        name: {
-            "samples": list(SIZES),
-            "mib": [peak_of([*command, name, "--samples", str(samples)]) for samples in SIZES],
-        }
-        for name in tools
-    }
+    return {name: [peak_of([*command, name, "--samples", str(samples)]) for samples in SIZES] for name in tools}
 
 
-def draw(path: Path, found: dict[str, dict[str, list[float | None]]], dim: int) -> None:
+def draw(path: Path, found: dict[str, list[float | None]], dim: int) -> None:
     figure = new_figure()
     (axes,) = figure.axes
-    for name, one in found.items():
-        axes.plot(one["samples"], drawable(one["mib"]), "o-", label=name)
+    for name, mib in found.items():
+        axes.plot(SIZES, drawable(mib), "o-", label=name)
     title = "memory of a process, torch included [MiB]"
     axes.set(title=title, xlabel=f"samples of {dim:,} features, of two sets each", ylim=(0, None))
     axes.legend()
@@ -221,7 +215,7 @@ def main() -> None:
     tools = [name for name in options.tools if find_spec(TOOLS[name][0]) is not None]
     if options.memory:
         found = memory(tools, options.dim)
-        write_json(options.json.with_name("feature_memory.json"), {"dim": options.dim, "mib": found})
+        write_json(options.json.with_name("feature_memory.json"), {"dim": options.dim, "samples": SIZES, "mib": found})
         draw(options.json.with_name("feature_memory.png"), found, options.dim)
         return
     results = measure(tools, make_features(options.samples, options.dim), options.rounds)

@@ -147,6 +147,14 @@ def test_bad_batches_change_nothing(features, labels, row, label, error, said):
     assert_same(moments, moments_of(features, labels))
 
 
+def test_a_gpu_is_not_waited_for_where_labels_are_on_the_cpu(features, labels, gpu):
+    there = features.to(gpu.device)
+    moments = moments_of(there[:70], labels[:70])
+    with gpu.waits(allowed=False):
+        moments.update(there[70:], labels[70:])
+    assert_same(moments, moments_of(features, labels))
+
+
 def test_other_settings_are_refused(features, labels):
     moments = moments_of(features, labels)
     with pytest.raises(ValueError, match="other has num_classes = 4, wanted 3 as here"):

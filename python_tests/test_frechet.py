@@ -321,6 +321,50 @@ def test_processes_count_each_sample_once(features, tmp_path):
         assert moments.block_samples == whole.block_samples
 
 
+# --- On a GPU
+
+
+def test_a_gpu_is_not_waited_for_and_everything_is_float64_there(features, gpu):
+    single = features.float()
+    moments = FeatureMoments(D, blocks=4)
+    first, *others = single.to(gpu.device).split(150)
+    moments.update(first)  # the sums go there
+    with gpu.waits(allowed=False):
+        for batch in others:
+            moments.update(batch)
+        moments.update(single)  # from the CPU
+    assert moments._products.device == gpu.device
+    want = moments_of(torch.cat([single, single]).double(), blocks=4)
+    assert_same_moments(moments, want)
+    got = frechet_distance(moments, moments_of(features + 1, blocks=8))
+    assert got.ci95 == pytest.approx(frechet_distance(want, moments_of(features + 1, blocks=8)).ci95, rel=1e-9)
+    assert_same_moments(merged(moments, want), moments_of(single.double().repeat(4, 1), blocks=4))
+
+
+def merged(moments: FeatureMoments, other: FeatureMoments) -> FeatureMoments:
+    moments.merge(other)
+    return moments
+
+
+def test_a_feature_of_a_gpu_that_is_not_finite_is_found_by_what_reads_the_sums(features, gpu):
+    moments = FeatureMoments(D, start=7)
+    bad = features.clone()
+    bad[210] = math.nan
+    for batch in bad.to(gpu.device).split(100):
+        moments.update(batch)
+    for read in (moments.moments, moments.state_dict, lambda: FeatureMoments(D).merge(moments)):
+        with pytest.raises(ValueError, match="features of a sample among 207 to 306 hold NaN or infinity, wanted"):
+            read()
+
+
+def test_sums_of_a_state_follow_the_features(features, gpu):
+    moments = FeatureMoments(D, blocks=4)
+    moments.load_state_dict(moments_of(features[:300], blocks=4).state_dict())
+    moments.update(features[300:].to(gpu.device))
+    assert moments._products.device == gpu.device
+    assert_same_moments(moments, moments_of(features, blocks=4))
+
+
 # --- Exact moments
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, distributed
 
+from amgan_fast.memory import to_device
 from amgan_fast.metrics.arrays import Array, batches_of
 from amgan_fast.metrics.feature_arrays import as_features
 from amgan_fast.metrics.late_checks import LateFeatures
@@ -115,10 +116,14 @@ class FeatureMoments(SampleSums):
         if not len(rows):
             return
         place = self.start + self.samples
-        dtype = _computing_dtype(rows, place)
+        dtype = torch.float64
         if rows.is_cuda:
             self._late_features.look(rows, place)
-        self._wait(rows, dtype)
+        else:
+            least, most = _SINGLE_RANGE
+            in_range = least < largest_finite(rows, place) < most
+            dtype = rows.dtype if in_range and self._sum.is_cpu else torch.float64
+        self._wait(to_device(rows, self._sum.device), dtype)
         self.samples += len(rows)
 
     @property
@@ -361,21 +366,6 @@ def state_bytes(dim: int, blocks: int) -> int:
 
 def _rows_at_once(dim: int) -> int:
     return min(max(dim // 2, _FEWEST_ROWS), _MOST_ROWS)
-
-
-def _computing_dtype(rows: Tensor, place: int) -> torch.dtype:
-    """What products of the rows, at least one, are computed in; those on a CPU are looked at, the first being sample
-    ``place``.
-
-    Raises:
-        ValueError: one is not finite.
-    """
-    if rows.is_cuda:
-        return torch.float64
-    largest = largest_finite(rows, place)
-    smallest_wanted, largest_wanted = _SINGLE_RANGE
-    is_single = rows.dtype != torch.float64 and smallest_wanted < largest < largest_wanted
-    return torch.float32 if is_single else torch.float64
 
 
 def _add_products(total: Tensor, rows: Tensor) -> None:
