@@ -143,21 +143,21 @@ class FeatureSample:
             raise ValueError("some processes have labels, wanted all or none of them")
         padded = torch.full((int(told[:, 3].max()),), -1, dtype=torch.int64, device=device)
         padded[: len(self._indices)] = self._indices.to(device)
-        indices = _gathered(padded, group).flatten()
+        indices = _gathered(padded, group).flatten().cpu()
         indices = indices[indices >= 0]
         if len(indices.unique()) < len(indices):
             raise ValueError("processes have samples of the same numbers, wanted other ones: start says the first")
         indices = indices[_least(indices, self.most)].sort().values
         # Each kept sample is one process's: the sum over all is that one's, to the last bit.
         mine = torch.isin(self._indices, indices)
-        places = torch.searchsorted(indices, self._indices[mine].to(device))
+        places = torch.searchsorted(indices, self._indices[mine]).to(device)
         rows = torch.zeros(len(indices), self.dim, device=device)
         rows[places] = self._rows[: len(self._indices)][mine.to(device)]
         beside = torch.zeros(len(indices), dtype=torch.int64, device=device)
         beside[places] = self._labels[mine].to(device)
         distributed.all_reduce(rows, group=group)
         distributed.all_reduce(beside, group=group)
-        self._indices, self._rows, self._labels = indices.cpu(), rows, beside.cpu()
+        self._indices, self._rows, self._labels = indices, rows, beside.cpu()
         self._has_labels = bool(with_labels.pop()) if with_labels else None
         self.samples, self._next = int(told[:, 4].sum()), int(told[:, 5].max())
 
