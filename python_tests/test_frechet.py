@@ -98,6 +98,14 @@ def test_what_is_read_along_the_way_does_not_matter(features):
     assert moments.block_samples == moments_of(features, blocks=8).block_samples
 
 
+def test_fewer_blocks_have_the_same_samples(features):
+    fewer, want = moments_of(features, blocks=12, start=5).in_fewer_blocks(4), moments_of(features, blocks=4, start=5)
+    assert_same_moments(fewer, want)
+    assert fewer.block_samples == want.block_samples
+    with pytest.raises(ValueError, match="blocks is 8, wanted a divisor of the 12 here"):
+        moments_of(features, blocks=12).in_fewer_blocks(8)
+
+
 def test_more_rows_than_wait_are_added_in_their_blocks(generator):
     features = torch.randn(9001, 2, generator=generator, dtype=torch.float64)
     moments = moments_of(features, blocks=4, start=1)
@@ -506,6 +514,16 @@ def test_dead_and_repeated_features_count_nothing(features, others):
     assert found.ci95 == pytest.approx(want.ci95, rel=1e-6)
 
 
+def test_constant_features_have_a_distance_too(generator):
+    constant, random = torch.ones(200, 3), torch.randn(200, 3, generator=generator, dtype=torch.float64)
+    assert frechet_distance(constant, constant + 1).ci95 == (3, 3)
+    found = frechet_distance(constant, random)
+    want = (1 - random.mean(0)).square().sum() + random.var(0).sum()
+    assert found.value == pytest.approx(float(want), rel=1e-9)
+    assert found.ci95[0] < 6 < found.ci95[1]
+    assert frechet_distance(random, constant).ci95 == pytest.approx(found.ci95, rel=1e-9)
+
+
 def test_equal_sets_are_exactly_0_apart(features):
     for rows in (features, features[:7], features[:, :1], torch.ones(40, 3)):
         found = frechet_distance(rows, rows)
@@ -548,7 +566,7 @@ def test_the_standard_error_is_that_of_an_influence_function_by_differences(gene
     """Gateaux derivatives of the textbook's distance: each block of samples weighs a little more."""
     x, y = (torch.randn(n, 3, generator=generator, dtype=torch.float64) * s for n, s in ((400, 1.0), (600, 1.5)))
     sides = moments_of(x, blocks=4), moments_of(y, blocks=8)
-    found = frechet._error(*sides, *(frechet._Gaussian(side.moments()) for side in sides))
+    found = frechet._error(sides, [frechet._Gaussian(side.moments()) for side in sides])
 
     def distance(weights_x: np.ndarray, weights_y: np.ndarray) -> float:
         (m, a), (k, b) = (

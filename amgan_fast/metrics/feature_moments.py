@@ -162,6 +162,24 @@ class FeatureMoments(SampleSums):
             raise ValueError("samples are 1, wanted at least 2 for a covariance")
         return Moments(n, mean, covariance)
 
+    def in_fewer_blocks(self, blocks: int) -> FeatureMoments:
+        """The same samples: those of block b here are in block b % ``blocks`` there.
+
+        Raises:
+            ValueError: these are no multiple of ``blocks``, or a feature on a GPU was not finite.
+        """
+        if self.blocks % blocks:
+            raise ValueError(f"blocks is {blocks}, wanted a divisor of the {self.blocks} here")
+        self._refuse_late()
+        self._add_waiting()
+        fewer = FeatureMoments(self.dim, blocks=blocks, start=self.start, device=self._sum.device)
+        fewer._set_origin(self._origin)
+        for name in ("_count", "_sum", "_products"):
+            for block, total in enumerate(getattr(fewer, name)):
+                torch.sum(getattr(self, name)[block::blocks], 0, out=total)
+        fewer.samples = self.samples
+        return fewer
+
     def block_means(self, centre: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """[blocks, D] and [blocks], float64, on the CPU: the mean over each block of x - ``centre``, and of (x -
         ``centre``)^T ``matrix`` (x - ``centre``).

@@ -21,6 +21,8 @@ from amgan_fast.metrics.numbers import Numbers
 
 Features: TypeAlias = "FeatureMoments | GaussianMoments | Array | Iterable[Array]"
 
+_Side: TypeAlias = "FeatureMoments | GaussianMoments"
+
 _FEW = 2  # samples for each feature: what corrections and intervals were measured with (docs/benchmarks.md)
 _WELL_CONDITIONED = 1e-9  # of a pivot to the largest variance
 _QUARTERS = 4
@@ -151,8 +153,8 @@ def frechet_distance(samples: Features, reference: Features) -> FrechetDistance:
     if not of_samples:
         estimate, third_order = Estimate(value, 0.0, math.inf), 0.0
     elif all(min(side.block_samples) >= 2 for side in of_samples):
-        corrected, third_order = _extrapolated(mine, others, first, second, value)
-        error, freedom = _error(mine, others, first, second)
+        corrected, third_order = _extrapolated((mine, others), (first, second), value)
+        error, freedom = _error((mine, others), (first, second))
         estimate = Estimate(corrected, math.hypot(error, third_order), freedom)
     limited, interval, unlimited = limit(estimate)
     return FrechetDistance(
@@ -212,17 +214,10 @@ class _Gaussian:
         return vectors[:, kept] * values[kept].sqrt()
 
 
-def _as_side(name: str, features: Features) -> FeatureMoments | GaussianMoments:
+def _as_side(name: str, features: Features) -> _Side:
     if isinstance(features, FeatureMoments | GaussianMoments):
         return features
     return accumulate_features(name, features)
-
-
-def _subset(side: FeatureMoments | GaussianMoments, quarters: Sequence[int]) -> Moments:
-    """Of these quarters of the samples; what is exact is all of it."""
-    if isinstance(side, GaussianMoments):
-        return side.moments()
-    return side.moments([block for block in range(side.blocks) if block % _QUARTERS in quarters])
 
 
 def _distance(first: _Gaussian, second: _Gaussian, *, to_rounding: bool) -> float:
@@ -242,36 +237,27 @@ def _distance(first: _Gaussian, second: _Gaussian, *, to_rounding: bool) -> floa
     return max(float(distance), 0.0)
 
 
-def _extrapolated(
-    samples: FeatureMoments | GaussianMoments,
-    reference: FeatureMoments | GaussianMoments,
-    first: _Gaussian,
-    second: _Gaussian,
-    value: float,
-) -> tuple[float, float]:
+def _extrapolated(sides: Sequence[_Side], wholes: Sequence[_Gaussian], value: float) -> tuple[float, float]:
     """The distance of infinitely many samples, from ``value``, that of all there are, and those of their subsets; and
     how much less the third degree says."""
     means = {_QUARTERS: value}
+    quarters = [side.in_fewer_blocks(_QUARTERS) if isinstance(side, FeatureMoments) else None for side in sides]
     for size in (3, 2, 1):
         distances = []
-        for quarters in combinations(range(_QUARTERS), size):
-            mine, others = (
-                whole if isinstance(side, GaussianMoments) else _Gaussian(_subset(side, quarters))
-                for side, whole in ((samples, first), (reference, second))
+        for subset in combinations(range(_QUARTERS), size):
+            parts = (
+                exact if side is None else _Gaussian(side.moments(subset))
+                for side, exact in zip(quarters, wholes, strict=True)
             )
-            distances.append(_distance(mine, others, to_rounding=False))
+            distances.append(_distance(*parts, to_rounding=False))
         means[size] = math.fsum(distances) / len(distances)
     parabola, cubic = (math.fsum(w * means[size] for size, w in by.items()) for by in (_PARABOLA, _CUBIC))
     return parabola, parabola - cubic
 
 
-def _error(
-    samples: FeatureMoments | GaussianMoments,
-    reference: FeatureMoments | GaussianMoments,
-    first: _Gaussian,
-    second: _Gaussian,
-) -> tuple[float, float]:
+def _error(sides: Sequence[_Side], wholes: Sequence[_Gaussian]) -> tuple[float, float]:
     """Standard error of the distance, and its degrees of freedom, from the influence of blocks of samples."""
+    (samples, reference), (first, second) = sides, wholes
     product = first.root.T @ second.root
     squares, vectors = torch.linalg.eigh(product @ product.T)
     roots = squares.clamp_min(0).sqrt()
@@ -282,7 +268,7 @@ def _error(
         turned = vectors.T @ first.inverse_root
         parts.append(_error_of(samples, first, off, ones - (turned.T * roots) @ turned))
     if isinstance(reference, FeatureMoments):  # the transport back is the inverse
-        kept = roots > len(roots) * torch.finfo(roots.dtype).eps ** 0.5 * roots.max()
+        kept = roots > len(roots) * torch.finfo(roots.dtype).eps ** 0.5 * max(roots.tolist(), default=0.0)
         turned = first.root @ vectors[:, kept]
         parts.append(_error_of(reference, second, -off, ones - (turned / roots[kept]) @ turned.T))
     return joint_error(parts)
