@@ -188,7 +188,7 @@ def test_the_links_and_pictures_of_a_document_are_there(path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_the_sources_that_a_document_names_are_there(path):
     """By their names alone, or with a folder; ``warp`` stands for a new one."""
-    folders = ("amgan_fast", "benchmarks", "cmake", "csrc", "python_tests", "tools")
+    folders = ("amgan_fast", "benchmarks", "cmake", "csrc", "examples", "python_tests", "tools")
     there = [f"/{file.relative_to(ROOT)}" for folder in folders for file in (ROOT / folder).rglob("*.*")]
     named = re.findall(r"`([\w/]+\.(?:py|h|cpp|cu|cuh|cmake))`", path.read_text())
     missing = [name for name in named if not any(file.endswith(f"/{name}") for file in there)]
