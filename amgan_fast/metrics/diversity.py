@@ -67,10 +67,10 @@ class DiversitySums(SampleSums):
     MB. What is random in it is the same for the same ``seed``: compare scores of one seed, bandwidth and
     ``components``.
 
-    Few frequencies make both too low: of 2,000 features whose Vendi score is 219, 1,024 of them give 183, and 512 give
-    153. RKE is corrected exactly on average, by leaving out the products of frequencies with themselves; Vendi by what
-    it gains from either half of the frequencies to all of them, which gives 203 to 222 for four seeds, and 188 to 199
-    with 512.
+    Few frequencies make both too low, Vendi the more the larger it is: FKEA of 1,024 frequencies gives 175 to 190 for
+    2,000 normal features whose Vendi score of all pairs is 219. Here RKE is corrected exactly on average, by leaving
+    out the products of frequencies with themselves, and Vendi by what it gains from either half of the frequencies to
+    all of them, which gives 203 to 222 (docs/benchmarks.md).
 
     Scores grow with N, as the number of modes that have been seen: compare scores of equally many samples, and of one
     bandwidth (:func:`suggested_bandwidth` of the reference). Intervals are for the expectation at this N and these

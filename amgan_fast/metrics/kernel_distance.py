@@ -72,7 +72,7 @@ def kernel_distance(samples: Array | FeatureSample, reference: Array | FeatureSa
     The interval is that of the delete-one jackknife of a two-sample statistic (Arvesen, "Jackknifing U-statistics",
     1969): the variances by leaving out samples and reference samples add up. It needs no more than the sums of k over
     the rows. Both sets are taken for random samples. Where both have one distribution it is too wide, not too narrow:
-    the jackknife gives twice the variance there. It held the truth in 94% to 99.7% of simulated pairs of sets
+    the jackknife gives twice the variance there. It held the truth in 92% to 100% of simulated pairs of sets
     (docs/benchmarks.md).
 
     Kernel values are computed in float32, for 1,024 rows of each set at a time, and added up in float64. On CUDA they

@@ -1,7 +1,7 @@
 """Which neighbourhoods of a set of features hold those of another: in both sets, and in halves of both.
 
 Halves are for the error. Numbers that rest on nearest neighbours are no smooth functions of a set's distribution, and a
-jackknife that leaves out one sample or group after the other gives twice their standard error: each that is left out
+jackknife that leaves out one sample or group after the other gives up to twice their standard error: each left out
 changes the neighbourhoods around it. Two halves of both sets have no sample in common, however: what is found in one is
 independent of what is found in the other, and half of their difference has the error of the whole, as long as errors
 go with 1 / sqrt(N). Each set is dealt out to 32 groups in turn, and 31 pairs of halves of 16 groups each are taken as

@@ -75,9 +75,9 @@ def precision_recall(
     expectation at this N and M, not the limit of many.
 
     Standard errors are from 31 pairs of balanced halves of both sets (:mod:`amgan_fast.metrics.neighbourhoods`): those
-    of the jackknife are twice as large as what such numbers err by. Intervals are Student's t with 31 degrees of
+    of the jackknife are up to twice what such numbers err by. Intervals are Student's t with 31 degrees of
     freedom, for shares Wilson's with as many samples as give that error, so that they stay between 0 and 1 and have a
-    width at either end. They held the expectation in 93% to 97% of simulated pairs of sets (docs/benchmarks.md). Both
+    width at either end. They held the expectation in 92% to 98% of simulated pairs of sets (docs/benchmarks.md). Both
     sets are taken for random samples.
 
     All pairs are computed, 1,024 of each set at a time, in float32
