@@ -45,6 +45,17 @@ OPTIONS = {
     "guidance by realness": {"guidance": 1.0, "guidance_rows": "realness"},
 }
 
+OWN = """
+from torch import nn
+
+def generator(*, inputs, image_shape, labels):
+    layers = nn.Linear(inputs, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 64), nn.Tanh()
+    return nn.Sequential(*layers, nn.Unflatten(1, image_shape))
+
+def discriminator(*, image_shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.Dropout(0.2), nn.LeakyReLU(0.2))
+"""
+
 
 class Guide(nn.Linear):
     num_classes = CLASSES
@@ -184,14 +195,19 @@ def test_shares_of_jobs_and_their_processes_are_the_whole(count, shards, ranks):
         Share(shard=2, shards=2)
 
 
-@pytest.mark.parametrize("labels", ["predefined"])
-def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
+@pytest.mark.parametrize("networks", ["named", "own"])
+def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, users_module, networks):
     guide = use_classifier_cache(tmp_path / "cache", monkeypatch)
-    options = {"labels": labels, "checkpoint_every": 2, "guidance": 0.5, "guidance_classifier": str(guide)}
+    options = {"labels": "predefined", "checkpoint_every": 2, "guidance": 0.5, "guidance_classifier": str(guide)}
+    allowed = []
+    if networks == "own":
+        name = users_module(OWN)
+        options |= {"generator": f"{name}:generator", "discriminator": f"{name}:discriminator"}
+        allowed = ["--allow-code", name]
     config = tiny_config(**options)
     config.save(tmp_path / "config.toml")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    command = [*launcher, "amgan_fast", "train", "--config", "config.toml", "--out", "run"]
+    command = [*launcher, "amgan_fast", "train", "--config", "config.toml", "--out", "run", *allowed]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -215,7 +231,7 @@ def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, labels):
         )
         assert same, name
     again = subprocess.run(
-        [*launcher, "amgan_fast", "train", "--resume", "run"],
+        [*launcher, "amgan_fast", "train", "--resume", "run", *allowed],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
