@@ -73,6 +73,19 @@ def test_the_command_prints_json_and_writes_a_page(runs, tmp_path):
     assert CliRunner().invoke(app, ["runs", str(runs)]).exit_code == 0
 
 
+def test_a_narrow_terminal_has_a_column_for_each_run_and_whole_words(tmp_path):
+    for name, penalty in (("one", "exact"), ("other", "finite-difference")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        config = tiny_config(r1=1.0, gradient_penalty=penalty)
+        config.save(tmp_path / "runs" / name / "config.toml")
+    for width in ("60", "300"):
+        result = CliRunner().invoke(app, ["runs", str(tmp_path / "runs")], env={"COLUMNS": width})
+        assert result.exit_code == 0
+        lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
+        assert any("finite-difference" in line for line in lines)
+        assert (["run", "one", "other"] in lines) == (width == "60")
+
+
 def test_names_are_text_in_the_page(tmp_path):
     (tmp_path / "<b>").mkdir()
     tiny_config().save(tmp_path / "<b>" / "config.toml")

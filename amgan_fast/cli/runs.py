@@ -38,10 +38,20 @@ def runs(
     if json is not None:
         put_json(json, [run.to_dict() for run in found])
     if json != PRINTED:
-        head, rows = listing_rows(found)
+        console = Console()
+        head, rows = _that_fit(*listing_rows(found), console.width)
         table = Table(box=SIMPLE_HEAD)
         for name in head:
-            table.add_column(name, overflow="fold")
+            table.add_column(Text(name), overflow="fold")
         for row in rows:
             table.add_row(*map(Text, row))
-        Console().print(table)
+        console.print(table)
+
+
+def _that_fit(head: list[str], rows: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """A row for each run; where that is wider than the terminal, a column for each, so that words stay whole longer."""
+    columns = list(zip(head, *rows, strict=True))
+    if sum(max(map(len, column)) + 2 for column in columns) <= width or not rows:
+        return head, rows
+    names, *others = map(list, columns)
+    return names, others
