@@ -181,3 +181,16 @@ def test_settings_out_of_range_are_named(setting):
     (name,) = setting
     with pytest.raises(ValueError, match=f"{name} is {setting[name]}, wanted at least"):
         FeatureSample(**({"dim": 3} | setting))
+
+
+def test_a_thinned_one_keeps_what_a_smaller_one_would_have():
+    features, labels = torch.rand(900, 3), torch.arange(900)
+    large, small = FeatureSample(3, 400), FeatureSample(3, 70)
+    for sample in (large, small):
+        sample.update(features, labels)
+    thinned = large.thinned(70)
+    assert torch.equal(thinned.features, small.features)
+    assert torch.equal(thinned.labels, small.labels)
+    assert (thinned.samples, thinned.is_whole, large.thinned(400).is_whole) == (900, False, False)
+    with pytest.raises(ValueError, match="most is 401, wanted at most the 400 that are kept"):
+        large.thinned(401)

@@ -46,6 +46,7 @@ from amgan_fast.metrics.row_hashes import row_hashes
 from amgan_fast.metrics.row_terms import RowTerms
 from amgan_fast.metrics.sampling import Sampling, sampling_of_counts
 from amgan_fast.metrics.score_names import SCORE, SCORES, ScoreName, score_lines
+from amgan_fast.metrics.share_interval import share_interval
 from amgan_fast.metrics.stratum_sums import StratumSums
 
 __all__ = [
@@ -128,6 +129,7 @@ __all__ = [
     "score_estimate",
     "score_lines",
     "scores",
+    "share_interval",
     "suggested_bandwidth",
     "synthetic_mode_drop",
     "welch",

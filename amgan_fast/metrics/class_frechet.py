@@ -58,6 +58,16 @@ class ClassFeatureMoments:
         self.blocks = blocks
         self._classes = [FeatureMoments(dim, blocks=blocks, device=device) for _ in range(num_classes)]
 
+    @staticmethod
+    def bytes_of(dim: int, num_classes: int, blocks: int = 8) -> int:
+        """The memory that one takes.
+
+        >>> from amgan_fast.metrics import ClassFeatureMoments
+        >>> round(ClassFeatureMoments.bytes_of(2048, 10) / 1e9, 1)
+        3.0
+        """
+        return num_classes * state_bytes(dim, blocks)
+
     @property
     def samples(self) -> int:
         """Samples seen."""
@@ -301,7 +311,7 @@ def _interval(bounds: tuple[float, float] | None) -> str:
 
 def _require_memory(dim: int, num_classes: int, blocks: int, device: torch.device) -> None:
     """Before any of it is taken."""
-    size = num_classes * state_bytes(dim, blocks)
+    size = ClassFeatureMoments.bytes_of(dim, num_classes, blocks)
     if device.type != "meta" and not fits_in_half_of(device, size):
         raise ValueError(
             f"moments of {num_classes:,} classes of {dim:,} features in {blocks} blocks take {size / 1e9:,.1f} GB, "

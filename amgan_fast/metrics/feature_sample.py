@@ -103,6 +103,31 @@ class FeatureSample:
         """int64 [n]: the labels beside :attr:`features`; None where none were given."""
         return self._labels[self._order()] if self._has_labels else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all samples are kept."""
+        return self.samples <= self.most
+
+    def thinned(self, most: int) -> FeatureSample:
+        """What one would have kept that was to keep at most ``most``, no more than here.
+
+        Raises:
+            ValueError: ``most`` is more than are kept here, or below 1.
+
+        >>> import torch
+        >>> from amgan_fast.metrics import FeatureSample
+        >>> sample = FeatureSample(2, 500)
+        >>> sample.update(torch.rand(2000, 2))
+        >>> sample.thinned(100).features.shape
+        torch.Size([100, 2])
+        """
+        if most > self.most and not self.is_whole:
+            raise ValueError(f"most is {most}, wanted at most the {self.most} that are kept")
+        fewer = FeatureSample(self.dim, most, device=self._rows.device)
+        fewer._add(self._indices, self._rows[: len(self._indices)], self._labels)
+        fewer.samples, fewer._next, fewer._has_labels = self.samples, self._next, self._has_labels
+        return fewer
+
     def merge(self, other: FeatureSample) -> None:
         """Add the samples of another (of another process, say). Samples that come later go on after both.
 

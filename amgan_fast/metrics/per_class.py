@@ -63,6 +63,8 @@ class PerClass(Numbers):
     rows: tuple[ClassRow, ...]
     agreement: float | None
     """The fraction of all samples whose likeliest class is their label's; None: it is not known, or there are none."""
+    agreement_ci95: Interval | None = None
+    """Wilson's."""
 
     def worst(self, most: int) -> tuple[ClassRow, ...]:
         """Up to ``most`` of the labels that there are samples of: where the classifier agrees least often, or where
@@ -182,7 +184,9 @@ class LabelSums(Accumulator):
                 )
             )
         n, _, _, agreeing = self._sums.sum(1).tolist()
-        return PerClass(tuple(rows), agreeing / n if n and self._classes is not None else None)
+        if not n or self._classes is None:
+            return PerClass(tuple(rows), None)
+        return PerClass(tuple(rows), agreeing / n, share_interval(agreeing / n, n))
 
     def _states(self) -> dict[str, Tensor]:
         return {"sums": self._sums}
