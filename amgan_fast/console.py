@@ -160,9 +160,9 @@ def print_evaluation(
         table.add_row(name, *cells)
     console.print(table)
     if evaluation.against is not None:
-        difference = evaluation.against.difference
-        rows = ([name, *cells] for name, cells in difference.rows())
-        console.print(_as_table(evaluation.against.title, ["", *difference.COLUMNS], rows))
+        against = evaluation.against
+        rows = ([name, *cells] for name, cells in against.rows())
+        console.print(_as_table(against.title, ["", *against.difference.COLUMNS], rows))
     if evaluation.generated.classes is not None:
         worst = ClassTable.worst(evaluation.generated.classes, narrow=True)
         console.print(_as_table(worst.title, worst.columns, worst.rows))

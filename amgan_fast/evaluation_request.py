@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +27,7 @@ CompatName = Literal["all", "openai", "torch-fidelity", "torchmetrics", "ignite"
 
 _SOURCE, _CLASSIFIER, _REAL = "What to score", "The classifier", "Real data"
 _SAVED = "What is kept of each sample"
+_FEATURES = "Features: Fréchet distance, precision and recall"
 _ANY_CLASSIFIER, _FOLDER = "--run or --classifier", "a folder of images"
 
 AgainstJson = Annotated[
@@ -69,6 +70,11 @@ class Settings:
     def blocks(self) -> int:
         """Of samples, which the intervals rest on."""
         return 10 * self.splits
+
+    def for_real(self, count: int) -> Settings:
+        """For ``count`` real images that samples are compared with: blocks of them are wanted, of which errors follow,
+        and no more."""
+        return replace(self, splits=min(10, count), contiguous=False, modes=False, sampling="auto", compat=None)
 
 
 @dataclass(frozen=True)
@@ -236,6 +242,41 @@ class Request(Settings):
         None
     )
     against: AgainstJson = None
+    features: Annotated[
+        str | None,
+        Option(
+            "compare features with real images': classifier (its own), module:function, inception-2015, inception-v3",
+            _FEATURES,
+            needs=_ANY_CLASSIFIER,
+            placeholder="<extractor>",
+        ),
+    ] = None
+    feature_weights: Annotated[
+        Path | None,
+        Option("the weights of the inception named there, .pth or .safetensors", _FEATURES, needs="--features"),
+    ] = None
+    feature_reference: Annotated[
+        Path | None,
+        Option(
+            "the real images: a folder, .npz (of images, or mu and sigma), or a --state of them; default: --reference, "
+            "or the training set",
+            _FEATURES,
+            needs="--features",
+        ),
+    ] = None
+    feature_samples: Annotated[
+        int,
+        Option(
+            "of each set that are compared one by one: all but the Fréchet distance",
+            _FEATURES,
+            lowest=100,
+            needs="--features",
+        ),
+    ] = 10_000
+    cas: Annotated[
+        bool,
+        Option("train a classifier on the samples and test it on real images (CAS)", _FEATURES, needs=_ANY_CLASSIFIER),
+    ] = False
     save_logits: Annotated[
         Path | None,
         Option("write the samples' logits, float32 [N, K], .npy, for --logits", _SAVED, needs=_ANY_CLASSIFIER),
@@ -321,12 +362,17 @@ class Request(Settings):
         self.saved_outputs.check()
 
     def _refuse_what_does_nothing(self) -> None:
-        folders = [path for path in (self.reference, self.held_out) if path is not None and path.is_dir()]
+        folders = [
+            path
+            for path in (self.reference, self.held_out, self.feature_reference)
+            if path is not None and path.is_dir()
+        ]
         there = {
             "--run": self.run is not None,
             "--classifier": self.classifier is not None,
             _ANY_CLASSIFIER: self.run is not None or self.classifier is not None,
             _FOLDER: self.images is not None or bool(folders),
+            "--features": self.features is not None,
         }
         for name, declared in declarations(Request).items():
             value, needs = getattr(self, name), declared.option.needs

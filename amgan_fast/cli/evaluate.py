@@ -42,6 +42,12 @@ def evaluate(
     from amgan_fast.evaluate import EvaluationError, EvaluationInterrupted, evaluate_request
     from amgan_fast.processes import join_processes
 
+    trainer = None
+    if request.cas:
+        from amgan_fast.train import train_on_samples
+
+        trainer = train_on_samples
+
     request = replace(request, modes=report is not None or state is not None)
     evaluation: Evaluation | None
     stopped: EvaluationError | EvaluationInterrupted | None = None
@@ -51,7 +57,7 @@ def evaluate(
         standard_output_for_results(),
     ):
         try:
-            evaluation = evaluate_request(request, bar.progress, share, state)
+            evaluation = evaluate_request(request, bar.progress, share, state, trainer=trainer)
         except (EvaluationError, EvaluationInterrupted) as error:
             stopped, evaluation = error, error.evaluation
     if evaluation is not None and share.rank == 0:

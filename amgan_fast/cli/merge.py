@@ -23,7 +23,12 @@ def merge(
     """Make one evaluation of the files of all its shards: as one process would have that had taken all samples."""
     check_outputs(json, report)
 
+    from rich.console import Console
+
+    from amgan_fast.console import ProgressBar
     from amgan_fast.evaluate import merge_states, read_evaluation
 
     other = None if against is None else read_evaluation(against)
-    hand_out(merge_states(files, modes=report is not None, against=other), json, report)
+    with ProgressBar(Console(stderr=True)) as bar:
+        evaluation = merge_states(files, modes=report is not None, against=other, progress=bar.progress)
+    hand_out(evaluation, json, report)

@@ -1,6 +1,7 @@
 """From a generator or images through a classifier to scores."""
 
 from amgan_fast.evaluate.against import OtherEvaluation, read_evaluation
+from amgan_fast.evaluate.class_tests import ClassificationAccuracy
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
 from amgan_fast.evaluate.classifiers.extractors import open_extractor
 from amgan_fast.evaluate.classifiers.feature_extractor import FeatureExtractor
@@ -13,6 +14,7 @@ from amgan_fast.evaluate.classifiers.trained import (
     read_classifier,
 )
 from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, EvaluationInterrupted, evaluate
+from amgan_fast.evaluate.feature_scores import FeatureScores
 from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
 from amgan_fast.evaluate.measurements import Measurements
@@ -27,10 +29,12 @@ from amgan_fast.evaluation_request import OutputFiles, Request, Settings, check_
 
 __all__ = [
     "ClassTable",
+    "ClassificationAccuracy",
     "Evaluation",
     "EvaluationError",
     "EvaluationInterrupted",
     "FeatureExtractor",
+    "FeatureScores",
     "ImageClassifier",
     "Inputs",
     "Interpolation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.feature_comparison import FeatureComparison
+from amgan_fast.evaluate.feature_scores import FEATURE_SCORES, FeatureScores, feature_differences
+from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.printed import contents_of_printed, read_printed
-from amgan_fast.metrics import Difference, Scores, difference
+from amgan_fast.metrics import Difference, EstimatedDifference, Scores, difference
 from amgan_fast.metrics.difference import require_comparable
 
 
@@ -28,6 +31,9 @@ class OtherEvaluation:
     """What scores of one classifier have in common (:func:`_facts`); None for logits and probabilities."""
     warnings: tuple[str, ...]
     """What makes its scores doubtful."""
+    features: FeatureScores | None = None
+    compared: Mapping[str, Any] | None = None
+    """By which features, with which real images (:func:`_comparison_facts`); None: by none."""
 
     def require_classifier(self, classifier: ImageClassifier | None) -> None:
         """
@@ -62,6 +68,8 @@ class Against:
     other: OtherEvaluation
     difference: Difference
     """The evaluation's scores less the other's."""
+    features: Mapping[str, EstimatedDifference] = field(default_factory=dict)
+    """Of the scores of features, by their names; empty where one has none, or others than the other one."""
     note: str | None = None
     """What is not known of whether they can be compared."""
 
@@ -71,9 +79,31 @@ class Against:
         return self.difference.warnings + tuple(f"{self.other.path}: {text}" for text in self.other.warnings)
 
     @classmethod
-    def of(cls, classifier: ImageClassifier | None, scores: Scores, other: OtherEvaluation) -> Against:
-        """Of scores that can be compared."""
-        return cls(other, difference(scores, other.scores), _note(classifier, other))
+    def of(
+        cls,
+        classifier: ImageClassifier | None,
+        measured: Measurements,
+        other: OtherEvaluation,
+        compared: FeatureComparison | None,
+    ) -> Against:
+        """Of scores that can be compared.
+
+        Args:
+            compared: by which features, with which real images.
+        """
+        scores, features, notes = measured.scores, {}, [_note(classifier, other)]
+        if measured.features is not None and other.features is not None and compared is not None:
+            if _comparison_facts(compared.to_dict()) == other.compared:
+                features = feature_differences(measured.features, other.features)
+            else:
+                notes.append("of other features, or beside other real images: scores of features are not compared")
+        note = "; ".join(text for text in notes if text) or None
+        return cls(other, difference(scores, other.scores), features, note)
+
+    def rows(self) -> list[tuple[str, list[str]]]:
+        """(name, cells under :attr:`Difference.COLUMNS`) of all that are known."""
+        of_features = [(FEATURE_SCORES[name], one.texts()) for name, one in self.features.items()]
+        return self.difference.rows() + of_features
 
     @property
     def title(self) -> str:
@@ -91,7 +121,9 @@ class Against:
     def to_dict(self) -> dict[str, Any]:
         """The difference, and to what."""
         about = {"against": str(self.other.path), "source": self.other.source, "note": self.note}
-        return about | self.difference.to_dict()
+        return (
+            about | self.difference.to_dict() | {"features": {name: x.to_dict() for name, x in self.features.items()}}
+        )
 
 
 def read_evaluation(path: Path) -> OtherEvaluation:
@@ -109,12 +141,15 @@ def read_evaluation(path: Path) -> OtherEvaluation:
     with contents_of_printed(path):
         classifier, partial = printed["classifier"], printed["partial"]
         doubts = [f"partial: {partial}"] if partial else []
+        features, compared = printed["generated"].get("features"), printed.get("features")  # none of earlier versions
         return OtherEvaluation(
             path=path,
             source=str(printed["source"]),
             scores=Scores.from_dict(printed["generated"]["scores"]),
             judge=classifier and _facts(classifier),
             warnings=tuple(doubts + [str(text) for text in printed["generated"]["warnings"]]),
+            features=features and FeatureScores.from_dict(features),
+            compared=compared and _comparison_facts(compared),
         )
 
 
@@ -128,6 +163,14 @@ def _facts(classifier: Mapping[str, Any]) -> dict[str, Any]:
         "note": classifier["note"],
         **{name: classifier["inputs"][name] for name in ("size", "channels", "resize", "value_range", "dtype")},
     }
+
+
+def _comparison_facts(compared: Mapping[str, Any]) -> dict[str, Any]:
+    """What scores of features have in common, of :meth:`FeatureComparison.to_dict`; where the features are the
+    classifier's own, that is known to be the same."""
+    extractor = compared["extractor"]
+    named = extractor and {"SHA-256": extractor["sha256"] or extractor["name"], "inputs": extractor["inputs"]}
+    return {"extractor": named, "reference": compared["reference"]}
 
 
 def _note(classifier: ImageClassifier | None, other: OtherEvaluation) -> str | None:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.against import Against, OtherEvaluation
+from amgan_fast.evaluate.class_tests import ClassificationAccuracy
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.feature_comparison import FeatureComparison
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Passed
 from amgan_fast.evaluate.sources import Source
@@ -20,7 +22,7 @@ from amgan_fast.evaluate.training_distribution import TrainingDistribution
 from amgan_fast.evaluation_request import OutputFiles, Settings
 from amgan_fast.metrics import Sampling, finite
 from amgan_fast.processes import Share
-from amgan_fast.progress import Progress
+from amgan_fast.progress import Progress, to_no_one
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,10 @@ class Evaluation:
     """Whether the settings left it open how many samples are gone through at a time."""
     against: Against | None = None
     """Another evaluation, and the difference to it."""
+    features: FeatureComparison | None = None
+    """By which features samples were compared with which real images; None: by none."""
+    classification_accuracy: ClassificationAccuracy | None = None
+    """Of a classifier trained on the samples; None: no one asked."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -76,6 +82,8 @@ class Evaluation:
                 "held_out": self.held_out and self.held_out.to_dict(),
                 "held_out_source": self.held_out_source,
                 "difference": self.against and self.against.to_dict(),
+                "features": self.features and self.features.to_dict(),
+                "classification_accuracy": self.classification_accuracy and self.classification_accuracy.to_dict(),
                 "reference": self._reference(),
                 "classifier": self.classifier and self.classifier.to_dict(),
                 "settings": asdict(self.settings) | {"blocks": self.settings.blocks},
@@ -143,6 +151,7 @@ def evaluate(
     share: Share | None = None,
     state: Path | None = None,
     save: OutputFiles | None = None,
+    features: FeatureComparison | None = None,
 ) -> Evaluation:
     """Measure a source and real samples beside it.
 
@@ -161,6 +170,7 @@ def evaluate(
         state: where all sums are written once they are complete, for :func:`amgan_fast.evaluate.merge_states`.
         save: where the logits of the samples, their features and classes are written in the same pass; they are there
             once all samples are scored. It is for one process.
+        features: what makes features of the images, and the real ones that they are compared with; None: they are not.
 
     Raises:
         InputError: a source that does not fit the classifier, settings that do not fit the source, or an evaluation
@@ -200,6 +210,7 @@ def evaluate(
             class_shares=None if known is None else known.shares_for(one),
             reference_counts=counts,
             save=saved,
+            features=None if features is None else features.extraction,
         )
         for one, how, saved in sets
     ]
@@ -207,6 +218,8 @@ def evaluate(
     if len({one.num_classes for one in passed}) > 1:
         found = " and ".join(str(one.num_classes) for one in passed)
         raise InputError(f"held_out and source have logits of {found} classes, wanted as many")
+    if features is not None:
+        features.require_fitting(passed)
     if against is not None:
         vector = None if known is None else known.probabilities
         against.require_comparable(classifier, passed[0].num_classes, vector)
@@ -223,8 +236,11 @@ def evaluate(
                 raise EvaluationInterrupted(partial) from error
             raise EvaluationError(str(error), partial) from error
     if state is not None and share.rank == 0:
-        save_state(state, passed, known, share)
-    return evaluation_of(passed, done, known, _of_a_shard(passes[0], share), against)
+        save_state(state, passed, known, share, features)
+    part = _of_a_shard(passes[0], share)
+    if features is not None and part is None:
+        done = features.scores_of(passed, done, progress or to_no_one)
+    return evaluation_of(passed, done, known, part, against, features)
 
 
 def evaluation_of(
@@ -233,6 +249,7 @@ def evaluation_of(
     reference: TrainingDistribution | None,
     partial: str | None = None,
     against: OtherEvaluation | None = None,
+    features: FeatureComparison | None = None,
 ) -> Evaluation:
     """
     Args:
@@ -240,6 +257,7 @@ def evaluation_of(
         done: what was measured, of the first at least.
         partial: why some are missing.
         against: what can be compared with.
+        features: by which samples were compared with real images.
     """
     first, held_out = passes[0], passes[1] if len(passes) > 1 else None
     return Evaluation(
@@ -258,7 +276,8 @@ def evaluation_of(
         reference_sampling=None if reference is None else reference.sampling,
         reference_sampling_reason=None if reference is None else reference.sampling_reason,
         reference_warnings=() if reference is None else reference.warnings,
-        against=None if against is None else Against.of(first.classifier, done[0].scores, against),
+        against=None if against is None else Against.of(first.classifier, done[0], against, features),
+        features=features,
     )
 
 

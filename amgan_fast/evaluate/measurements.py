@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from amgan_fast.evaluate.class_labels import Labelling
+from amgan_fast.evaluate.feature_collector import FeatureCollector, FeatureKeeping
+from amgan_fast.evaluate.feature_scores import FeatureScores
 from amgan_fast.evaluate.gallery import Gallery, Shown
 from amgan_fast.evaluate.other_tools import compat_scores, compat_sums
 from amgan_fast.evaluate.sampling_choice import may_be_per_class, sampling_of
@@ -40,6 +42,7 @@ from amgan_fast.metrics.distribution import DistributionLike
 
 _SUMS_BYTES = 2**27  # of the sums of each class, from which modes are dropped
 _MODE_DROP_WORK = 2**24  # blocks x classes x classes x orders: some seconds
+_PARTS = ("scores", "entropy", "balance", "modes", "classes", "copies", "features")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +82,19 @@ class Measurements:
     class_counts: Tensor | None = None
     """int64, on the CPU: how often each class is the likeliest, [K] of samples drawn at random, else [S, K] by label.
     None: not counted."""
+    features: FeatureScores | None = None
+    """Scores that compare features with those of real images; None: no one asked."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the scores doubtful."""
         copied = None if self.copies is None else self.copies.warning
-        return (*self.scores.warnings, *([copied] if copied else []))
+        features = () if self.features is None else self.features.warnings
+        return (*self.scores.warnings, *([copied] if copied else []), *features)
 
     def to_dict(self) -> dict[str, Any]:
         """Without pictures, and without counts by label."""
-        parts = {name: getattr(self, name) for name in ("scores", "entropy", "balance", "modes", "classes", "copies")}
+        parts = {name: getattr(self, name) for name in _PARTS}
         dicts = {name: part and part.to_dict() for name, part in parts.items()}
         texts = {name: getattr(self, name) for name in ("label_accuracy", "label_note", "sampling_reason")}
         compat = None if self.compat is None else {name: score.to_dict() for name, score in self.compat.items()}
@@ -109,6 +115,7 @@ class Collector:
         labels: what is known of their labels; None: there are none.
         start: samples that other processes take before the first one here.
         turns: [S], of these samples with each label; None: none.
+        features: what is kept of their features; None: nothing.
     """
 
     def __init__(
@@ -122,6 +129,7 @@ class Collector:
         labels: Labelling | None = None,
         start: int = 0,
         turns: Tensor | None = None,
+        features: FeatureKeeping | None = None,
     ) -> None:
         self._from_logits = from_logits
         self.samples = 0
@@ -153,6 +161,8 @@ class Collector:
             self._strata = StratumSums(num_classes, labels.number, splits=settings.splits, turns=turns, device=device)
         by_label = None if self._strata is None else self._strata.strata
         self._counts = ClassCounts(num_classes, strata=by_label, device=device)
+        self.features = None if features is None else FeatureCollector(features, device, start=start)
+        """What is kept of the samples' features."""
 
     @property
     def wants_images(self) -> bool:
@@ -165,6 +175,7 @@ class Collector:
         labels: Tensor | None,
         images: Tensor | Shown | None,
         samples: Tensor | Sequence[Tensor] | None = None,
+        features: Tensor | None = None,
     ) -> None:
         """Add a batch.
 
@@ -173,9 +184,10 @@ class Collector:
             labels: [N] of the source, or None.
             images: [N, C, H, W], uint8 or float in [-1, 1], or what makes them of those that are wanted; or None.
             samples: N, as the source has them: copies are the same in these. None: in the logits.
+            features: [N, D]; None: there are none.
 
         Raises:
-            ValueError: a row that gives no distribution, unless such rows are left out.
+            ValueError: a row that gives no distribution, unless such rows are left out; features that are not finite.
         """
         rows = RowTerms(logits, from_logits=self._from_logits)
         self._scores.add(rows)  # refuses bad rows before anything is added
@@ -186,6 +198,7 @@ class Collector:
             labels = None if labels is None else labels.to(kept.device)[kept]
             images = None if images is None or not len(rows.good) else images[kept]
             hashes = hashes[kept.to(hashes.device)]
+            features = None if features is None else features[kept.to(features.device)]
             rows = rows.good
         self._copies.add(hashes)
         if self._strata is not None and labels is not None:
@@ -198,8 +211,16 @@ class Collector:
         self._counts.add(rows, None if self._strata is None else labels)
         if self._by_label is not None and labels is not None:
             self._by_label.add(rows, labels)
+        if self.features is not None and features is not None:
+            self.features.update(features, self._classes_of(labels))
         if images is not None:
             self._gallery.update(images, rows.likeliest)
+
+    def _classes_of(self, labels: Tensor | None) -> Tensor | None:
+        """The classes that labels stand for, where that is known."""
+        if labels is None or self._labels is None or self._labels.classes is None:
+            return None
+        return self._labels.classes.to(labels.device)[labels]
 
     def all_reduce(self) -> None:
         """Make the samples of all processes those of each; pictures stay those of each."""
@@ -249,6 +270,7 @@ class Collector:
             "labels": self._by_label,
             "counts": self._counts,
             "copies": self._copies,
+            "features": self.features,
         }
         return {name: part for name, part in parts.items() if part is not None}
 

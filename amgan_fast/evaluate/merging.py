@@ -9,9 +9,16 @@ from amgan_fast.errors import as_input_error
 from amgan_fast.evaluate.against import OtherEvaluation
 from amgan_fast.evaluate.evaluation import Evaluation, evaluation_of
 from amgan_fast.evaluate.state import load_states
+from amgan_fast.progress import Progress, to_no_one
 
 
-def merge_states(paths: Sequence[Path], *, modes: bool = True, against: OtherEvaluation | None = None) -> Evaluation:
+def merge_states(
+    paths: Sequence[Path],
+    *,
+    modes: bool = True,
+    against: OtherEvaluation | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
     """What one process would have found that had taken all samples: from the files that shards of it were written to,
     by ``state`` of :func:`amgan_fast.evaluate.evaluate` or ``amgan-fast evaluate --state``.
 
@@ -19,6 +26,7 @@ def merge_states(paths: Sequence[Path], *, modes: bool = True, against: OtherEva
         paths: one for each shard, in any order.
         modes: with the mode-drop curve that a report draws.
         against: what the scores are compared with, as of :func:`amgan_fast.evaluate.evaluate`.
+        progress: told of scores of features, which take a while.
 
     Raises:
         InputError: a file that is damaged or of something else, shards that do not belong together, or one that is
@@ -41,10 +49,13 @@ def merge_states(paths: Sequence[Path], *, modes: bool = True, against: OtherEva
     60
     """
     with as_input_error():
-        passes, reference = load_states(paths, modes=modes)
+        loaded = load_states(paths, modes=modes)
+        passes, reference, features = loaded.passes, loaded.reference, loaded.features
         if against is not None:
             vector = None if reference is None else reference.probabilities
             against.require_comparable(passes[0].classifier, passes[0].num_classes, vector)
         known = (None, None) if reference is None else (reference.reference, reference.class_counts)
         done = [one.collector.compute(*known) for one in passes]
-        return evaluation_of(passes, done, reference, against=against)
+        if features is not None:
+            done = features.scores_of(passes, done, progress or to_no_one)
+        return evaluation_of(passes, done, reference, against=against, features=features)

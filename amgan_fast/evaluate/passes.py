@@ -17,6 +17,8 @@ from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classified import classified
 from amgan_fast.evaluate.classifiers.features import no_features
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier, Outputs
+from amgan_fast.evaluate.feature_collector import FeatureKeeping, classes_that_fit
+from amgan_fast.evaluate.feature_extraction import FeatureExtraction
 from amgan_fast.evaluate.gallery import Shown
 from amgan_fast.evaluate.measurements import Collector, Measurements
 from amgan_fast.evaluate.sampling_choice import may_be_per_class
@@ -60,6 +62,7 @@ class Pass:
         class_shares: [K], the parts of the training set that have the label of each class; None: not known.
         reference_counts: as of :meth:`Collector.compute`.
         save: where logits and what else there is go; None: nowhere.
+        features: what makes features of the images, for scores of these; None: nothing.
 
     Raises:
         InputError: a source that does not fit the classifier, or settings that do not fit the source.
@@ -77,6 +80,7 @@ class Pass:
         class_shares: Tensor | None = None,
         reference_counts: Tensor | None = None,
         save: OutputFiles | None = None,
+        features: FeatureExtraction | None = None,
     ) -> None:
         _check(source, classifier, settings, share)
         self._source = source
@@ -92,7 +96,10 @@ class Pass:
         self._probe = probe
         # From the first sample: what does not fit shows before the work begins.
         self._save = save or OutputFiles()
-        self._num_classes = self._first_outputs(probe).logits.size(1)
+        self._extractor = None if features is None else features.extractor
+        self._wants_own = self._save.features is not None or (features is not None and features.extractor is None)
+        outputs = self._first_outputs(probe)
+        self._num_classes = outputs.logits.size(1)
         self._check_memory()
         if reference is not None and (found := len(as_distribution(reference))) != self._num_classes:
             raise InputError(
@@ -113,6 +120,7 @@ class Pass:
             labels=labels and labels.with_shares(class_shares),
             start=start,
             turns=source.labels_before(start) if start else None,
+            features=None if features is None else self._kept(features, outputs, labels),
         )
         self.passed = Passed(
             source,
@@ -145,7 +153,9 @@ class Pass:
                     shown = self._shown(batch) if self._collector.wants_images else None
                     alike = isinstance(batch.values, Tensor)
                     # A GPU would be started anew for each image of another size to hash.
-                    self._collector.update(logits, batch.labels, shown, batch.values if alike else as_read.values)
+                    features = outputs.features if self._extractor is None else self._extractor.features(batch.values)
+                    samples = batch.values if alike else as_read.values
+                    self._collector.update(logits, batch.labels, shown, samples, features)
                     done += len(logits)
                     self._progress(description, done, self._wanted)
             if self._share.ranks > 1:
@@ -174,22 +184,35 @@ class Pass:
             return
         count = math.ceil(self._wanted / size)
         here = map(self._moved, read)
-        how = {"by_threads": not self._source.is_computed, "features": self._save.features is not None}
+        how = {"by_threads": not self._source.is_computed, "features": self._wants_own}
         with classified(here, count, self._classifier, self._probe, **how) as batches:
             yield ((batch, batch, outputs) for batch, outputs in batches)
 
     def _outputs(self, batch: Batch) -> Outputs:
         if self._classifier is None:
             return Outputs(torch.as_tensor(batch.values))  # they are logits
-        return self._classifier.outputs(batch.values, features=self._save.features is not None)
+        return self._classifier.outputs(batch.values, features=self._wants_own)
 
     def _first_outputs(self, probe: Batch) -> Outputs:
         outputs = self._outputs(probe)
         if self._classifier is not None:
             self._classifier.refuse_probabilities(outputs.logits)
-            if outputs.features is None and self._save.features is not None:
+            if outputs.features is None and self._wants_own:
                 raise no_features(self._classifier.network)
         return outputs
+
+    def _kept(self, features: FeatureExtraction, outputs: Outputs, labels: Labelling | None) -> FeatureKeeping:
+        """
+        Args:
+            outputs: of the first sample.
+        """
+        first = outputs.features if self._extractor is None else self._extractor.features(self._probe.values)
+        if first is None:
+            raise InputError(f"{self._source.description}: {self._source.kind}, wanted images to make features of")
+        dim = first.size(1)
+        with_classes = labels is not None and labels.classes is not None
+        classes = classes_that_fit(dim, self._num_classes, self._device) if with_classes else None
+        return FeatureKeeping(dim, features.number_kept(dim), classes)
 
     def _moved(self, batch: Batch) -> Batch:
         """To where it is classified, once for all that is made of it there."""

@@ -15,9 +15,14 @@ from amgan_fast.data.registry import image_size_for
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.against import OtherEvaluation, read_evaluation
+from amgan_fast.evaluate.class_tests import Trainer, classification_accuracy
 from amgan_fast.evaluate.classifiers.by_name import open_classifier
+from amgan_fast.evaluate.classifiers.extractors import open_extractor
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
+from amgan_fast.evaluate.feature_comparison import FeatureComparison, measure_real_features
+from amgan_fast.evaluate.feature_extraction import FeatureExtraction
+from amgan_fast.evaluate.feature_files import read_feature_reference
 from amgan_fast.evaluate.run import OpenRun, open_run
 from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, TensorSource, open_source
 from amgan_fast.evaluate.sources.opening import refuse_another_kind
@@ -32,10 +37,17 @@ from amgan_fast.progress import Progress, to_no_one
 from amgan_fast.user_code import module_names
 
 _SAMPLES = 50_000
+OWN_FEATURES = "classifier"
+"""The extractor that is the classifier itself."""
 
 
 def evaluate_request(
-    request: Request, progress: Progress | None = None, share: Share | None = None, state: Path | None = None
+    request: Request,
+    progress: Progress | None = None,
+    share: Share | None = None,
+    state: Path | None = None,
+    *,
+    trainer: Trainer | None = None,
 ) -> Evaluation:
     """What ``amgan-fast evaluate`` does: open everything that is named, then score it.
 
@@ -43,6 +55,7 @@ def evaluate_request(
         request: what to score, and how.
         progress: told of what is gone through.
         share, state: as of :func:`amgan_fast.evaluate.evaluate`; ``shard`` of the request is that of the share.
+        trainer: of the classifier of ``cas``: :func:`amgan_fast.train.train_on_samples`.
 
     Raises:
         InputError: options that do not go together, or a file that cannot be used; nothing was scored.
@@ -63,7 +76,11 @@ def evaluate_request(
     shard, shards = request.parsed_shard
     share = replace(share or Share(), shard=shard, shards=shards)
     request.saved_outputs.check(share.ranks)  # before a training set is gone through
-    return _Opened(request, progress or to_no_one, share).evaluate(state)
+    if request.cas and trainer is None:
+        raise InputError("found cas without trainer, wanted one: amgan_fast.train.train_on_samples")
+    if request.cas and not share.is_whole:
+        raise InputError("found --cas for a part of the samples, wanted it in one process, without --shard")
+    return _Opened(request, progress or to_no_one, share).evaluate(state, trainer)
 
 
 class _Opened:
@@ -77,13 +94,15 @@ class _Opened:
         self._share = share
         self._device = local_device(resolve_device(request.device))
 
-    def evaluate(self, state: Path | None) -> Evaluation:
+    def evaluate(self, state: Path | None, trainer: Trainer | None) -> Evaluation:
         refuse_another_kind(f"--{self._kind}", self._path)
         request, against = self._request, self.against
         with nullcontext() if self.run is None else cpu_threads(self.run.config.threads):
             if against is not None:
                 against.require_classifier(self.classifier)  # before a training set is gone through
-            return evaluate(
+            if request.cas and (self.dataset is None or self.classifier is None):
+                raise InputError("found --cas without real images to test on, wanted --dataset")
+            evaluation = evaluate(
                 self.source,
                 self.classifier,
                 reference=self.reference,
@@ -94,7 +113,12 @@ class _Opened:
                 share=self._share,
                 state=state,
                 save=request.saved_outputs,
+                features=self.features,
             )
+            if not request.cas or self.dataset is None or self.classifier is None or trainer is None:
+                return evaluation
+            found = classification_accuracy(self.source, self.classifier, self.dataset, trainer, self._progress)
+            return replace(evaluation, classification_accuracy=found)
 
     @cached_property
     def against(self) -> OtherEvaluation | None:
@@ -164,6 +188,47 @@ class _Opened:
         return None if self.dataset is None or self.classifier is None else TensorSource.held_out(self.dataset)
 
     @cached_property
+    def features(self) -> FeatureComparison | None:
+        """What makes features, and those of real images."""
+        request, extraction = self._request, self._extraction
+        if extraction is None:
+            return None
+        path = request.feature_reference
+        if path is None and self.reference is not None and self.reference.passed is not None:
+            return FeatureComparison.of_passed(extraction, self.reference.passed)
+        if path is None and request.reference is not None:
+            raise InputError(
+                f"--reference is {request.reference}, of which there are no features, wanted --feature-reference, too"
+            )
+        if path is not None:
+            if (given := read_feature_reference(path, extraction, self.classifier)) is not None:
+                return FeatureComparison(extraction, given)
+            source = self._real(path)
+        elif self.dataset is not None:
+            source = TensorSource.training(self.dataset)
+        else:
+            raise InputError("found --features without real images, wanted --feature-reference or --dataset")
+        return measure_real_features(source, self.classifier, extraction, self._settings, self._share, self._progress)
+
+    @cached_property
+    def _extraction(self) -> FeatureExtraction | None:
+        request = self._request
+        if request.features is None:
+            return None
+        if request.features == OWN_FEATURES:
+            if request.feature_weights is not None:
+                raise InputError(f"found --feature-weights with --features {OWN_FEATURES}, wanted another extractor")
+            return FeatureExtraction(None, request.feature_samples)
+        extractor = open_extractor(
+            request.features,
+            device=self._device,
+            resize=request.resize,
+            dtype=getattr(torch, request.dtype),
+            weights=request.feature_weights,
+        )
+        return FeatureExtraction(extractor, request.feature_samples)
+
+    @cached_property
     def _judge(self) -> ImageClassifier | None:
         """The classifier, with the class names that it carries itself."""
         request = self._request
@@ -209,4 +274,7 @@ class _Opened:
         return open_source(path, probabilities=self._kind == "probabilities", **self._folder_options)
 
     def _measured(self, source: Source) -> TrainingDistribution:
-        return measure_training_distribution(source, self.classifier, self._settings, self._share, self._progress)
+        here = self._extraction if self._request.feature_reference is None else None
+        return measure_training_distribution(
+            source, self.classifier, self._settings, self._share, self._progress, features=here
+        )

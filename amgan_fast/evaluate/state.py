@@ -21,6 +21,10 @@ from amgan_fast import __version__
 from amgan_fast.errors import InputError, counted, shown
 from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
+from amgan_fast.evaluate.feature_collector import FeatureCollector
+from amgan_fast.evaluate.feature_comparison import FeatureComparison
+from amgan_fast.evaluate.feature_extraction import FeatureExtraction
+from amgan_fast.evaluate.feature_reference import FeatureReference
 from amgan_fast.evaluate.measurements import Collector
 from amgan_fast.evaluate.passes import Passed
 from amgan_fast.evaluate.sources.record import SourceRecord
@@ -33,10 +37,17 @@ from amgan_fast.processes import Share
 from amgan_fast.tensor_files import tensor_bytes
 
 _NAMES = ("generated", "held-out")
+_REAL = "features' reference"  # where it is not the reference of the scores
 _GIVEN = ("probabilities", "warnings", "class_shares", "class_counts", "origin")  # of a reference that was not measured
 
 
-def save_state(path: Path, passes: Sequence[Passed], reference: TrainingDistribution | None, share: Share) -> None:
+def save_state(
+    path: Path,
+    passes: Sequence[Passed],
+    reference: TrainingDistribution | None,
+    share: Share,
+    features: FeatureComparison | None = None,
+) -> None:
     """Write the sums of passes over a share of their sources.
 
     Raises:
@@ -48,6 +59,8 @@ def save_state(path: Path, passes: Sequence[Passed], reference: TrainingDistribu
         named["reference"] = reference.passed
     elif reference is not None:
         given = {name: getattr(reference, name) for name in _GIVEN}
+    if features is not None and features.passed is not None and features.passed is not named.get("reference"):
+        named[_REAL] = features.passed
     classifier = passes[0].classifier
     state = {
         "version": __version__,
@@ -55,14 +68,24 @@ def save_state(path: Path, passes: Sequence[Passed], reference: TrainingDistribu
         "shards": share.shards,
         "classifier": classifier and classifier.to_dict(),
         "reference": given,
+        "features": None if features is None else _comparison_state(features, named.get("reference")),
         "passes": {name: _state_of(one) for name, one in named.items()},
     }
     write_state(path, state)
 
 
-def load_states(paths: Sequence[Path], *, modes: bool) -> tuple[list[Passed], TrainingDistribution | None]:
-    """The sums of all shards of an evaluation, added up in their order: over the samples, over held-out ones if there
-    are any, and the reference.
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """The sums of all shards of an evaluation."""
+
+    passes: list[Passed]
+    """Over the samples, and over held-out ones if there are any."""
+    reference: TrainingDistribution | None
+    features: FeatureComparison | None
+
+
+def load_states(paths: Sequence[Path], *, modes: bool) -> Loaded:
+    """The sums of all shards of an evaluation, added up in their order.
 
     Args:
         paths: a file of each, in any order.
@@ -80,7 +103,8 @@ def load_states(paths: Sequence[Path], *, modes: bool) -> tuple[list[Passed], Tr
     ordered = sorted(shards, key=lambda one: one.place)
     reference = _reference(ordered)
     there = [name for name in _NAMES if name in ordered[0].passes]
-    return [_merged(ordered, name, modes, reference) for name in there], reference
+    passes = [_merged(ordered, name, modes, reference) for name in there]
+    return Loaded(passes, reference, _comparison(ordered, reference))
 
 
 @dataclass(frozen=True)
@@ -129,6 +153,33 @@ def _reference(ordered: Sequence[_Shard]) -> TrainingDistribution | None:
         return None if given is None else TrainingDistribution(**given)
 
 
+def _comparison_state(features: FeatureComparison, measured: Passed | None) -> dict[str, Any]:
+    """
+    Args:
+        measured: the pass over the reference of the scores, which may be that of the features, too.
+    """
+    reference = features.reference
+    state = features.extraction.to_dict()
+    if features.passed is not None:
+        return state | {"of_pass": "reference" if features.passed is measured else _REAL}
+    return state | {"of_pass": None, "origin": reference.origin, "kept": reference.state_dict()}
+
+
+def _comparison(ordered: Sequence[_Shard], reference: TrainingDistribution | None) -> FeatureComparison | None:
+    first = ordered[0]
+    with contents_of(first.path):
+        state = read_state(first.path)["features"]
+        if state is None:
+            return None
+        extraction = FeatureExtraction.from_dict(state)
+        if state["of_pass"] is None:
+            return FeatureComparison(extraction, FeatureReference.from_state_dict(state["kept"], state["origin"]))
+    measured = None if reference is None else reference.passed
+    if state["of_pass"] == _REAL or measured is None:
+        measured = _merged(ordered, _REAL, modes=False, reference=None)
+    return FeatureComparison.of_passed(extraction, measured)
+
+
 def _merged(ordered: Sequence[_Shard], name: str, modes: bool, reference: TrainingDistribution | None) -> Passed:
     """The passes of this name, of all shards."""
     first, *others = ordered
@@ -155,6 +206,7 @@ def _passed(
     record, settings = SourceRecord.from_dict(state["source"]), Settings(**state["settings"])
     settings = replace(settings, modes=modes and settings.modes)
     labels = state["labels"] and Labelling(**state["labels"])
+    features = state["sums"].get("features")
     from_logits = record.kind != "probabilities"
     collector = Collector(
         state["num_classes"],
@@ -163,6 +215,7 @@ def _passed(
         torch.device("cpu"),
         from_logits=from_logits,
         labels=labels and labels.with_shares(None if reference is None else reference.shares_for(record)),
+        features=None if features is None else FeatureCollector.keeping_of(features),
     )
     collector.load_state_dict(state["sums"])
     return Passed(
@@ -201,6 +254,7 @@ def _check_together(all_of_them: Sequence[_Shard]) -> None:
 def _identity(state: Mapping[str, Any]) -> dict[str, Any]:
     """What shards of one evaluation agree in, by what messages call it."""
     classifier, given, passes = state["classifier"], state["reference"], state["passes"]
+    features = state["features"]
     found: dict[str, Any] = {"shards in all:": state["shards"]}
     if classifier is not None:
         known = {name: value for name, value in classifier.items() if name != "device"}
@@ -217,10 +271,25 @@ def _identity(state: Mapping[str, Any]) -> dict[str, Any]:
         found[f"{name} sums by label:"] = one["labels"] and one["labels"]["too_many"] is None
         unlike = ("batch_size", "modes")
         found |= {f"{name} {key} =": value for key, value in settings.items() if key not in unlike}
+    if features is not None:
+        extractor = features["extractor"] or {}
+        found |= {f"the extractor's {name}": value for name, value in extractor.items() if name != "device"}
+        if features["of_pass"] is None:
+            found["the features' reference with SHA-256"] = _digest(features["kept"])
     if given is not None:
-        tensors = [tensor_bytes(value) for value in given.values() if isinstance(value, Tensor)]
-        found["the reference with SHA-256"] = hashlib.sha256(b"".join(tensors)).hexdigest()
+        found["the reference with SHA-256"] = _digest(given)
     return found
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """Of the tensors in it."""
+    digest = hashlib.sha256()
+    for value in state.values():
+        if isinstance(value, Tensor):
+            digest.update(tensor_bytes(value))
+        elif isinstance(value, Mapping):
+            digest.update(_digest(value).encode())
+    return digest.hexdigest()
 
 
 def _in_words(value: object) -> str:

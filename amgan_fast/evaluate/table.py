@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.evaluation import Evaluation
+from amgan_fast.evaluate.feature_scores import feature_rows
 from amgan_fast.evaluate.other_tools import compat_notes, compat_rows
 from amgan_fast.metrics import ClassRow, LabelBalance, PerClass, Sampling, Scores, score_lines
 
@@ -28,6 +29,8 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     return [
         *score_lines([one.scores for one in sets]),
         *compat_rows([one.compat for one in sets]),
+        *feature_rows([one.features for one in sets]),
+        *(() if (cas := evaluation.classification_accuracy) is None else cas.rows(len(sets))),
         *(row for row in others if any(text != "-" for text in row[1])),
     ]
 
@@ -102,6 +105,11 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     held_out = None if evaluation.held_out is None else evaluation.held_out.compat
     notes = compat_notes({"generated": evaluation.generated.compat, "held-out": held_out})
     lines += [("other rules", text) for text in notes]
+    if evaluation.features is not None:
+        lines += evaluation.features.provenance()
+        lines += [("", text) for text in _feature_notes(evaluation)]
+    if evaluation.classification_accuracy is not None:
+        lines.append(("GAN-train", evaluation.classification_accuracy.note))
     if evaluation.against is not None:
         lines += evaluation.against.provenance()
     lines += [("no agreement", text) for text in _label_notes(evaluation)]
@@ -181,6 +189,18 @@ def _balance_notes(evaluation: Evaluation) -> list[str]:
     return lines
 
 
+def _feature_notes(evaluation: Evaluation) -> list[str]:
+    """Of sets that scores of features do not know the design of."""
+    sets = (("generated samples", evaluation.generated), ("held-out images", evaluation.held_out))
+    fixed = [name for name, one in sets if one is not None and one.scores.sampling == "per-class"]
+    if not fixed:
+        return []
+    return [
+        f"they take samples as drawn at random, and {' and '.join(fixed)} were drawn per class: there the corrected "
+        "Fréchet and the kernel distance are somewhat too low"
+    ]
+
+
 def _left_out(evaluation: Evaluation) -> list[str]:
     lines = []
     for name, skipped in (("generated", evaluation.skipped), ("held-out", evaluation.held_out_skipped)):
@@ -217,7 +237,8 @@ _CLASS_COLUMNS: dict[str, Callable[[ClassRow], str]] = {
 }
 
 _OTHERS = (
-    ("classifier agrees with the labels", lambda one: _percent(one.label_accuracy)),
+    ("classifier agrees with the labels (GAN-test)", lambda one: _percent(one.label_accuracy)),
+    ("  95% interval", lambda one: _percents(None if one.classes is None else one.classes.agreement_ci95)),
     ("entropy below 0.05 nats", lambda one: _percent(one.entropy.below)),
     ("class balance as in the reference, p", lambda one: _p_of_balance(one.balance)),
     ("samples", lambda one: f"{one.scores.n:,}"),
@@ -226,6 +247,10 @@ _OTHERS = (
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
+
+
+def _percents(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else " to ".join(map(_percent, interval))
 
 
 def _p_of_balance(balance: LabelBalance | None) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from amgan_fast.errors import InputError, counted, shown
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.trained import read_classifier
+from amgan_fast.evaluate.feature_extraction import FeatureExtraction
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.passes import Pass, Passed
 from amgan_fast.evaluate.printed import contents_of_printed, read_printed
@@ -103,15 +104,19 @@ def measure_training_distribution(
     settings: Settings,
     share: Share,
     progress: Progress | None = None,
+    *,
+    features: FeatureExtraction | None = None,
 ) -> TrainingDistribution:
     """The mean class distribution of a training set: one pass over it.
+
+    Args:
+        features: that are kept in it, too; None: none are.
 
     Raises:
         InputError: as :func:`amgan_fast.evaluate.evaluate`.
     """
-    splits = min(10, source.count)  # of which blocks follow, and from these its error
-    settings = replace(settings, splits=splits, contiguous=False, modes=False, sampling="auto", compat=None)
-    training = Pass(source, classifier, None, settings, share, progress)
+    kept = None if features is None else features.of_reference()
+    training = Pass(source, classifier, None, settings.for_real(source.count), share, progress, features=kept)
     return distribution_of(training.passed, training.run())
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amgan_fast.data import Dataset, to_float
+from amgan_fast.metrics import share_interval
 from amgan_fast.nn import VirtualBatchNorm
 from amgan_fast.objectives import Objective
 from amgan_fast.train.evaluation_mode import evaluation_mode
@@ -40,10 +41,7 @@ class DiscriminatorAccuracy:
     @property
     def ci95(self) -> tuple[float, float]:
         """Wilson's 95% interval, over images, not over runs."""
-        from scipy.stats import binomtest
-
-        interval = binomtest(self.correct, self.n).proportion_ci(0.95, method="wilson")
-        return float(interval.low), float(interval.high)
+        return share_interval(self.accuracy, self.n)
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,119 @@
+"""What is kept of samples' features in one pass, for the scores that compare them with others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amgan_fast.memory import fits_in_half_of
+from amgan_fast.metrics import ClassFeatureMoments, FeatureMoments, FeatureSample
+
+_CLASS_BYTES = 2**30  # of the moments of each class
+
+
+@dataclass(frozen=True)
+class FeatureKeeping:
+    """What of them is kept.
+
+    >>> from amgan_fast.evaluate.feature_collector import FeatureKeeping
+    >>> FeatureKeeping(dim=64, most=10_000).classes is None
+    True
+    """
+
+    dim: int
+    """Features of a sample."""
+    most: int
+    """Samples whose features are kept as they are."""
+    classes: int | None = None
+    """The number of classes whose moments are kept apart; None: none are."""
+
+
+class FeatureCollector:
+    """Takes features batch by batch: their moments, those of each class, and the features of some samples.
+
+    The state does not grow with the samples. It can be merged, saved and loaded as accumulators of scores can.
+
+    Args:
+        keeping: what is kept.
+        device: of the features.
+        start: samples that other processes take before the first one here.
+
+    >>> import torch
+    >>> from amgan_fast.evaluate.feature_collector import FeatureCollector, FeatureKeeping
+    >>> collector = FeatureCollector(FeatureKeeping(dim=3, most=10), torch.device("cpu"))
+    >>> collector.update(torch.rand(50, 3), None)
+    >>> collector.moments.samples, list(collector.sample.features.shape)
+    (50, [10, 3])
+    """
+
+    def __init__(self, keeping: FeatureKeeping, device: torch.device, *, start: int = 0) -> None:
+        self.keeping = keeping
+        self.moments = FeatureMoments(keeping.dim, start=start, device=device)
+        self.sample = FeatureSample(keeping.dim, keeping.most, start=start, device=device)
+        self.classes = None
+        if keeping.classes is not None:
+            self.classes = ClassFeatureMoments(keeping.dim, keeping.classes, device=device)
+
+    def update(self, features: Tensor, classes: Tensor | None) -> None:
+        """Add a batch.
+
+        Args:
+            features: [N, D], floating point.
+            classes: [N], the class of each; None: not known.
+
+        Raises:
+            ValueError: features that are not finite, or not as many as before.
+        """
+        self.moments.update(features)
+        self.sample.update(features)
+        if self.classes is not None and classes is not None:
+            self.classes.update(features, classes)
+
+    def all_reduce(self) -> None:
+        """Make the samples of all processes those of each."""
+        for part in self._parts().values():
+            part.all_reduce()
+
+    def merge(self, other: FeatureCollector) -> None:
+        """Add the samples of another.
+
+        Raises:
+            ValueError: it keeps something else.
+        """
+        others = other._parts()
+        for name, part in self._parts().items():
+            part.merge(others[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as numbers and tensors by name."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        keeping = self.keeping
+        return parts | {"dim": keeping.dim, "most": keeping.most, "number": keeping.classes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the samples of a :meth:`state_dict`.
+
+        Raises:
+            KeyError, ValueError: it is of no collector like this one.
+        """
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    @staticmethod
+    def keeping_of(state: Mapping[str, Any]) -> FeatureKeeping:
+        """Of a :meth:`state_dict`."""
+        return FeatureKeeping(state["dim"], state["most"], state["number"])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"moments": self.moments, "sample": self.sample, "classes": self.classes}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def classes_that_fit(dim: int, classes: int, device: torch.device) -> int | None:
+    """``classes``, where there is room for the moments of each; else None."""
+    size = ClassFeatureMoments.bytes_of(dim, classes)
+    return classes if size <= _CLASS_BYTES and fits_in_half_of(device, size) else None
