@@ -181,6 +181,32 @@ def test_lower_precision_is_as_good_as_its_rounding(features, dtype):
     assert_same_moments(moments, moments_of(rounded.double()), 1e-6)
 
 
+def test_float32_takes_over_after_two_rows_a_feature_whatever_the_batches(features):
+    offset = (features.repeat(80, 1) + 1000).float()  # 256 rows wait in float64
+    assert_same_moments(moments_of(offset[:24], blocks=4), moments_of(offset[:24].double(), blocks=4))
+    want, moments = moments_of(offset, blocks=4), FeatureMoments(D, blocks=4)
+    for batch in offset.split(301):
+        moments.update(batch)
+    assert torch.equal(moments.covariance, want.covariance)
+    assert moments._waiting.dtype == torch.float32
+    exact = moments_of(offset.double(), blocks=4)
+    assert not torch.equal(want.covariance, exact.covariance)
+    assert_same_moments(want, exact, 1e-6)
+
+
+def test_fewer_float32_samples_than_features_are_as_exact_as_float64(generator):
+    x, y = (torch.randn(n, 60, generator=generator) for n in (30, 50))
+    want = frechet_distance(x.double(), y.double()).value
+    assert frechet_distance(x, y).value == pytest.approx(want, rel=1e-12)
+    moments = moments_of(x)
+    assert frechet_distance(GaussianMoments(moments.mean, moments.covariance), y).value == pytest.approx(want, rel=1e-9)
+
+
+def test_float64_features_may_be_larger_than_float32_holds(features):
+    found = frechet_distance(features * 1e60, features * 2e60)
+    assert found.value == pytest.approx(1e120 * frechet_distance(features, features * 2).value, rel=1e-9)
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_single_precision_neither_overflows_nor_vanishes(features, scale):
     scaled = (features * scale).float()

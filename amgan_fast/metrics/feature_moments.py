@@ -20,6 +20,7 @@ _FEWEST_BLOCKS, _MOST_BLOCKS, _UNIT = 8, 48, 4
 _FEWEST_ROWS, _MOST_ROWS = 64, 512
 """Of a block, that are added at once, between them half as many as features; in float32 no more are added up."""
 _COLUMNS_AT_ONCE = 256
+_IN_DOUBLE = 2  # rows for each feature before float32 may do
 _SINGLE_RANGE = (1e-12, 1e15)  # of the largest feature: their products do not leave float32, nor vanish in it
 
 
@@ -42,8 +43,9 @@ class FeatureMoments(SampleSums):
     does no harm to features sorted by class. Sums are of what features differ by from an origin, the mean of the first
     rows: a large offset that all have costs no digits.
 
-    Of float32, float16 and bfloat16 on a CPU products are float32 and added up in float64 after 512 rows at most, in
-    half the time: in the sums that leaves an error of about 1e-8, which does not depend on the batches. Of float64, and
+    Of float32, float16 and bfloat16 on a CPU products, but for those of the first 2 D rows, are float32 and added up in
+    float64 after 512 rows at most, in less than half the time. Of 50,000 rectified features that changed the Fréchet
+    distance by 5e-8 of itself; where N is above 2 D and the covariance still singular, it may be 1e-6. Of float64, and
     on a GPU, everything is float64.
 
     Args:
@@ -285,20 +287,31 @@ class FeatureMoments(SampleSums):
 
     def _wait(self, rows: Tensor, dtype: torch.dtype) -> None:
         """Few rows at a time would be added at the speed of the memory of the sums: they wait until there are many."""
-        if self._waiting is None or self._waiting.dtype != dtype:
-            self._add_waiting()
-            self._waiting = torch.empty(
-                _rows_at_once(self.dim) * self.blocks, self.dim, dtype=dtype, device=self._sum.device
-            )
         first = 0
         while first < len(rows):
-            room = len(self._waiting) - self._waiting_rows
-            part = rows[first : first + room]
-            self._waiting[self._waiting_rows : self._waiting_rows + len(part)] = part
+            waiting = self._room(dtype, self.samples + first - self._waiting_rows)
+            part = rows[first : first + len(waiting) - self._waiting_rows]
+            waiting[self._waiting_rows : self._waiting_rows + len(part)] = part
             self._waiting_rows += len(part)
             first += len(part)
-            if self._waiting_rows == len(self._waiting):
+            if self._waiting_rows == len(waiting):
                 self._flush(self.start + self.samples + first - self._waiting_rows)
+
+    def _room(self, dtype: torch.dtype, added: int) -> Tensor:
+        """Where rows wait that are to be added in ``dtype`` when so many have been added.
+
+        Where there are few, the covariance is singular, or nearly so, and float32 would leave eigenvalues in the place
+        of 0 whose roots count.
+        """
+        if added < _IN_DOUBLE * self.dim:
+            dtype = torch.float64
+        now = self._waiting
+        if now is not None and (now.dtype == dtype or (self._waiting_rows and now.dtype == torch.float64)):
+            return now
+        self._add_waiting()
+        at_once = _rows_at_once(self.dim) * 4 // dtype.itemsize
+        self._waiting = torch.empty(at_once * self.blocks, self.dim, dtype=dtype, device=self._sum.device)
+        return self._waiting
 
     def _add_waiting(self) -> None:
         if self._waiting_rows:
@@ -310,7 +323,9 @@ class FeatureMoments(SampleSums):
         rows = self._waiting[: self._waiting_rows]
         self._waiting_rows = 0
         if not self._has_origin:
-            self._set_origin(rows.mean(0, dtype=torch.float64).to(rows.dtype))  # exact in the dtype that is subtracted
+            mean = rows.mean(0, dtype=torch.float64)
+            rounded = mean.float().double()  # exact where it is subtracted in float32
+            self._set_origin(torch.where(rounded.isfinite(), rounded, mean))
         for block in range(self.blocks):
             own = rows[(block - place) % self.blocks :: self.blocks]
             if len(own):

@@ -16,6 +16,7 @@ from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.feature_moments import Moments
 
 _KEYS = ("mu", "sigma")
+_SINGLE_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,7 +25,8 @@ class GaussianMoments:
 
     Args:
         mean: [D], floating point, a tensor or a NumPy array.
-        covariance: [D, D], symmetric and positive semidefinite up to rounding in its dtype.
+        covariance: [D, D], symmetric and positive semidefinite up to rounding: that of its dtype, and 1e-6 of the
+            largest variance, which are left where it was computed in float32.
         n: how many samples they are of, where that is known; it changes nothing.
 
     Raises:
@@ -103,7 +105,7 @@ def _check(mean: Tensor, covariance: Tensor, rounding: float) -> None:
         if not bool(values.isfinite().all()):
             raise ValueError(f"{name} holds NaN or infinity, wanted finite numbers")
     largest = float(covariance.abs().max())
-    limit = dim * rounding * largest
+    limit = max(dim * rounding, _SINGLE_ROUNDING) * largest
     off = float((covariance - covariance.T).abs().max())
     if off > limit:
         raise ValueError(f"covariance differs by up to {off:.3g} from its transpose, wanted a symmetric one")
