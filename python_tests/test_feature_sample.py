@@ -194,3 +194,21 @@ def test_a_thinned_one_keeps_what_a_smaller_one_would_have():
     assert (thinned.samples, thinned.is_whole, large.thinned(400).is_whole) == (900, False, False)
     with pytest.raises(ValueError, match="most is 401, wanted at most the 400 that are kept"):
         large.thinned(401)
+
+
+def test_on_a_gpu_nothing_waits_and_what_is_not_finite_is_found_by_what_reads_the_features(gpu):
+    features = torch.randn(300, 4)
+    here, there = FeatureSample(4, 90), FeatureSample(4, 90, device=gpu.device)
+    for batch in features.split(100):
+        here.update(batch)
+        on_gpu = batch.to(gpu.device)
+        with gpu.waits(allowed=False):
+            there.update(on_gpu)
+    assert torch.equal(there.features.cpu(), here.features)
+    bad = torch.full((2, 4), torch.inf).to(gpu.device)
+    with gpu.waits(allowed=False):
+        there.update(bad)
+    with pytest.raises(ValueError, match="features of a sample among 300 to 301 hold NaN or infinity"):
+        there.features
+    with pytest.raises(ValueError, match="300 to 301"):
+        there.state_dict()

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from amgan_fast.memory import to_device
 from amgan_fast.metrics.arrays import Array, as_labels
 from amgan_fast.metrics.feature_arrays import as_features, refuse_not_finite
+from amgan_fast.metrics.late_checks import LateFeatures
 from amgan_fast.metrics.split_mix import split_mix
 
 
@@ -60,6 +62,7 @@ class FeatureSample:
         self._indices = torch.empty(0, dtype=torch.int64)
         self._labels = torch.empty(0, dtype=torch.int64)
         self._rows = torch.empty(0, dim, device=device or "cpu")
+        self._late = LateFeatures(device)
 
     def update(self, features: Array, labels: Array | None = None) -> None:
         """Add a batch, whose samples have the next numbers.
@@ -71,7 +74,8 @@ class FeatureSample:
         Raises:
             TypeError: no tensors or arrays, or of another dtype.
             ValueError: another shape, a feature that is not finite, or labels with some batches alone. Nothing is
-                added then.
+                added then. Of features on a GPU, which nothing waits for where they are kept there too, one that is not
+                finite is found by what reads them, which names its batch.
         """
         features = as_features("features", features, self.dim)
         count = len(features)
@@ -80,7 +84,10 @@ class FeatureSample:
         if count and self._has_labels not in (None, labels is not None):
             found, wanted = ("no labels", "labels") if labels is None else ("labels", "none")
             raise ValueError(f"this batch has {found}, wanted {wanted} as with those before it")
-        refuse_not_finite("features", features, self._next)
+        if features.is_cuda and count:
+            self._late.look(features.float(), self._next)
+        else:
+            refuse_not_finite("features", features, self._next)
         if count:
             self._has_labels = labels is not None
         indices = torch.arange(self._next, self._next + count)
@@ -91,7 +98,8 @@ class FeatureSample:
     @property
     def features(self) -> Tensor:
         """float32 [n, D], n = min(samples, ``most``): those kept, in the order of their numbers."""
-        return self._rows[self._order().to(self._rows.device)]
+        self._late.refuse()
+        return self._rows[to_device(self._order(), self._rows.device)]
 
     @property
     def indices(self) -> Tensor:
@@ -123,6 +131,7 @@ class FeatureSample:
         """
         if most > self.most and not self.is_whole:
             raise ValueError(f"most is {most}, wanted at most the {self.most} that are kept")
+        self._late.refuse()
         fewer = FeatureSample(self.dim, most, device=self._rows.device)
         fewer._add(self._indices, self._rows[: len(self._indices)], self._labels)
         fewer.samples, fewer._next, fewer._has_labels = self.samples, self._next, self._has_labels
@@ -136,6 +145,8 @@ class FeatureSample:
                 none. Nothing is changed then.
         """
         self._require_same("other", {"dim": other.dim, "most": other.most})
+        for one in (self, other):
+            one._late.refuse()
         if len({self._has_labels, other._has_labels} - {None}) > 1:
             found, wanted = ("labels", "none") if other._has_labels else ("no labels", "labels")
             raise ValueError(f"other has {found}, wanted {wanted} as here")
@@ -158,6 +169,7 @@ class FeatureSample:
         Raises:
             ValueError: as for :meth:`merge`, on every process.
         """
+        self._late.refuse()
         device = self._rows.device
         labels = -1 if self._has_labels is None else int(self._has_labels)
         numbers = [self.dim, self.most, labels, len(self._indices), self.samples, self._next]
@@ -230,6 +242,7 @@ class FeatureSample:
         self._rows = rows.to(self._rows.device, copy=True)
         self._labels = torch.zeros_like(self._indices) if labels is None else labels.to("cpu", copy=True)
         self._has_labels = None if not samples else labels is not None
+        self._late.forget()
 
     def _require_same(self, name: str, settings: Mapping[str, int]) -> None:
         for setting in ("dim", "most"):
@@ -251,7 +264,7 @@ class FeatureSample:
         self._make_room(len(least))
         self._indices[places], self._labels[places] = indices[new], labels[new]
         device = self._rows.device
-        self._rows[places.to(device)] = rows[new.to(rows.device)].to(device, torch.float32)
+        self._rows[to_device(places, device)] = to_device(rows[to_device(new, rows.device)], device).float()
 
     def _make_room(self, count: int) -> None:
         """For so many samples; of their features for twice as many as there is room for, so that they move seldom."""
