@@ -234,7 +234,7 @@ class Request(Settings):
         Path | None,
         Option(
             "training set: images (folder, .npz), logits or class distribution (.npy), the .json of its scores, or the "
-            "file of a classifier, which has its own",
+            "file of a classifier, which has its own; with --features also as --feature-reference",
             _REAL,
         ),
     ] = None

@@ -162,16 +162,18 @@ def test_two_processes_are_one(files, tmp_path):
     assert got["memorisation"]["nearer"] == pytest.approx(want["memorisation"]["nearer"], abs=2e-3)
 
 
-def test_statistics_of_other_tools_are_a_reference_of_the_frechet_distance_alone(files, tmp_path):
+@pytest.mark.parametrize("option", ["--reference", "--feature-reference"])
+def test_statistics_of_other_tools_are_a_reference_of_the_frechet_distance_alone(files, tmp_path, option):
     real = features_of(digits().train_images)
     np.savez(tmp_path / "statistics.npz", mu=real.mean(0), sigma=np.cov(real, rowvar=False))
     scored = ("--npz", files / "digits.npz", "--classifier", files / "classifier.pt", "--features", "classifier")
-    found = evaluate(*scored, "--feature-reference", tmp_path / "statistics.npz")
+    found = evaluate(*scored, option, tmp_path / "statistics.npz")
     scores = found["generated"]["features"]
     want = sqrtm_distance(features_of(digits().test_images), real)
     assert scores["frechet"]["value"] == pytest.approx(want, rel=1e-5)
     assert [scores[name] for name in ("kernel", "precision_recall", "memorisation")] == [None] * 3
     assert found["features"]["reference"]["exact"] is True
+    assert found["reference"]["origin"] == "the classifier's own"
 
 
 def test_the_state_of_an_evaluation_of_real_images_is_a_reference(files, tmp_path):

@@ -12,6 +12,8 @@ from amgan_fast.evaluate.feature_reference import FeatureReference
 from amgan_fast.evaluate.state import load_states
 from amgan_fast.metrics import GaussianMoments
 
+_MOMENTS = {"mu", "sigma"}
+
 
 def read_feature_reference(
     path: Path, extraction: FeatureExtraction, classifier: ImageClassifier | None
@@ -43,11 +45,31 @@ def read_feature_reference(
         return FeatureReference(GaussianMoments.load(path), f"mu and sigma of {path}")
 
 
+def holds_features_alone(path: Path) -> bool:
+    """Whether a file has what :func:`read_feature_reference` takes, and no images beside it.
+
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from amgan_fast.evaluate.feature_files import holds_features_alone
+    >>> np.savez("statistics.npz", mu=np.zeros(3), sigma=np.eye(3))
+    >>> np.savez("images.npz", arr_0=np.zeros((2, 4, 4, 3), np.uint8), mu=np.zeros(3), sigma=np.eye(3))
+    >>> holds_features_alone(Path("statistics.npz")), holds_features_alone(Path("images.npz"))
+    (True, False)
+    """
+    if path.suffix == ".safetensors":
+        return path.is_file()
+    return _has_moments(path) and len(_arrays_in(path)) == len(_MOMENTS)
+
+
 def _has_moments(path: Path) -> bool:
-    if path.suffix != ".npz" or not path.is_file() or not zipfile.is_zipfile(path):
-        return False
+    return path.suffix == ".npz" and path.is_file() and _arrays_in(path) >= _MOMENTS
+
+
+def _arrays_in(path: Path) -> set[str]:
+    if not zipfile.is_zipfile(path):
+        return set()
     with zipfile.ZipFile(path) as archive:
-        return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
+        return {name.removesuffix(".npy") for name in archive.namelist()}
 
 
 def _from_state(path: Path, extraction: FeatureExtraction, classifier: ImageClassifier | None) -> FeatureReference:

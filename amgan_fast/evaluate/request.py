@@ -22,7 +22,7 @@ from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.evaluation import Evaluation, evaluate
 from amgan_fast.evaluate.feature_comparison import FeatureComparison, measure_real_features
 from amgan_fast.evaluate.feature_extraction import FeatureExtraction
-from amgan_fast.evaluate.feature_files import read_feature_reference
+from amgan_fast.evaluate.feature_files import holds_features_alone, read_feature_reference
 from amgan_fast.evaluate.run import OpenRun, open_run
 from amgan_fast.evaluate.sources import ImageFolderSource, LogitsSource, NpzSource, Source, TensorSource, open_source
 from amgan_fast.evaluate.sources.opening import refuse_another_kind
@@ -172,7 +172,7 @@ class _Opened:
     def reference(self) -> TrainingDistribution | None:
         """Of the training set."""
         path, classifier, dataset = self._request.reference, self.classifier, self.dataset
-        if path is not None:
+        if path is not None and path != self._feature_path:
             return read_training_distribution(path) or self._measured(self._real(path))
         if classifier is None:
             return None
@@ -193,7 +193,7 @@ class _Opened:
         request, extraction = self._request, self._extraction
         if extraction is None:
             return None
-        path = request.feature_reference
+        path = self._feature_path
         if path is None and self.reference is not None and self.reference.passed is not None:
             return FeatureComparison.of_passed(extraction, self.reference.passed)
         if path is None and request.reference is not None:
@@ -209,6 +209,15 @@ class _Opened:
         else:
             raise InputError("found --features without real images, wanted --feature-reference or --dataset")
         return measure_real_features(source, self.classifier, extraction, self._settings, self._share, self._progress)
+
+    @cached_property
+    def _feature_path(self) -> Path | None:
+        """What has the real images of features; None: the images that scores compare with."""
+        request = self._request
+        if request.feature_reference is not None or request.features is None or request.reference is None:
+            return request.feature_reference
+        # Of what a reference of scores may be, these two are none.
+        return request.reference if holds_features_alone(request.reference) else None
 
     @cached_property
     def _extraction(self) -> FeatureExtraction | None:
@@ -274,7 +283,7 @@ class _Opened:
         return open_source(path, probabilities=self._kind == "probabilities", **self._folder_options)
 
     def _measured(self, source: Source) -> TrainingDistribution:
-        here = self._extraction if self._request.feature_reference is None else None
+        here = self._extraction if self._feature_path is None else None
         return measure_training_distribution(
             source, self.classifier, self._settings, self._share, self._progress, features=here
         )
