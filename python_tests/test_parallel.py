@@ -195,15 +195,12 @@ def test_shares_of_jobs_and_their_processes_are_the_whole(count, shards, ranks):
         Share(shard=2, shards=2)
 
 
-@pytest.mark.parametrize("networks", ["named", "own"])
-def test_torchrun_trains_and_goes_on(tmp_path, monkeypatch, users_module, networks):
+def test_torchrun_trains_own_networks_and_goes_on(tmp_path, monkeypatch, users_module):
     guide = use_classifier_cache(tmp_path / "cache", monkeypatch)
     options = {"labels": "predefined", "checkpoint_every": 2, "guidance": 0.5, "guidance_classifier": str(guide)}
-    allowed = []
-    if networks == "own":
-        name = users_module(OWN)
-        options |= {"generator": f"{name}:generator", "discriminator": f"{name}:discriminator"}
-        allowed = ["--allow-code", name]
+    name = users_module(OWN)
+    options |= {"generator": f"{name}:generator", "discriminator": f"{name}:discriminator"}
+    allowed = ["--allow-code", name]
     config = tiny_config(**options)
     config.save(tmp_path / "config.toml")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,9 @@ from amgan_fast.files import check_writable
 from amgan_fast.option_declarations import Option
 
 if TYPE_CHECKING:
+    from amgan_fast.console import ProgressBar
     from amgan_fast.evaluate import Evaluation
+    from amgan_fast.evaluate.class_tests import Trainer
 
 
 @command
@@ -42,12 +45,6 @@ def evaluate(
     from amgan_fast.evaluate import EvaluationError, EvaluationInterrupted, evaluate_request
     from amgan_fast.processes import join_processes
 
-    trainer = None
-    if request.cas:
-        from amgan_fast.train import train_on_samples
-
-        trainer = train_on_samples
-
     request = replace(request, modes=report is not None or state is not None)
     evaluation: Evaluation | None
     stopped: EvaluationError | EvaluationInterrupted | None = None
@@ -57,6 +54,7 @@ def evaluate(
         standard_output_for_results(),
     ):
         try:
+            trainer = _trainer(bar) if request.cas else None
             evaluation = evaluate_request(request, bar.progress, share, state, trainer=trainer)
         except (EvaluationError, EvaluationInterrupted) as error:
             stopped, evaluation = error, error.evaluation
@@ -69,3 +67,9 @@ def evaluate(
         raise typer.Exit(130)
     if stopped is not None:
         raise stopped
+
+
+def _trainer(observer: ProgressBar) -> Trainer:
+    from amgan_fast.train import train_classifier
+
+    return partial(train_classifier, observer=observer)

@@ -22,8 +22,8 @@ from amgan_fast.progress import Progress
 
 _BATCH_SIZE = 500
 
-Trainer: TypeAlias = Callable[[Dataset, Progress], TrainedClassifier]
-"""Trains a classifier on the training images of a dataset."""
+Trainer: TypeAlias = Callable[[Dataset], TrainedClassifier]
+"""Trains a classifier on the training images of a dataset: :func:`amgan_fast.train.train_classifier`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,7 +91,7 @@ def classification_accuracy(
         classifier: gives labels to samples that have none.
         dataset: the real images.
         train: how.
-        progress: told of the samples and the training.
+        progress: told of the samples.
 
     Raises:
         InputError: images of another size than the dataset's, labels that are not its classes, too many images for
@@ -108,7 +108,7 @@ def classification_accuracy(
     samples = replace(
         dataset, name=f"samples beside {dataset.name}", train_images=images, train_labels=labels, stratified=False
     )
-    trained = train(samples, progress)
+    trained = train(samples)
     found = _predicted(trained, dataset)
     right = found == dataset.test_labels
     n = len(right)

@@ -55,7 +55,7 @@ def evaluate_request(
         request: what to score, and how.
         progress: told of what is gone through.
         share, state: as of :func:`amgan_fast.evaluate.evaluate`; ``shard`` of the request is that of the share.
-        trainer: of the classifier of ``cas``: :func:`amgan_fast.train.train_on_samples`.
+        trainer: of the classifier of ``cas``: :func:`amgan_fast.train.train_classifier`.
 
     Raises:
         InputError: options that do not go together, or a file that cannot be used; nothing was scored.
@@ -77,7 +77,7 @@ def evaluate_request(
     share = replace(share or Share(), shard=shard, shards=shards)
     request.saved_outputs.check(share.ranks)  # before a training set is gone through
     if request.cas and trainer is None:
-        raise InputError("found cas without trainer, wanted one: amgan_fast.train.train_on_samples")
+        raise InputError("found cas without trainer, wanted one: amgan_fast.train.train_classifier")
     if request.cas and not share.is_whole:
         raise InputError("found --cas for a part of the samples, wanted it in one process, without --shard")
     return _Opened(request, progress or to_no_one, share).evaluate(state, trainer)

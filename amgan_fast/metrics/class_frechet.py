@@ -64,7 +64,7 @@ class ClassFeatureMoments:
 
         >>> from amgan_fast.metrics import ClassFeatureMoments
         >>> round(ClassFeatureMoments.bytes_of(2048, 10) / 1e9, 1)
-        3.0
+        3.4
         """
         return num_classes * state_bytes(dim, blocks)
 

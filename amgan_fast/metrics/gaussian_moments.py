@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amgan_fast.errors import shown
 from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.feature_moments import Moments
 
@@ -85,7 +84,7 @@ class GaussianMoments:
         try:
             return cls(*(arrays[key] for key in _KEYS))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{shown(str(path))} has mu for mean, sigma for covariance: {error}") from error
+            raise ValueError(f"{path} has mu for mean, sigma for covariance: {error}") from error
 
     def moments(self) -> Moments:
         """As of :meth:`FeatureMoments.moments`."""
@@ -124,5 +123,7 @@ def _read(path: Path) -> dict[str, Any]:
                 has = ", ".join(file.files) or "nothing"
                 raise ValueError(f"it has no {' and no '.join(missing)}, but {has}")
             return {key: file[key] for key in _KEYS}
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # TypeError: a single array
-        raise ValueError(f"{shown(str(path))} is no npz file with mu and sigma: {error}") from error
+    except TypeError as error:
+        raise ValueError(f"{path} is no npz file with mu and sigma, but a single array") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no npz file with mu and sigma: {error}") from error

@@ -2,12 +2,7 @@
 
 from amgan_fast.progress import Observer, Observers
 from amgan_fast.train.accuracy import DiscriminatorAccuracy, discriminator_accuracy
-from amgan_fast.train.classifier_training import (
-    cached_classifier,
-    train_classifier,
-    train_classifier_file,
-    train_on_samples,
-)
+from amgan_fast.train.classifier_training import cached_classifier, train_classifier, train_classifier_file
 from amgan_fast.train.csv_log import CsvLog
 from amgan_fast.train.dry_run import Estimate, dry_run
 from amgan_fast.train.finish import Result
@@ -37,5 +32,4 @@ __all__ = [
     "train",
     "train_classifier",
     "train_classifier_file",
-    "train_on_samples",
 ]

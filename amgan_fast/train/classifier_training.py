@@ -26,7 +26,7 @@ from amgan_fast.evaluate.classifiers.trained import (
 from amgan_fast.files import file_name, write_json
 from amgan_fast.lock import hold_file
 from amgan_fast.nn import Classifier, build_classifier
-from amgan_fast.progress import Observer, Progress
+from amgan_fast.progress import Observer
 from amgan_fast.seeds import Purpose, random_stream
 from amgan_fast.train.augmentation import Augmentation
 from amgan_fast.train.capture import CapturedWork
@@ -140,24 +140,6 @@ def train_classifier(
         "seed": seed,
     }
     return measure_classifier(classifier, dataset, record)
-
-
-def train_on_samples(samples: Dataset, progress: Progress) -> TrainedClassifier:
-    """As :func:`train_classifier` does by itself, for the classification accuracy score of samples.
-
-    >>> from amgan_fast.evaluate import Request, evaluate_request
-    >>> from amgan_fast.train import train_on_samples
-    >>> from pathlib import Path
-    >>> request = Request(run=Path("runs/digits"), samples=500, cas=True)
-    >>> evaluate_request(request, trainer=train_on_samples).classification_accuracy.n_test
-    360
-    """
-
-    class Watched(Observer):
-        def progress(self, what: str, done: int, total: int) -> None:
-            progress(what, done, total)
-
-    return train_classifier(samples, observer=Watched())
 
 
 def train_classifier_file(
