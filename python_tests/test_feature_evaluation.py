@@ -232,6 +232,21 @@ def test_a_feature_that_is_not_finite_is_an_error_that_names_the_sample(files, u
     assert re.search(r"\(sample \d+\) hold \w+, wanted finite", " ".join(result.output.split()))
 
 
+@pytest.mark.parametrize("error", [ValueError("too few"), KeyboardInterrupt()])
+def test_what_stops_scores_of_features_leaves_the_others(files, pixels, monkeypatch, error):
+    def stop(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("amgan_fast.evaluate.feature_comparison.feature_scores", stop)
+    scored = ["evaluate", "--run", str(files / "run"), "--samples", "300", "--features", pixels, "--json"]
+    result = CliRunner().invoke(app, scored)
+    assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    found = json.loads(result.stdout)
+    assert found["generated"]["scores"]["n"] == 300
+    assert found["generated"]["features"] is None
+    assert found["partial"].startswith("scores of features: ")
+
+
 def test_differences_of_features_to_another_evaluation(files, tmp_path, pixels):
     scored = ("--run", files / "run", "--samples", 600, "--features", pixels)
     first = tmp_path / "first.json"

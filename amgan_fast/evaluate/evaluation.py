@@ -224,22 +224,28 @@ def evaluate(
         vector = None if known is None else known.probabilities
         against.require_comparable(classifier, passed[0].num_classes, vector)
     done: list[Measurements] = []
+
+    def stopped(error: InputError | KeyboardInterrupt, where: object) -> EvaluationError | EvaluationInterrupted:
+        """With what there is by now."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = f"{where}: {'interrupted' if interrupted else error}"
+        partial = evaluation_of(passed, done, known, reason, against) if done else None
+        return EvaluationInterrupted(partial) if interrupted else EvaluationError(str(error), partial)
+
     for one in passes:
         try:
             done.append(one.run())
         except (InputError, KeyboardInterrupt) as error:
             done += one.so_far()
-            interrupted = isinstance(error, KeyboardInterrupt)
-            reason = f"{one}: {'interrupted' if interrupted else error}"
-            partial = evaluation_of(passed, done, known, reason, against) if done else None
-            if interrupted:
-                raise EvaluationInterrupted(partial) from error
-            raise EvaluationError(str(error), partial) from error
+            raise stopped(error, one) from error
     if state is not None and share.rank == 0:
         save_state(state, passed, known, share, features)
     part = _of_a_shard(passes[0], share)
     if features is not None and part is None:
-        done = features.scores_of(passed, done, progress or to_no_one)
+        try:
+            done = features.scores_of(passed, done, progress or to_no_one)
+        except (InputError, KeyboardInterrupt) as error:
+            raise stopped(error, "scores of features") from error
     return evaluation_of(passed, done, known, part, against, features)
 
 
