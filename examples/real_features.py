@@ -14,6 +14,8 @@ images, and there are fewer of them than features: figures say which set is the 
 The network is a classifier and an extractor of features for the command line, too, in the folder above this one:
 
     amgan-fast evaluate --images FOLDER --classifier examples.real_features:classifier --resize bicubic
+
+and, with features of the same call, ``--features classifier --feature-reference REAL_FOLDER``.
 """
 
 from __future__ import annotations
