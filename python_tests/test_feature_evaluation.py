@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 from amgan_fast.cli import app
 from amgan_fast.data import to_float
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import Request, evaluate_request
+from amgan_fast.evaluate import EvaluationError, EvaluationInterrupted, Request, evaluate_request
 from amgan_fast.train import train_classifier
 
 EXTRACTORS = """
@@ -118,11 +118,12 @@ def test_a_run_is_compared_with_its_training_images_by_its_classifier_s_features
     assert scores["memorisation"]["nearer"] < 0.5
     assert held_out["memorisation"] is None
     assert found["features"]["extractor"] is None
-    assert found["features"]["reference"] == {
-        "origin": "1,437 training images of digits",
-        "exact": False,
-        "samples": 1437,
-    }
+    reference = found["features"]["reference"]
+    assert (reference["origin"], reference["exact"], reference["samples"]) == (
+        "1,437 training images of digits",
+        False,
+        1437,
+    )
     # A distance within each class, which the generator was asked for.
     assert len(scores["classes"]["classes"]) == 10
 
@@ -146,7 +147,8 @@ def test_shards_are_the_whole(files, tmp_path, pixels):
     merged = command("merge", *reversed(states))
     for name in ("generated", "held_out"):
         want, got = whole[name]["features"], merged[name]["features"]
-        assert got["frechet"]["value"] == pytest.approx(want["frechet"]["value"], rel=1e-6)
+        assert close(got["frechet"], want["frechet"])
+        assert close(got["classes"], want["classes"])
         assert close(got["kernel"], want["kernel"])
         assert close(got["precision_recall"], want["precision_recall"])
         assert close(got["diversity"], want["diversity"])
@@ -159,7 +161,43 @@ def close(got: object, want: object) -> bool:
         return all(close(got[key], value) for key, value in want.items())
     if isinstance(want, list):
         return all(map(close, got, want))
-    return got == want if want is None else got == pytest.approx(want, rel=1e-4, abs=1e-6)
+    return got == pytest.approx(want, rel=1e-4, abs=1e-5) if isinstance(want, float) else got == want
+
+
+def test_shards_of_other_features_are_not_merged(files, tmp_path, pixels):
+    scored = (
+        "--npz",
+        files / "digits.npz",
+        "--classifier",
+        files / "classifier.pt",
+        "--reference",
+        files / "training.npz",
+    )
+    states = [tmp_path / f"{i}.safetensors" for i in (1, 2)]
+    for i, (state, features) in enumerate(zip(states, (["--features", pixels], []), strict=True), start=1):
+        evaluate(*scored, *features, "--shard", f"{i}/2", "--state", state)
+    for order in (states, states[::-1]):
+        result = CliRunner().invoke(app, ["merge", *map(str, order)])
+        assert result.exit_code == 2
+        assert "scores of features" in result.output
+
+
+def test_classes_in_turn_give_the_distance_of_classes_at_random(files, tmp_path, pixels):
+    """Blocks of each fourth sample would have some of the classes only."""
+    images, labels = digits().train_images, digits().train_labels
+    order = torch.stack([(labels == k).nonzero()[:140, 0] for k in range(8)], 1).flatten()  # 0, 1, ... 7, 0, 1, ...
+    found = []
+    for name, places in (("turn", order), ("random", order[torch.randperm(len(order))])):
+        np.savez(
+            tmp_path / f"{name}.npz", arr_0=images[places].permute(0, 2, 3, 1).numpy(), arr_1=labels[places].numpy()
+        )
+        scored = ("--npz", tmp_path / f"{name}.npz", "--classifier", files / "classifier.pt", "--features", pixels)
+        found.append(evaluate(*scored, "--dataset", "digits")["generated"]["features"]["frechet"])
+    turn, random = found
+    assert turn["value"] == pytest.approx(random["value"], rel=1e-6)
+    reach = turn["ci95"][1] - turn["ci95"][0]
+    assert 0.5 < reach / (random["ci95"][1] - random["ci95"][0]) < 2
+    assert abs(turn["corrected"] - random["corrected"]) < reach
 
 
 def test_two_processes_are_one(files, tmp_path, pixels):
@@ -196,8 +234,34 @@ def test_the_state_of_an_evaluation_of_real_images_is_a_reference(files, tmp_pat
     scored = ("--npz", files / "digits.npz", *judge)
     by_state = evaluate(*scored, "--feature-reference", state)["generated"]["features"]
     by_images = evaluate(*scored, "--feature-reference", files / "training.npz")["generated"]["features"]
+    assert by_state["memorisation"] == by_images["memorisation"] is not None
     assert by_state["frechet"]["value"] == pytest.approx(by_images["frechet"]["value"], rel=1e-9)
     assert by_state["kernel"] == by_images["kernel"]
+
+
+def test_a_state_that_kept_fewer_features_compares_as_many(files, tmp_path, pixels):
+    judge = ("--classifier", files / "classifier.pt", "--features", pixels)
+    state = tmp_path / "real.safetensors"
+    evaluate("--npz", files / "training.npz", *judge, "--state", state, "--feature-samples", 200)
+    found = evaluate("--npz", files / "digits.npz", *judge, "--feature-reference", state)["generated"]["features"]
+    assert (found["kept"], found["kept_reference"], found["even"]) == (360, 200, 200)
+    assert found["memorisation"] is None
+    assert "200 of the real images were kept" in found["notes"][0]
+
+
+def test_held_out_images_that_are_the_reference_tell_nothing_of_memory(files, pixels):
+    scored = ("--run", files / "run", "--samples", 300, "--features", pixels)
+    found = evaluate(*scored, "--feature-reference", files / "digits.npz")["generated"]["features"]
+    assert found["memorisation"] is None
+    assert "most held-out images are among the real ones" in found["notes"][0]
+
+
+def test_images_given_for_both_references_are_both(files, pixels):
+    judge = ("--classifier", files / "classifier.pt", "--features", pixels)
+    given = ("--reference", files / "digits.npz", "--feature-reference", files / "digits.npz")
+    found = evaluate("--npz", files / "training.npz", *judge, *given)
+    assert "digits.npz" in found["reference"]["origin"]
+    assert "digits.npz" in found["features"]["reference"]["origin"]
 
 
 def test_images_that_the_am_score_compares_with_are_the_reference_too(files):
@@ -258,6 +322,12 @@ def test_differences_of_features_to_another_evaluation(files, tmp_path, pixels):
     ]
     assert difference["value"] == pytest.approx(values[0] - values[1])
     assert difference["interval"][0] < difference["value"] < difference["interval"][1]
+    assert "recall" in found["difference"]["features"]
+    fewer = evaluate("--run", files / "dynamic", "--samples", 300, "--features", pixels, "--against", first)[
+        "difference"
+    ]
+    assert fewer["features"].keys() == {"frechet", "kernel"}
+    assert "other numbers of samples" in fewer["note"]
 
 
 @pytest.mark.parametrize("run", ["run", "dynamic"])
@@ -277,6 +347,69 @@ def test_samples_that_are_real_images_train_a_classifier_as_these_do(files):
     found = evaluate_request(request, trainer=partial(train_classifier, steps=300))
     assert found.classification_accuracy.n_train == 1437
     assert found.classification_accuracy.accuracy > 0.9
+
+
+def test_samples_in_an_order_of_classes_train_as_shuffled_ones_do(files, tmp_path):
+    images, labels = digits().train_images, digits().train_labels
+    order = labels.argsort().repeat_interleave(2)  # more samples than training images
+    np.savez(tmp_path / "sorted.npz", arr_0=images[order].permute(0, 2, 3, 1).numpy(), arr_1=labels[order].numpy())
+    request = Request(npz=tmp_path / "sorted.npz", classifier=str(files / "classifier.pt"), dataset="digits", cas=True)
+    found = evaluate_request(request, trainer=partial(train_classifier, steps=300)).classification_accuracy
+    assert found.n_train == 1437
+    assert found.accuracy > 0.9
+
+
+REVERSED = """
+import torch
+from tiny_runs import digits_classifier
+
+class Reversed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = digits_classifier().network
+
+    def forward(self, images):
+        return self.network(images).flip(1)
+
+def reversed():
+    names = [str(k) for k in range(9, -1, -1)]
+    return {"network": Reversed(), "input_range": "amgan", "classes": names}
+
+def wide():
+    return {"network": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 100)), "input_range": "amgan"}
+"""
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_classes_of_a_classifier_in_another_order_are_those_of_the_dataset(tmp_path, users_module, labelled):
+    images, labels = digits().train_images, digits().train_labels
+    beside = {"arr_1": 9 - labels.numpy()} if labelled else {}  # numbers are the classifier's classes
+    np.savez(tmp_path / "samples.npz", arr_0=images.permute(0, 2, 3, 1).numpy(), **beside)
+    judge = f"{users_module(REVERSED)}:reversed"
+    request = Request(npz=tmp_path / "samples.npz", classifier=judge, dataset="digits", cas=True)
+    found = evaluate_request(request, trainer=partial(train_classifier, steps=300)).classification_accuracy
+    assert found.accuracy > 0.85
+
+
+def test_a_classifier_of_other_classes_labels_no_samples(tmp_path, users_module):
+    np.savez(tmp_path / "samples.npz", arr_0=digits().test_images.permute(0, 2, 3, 1).numpy())
+    request = Request(
+        npz=tmp_path / "samples.npz", classifier=f"{users_module(REVERSED)}:wide", dataset="digits", cas=True
+    )
+    with pytest.raises(InputError, match=r"found --cas with the classes of .* \(100 classes\), wanted those of digits"):
+        evaluate_request(request, trainer=train_classifier)
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("step 3: no loss"), KeyboardInterrupt()])
+def test_what_stops_the_training_leaves_the_scores(files, error):
+    def stop(samples: object) -> None:
+        raise error
+
+    request = Request(npz=files / "digits.npz", classifier=str(files / "classifier.pt"), dataset="digits", cas=True)
+    with pytest.raises((EvaluationError, EvaluationInterrupted)) as stopped:
+        evaluate_request(request, trainer=stop)
+    assert stopped.value.evaluation.generated.scores.n == 360
+    assert stopped.value.evaluation.partial.startswith("GAN-train: ")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from amgan_fast.metrics import (
     frechet_distance,
     welch,
 )
+from amgan_fast.metrics.block_turns import blocks_of
 from amgan_fast.metrics.estimate import joint_error
 
 D = 12
@@ -68,11 +69,12 @@ def test_mean_and_covariance_are_numpys(features):
     np.testing.assert_allclose(moments.covariance, np.cov(features.numpy().T), rtol=1e-11, atol=1e-17)
 
 
-def test_blocks_take_samples_in_turn(features):
+def test_blocks_take_samples_by_their_numbers(features):
     moments = moments_of(features, blocks=8, start=3)
-    assert moments.block_samples == [62, 62, 62, 63, 63, 63, 63, 62]
+    blocks = blocks_of(3, 500, 8)
+    assert moments.block_samples == blocks.bincount().tolist()
     n, mean, covariance = moments.moments([1, 4])
-    own = torch.cat([features[6::8], features[1::8]]).numpy()  # sample i is in block (3 + i) % 8
+    own = features[(blocks == 1) | (blocks == 4)].numpy()
     assert n == len(own)
     np.testing.assert_allclose(mean, own.mean(0), rtol=1e-13)
     np.testing.assert_allclose(covariance, np.cov(own.T), rtol=1e-11, atol=1e-17)
@@ -99,9 +101,14 @@ def test_what_is_read_along_the_way_does_not_matter(features):
 
 
 def test_fewer_blocks_have_the_same_samples(features):
-    fewer, want = moments_of(features, blocks=12, start=5).in_fewer_blocks(4), moments_of(features, blocks=4, start=5)
-    assert_same_moments(fewer, want)
-    assert fewer.block_samples == want.block_samples
+    whole = moments_of(features, blocks=12, start=5)
+    fewer = whole.in_fewer_blocks(4)
+    for block in range(4):
+        n, mean, covariance = fewer.moments([block])
+        want = whole.moments([block, block + 4, block + 8])
+        assert n == want.n
+        assert torch.allclose(mean, want.mean, rtol=1e-13, atol=1e-15)
+        assert torch.allclose(covariance, want.covariance, rtol=1e-11, atol=1e-17)
     with pytest.raises(ValueError, match="blocks is 8, wanted a divisor of the 12 here"):
         moments_of(features, blocks=12).in_fewer_blocks(8)
 
@@ -109,8 +116,9 @@ def test_fewer_blocks_have_the_same_samples(features):
 def test_more_rows_than_wait_are_added_in_their_blocks(generator):
     features = torch.randn(9001, 2, generator=generator, dtype=torch.float64)
     moments = moments_of(features, blocks=4, start=1)
+    blocks = blocks_of(1, 9001, 4)
     for block in range(4):
-        own = features[(block - 1) % 4 :: 4].numpy()
+        own = features[blocks == block].numpy()
         n, mean, covariance = moments.moments([block])
         assert n == len(own)
         np.testing.assert_allclose(mean, own.mean(0), atol=1e-14)
@@ -607,7 +615,7 @@ def test_the_standard_error_is_that_of_an_influence_function_by_differences(gene
             ends = []
             for step in (1e-4, -1e-4):
                 weights = [np.ones(400), np.ones(600)]
-                weights[of][block::blocks] += step
+                weights[of][blocks_of(0, len(weights[of]), blocks).numpy() == block] += step
                 ends.append(distance(*weights))
             derivatives.append((ends[0] - ends[1]) / 2e-4)  # share of the block times its influence
         return float(np.std(derivatives, ddof=1) * blocks**0.5)

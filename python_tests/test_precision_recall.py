@@ -12,6 +12,7 @@ from scipy.linalg import hadamard
 from scipy.spatial.distance import cdist
 
 from amgan_fast.metrics import FeatureSample, PrecisionRecall, precision_recall
+from amgan_fast.metrics.split_mix import split_mix
 from amgan_fast.metrics.squared_distances import centred, mean_of, squared_distances
 
 NAMES = ("precision", "recall", "density", "coverage")
@@ -45,7 +46,7 @@ def test_values_and_errors_are_the_plain_ones(k, density_k, generator, monkeypat
     assert [getattr(found, name) for name in NAMES] == pytest.approx(plain(a, b, k, density_k))
     squares = np.zeros(4)
     for side in (hadamard(32)[:, 1:] > 0).T:
-        first, second = side[np.arange(150) % 32], side[np.arange(203) % 32]
+        first, second = (side[split_mix(torch.arange(n)).argsort().argsort().numpy() % 32] for n in (150, 203))
         halves = [plain(a[first == half], b[second == half], k, density_k) for half in (True, False)]
         squares += np.square(np.subtract(*halves) / 2) / 31
     assert [found.estimates[name].standard_error for name in NAMES] == pytest.approx(np.sqrt(squares))

@@ -95,6 +95,8 @@ class Against:
         if measured.features is not None and other.features is not None and compared is not None:
             if _comparison_facts(compared.to_dict()) == other.compared:
                 features = feature_differences(measured.features, other.features)
+                if measured.features.even != other.features.even:
+                    notes.append("precision and the like are of other numbers of samples, and not compared")
             else:
                 notes.append("of other features, or beside other real images: scores of features are not compared")
         note = "; ".join(text for text in notes if text) or None
@@ -170,7 +172,8 @@ def _comparison_facts(compared: Mapping[str, Any]) -> dict[str, Any]:
     classifier's own, that is known to be the same."""
     extractor = compared["extractor"]
     named = extractor and {"SHA-256": extractor["sha256"] or extractor["name"], "inputs": extractor["inputs"]}
-    return {"extractor": named, "reference": compared["reference"]}
+    reference = {name: compared["reference"][name] for name in ("sha256", "exact", "samples")}
+    return {"extractor": named, "reference": reference}
 
 
 def _note(classifier: ImageClassifier | None, other: OtherEvaluation) -> str | None:

@@ -105,7 +105,7 @@ def _of_a_whole_set(
     """Of a dataset or a run, which may be another than the classifier's."""
     known = _names(classifier, num_classes)
     if known is not None:
-        matched = _matched(names, known)
+        matched = matched_names(names, known)
         if None not in matched:
             return torch.tensor(matched), None
         return None, f"the classes are {some_of(names)}, those of {classifier.name} are {some_of(known)}"
@@ -120,7 +120,7 @@ def _of_folders(source: Source, classifier: ImageClassifier, num_classes: int) -
         return None, f"{classifier.name} is of an earlier version, which kept no class names: train it again for them"
     numbers = all(map(is_number, names))
     if known is not None and not (numbers and not all(map(is_number, known))):
-        matched = _matched(names, known)
+        matched = matched_names(names, known)
         missing = [name for name, place in zip(names, matched, strict=True) if place is None]
         if not missing:
             return torch.tensor(matched), None
@@ -147,8 +147,13 @@ def _names(classifier: ImageClassifier, num_classes: int) -> tuple[str, ...] | N
     return tuple(map(str, range(num_classes)))
 
 
-def _matched(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
-    """The place among the known of each; None: it is none of them."""
+def matched_names(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
+    """The place among the known of each; None: it is none of them.
+
+    >>> from amgan_fast.evaluate.class_labels import matched_names
+    >>> matched_names(["cat", "07", "bird"], ["7", "cat", "dog"])
+    [1, 0, None]
+    """
     places = {_key(name): place for place, name in enumerate(known)}
     return [places.get(_key(name)) for name in names]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from amgan_fast.memory import fits_in_half_of
 from amgan_fast.metrics import ClassFeatureMoments, FeatureMoments, FeatureSample
 
-_CLASS_BYTES = 2**30  # of the moments of each class
+_CLASS_BYTES = 2**30  # of the moments of all classes
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,20 @@ class FeatureKeeping:
     """Samples whose features are kept as they are."""
     classes: int | None = None
     """The number of classes whose moments are kept apart; None: none are."""
+    too_large: bool = False
+    """Whether that is since they would take more than 1 GiB."""
+
+    @classmethod
+    def of(cls, dim: int, most: int, classes: int | None) -> FeatureKeeping:
+        """With the moments of ``classes``, where these are known and not too large: by one limit for all processes."""
+        too_large = classes is not None and ClassFeatureMoments.bytes_of(dim, classes) > _CLASS_BYTES
+        return cls(dim, most, None if too_large else classes, too_large)
+
+    @property
+    def memory(self) -> int:
+        """The bytes that all of it takes."""
+        classes = 0 if self.classes is None else ClassFeatureMoments.bytes_of(self.dim, self.classes)
+        return FeatureMoments.bytes_of(self.dim) + _FLOAT_BYTES * self.most * self.dim + classes
 
 
 class FeatureCollector:
@@ -41,6 +55,7 @@ class FeatureCollector:
         keeping: what is kept.
         device: of the features.
         start: samples that other processes take before the first one here.
+        class_starts: those of each class; None: none.
 
     >>> import torch
     >>> from amgan_fast.evaluate.feature_collector import FeatureCollector, FeatureKeeping
@@ -50,13 +65,20 @@ class FeatureCollector:
     (50, [10, 3])
     """
 
-    def __init__(self, keeping: FeatureKeeping, device: torch.device, *, start: int = 0) -> None:
+    def __init__(
+        self,
+        keeping: FeatureKeeping,
+        device: torch.device,
+        *,
+        start: int = 0,
+        class_starts: Sequence[int] | None = None,
+    ) -> None:
         self.keeping = keeping
         self.moments = FeatureMoments(keeping.dim, start=start, device=device)
         self.sample = FeatureSample(keeping.dim, keeping.most, start=start, device=device)
         self.classes = None
         if keeping.classes is not None:
-            self.classes = ClassFeatureMoments(keeping.dim, keeping.classes, device=device)
+            self.classes = ClassFeatureMoments(keeping.dim, keeping.classes, starts=class_starts, device=device)
 
     def update(self, features: Tensor, classes: Tensor | None) -> None:
         """Add a batch.
@@ -92,7 +114,7 @@ class FeatureCollector:
         """Everything, as numbers and tensors by name."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         keeping = self.keeping
-        return parts | {"dim": keeping.dim, "most": keeping.most, "number": keeping.classes}
+        return parts | {"keeping": asdict(keeping)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the samples of a :meth:`state_dict`.
@@ -106,14 +128,8 @@ class FeatureCollector:
     @staticmethod
     def keeping_of(state: Mapping[str, Any]) -> FeatureKeeping:
         """Of a :meth:`state_dict`."""
-        return FeatureKeeping(state["dim"], state["most"], state["number"])
+        return FeatureKeeping(**state["keeping"])
 
     def _parts(self) -> dict[str, Any]:
         parts = {"moments": self.moments, "sample": self.sample, "classes": self.classes}
         return {name: part for name, part in parts.items() if part is not None}
-
-
-def classes_that_fit(dim: int, classes: int, device: torch.device) -> int | None:
-    """``classes``, where there is room for the moments of each; else None."""
-    size = ClassFeatureMoments.bytes_of(dim, classes)
-    return classes if size <= _CLASS_BYTES and fits_in_half_of(device, size) else None

@@ -34,7 +34,9 @@ class FeatureComparison:
         kept = passed.collector.features
         if kept is None:
             raise ValueError(f"{passed.source.description}: no features were kept, wanted those of a pass with some")
-        return cls(extraction, FeatureReference(kept, passed.source.description), passed)
+        source = passed.source
+        sha256 = source.fingerprint() if isinstance(source, Source) else source.fingerprint
+        return cls(extraction, FeatureReference(kept, source.description, sha256), passed)
 
     def require_fitting(self, passes: Sequence[Passed]) -> None:
         """
@@ -70,8 +72,12 @@ class FeatureComparison:
                 found.append(measured)
                 continue
             others = None if features is held_out else held_out
-            with as_input_error():
-                scores = feature_scores(features, self.reference, others, one.source.description, progress)
+            what = one.source.description
+            try:
+                with as_input_error():
+                    scores = feature_scores(features, self.reference, others, what, progress)
+            except RuntimeError as error:  # no memory, or a decomposition that does not converge
+                raise InputError(f"scores of features of {what}: {error}") from error
             found.append(replace(measured, features=scores))
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -15,9 +16,11 @@ from amgan_fast.metrics import (
     DiversitySums,
     Estimate,
     EstimatedDifference,
+    FeatureSample,
     FrechetDistance,
     KernelDistance,
     Memorisation,
+    NearestDistances,
     Numbers,
     PrecisionRecall,
     class_frechet_distance,
@@ -30,9 +33,11 @@ from amgan_fast.metrics import (
 )
 from amgan_fast.progress import Progress
 
+_T = TypeVar("_T")
+
 _STEPS = 5
 _FREQUENCIES = 512  # of diversity: seconds, where 1,024 take ten times as long and come somewhat nearer to all pairs
-_FEWEST_NEIGHBOURS = 64  # as precision_recall wants them
+_FEW_HELD_OUT = 200  # of which is seen whether they are among the training images
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +51,7 @@ class FeatureScores(Numbers):
     >>> from amgan_fast.metrics import GaussianMoments, frechet_distance
     >>> mine, others = (GaussianMoments(mean, torch.eye(2)) for mean in (torch.ones(2), torch.zeros(2)))
     >>> distance = frechet_distance(mine, others)
-    >>> feature_rows([FeatureScores(1000, None, 0, distance, None, None, None, None, None)])[0]
+    >>> feature_rows([FeatureScores(1000, None, 0, 0, 0, distance, None, None, None, None, None)])[0]
     ('Fréchet distance (lower is better)', ['2.0000'])
     """
 
@@ -54,22 +59,29 @@ class FeatureScores(Numbers):
     """Samples."""
     n_reference: int | None
     """Real images; None: of mean and covariance, which do not tell."""
+    kept: int
+    """Samples whose features were kept: of the kernel distance and nearness to training images."""
+    kept_reference: int
+    """Real images that the kernel distance is of."""
     even: int
     """Samples, and real images, that precision, recall, density, coverage and diversity are of: as many of both, since
     how large these are depends on it."""
     frechet: FrechetDistance
     classes: ClassFrechetDistance | None
-    """Class by class; None where classes are not known of both."""
+    """Class by class; None where classes are not known of both, or are too many for the memory."""
     kernel: KernelDistance | None
     precision_recall: PrecisionRecall | None
     diversity: Diversity | None
     memorisation: Memorisation | None
     """None where there are no held-out images, or not all training images were kept."""
+    notes: tuple[str, ...] = ()
+    """Why parts are missing that might be expected."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes them doubtful."""
-        return self.frechet.warnings
+        classes = () if self.classes is None or not self.classes.missing else self.classes.warnings[:1]
+        return (*self.frechet.warnings, *classes)
 
 
 def feature_scores(
@@ -92,32 +104,75 @@ def feature_scores(
     def step(done: int) -> None:
         progress(f"feature scores of {what}", done, _STEPS)
 
+    parts = _Parts()
     step(0)
     n = samples.moments.samples
     frechet = frechet_distance(samples.moments, reference.moments)
     step(1)
     classes = None
     if samples.classes is not None and reference.classes is not None:
-        classes = class_frechet_distance(samples.classes, reference.classes)
+        mine, others = samples.classes, reference.classes
+        classes = parts.of("distances within classes", lambda: class_frechet_distance(mine, others))
+    elif samples.keeping.too_large:
+        parts.notes.append("distances within classes: their moments would take more than 1 GiB")
     step(2)
     if reference.sample is None:
-        return FeatureScores(n, None, 0, frechet, classes, None, None, None, None)
-    kept, real = samples.sample, reference.sample.thinned(samples.keeping.most)
-    kernel = kernel_distance(kept, real)
+        return FeatureScores(n, None, 0, 0, 0, frechet, classes, None, None, None, None, tuple(parts.notes))
+    kept, real = samples.sample, reference.sample
+    if len(real.indices) > samples.keeping.most:
+        real = real.thinned(samples.keeping.most)
+    kernel = parts.of("kernel distance", lambda: kernel_distance(kept, real))
     step(3)
     # How large these are depends on how many there are: as many of both.
     even = min(len(kept.indices), len(real.indices))
     some, some_real = kept.thinned(even).features, real.thinned(even).features
-    manifolds = None
-    if even >= _FEWEST_NEIGHBOURS:
-        manifolds = precision_recall(samples=some, reference=some_real)
+    manifolds = parts.of("precision and recall", lambda: precision_recall(samples=some, reference=some_real))
     step(4)
-    spread = _diversity(some, suggested_bandwidth(some_real))
+    spread = parts.of("diversity", lambda: _diversity(some, suggested_bandwidth(some_real)))
     copied = None
-    if held_out is not None and reference.sample.is_whole:
-        copied = memorisation(kept, held_out=held_out.sample, training=reference.sample)
+    if held_out is not None:
+        copied = parts.of("nearness to training images", lambda: _memorisation(kept, held_out.sample, reference.sample))
     step(_STEPS)
-    return FeatureScores(n, reference.sample.samples, even, frechet, classes, kernel, manifolds, spread, copied)
+    return FeatureScores(
+        n,
+        reference.sample.samples,
+        len(kept.indices),
+        len(real.indices),
+        even,
+        frechet,
+        classes,
+        kernel,
+        manifolds,
+        spread,
+        copied,
+        tuple(parts.notes),
+    )
+
+
+class _Parts:
+    """Scores of which one that is not to be had leaves the others."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def of(self, name: str, measure: Callable[[], _T]) -> _T | None:
+        try:
+            return measure()
+        except ValueError as error:  # too few samples, or all alike
+            self.notes.append(f"{name}: {error}")
+            return None
+
+
+def _memorisation(kept: FeatureSample, held_out: FeatureSample, training: FeatureSample | None) -> Memorisation:
+    if training is None or not training.is_whole:
+        found = 0 if training is None else len(training.indices)
+        raise ValueError(f"{found:,} of the real images were kept, wanted all (--feature-samples of their --state)")
+    few = held_out.features[:_FEW_HELD_OUT]
+    nearest = NearestDistances(few)
+    nearest.update(training.features)
+    if bool((nearest.compute() == 0).double().mean() > 0.5):
+        raise ValueError("most held-out images are among the real ones that samples are compared with, wanted others")
+    return memorisation(kept, held_out=held_out, training=training)
 
 
 def _diversity(features: Tensor, bandwidth: float) -> Diversity:
@@ -188,7 +243,8 @@ _ROWS: tuple[tuple[str, _Cell], ...] = (
     ("    95% interval of that", _of("classes", "ci95")),
     ("Kernel distance (lower is better)", _of("kernel", "value", _KERNEL_DIGITS)),
     (_INTERVAL, _of("kernel", "ci95", _KERNEL_DIGITS)),
-    ("samples, and real images, in what follows", lambda one: f"{one.even:,}" if one.even else "-"),
+    ("  samples, real images", lambda one: f"{one.kept:,}, {one.kept_reference:,}" if one.kept else "-"),
+    ("samples, and real images, of what follows", lambda one: f"{one.even:,}" if one.even else "-"),
     ("Precision (higher is better)", _of("precision_recall", "precision")),
     (_INTERVAL, _of("precision_recall", "precision_ci95")),
     ("Recall (higher is better)", _of("precision_recall", "recall")),
@@ -223,10 +279,12 @@ _NEIGHBOURS = ("precision", "recall", "density", "coverage")
 def feature_differences(first: FeatureScores, second: FeatureScores) -> dict[str, EstimatedDifference]:
     """Of each, the first set's less the second's, by the keys of :data:`FEATURE_SCORES`, where both are known.
 
-    Samples are taken as independent. Both are compared with the same real images, whose error the intervals have
-    twice: they are rather too wide.
+    Precision and what else depends on how many samples there are is left out where these numbers differ. Samples are
+    taken as independent. Both are compared with the same real images, whose error the intervals have twice: they are
+    rather too wide.
     """
-    pairs = {name: [_estimate(name, one) for one in (first, second)] for name in FEATURE_SCORES}
+    alike = [name for name in FEATURE_SCORES if first.even == second.even or name not in _NEIGHBOURS]
+    pairs = {name: [_estimate(name, one) for one in (first, second)] for name in alike}
     found = {name: welch(a, b) for name, (a, b) in pairs.items() if a is not None and b is not None}
     return {name: one for name, one in found.items() if one is not None}
 

@@ -161,8 +161,11 @@ class Collector:
             self._strata = StratumSums(num_classes, labels.number, splits=settings.splits, turns=turns, device=device)
         by_label = None if self._strata is None else self._strata.strata
         self._counts = ClassCounts(num_classes, strata=by_label, device=device)
-        self.features = None if features is None else FeatureCollector(features, device, start=start)
+        self.features = None
         """What is kept of the samples' features."""
+        if features is not None:
+            before = _of_classes(turns, labels, num_classes)
+            self.features = FeatureCollector(features, device, start=start, class_starts=before)
 
     @property
     def wants_images(self) -> bool:
@@ -340,6 +343,14 @@ class Collector:
         work = self._blocks * self._classes.num_classes**2
         orders = min(100, max(4, _MODE_DROP_WORK // work))
         return mode_drop(self._classes, orders=orders, reference=reference)
+
+
+def _of_classes(turns: Tensor | None, labels: Labelling | None, num_classes: int) -> list[int] | None:
+    """Of counts by label, those by class; None where there are none, or the classes are not known."""
+    if turns is None or labels is None or labels.classes is None:
+        return None
+    counts = torch.zeros(num_classes, dtype=torch.int64)
+    return counts.index_add_(0, labels.classes.cpu(), turns.cpu()).tolist()
 
 
 def _balance(

@@ -17,7 +17,7 @@ from amgan_fast.evaluate.class_labels import Labelling
 from amgan_fast.evaluate.classified import classified
 from amgan_fast.evaluate.classifiers.features import no_features
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier, Outputs
-from amgan_fast.evaluate.feature_collector import FeatureKeeping, classes_that_fit
+from amgan_fast.evaluate.feature_collector import FeatureKeeping
 from amgan_fast.evaluate.feature_extraction import FeatureExtraction
 from amgan_fast.evaluate.gallery import Shown
 from amgan_fast.evaluate.measurements import Collector, Measurements
@@ -184,7 +184,8 @@ class Pass:
             return
         count = math.ceil(self._wanted / size)
         here = map(self._moved, read)
-        how = {"by_threads": not self._source.is_computed, "features": self._wants_own}
+        alone = self._source.is_computed or self._extractor is not None  # which has all threads to itself
+        how = {"by_threads": not alone, "features": self._wants_own}
         with classified(here, count, self._classifier, self._probe, **how) as batches:
             yield ((batch, batch, outputs) for batch, outputs in batches)
 
@@ -211,8 +212,13 @@ class Pass:
             raise InputError(f"{self._source.description}: {self._source.kind}, wanted images to make features of")
         dim = first.size(1)
         with_classes = labels is not None and labels.classes is not None
-        classes = classes_that_fit(dim, self._num_classes, self._device) if with_classes else None
-        return FeatureKeeping(dim, features.number_kept(dim), classes)
+        keeping = FeatureKeeping.of(dim, features.number_kept(dim), self._num_classes if with_classes else None)
+        if not all(gather(fits_in_half_of(self._device, keeping.memory), self._share)):
+            raise InputError(
+                f"{self._source.description}: {dim:,} features take {keeping.memory / 2**30:,.1f} GiB, "
+                "wanted at most half of the memory: fewer features or --feature-samples"
+            )
+        return keeping
 
     def _moved(self, batch: Batch) -> Batch:
         """To where it is classified, once for all that is made of it there."""

@@ -15,11 +15,11 @@ from amgan_fast.data.registry import image_size_for
 from amgan_fast.device import cpu_threads, resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate.against import OtherEvaluation, read_evaluation
-from amgan_fast.evaluate.class_tests import Trainer, classification_accuracy
-from amgan_fast.evaluate.classifiers.by_name import open_classifier
+from amgan_fast.evaluate.class_tests import ClassTest, Trainer
+from amgan_fast.evaluate.classifiers.by_name import INCEPTION_2015, open_classifier
 from amgan_fast.evaluate.classifiers.extractors import open_extractor
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
-from amgan_fast.evaluate.evaluation import Evaluation, evaluate
+from amgan_fast.evaluate.evaluation import Evaluation, EvaluationError, EvaluationInterrupted, evaluate
 from amgan_fast.evaluate.feature_comparison import FeatureComparison, measure_real_features
 from amgan_fast.evaluate.feature_extraction import FeatureExtraction
 from amgan_fast.evaluate.feature_files import holds_features_alone, read_feature_reference
@@ -100,8 +100,7 @@ class _Opened:
         with nullcontext() if self.run is None else cpu_threads(self.run.config.threads):
             if against is not None:
                 against.require_classifier(self.classifier)  # before a training set is gone through
-            if request.cas and (self.dataset is None or self.classifier is None):
-                raise InputError("found --cas without real images to test on, wanted --dataset")
+            test = self._class_test if request.cas else None
             evaluation = evaluate(
                 self.source,
                 self.classifier,
@@ -115,10 +114,27 @@ class _Opened:
                 save=request.saved_outputs,
                 features=self.features,
             )
-            if not request.cas or self.dataset is None or self.classifier is None or trainer is None:
-                return evaluation
-            found = classification_accuracy(self.source, self.classifier, self.dataset, trainer, self._progress)
-            return replace(evaluation, classification_accuracy=found)
+            return evaluation if test is None or trainer is None else self._with(test, trainer, evaluation)
+
+    def _with(self, test: ClassTest, trainer: Trainer, evaluation: Evaluation) -> Evaluation:
+        """The evaluation with what a classifier has learnt of the samples.
+
+        Raises:
+            EvaluationError, EvaluationInterrupted: with the evaluation as it is.
+        """
+        try:
+            return replace(evaluation, classification_accuracy=test.run(trainer, self._progress))
+        except KeyboardInterrupt as error:
+            raise EvaluationInterrupted(replace(evaluation, partial="GAN-train: interrupted")) from error
+        except (InputError, ArithmeticError, RuntimeError) as error:
+            message = f"GAN-train: {error}"
+            raise EvaluationError(message, replace(evaluation, partial=message)) from error
+
+    @property
+    def _class_test(self) -> ClassTest:
+        if self.dataset is None or self.classifier is None:
+            raise InputError("found --cas without real images to test on, wanted --dataset")
+        return ClassTest(self.source, self.classifier, self.dataset)
 
     @cached_property
     def against(self) -> OtherEvaluation | None:
@@ -172,7 +188,7 @@ class _Opened:
     def reference(self) -> TrainingDistribution | None:
         """Of the training set."""
         path, classifier, dataset = self._request.reference, self.classifier, self.dataset
-        if path is not None and path != self._feature_path:
+        if path is not None and not self._is_for_features(path):
             return read_training_distribution(path) or self._measured(self._real(path))
         if classifier is None:
             return None
@@ -216,8 +232,11 @@ class _Opened:
         request = self._request
         if request.feature_reference is not None or request.features is None or request.reference is None:
             return request.feature_reference
-        # Of what a reference of scores may be, these two are none.
-        return request.reference if holds_features_alone(request.reference) else None
+        return request.reference if self._is_for_features(request.reference) else None
+
+    def _is_for_features(self, reference: Path) -> bool:
+        """Whether what --reference names says nothing of classes."""
+        return self._request.features is not None and holds_features_alone(reference)
 
     @cached_property
     def _extraction(self) -> FeatureExtraction | None:
@@ -231,7 +250,7 @@ class _Opened:
         extractor = open_extractor(
             request.features,
             device=self._device,
-            resize=request.resize,
+            resize=None if request.features == INCEPTION_2015 else request.resize,  # which resizes by itself
             dtype=getattr(torch, request.dtype),
             weights=request.feature_weights,
         )

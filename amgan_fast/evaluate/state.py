@@ -162,7 +162,8 @@ def _comparison_state(features: FeatureComparison, measured: Passed | None) -> d
     state = features.extraction.to_dict()
     if features.passed is not None:
         return state | {"of_pass": "reference" if features.passed is measured else _REAL}
-    return state | {"of_pass": None, "origin": reference.origin, "kept": reference.state_dict()}
+    known = {"origin": reference.origin, "reference_sha256": reference.sha256}
+    return state | known | {"of_pass": None, "kept": reference.state_dict()}
 
 
 def _comparison(ordered: Sequence[_Shard], reference: TrainingDistribution | None) -> FeatureComparison | None:
@@ -173,7 +174,8 @@ def _comparison(ordered: Sequence[_Shard], reference: TrainingDistribution | Non
             return None
         extraction = FeatureExtraction.from_dict(state)
         if state["of_pass"] is None:
-            return FeatureComparison(extraction, FeatureReference.from_state_dict(state["kept"], state["origin"]))
+            named = state["origin"], state["reference_sha256"]
+            return FeatureComparison(extraction, FeatureReference.from_state_dict(state["kept"], *named))
     measured = None if reference is None else reference.passed
     if state["of_pass"] == _REAL or measured is None:
         measured = _merged(ordered, _REAL, modes=False, reference=None)
@@ -271,11 +273,18 @@ def _identity(state: Mapping[str, Any]) -> dict[str, Any]:
         found[f"{name} sums by label:"] = one["labels"] and one["labels"]["too_many"] is None
         unlike = ("batch_size", "modes")
         found |= {f"{name} {key} =": value for key, value in settings.items() if key not in unlike}
+    found["scores of features:"] = features is not None
     if features is not None:
-        extractor = features["extractor"] or {}
+        extractor = dict(features["extractor"] or {})
+        if extractor.get("sha256") is not None:
+            extractor.pop("name")
         found |= {f"the extractor's {name}": value for name, value in extractor.items() if name != "device"}
+        found["features kept of samples, in number"] = features["samples_kept"]
+        found["the features' reference of the pass"] = features["of_pass"]
         if features["of_pass"] is None:
-            found["the features' reference with SHA-256"] = _digest(features["kept"])
+            found["the features' reference with SHA-256"] = features["reference_sha256"]
+        kept = {name: one["sums"].get("features") for name, one in passes.items()}
+        found |= {f"features kept of {name}:": str(one["keeping"]) for name, one in kept.items() if one is not None}
     if given is not None:
         found["the reference with SHA-256"] = _digest(given)
     return found

@@ -190,14 +190,21 @@ def _balance_notes(evaluation: Evaluation) -> list[str]:
 
 
 def _feature_notes(evaluation: Evaluation) -> list[str]:
-    """Of sets that scores of features do not know the design of."""
+    """What is missing, and of sets that scores of features do not know the design of."""
     sets = (("generated samples", evaluation.generated), ("held-out images", evaluation.held_out))
+    missing = [
+        f"not of {name}: {note}"
+        for name, one in sets
+        if one is not None and one.features is not None
+        for note in one.features.notes
+    ]
     fixed = [name for name, one in sets if one is not None and one.scores.sampling == "per-class"]
     if not fixed:
-        return []
+        return missing
     return [
+        *missing,
         f"they take samples as drawn at random, and {' and '.join(fixed)} were drawn per class: there the corrected "
-        "Fréchet and the kernel distance are somewhat too low"
+        "Fréchet and the kernel distance are somewhat too low, and their intervals do not hold",
     ]
 
 

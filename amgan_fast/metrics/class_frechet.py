@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ class ClassFeatureMoments:
         dim: the number of features D, at least 1.
         num_classes: at least 1.
         blocks: as of :class:`FeatureMoments`, for each class.
+        starts: of each class, the samples that others take before the first one here; None: there are none.
         device: where the sums are kept; None: where the first features are.
 
     Raises:
@@ -47,7 +48,13 @@ class ClassFeatureMoments:
     """
 
     def __init__(
-        self, dim: int, num_classes: int, *, blocks: int = 8, device: torch.device | str | None = None
+        self,
+        dim: int,
+        num_classes: int,
+        *,
+        blocks: int = 8,
+        starts: Sequence[int] | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         check_dim(dim)
         if num_classes < 1:
@@ -56,7 +63,10 @@ class ClassFeatureMoments:
         self.dim = dim
         self.num_classes = num_classes
         self.blocks = blocks
-        self._classes = [FeatureMoments(dim, blocks=blocks, device=device) for _ in range(num_classes)]
+        if starts is not None and len(starts) != num_classes:
+            raise ValueError(f"starts are {len(starts)}, wanted {num_classes}, one for each class")
+        first = [0] * num_classes if starts is None else starts
+        self._classes = [FeatureMoments(dim, blocks=blocks, start=start, device=device) for start in first]
 
     @staticmethod
     def bytes_of(dim: int, num_classes: int, blocks: int = 8) -> int:

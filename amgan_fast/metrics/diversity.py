@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.metrics.arrays import Array
+from amgan_fast.metrics.block_turns import rows_by_block
 from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.feature_arrays import as_features, refuse_not_finite
 from amgan_fast.metrics.feature_sample import FeatureSample, kept_features
@@ -74,8 +75,8 @@ class DiversitySums(SampleSums):
 
     Scores grow with N, as the number of modes that have been seen: compare scores of equally many samples, and of one
     bandwidth (:func:`suggested_bandwidth` of the reference). Intervals are for the expectation at this N and these
-    frequencies: Student's t of the logarithms, from a jackknife that leaves out one block after the other. Samples take
-    the blocks in turn and are taken for random ones.
+    frequencies: Student's t of the logarithms, from a jackknife that leaves out one block after the other. Which block
+    a sample is in, its number decides (:func:`blocks_of`); samples are taken for random ones.
 
     Args:
         dim: D, values of a feature, at least 1.
@@ -233,8 +234,7 @@ class DiversitySums(SampleSums):
         with without_autocast(rows.device):
             phases = rows @ self._frequencies.T
             components = torch.cat([phases.cos(), phases.sin()], 1) / math.sqrt(self.components)
-            for block in range(self.blocks):
-                own = components[(block - place) % self.blocks :: self.blocks]
+            for block, own in rows_by_block(components, place, self.blocks):
                 self._counts[block] += len(own)
                 self._products[block] += own.T @ own
 

@@ -11,6 +11,7 @@ from torch import Tensor, distributed
 
 from amgan_fast.memory import to_device
 from amgan_fast.metrics.arrays import Array, batches_of
+from amgan_fast.metrics.block_turns import rows_by_block
 from amgan_fast.metrics.feature_arrays import as_features
 from amgan_fast.metrics.late_checks import LateFeatures
 from amgan_fast.metrics.sample_sums import SampleSums
@@ -88,6 +89,16 @@ class FeatureMoments(SampleSums):
             raise ValueError(f"start is {start}, wanted at least 0")
         self.start = start
         self._begin(device)
+
+    @staticmethod
+    def bytes_of(dim: int, blocks: int | None = None) -> int:
+        """The memory that one takes.
+
+        >>> from amgan_fast.metrics import FeatureMoments
+        >>> round(FeatureMoments.bytes_of(2048) / 1e6)
+        604
+        """
+        return state_bytes(dim, _blocks_that_fit(dim) if blocks is None else blocks)
 
     def _begin(self, device: torch.device | str | None) -> None:
         super()._begin(device)
@@ -326,13 +337,11 @@ class FeatureMoments(SampleSums):
             mean = rows.mean(0, dtype=torch.float64)
             rounded = mean.float().double()  # exact where it is subtracted in float32
             self._set_origin(torch.where(rounded.isfinite(), rounded, mean))
-        for block in range(self.blocks):
-            own = rows[(block - place) % self.blocks :: self.blocks]
-            if len(own):
-                centred = own - self._origin.to(own.dtype)
-                self._count[block] += len(own)
-                self._sum[block] += centred.sum(0, dtype=torch.float64)
-                _add_products(self._products[block], centred)
+        for block, own in rows_by_block(rows, place, self.blocks):
+            centred = own - self._origin.to(own.dtype)
+            self._count[block] += len(own)
+            self._sum[block] += centred.sum(0, dtype=torch.float64)
+            _add_products(self._products[block], centred)
 
     def _set_origin(self, origin: Tensor) -> None:
         """Before there are sums."""

@@ -80,8 +80,13 @@ class FrechetDistance(Numbers):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the distance doubtful."""
-        if self._fewest is None or not self.few_samples:
+        if self._fewest is None:
             return ()
+        if not self.few_samples:
+            if self.corrected is not None:
+                return ()
+            found = f"{counted(self._fewest, 'sample')} in {self.blocks} blocks"
+            return (f"{found}: fewer than two in one of them, and no correction",)
         singular = " and a covariance that has to be singular" if self._fewest <= self.dim else ""
         return (
             f"{counted(self._fewest, 'sample')} of {counted(self.dim, 'feature')}{singular}: below {_FEW} samples a "

@@ -59,12 +59,12 @@ class NearestDistances:
         features = as_features("training", training, self.dim)
         refuse_not_finite("training", features, self.training)
         features = features.to(self._squares.device, torch.float32)
-        rows = centred(features, self._centre)
         for start in range(0, len(features), _ROWS):
             part = slice(start, start + _ROWS)
+            rows = centred(features[part], self._centre)
             for first in range(0, len(self._squares), _ROWS):
                 few = slice(first, first + _ROWS)
-                nearest = features[part][squared_distances(self._queries[few], rows[part]).argmin(1)]
+                nearest = features[part][squared_distances(self._queries[few], rows).argmin(1)]
                 squares = (self._features[few] - nearest).square().sum(1)
                 self._squares[few] = torch.minimum(self._squares[few], squares)
         self.training += len(features)

@@ -13,6 +13,7 @@ from amgan_fast.metrics.feature_sample import FeatureSample, kept_pair
 from amgan_fast.metrics.neighbourhoods import GROUPS, HALVES, FeatureGroups, Hits, Nearest, WithHalves
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.share_interval import share_interval
+from amgan_fast.metrics.split_mix import split_mix
 from amgan_fast.metrics.squared_distances import centred, mean_of, squared_distances
 
 
@@ -111,13 +112,13 @@ def precision_recall(
         if value < 1:
             raise ValueError(f"{name} is {value}, wanted at least 1")
     x, y = kept_pair(samples, reference, least=max(2 * GROUPS, 4 * (max(k, density_k) + 1)))
-    own, real = FeatureGroups(x), FeatureGroups(y)
+    own, real = FeatureGroups(_shuffled(x)), FeatureGroups(_shuffled(y))
     own_balls, real_nearest = own.balls(own.nearest(k), k), real.nearest(max(k, density_k))
     real_balls, dense_balls = (real.balls(real_nearest, neighbour) for neighbour in (k, density_k))
     in_real, in_dense, in_own = Hits(own, real, real_balls), Hits(own, real, dense_balls), Hits(real, own, own_balls)
     nearest = Nearest(real, dense_balls)
     centre = mean_of(y)
-    own_rows, real_rows = centred(x, centre), centred(y, centre)
+    own_rows, real_rows = centred(own.features, centre), centred(real.features, centre)
     for piece in own.pieces:
         for other in real.pieces:
             distances = squared_distances(own_rows[piece], real_rows[other])
@@ -147,6 +148,11 @@ def precision_recall(
         k=k,
         density_k=density_k,
     )
+
+
+def _shuffled(features: Tensor) -> Tensor:
+    """In an order that no order of classes goes along with, nor classes in turn: groups are of each 32nd feature."""
+    return features[split_mix(torch.arange(len(features))).argsort().to(features.device)]
 
 
 def _is_in_any(hits: Tensor) -> Tensor:
