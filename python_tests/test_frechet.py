@@ -673,3 +673,9 @@ def test_what_is_printed_and_written(features, others):
     assert found.to_dict()["warnings"] == []
     exact = frechet_distance(features, GaussianMoments(torch.zeros(D), torch.eye(D)))
     assert "of 500 samples to an exact distribution" in str(exact)
+
+
+def test_fewer_than_two_samples_in_a_block_are_said_to_have_no_correction(generator):
+    found = frechet_distance(torch.randn(60, 4, generator=generator), torch.randn(500, 4, generator=generator))
+    assert (found.corrected, found.few_samples) == (None, False)
+    assert found.warnings == ("60 samples in 48 blocks: fewer than two in one of them, and no correction",)
