@@ -191,6 +191,7 @@ def test_operations_and_peers_are_measured(tmp_path):
     assert peers["torchmetrics"]["same"]
 
 
+@pytest.mark.slow
 def test_evaluations_of_image_files_have_the_same_score_in_every_tool(tmp_path):
     sizes = ("--pngs", 20, "--only", "png", "--tools", "ours", "torchmetrics", "--rounds", 1, "--threads", 1)
     printed = run("bench_evaluate", *sizes, "--json", "evaluate.json", folder=tmp_path)

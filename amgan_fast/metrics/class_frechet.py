@@ -187,10 +187,10 @@ class ClassFrechetDistance(Numbers):
     >>> print(class_frechet_distance(mine, others))
     Fréchet distance within classes, of 2   (lower is better)
       mean            1.6837
-      corrected       1.6502, 95% interval 1.4212 to 1.8793
+      corrected       1.6584, 95% interval 1.4044 to 1.9124
       class   distance  corrected   95% interval
-          0     0.0140     0.0000   0.0000 to 0.0003
-          1     3.3534     3.3286   2.8710 to 3.7861
+          0     0.0140     0.0000   0.0000 to 0.0145
+          1     3.3534     3.3288   2.8212 to 3.8364
       Warning: classes 2 have fewer than two samples and are not in the mean
     """
 

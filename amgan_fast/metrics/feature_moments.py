@@ -96,7 +96,7 @@ class FeatureMoments(SampleSums):
 
         >>> from amgan_fast.metrics import FeatureMoments
         >>> round(FeatureMoments.bytes_of(2048) / 1e6)
-        604
+        671
         """
         return state_bytes(dim, _blocks_that_fit(dim) if blocks is None else blocks)
 

@@ -43,8 +43,8 @@ class FrechetDistance(Numbers):
     >>> print(frechet_distance(features[0], features[1] + 0.5))
     Fréchet distance of 2,000 samples to 2,000 samples, 8 features
       Fréchet distance (lower is better)      2.2334
-        corrected for its bias                2.2031
-        95% interval of that        2.0066 to 2.3995
+        corrected for its bias                2.2072
+        95% interval of that        2.0374 to 2.3770
     """
 
     value: float

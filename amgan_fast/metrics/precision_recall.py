@@ -103,10 +103,10 @@ def precision_recall(
     >>> narrow = 0.5 * torch.randn(2000, 8, generator=random)
     >>> print(precision_recall(samples=narrow, reference=reference))
     Of 2,000 samples and 2,000 reference samples, 8 values each (higher is better)
-      precision 0.9960, 95% interval 0.9915 to 0.9981 (k = 3)
-      recall    0.1860, 95% interval 0.1671 to 0.2065 (k = 3)
-      density   1.7159, 95% interval 1.6305 to 1.8013 (k = 5)
-      coverage  0.6925, 95% interval 0.6699 to 0.7142 (k = 5)
+      precision 0.9960, 95% interval 0.9892 to 0.9985 (k = 3)
+      recall    0.1860, 95% interval 0.1674 to 0.2062 (k = 3)
+      density   1.7159, 95% interval 1.6294 to 1.8024 (k = 5)
+      coverage  0.6925, 95% interval 0.6708 to 0.7134 (k = 5)
     """
     for name, value in (("k", k), ("density_k", density_k)):
         if value < 1:
