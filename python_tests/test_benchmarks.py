@@ -166,6 +166,7 @@ def test_one_round_alone_has_its_own_time_for_quartiles():
     assert five["quartiles"][0] <= five["median"] <= five["quartiles"][1]
 
 
+@pytest.mark.slow  # it compiles every plain form
 def test_operations_and_peers_are_measured(tmp_path):
     arguments = ("--rounds", 2, "--threads", 1)
     printed = run("bench_ops", *arguments, "--only", "kplus1_terms 128x201", "--json", "ops.json", folder=tmp_path)
