@@ -156,6 +156,13 @@ def gather(value: Any, share: Share) -> list[Any]:
     return values
 
 
+def gather_tensors(mine: Tensor, group: distributed.ProcessGroup | None) -> list[Tensor]:
+    """The tensor of every process of ``group`` (None: all), in their order, on each; all are of one shape."""
+    all_of_them = [torch.empty_like(mine) for _ in range(distributed.get_world_size(group))]
+    distributed.all_gather(all_of_them, mine, group=group)
+    return all_of_them
+
+
 def sum_over_processes(sums: Sequence[Tensor], group: distributed.ProcessGroup | None) -> None:
     """Replace each tensor by its sum over the processes of ``group`` (None: all), in one message of float64.
 

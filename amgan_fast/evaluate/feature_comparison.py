@@ -35,8 +35,8 @@ class FeatureComparison:
         if kept is None:
             raise ValueError(f"{passed.source.description}: no features were kept, wanted those of a pass with some")
         source = passed.source
-        sha256 = source.fingerprint() if isinstance(source, Source) else source.fingerprint
-        return cls(extraction, FeatureReference(kept, source.description, sha256), passed)
+        reference = FeatureReference(kept, source.description, source.record().fingerprint)
+        return cls(extraction, reference, passed)
 
     def require_fitting(self, passes: Sequence[Passed]) -> None:
         """

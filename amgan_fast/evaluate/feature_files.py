@@ -9,7 +9,6 @@ from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.feature_extraction import FeatureExtraction
 from amgan_fast.evaluate.feature_reference import FeatureReference
-from amgan_fast.evaluate.sources import Source
 from amgan_fast.evaluate.state import load_states
 from amgan_fast.metrics import GaussianMoments
 
@@ -82,5 +81,4 @@ def _from_state(path: Path, extraction: FeatureExtraction, classifier: ImageClas
     mine, others = extraction.identity(classifier), comparison.extraction.identity(real.classifier)
     if mine != others:
         raise InputError(f"{path} has features of {others}, wanted those of {mine}, as of the samples")
-    sha256 = real.source.fingerprint() if isinstance(real.source, Source) else real.source.fingerprint
-    return FeatureReference(kept, f"{real.source.description} ({path})", sha256)
+    return FeatureReference(kept, f"{real.source.description} ({path})", real.source.record().fingerprint)

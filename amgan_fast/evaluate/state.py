@@ -28,7 +28,6 @@ from amgan_fast.evaluate.feature_reference import FeatureReference
 from amgan_fast.evaluate.measurements import Collector
 from amgan_fast.evaluate.passes import Passed
 from amgan_fast.evaluate.sources.record import SourceRecord
-from amgan_fast.evaluate.sources.source import Source
 from amgan_fast.evaluate.state_file import read_state, write_state
 from amgan_fast.evaluate.training_distribution import TrainingDistribution, distribution_of
 from amgan_fast.evaluation_request import Settings
@@ -128,12 +127,11 @@ class _Shard:
 
 
 def _state_of(one: Passed) -> dict[str, Any]:
-    record = one.source.record() if isinstance(one.source, Source) else one.source
     labels = None
     if one.labels is not None:
         labels = {name: getattr(one.labels, name) for name in Labelling.__dataclass_fields__}
     return {
-        "source": record.to_dict(),
+        "source": one.source.record().to_dict(),
         "settings": asdict(one.settings),
         "batch_size": one.batch_size,
         "doubt": one.doubt,

@@ -59,8 +59,8 @@ class TrainingDistribution:
 
     def shares_for(self, samples: Source | SourceRecord) -> Tensor | None:
         """:attr:`class_shares`, to compare the labels of others with; of these very samples they would tell nothing."""
-        mine = None if self.passed is None else _record(self.passed.source)
-        return None if mine and mine.fingerprint == _record(samples).fingerprint else self.class_shares
+        mine = None if self.passed is None else self.passed.source.record()
+        return None if mine and mine.fingerprint == samples.record().fingerprint else self.class_shares
 
     @classmethod
     def of_classifier(cls, classifier: ImageClassifier) -> TrainingDistribution | None:
@@ -135,10 +135,6 @@ def distribution_of(passed: Passed, measured: Measurements) -> TrainingDistribut
         sampling=measured.scores.sampling,
         sampling_reason=measured.sampling_reason,
     )
-
-
-def _record(samples: Source | SourceRecord) -> SourceRecord:
-    return samples if isinstance(samples, SourceRecord) else samples.record()
 
 
 def _left_out(source: Source | SourceRecord) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 from amgan_fast.metrics.arrays import Array
 from amgan_fast.metrics.numbers import Numbers
 from amgan_fast.metrics.row_hashes import row_hashes
+from amgan_fast.processes import gather_tensors
 
 _KEPT = 2**14  # hashes: 256 KiB with their counts, and 0.8% off
 _WAITING = 2**16  # hashes, before they are sorted in
@@ -148,10 +149,7 @@ class CopyCounts:
         kept = len(self._hashes)
         mine[0, :kept], mine[1, :kept] = self._hashes, self._counts
         mine[:, -1] = torch.tensor([kept, self.samples])
-        mine = mine.to(self._device)
-        all_of_them = [torch.empty_like(mine) for _ in range(distributed.get_world_size(group))]
-        distributed.all_gather(all_of_them, mine, group=group)
-        parts = [part.cpu() for part in all_of_them]
+        parts = [part.cpu() for part in gather_tensors(mine.to(self._device), group)]
         hashes, counts = torch.cat([part[:, : int(part[0, -1])] for part in parts], 1)
         self._keep_least(hashes, counts)
         self.samples = sum(int(part[1, -1]) for part in parts)

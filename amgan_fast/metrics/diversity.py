@@ -17,7 +17,7 @@ from amgan_fast.metrics.estimate import Estimate
 from amgan_fast.metrics.feature_arrays import as_features, refuse_not_finite
 from amgan_fast.metrics.feature_sample import FeatureSample, kept_features
 from amgan_fast.metrics.numbers import Numbers
-from amgan_fast.metrics.sample_sums import SampleSums
+from amgan_fast.metrics.sample_sums import WaitingSums
 from amgan_fast.metrics.squared_distances import centred, mean_of, squared_distances
 from amgan_fast.precision import without_autocast
 
@@ -56,7 +56,7 @@ class Diversity(Numbers):
         return "\n".join(lines)
 
 
-class DiversitySums(SampleSums):
+class DiversitySums(WaitingSums):
     """Collects features batch by batch for :class:`Diversity`: the Vendi score (Friedman and Dieng, arXiv 2210.02410)
     and RKE (Jalali, Li and Farnia, "An information-theoretic evaluation of generative models in learning multi-modal
     distributions", 2023), which need no reference.
@@ -190,11 +190,6 @@ class DiversitySums(SampleSums):
             components=self.components,
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything, as numbers and tensors: torch.load(weights_only=True) takes it."""
-        self._add_waiting()
-        return super().state_dict()
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state_dict`.
 
@@ -206,10 +201,6 @@ class DiversitySums(SampleSums):
 
     def _states(self) -> dict[str, Tensor]:
         return {"counts": self._counts, "products": self._products}
-
-    def _require_mergeable(self) -> None:
-        super()._require_mergeable()
-        self._add_waiting()
 
     @property
     def _at_once(self) -> int:

@@ -14,7 +14,8 @@ from amgan_fast.metrics.arrays import Array, batches_of
 from amgan_fast.metrics.block_turns import rows_by_block
 from amgan_fast.metrics.feature_arrays import as_features
 from amgan_fast.metrics.late_checks import LateFeatures
-from amgan_fast.metrics.sample_sums import SampleSums
+from amgan_fast.metrics.sample_sums import WaitingSums
+from amgan_fast.processes import gather_tensors
 
 _STATE_BYTES = 2**29  # of the sums of all blocks, about
 _FEWEST_BLOCKS, _MOST_BLOCKS, _UNIT = 8, 48, 4
@@ -36,7 +37,7 @@ class Moments(NamedTuple):
     """[D, D], with n - 1 in the denominator."""
 
 
-class FeatureMoments(SampleSums):
+class FeatureMoments(WaitingSums):
     """Collects features batch by batch; :func:`frechet_distance` then compares them with those of others.
 
     The state is D^2 + D + 1 float64 sums for each of ``blocks`` blocks, however many samples there are: 2,048 features
@@ -249,21 +250,14 @@ class FeatureMoments(SampleSums):
         """
         self._require_mergeable()
         known = self._origin.new_tensor([float(self._has_origin)])
-        mine = torch.cat([known, self._origin])
-        all_of_them = [torch.empty_like(mine) for _ in range(distributed.get_world_size(group))]
-        distributed.all_gather(all_of_them, mine, group=group)
-        origins = [one[1:] for one in all_of_them if bool(one[0])]
+        told = gather_tensors(torch.cat([known, self._origin]), group)
+        origins = [one[1:] for one in told if bool(one[0])]
         if origins:
             self._move_to(origins[0])
         counts = self._origin.new_tensor(self._numbers())
         for sums in (self._count, self._sum, *self._products, counts):  # one message of all would be a copy of them
             distributed.all_reduce(sums, group=group)
         self._set_numbers([int(number) for number in counts.tolist()])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything, as numbers and tensors: torch.load(weights_only=True) takes it."""
-        self._add_waiting()
-        return super().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state_dict`.
@@ -277,10 +271,6 @@ class FeatureMoments(SampleSums):
 
     def _states(self) -> dict[str, Tensor]:
         return {"origin": self._origin, "count": self._count, "sum": self._sum, "products": self._products}
-
-    def _require_mergeable(self) -> None:
-        super()._require_mergeable()
-        self._add_waiting()
 
     def _of(self, blocks: Iterable[int]) -> tuple[int, Tensor, Tensor]:
         self._refuse_late()

@@ -13,6 +13,7 @@ from amgan_fast.metrics.arrays import Array, as_labels
 from amgan_fast.metrics.feature_arrays import as_features, refuse_not_finite
 from amgan_fast.metrics.late_checks import LateFeatures
 from amgan_fast.metrics.split_mix import split_mix
+from amgan_fast.processes import gather_tensors
 
 
 class FeatureSample:
@@ -173,14 +174,14 @@ class FeatureSample:
         device = self._rows.device
         labels = -1 if self._has_labels is None else int(self._has_labels)
         numbers = [self.dim, self.most, labels, len(self._indices), self.samples, self._next]
-        told = _gathered(torch.tensor(numbers, device=device), group)
+        told = torch.stack(gather_tensors(torch.tensor(numbers, device=device), group))
         for process in told.tolist():
             self._require_same("another process", {"dim": process[0], "most": process[1]})
         if len(with_labels := {int(one) for one in told[:, 2]} - {-1}) > 1:
             raise ValueError("some processes have labels, wanted all or none of them")
         padded = torch.full((int(told[:, 3].max()),), -1, dtype=torch.int64, device=device)
         padded[: len(self._indices)] = self._indices.to(device)
-        indices = _gathered(padded, group).flatten().cpu()
+        indices = torch.cat(gather_tensors(padded, group)).cpu()
         indices = indices[indices >= 0]
         if len(indices.unique()) < len(indices):
             raise ValueError("processes have samples of the same numbers, wanted other ones: start says the first")
@@ -320,10 +321,3 @@ def _least(indices: Tensor, most: int) -> Tensor:
     if len(indices) <= most:
         return torch.arange(len(indices))
     return split_mix(indices).topk(most, largest=False, sorted=False).indices.sort().values
-
-
-def _gathered(mine: Tensor, group: distributed.ProcessGroup | None) -> Tensor:
-    """[P, ...]: the tensor of each process of the group."""
-    all_of_them = [torch.empty_like(mine) for _ in range(distributed.get_world_size(group))]
-    distributed.all_gather(all_of_them, mine, group=group)
-    return torch.stack(all_of_them)

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from amgan_fast.drawing import new_figure, save_figure
 from amgan_fast.metrics.numbers import Numbers
+from amgan_fast.metrics.share_interval import share_interval
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,11 +38,7 @@ class ResolutionAccuracy(Numbers):
     @property
     def ci95(self) -> tuple[tuple[float, float], ...]:
         """Wilson's 95% interval of each accuracy."""
-        from scipy.stats import binomtest
-
-        right = (round(accuracy * self.n) for accuracy in self.accuracy)
-        intervals = (binomtest(count, self.n).proportion_ci(0.95, method="wilson") for count in right)
-        return tuple((float(interval.low), float(interval.high)) for interval in intervals)
+        return tuple(share_interval(accuracy, self.n) for accuracy in self.accuracy)
 
     def __str__(self) -> str:
         rows = zip(self.sizes, self.accuracy, self.ci95, strict=True)

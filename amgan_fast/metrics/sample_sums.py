@@ -149,3 +149,20 @@ class SampleSums(ABC):
         if name not in state:
             raise ValueError(f"state has no {name}, wanted what state_dict() returned")
         return state[name]
+
+
+class WaitingSums(SampleSums):
+    """Sums of samples some of which wait to be added up with others: they are added before the sums are read."""
+
+    @abstractmethod
+    def _add_waiting(self) -> None:
+        """Add up those that wait."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as numbers and tensors: torch.load(weights_only=True) takes it."""
+        self._add_waiting()
+        return super().state_dict()
+
+    def _require_mergeable(self) -> None:
+        super()._require_mergeable()
+        self._add_waiting()

@@ -50,6 +50,10 @@ class SourceRecord:
     skipped: tuple[str, ...]
     """Samples left out, by name and reason."""
 
+    def record(self) -> SourceRecord:
+        """This one: so is asked a source, and what there was to say of one."""
+        return self
+
     @property
     def description(self) -> str:
         return self.contents.without(len(self.skipped))
