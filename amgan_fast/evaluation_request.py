@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from amgan_fast.errors import InputError, as_input_error, shown
 from amgan_fast.files import check_writable
 from amgan_fast.option_checks import MOST_PROCESSES
 from amgan_fast.option_declarations import (
-    DataDir,
-    Device,
+    DATA_DIR,
+    DATASET_NAMES,
+    DEVICE,
+    INCEPTION_NAMES,
+    DeviceName,
     DtypeName,
     Option,
     Resize,
@@ -27,6 +30,7 @@ CompatName = Literal["all", "openai", "torch-fidelity", "torchmetrics", "ignite"
 
 _SOURCE, _CLASSIFIER, _REAL = "What to score", "The classifier", "Real data"
 _SAVED = "What is kept of each sample"
+_HOW, _SPEED = "How it is scored", "Speed and memory"
 _FEATURES = "Features: Fréchet distance, precision and recall"
 _ANY_CLASSIFIER, _FOLDER = "--run or --classifier", "a folder of images"
 
@@ -45,24 +49,38 @@ class Settings:
     """
 
     batch_size: Annotated[
-        int | None, Option("images or logits at a time; default: as memory suggests, at most 500", lowest=1)
+        int | None, Option("images or logits at a time; default: as memory suggests, at most 500", _SPEED, lowest=1)
     ] = None
     splits: Annotated[
         int,
-        Option("of the Inception Score; its intervals rest on ten times as many blocks", lowest=1, highest=100_000),
+        Option(
+            "of the Inception Score; its intervals rest on ten times as many blocks", _HOW, lowest=1, highest=100_000
+        ),
     ] = 10
     contiguous: Annotated[
-        bool, Option("splits of consecutive samples, as in the original code, not filled in turn")
+        bool, Option("splits of consecutive samples, as in the original code, not filled in turn", _HOW)
     ] = False
     sampling: Annotated[
         Literal["auto", "random", "per-class"],
-        Option("how the classes of what is scored came about; auto: as its source says, or as the counts tell"),
+        Option(
+            "how the classes of what is scored came about: random, per-class, or auto: as its source says, or as the "
+            "counts tell",
+            _HOW,
+            placeholder="<how>",
+        ),
     ] = "auto"
     compat: Annotated[
         CompatName | None,
-        Option("the Inception Score as other tools have it too: their order and splits (--splits), and IS-infinity"),
+        Option(
+            f"the Inception Score as other tools have it too: their order and splits (--splits), and IS-infinity; one "
+            f"of {', '.join(get_args(CompatName))}",
+            _HOW,
+            placeholder="<tool>",
+        ),
     ] = None
-    skip_non_finite: Annotated[bool, Option("leave out rows of logits with NaN or infinity, and count them")] = False
+    skip_non_finite: Annotated[bool, Option("leave out rows of logits with NaN or infinity, and count them", _HOW)] = (
+        False
+    )
     modes: bool = True
     """Take the sums of each class apart too, for the mode-drop curve that a report draws."""
 
@@ -185,6 +203,8 @@ class Request(Settings):
             "a file of train-classifier, module:function, inception-2015 (of published scores) or inception-v3; "
             "default: the run's own",
             _CLASSIFIER,
+            placeholder="<classifier>",
+            values=INCEPTION_NAMES,
         ),
     ] = None
     weights: Annotated[
@@ -205,11 +225,21 @@ class Request(Settings):
     ] = True
     resize: Annotated[
         Resize | None,
-        Option("how images of another size are brought to the classifier's", _CLASSIFIER, needs=_ANY_CLASSIFIER),
+        Option(
+            f"how images of another size are brought to the classifier's: {', '.join(get_args(Resize))}",
+            _CLASSIFIER,
+            needs=_ANY_CLASSIFIER,
+            placeholder="<how>",
+        ),
     ] = None
     input_range: Annotated[
         UserRange | None,
-        Option("what module:function takes: [-1, 1], [0, 1], [0, 255], ...", _CLASSIFIER, needs="--classifier"),
+        Option(
+            "what module:function takes: signed [-1, 1], unit [0, 1], byte [0, 255], or imagenet",
+            _CLASSIFIER,
+            needs="--classifier",
+            placeholder="<range>",
+        ),
     ] = None
     input_size: Annotated[
         int | None,
@@ -217,9 +247,15 @@ class Request(Settings):
             "height and width that module:function takes", _CLASSIFIER, lowest=1, highest=16_384, needs="--classifier"
         ),
     ] = None
-    dtype: Annotated[DtypeName, Option("what the classifier computes in", _CLASSIFIER, needs=_ANY_CLASSIFIER)] = (
-        "float32"
-    )
+    dtype: Annotated[
+        DtypeName,
+        Option(
+            f"what the classifier computes in: {', '.join(get_args(DtypeName))}",
+            _CLASSIFIER,
+            needs=_ANY_CLASSIFIER,
+            placeholder="<type>",
+        ),
+    ] = "float32"
     dataset: Annotated[
         str | None,
         Option(
@@ -227,9 +263,10 @@ class Request(Settings):
             _REAL,
             needs=_ANY_CLASSIFIER,
             placeholder="<name>",
+            values=DATASET_NAMES,
         ),
     ] = None
-    data_dir: DataDir = None
+    data_dir: Annotated[Path | None, replace(DATA_DIR, panel=_REAL)] = None
     reference: Annotated[
         Path | None,
         Option(
@@ -249,6 +286,7 @@ class Request(Settings):
             _FEATURES,
             needs=_ANY_CLASSIFIER,
             placeholder="<extractor>",
+            values=("classifier", *INCEPTION_NAMES),
         ),
     ] = None
     feature_weights: Annotated[
@@ -293,9 +331,15 @@ class Request(Settings):
     ] = None
     workers: Annotated[
         int,
-        Option("processes that read images; 0: threads of this one", lowest=0, highest=MOST_PROCESSES, needs=_FOLDER),
+        Option(
+            "processes that read images; 0: threads of this one",
+            _SPEED,
+            lowest=0,
+            highest=MOST_PROCESSES,
+            needs=_FOLDER,
+        ),
     ] = 0
-    device: Device = "auto"
+    device: Annotated[DeviceName, replace(DEVICE, panel=_SPEED)] = "auto"
 
     @property
     def settings(self) -> Settings:

@@ -27,6 +27,10 @@ class Option:
     """Its name on the command line; None: the field's, with hyphens."""
     placeholder: str | None = None
     """What stands for the value in the help of the command line; None: its type."""
+    values: tuple[str, ...] = ()
+    """Of a text that may be more than these: what a shell completes it to."""
+    several: bool = False
+    """Whether it may be several of ``values``, with commas between."""
 
 
 _UNIONS = (Union, UnionType)
@@ -55,8 +59,10 @@ DatasetName = Literal[
     "digits", "fashion-mnist", "mnist", "cifar10", "svhn", "svhn-extra", "tiny-imagenet", "image-folder"
 ]
 """Of :data:`amgan_fast.data.DATASETS`."""
-NAMES_OF_MODELS = ", ".join(get_args(ModelName))
-NAMES_OF_DATASETS = ", ".join(get_args(DatasetName))
+MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
+DATASET_NAMES: tuple[str, ...] = get_args(DatasetName)
+NAMES_OF_MODELS = ", ".join(MODEL_NAMES)
+NAMES_OF_DATASETS = ", ".join(DATASET_NAMES)
 
 
 def check_model(value: str | None) -> None:
@@ -64,7 +70,7 @@ def check_model(value: str | None) -> None:
     Raises:
         InputError: neither a name nor ``module:Class``, nor None.
     """
-    check_name("model", value, get_args(ModelName), "module:Class")
+    check_name("model", value, MODEL_NAMES, "module:Class")
 
 
 def check_dataset(value: str | None) -> None:
@@ -72,12 +78,15 @@ def check_dataset(value: str | None) -> None:
     Raises:
         InputError: neither a name nor ``module:function``, nor None.
     """
-    check_name("dataset", value, get_args(DatasetName), "module:function")
+    check_name("dataset", value, DATASET_NAMES, "module:function")
 
 
 RecipeName = Literal["paper", "modern"]
 """Of :data:`amgan_fast.runs.RECIPES`."""
 Labels = Literal["dynamic", "predefined"]
+LABEL_NAMES: tuple[str, ...] = get_args(Labels)
+INCEPTION_NAMES = ("inception-2015", "inception-v3")
+"""Networks that are opened with a file of weights."""
 SampleFormat = Literal["png", "npz"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Resize = Literal["none", "bilinear", "bicubic", "nearest"]
@@ -85,15 +94,15 @@ UserRange = Literal["signed", "unit", "byte", "imagenet"]
 ValueRange = Literal["amgan", UserRange]
 DtypeName = Literal["float32", "float64", "bfloat16", "float16"]
 
-Device = Annotated[DeviceName, Option("auto: CUDA where there is a GPU and kernels for it")]
-AllowCode = Annotated[
-    str | None,
-    Option(
-        "modules, with commas between, that a run or a .toml may name code of: own networks and the like",
-        placeholder="<modules>",
-    ),
-]
-DataDir = Annotated[Path | None, Option("the dataset's files, if not in their usual place")]
+DEVICE = Option("auto: CUDA where there is a GPU and kernels for it")
+Device = Annotated[DeviceName, DEVICE]
+ALLOW_CODE = Option(
+    "modules, with commas between, that a run or a .toml may name code of: own networks and the like",
+    placeholder="<modules>",
+)
+AllowCode = Annotated[str | None, ALLOW_CODE]
+DATA_DIR = Option("the dataset's files, if not in their usual place")
+DataDir = Annotated[Path | None, DATA_DIR]
 
 
 @dataclasses.dataclass(frozen=True)

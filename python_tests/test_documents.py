@@ -47,6 +47,9 @@ def parse_command(arguments: list[str]) -> None:
     """As the command line does: unknown options and values that an option does not take are errors."""
     group = typer.main.get_command(app)
     name, *options = arguments
+    if name.startswith("-"):  # of the program itself
+        assert any(name in option.opts for option in group.params), f"amgan-fast has no {name}"
+        return
     command = group.get_command(typer.Context(group), name)
     assert command is not None, f"amgan-fast has no command {name}"
     command.make_context(f"amgan-fast {name}", options)

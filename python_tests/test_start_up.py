@@ -56,6 +56,15 @@ def test_the_help_of_the_program_and_a_bad_command_import_nothing_heavy():
     assert imported_by(("--help",), (), ("trian",), ("--nothing",)) == [[0, []], [2, []], [2, []], [2, []]]
 
 
+@pytest.mark.parametrize("line", ["amgan-fast tr", "amgan-fast train --model am", "amgan-fast evaluate --features in"])
+def test_completion_imports_nothing_heavy(line, monkeypatch):
+    words = line.split()
+    monkeypatch.setenv("_AMGAN_FAST_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    assert imported_by(()) == [[0, []]]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_and_a_bad_option_of_a_command_import_nothing_heavy(command):
     assert imported_by((command, "--help"), (command, "--nothing")) == [[0, []], [2, []]]

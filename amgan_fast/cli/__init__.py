@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
+from amgan_fast.cli.examples import epilog
 from amgan_fast.cli.export import export
 from amgan_fast.cli.info import info
 from amgan_fast.cli.merge import merge
@@ -18,23 +22,38 @@ from amgan_fast.cli.runs import runs
 from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
 from amgan_fast.cli.train_classifier import train_classifier
+from amgan_fast.cli.version import print_version
 
 app = typer.Typer(
-    help="Train AM-GAN and its relatives, and score generative models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(train)
-app.command(cls=JsonCommand)(evaluate)
-app.command(cls=JsonCommand)(merge)
-app.command()(sample)
-app.command(cls=JsonCommand)(runs)
-app.command()(export)
-app.command()(compare)
-app.command("train-classifier")(train_classifier)
-app.command()(new)
-app.command(cls=JsonCommand)(info)
+
+
+def _add(name: str, function: Callable[..., None], cls: type[TyperCommand] = TyperCommand) -> None:
+    app.command(name, cls=cls, epilog=epilog(name))(function)
+
+
+_add("train", train)
+_add("evaluate", evaluate, JsonCommand)
+_add("merge", merge, JsonCommand)
+_add("sample", sample)
+_add("runs", runs, JsonCommand)
+_add("export", export)
+_add("compare", compare)
+_add("train-classifier", train_classifier)
+_add("new", new)
+_add("info", info, JsonCommand)
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool,
+        typer.Option("--version", help="Print name and version.", metavar="", callback=print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Train AM-GAN and its relatives, and score generative models."""
 
 
 def main() -> None:

@@ -6,14 +6,15 @@ import errno
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
+from amgan_fast.cli.completion import values_for
 from amgan_fast.errors import InputError, in_one_line, printable
-from amgan_fast.option_declarations import Option, declarations, split_option
+from amgan_fast.option_declarations import Declaration, Option, declarations, flag_of, split_option
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -26,7 +27,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         if isinstance(kind := parameter.annotation, type) and is_dataclass(kind):
             groups[name] = kind
-            for field, declared in declarations(kind).items():
+            for field, declared in _own_first(kind).items():
                 parameters.append(_parameter(field, declared.kind, declared.option, declared.default))
         else:
             plain, option = split_option(parameter.annotation)
@@ -46,21 +47,42 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _own_first(options: type) -> dict[str, Declaration]:
+    """Its fields before those that it inherits: help shows headings in the order of their first options."""
+    inherited = {field.name for base in options.__bases__ if is_dataclass(base) for field in fields(base)}
+    return dict(sorted(declarations(options).items(), key=lambda item: item[0] in inherited))
+
+
 def _parameter(name: str, kind: Any, option: Option | None, default: Any) -> inspect.Parameter:
     if option is not None:
-        flags = () if option.flag is None else (option.flag,)
         kind = Annotated[
             kind,
             typer.Option(
-                *flags,
+                *_flags(name, kind, option, default),
                 help=option.help,
                 min=option.lowest,
-                metavar=option.placeholder,
+                metavar=_placeholder(kind, option),
                 rich_help_panel=option.panel,
+                autocompletion=values_for(option) if option.values else None,
             ),
         ]
     default = inspect.Parameter.empty if default is MISSING else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+
+
+def _flags(name: str, kind: Any, option: Option, default: Any) -> tuple[str, ...]:
+    """What is off unless it is given needs no word for off; what is on has one, which Typer makes."""
+    if kind is bool and default is False:
+        return (flag_of(name, option),)
+    return () if option.flag is None else (option.flag,)
+
+
+def _placeholder(kind: Any, option: Option) -> str | None:
+    """Short ones: at 80 columns the names of options and their help need the room."""
+    if option.placeholder is None and kind is bool:
+        return ""
+    is_integer = kind is int or int in get_args(kind)
+    return "<int>" if option.placeholder is None and is_integer else option.placeholder
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from signal import SIGINT
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from amgan_fast.cli.command import command, complain
 from amgan_fast.cli.dataset_option import Dataset
 from amgan_fast.files import file_name
 from amgan_fast.option_declarations import (
+    LABEL_NAMES,
+    MODEL_NAMES,
     NAMES_OF_MODELS,
     AllowCode,
     DataDir,
@@ -29,14 +32,28 @@ def compare(
     data_dir: DataDir = None,
     config: Annotated[Path | None, Option("a .toml of settings that all runs share")] = None,
     setting: Annotated[
-        list[str] | None, Option("any other setting, as in config.toml: --set steps=1000", flag="--set")
+        list[str] | None,
+        Option("any other setting, as in config.toml: --set steps=1000", flag="--set", placeholder="<name=value>"),
     ] = None,
     recipe: Annotated[RecipeName | None, Option("as of amgan-fast train; all runs share it")] = None,
     models: Annotated[
         str | None,
-        Option(f"some of {NAMES_OF_MODELS}, module:Class, with commas between; default: those of the paper's tables"),
+        Option(
+            f"some of {NAMES_OF_MODELS}, module:Class, with commas between; default: those of the paper's tables",
+            placeholder="<names>",
+            values=MODEL_NAMES,
+            several=True,
+        ),
     ] = None,
-    labels: Annotated[str, Option("dynamic, predefined, or both with a comma between")] = "dynamic,predefined",
+    labels: Annotated[
+        str,
+        Option(
+            "dynamic, predefined, or both with a comma between",
+            placeholder="<names>",
+            values=LABEL_NAMES,
+            several=True,
+        ),
+    ] = "dynamic,predefined",
     seeds: Annotated[int, Option("runs of each, from --seed on", lowest=1)] = 3,
     seed: Annotated[int, Option("the first", lowest=0)] = 0,
     jobs: Annotated[int, Option("runs at the same time, in processes of their own", lowest=1)] = 1,
@@ -72,8 +89,8 @@ def compare(
     with ProgressBar(console) as progress:
         try:
             run_all(root, cells, jobs=jobs, observer=progress)
-        except (TrainingStopped, KeyboardInterrupt):
+        except (TrainingStopped, KeyboardInterrupt) as stopped:
             complain("stopped; the same command goes on")
-            raise typer.Exit(130) from None
+            raise typer.Exit(128 + (stopped.signal if isinstance(stopped, TrainingStopped) else SIGINT)) from None
     console.print((root / "comparison.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     print_line(console, f"tables and curves: {root}")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from amgan_fast.option_declarations import NAMES_OF_DATASETS, Option
+from amgan_fast.option_declarations import DATASET_NAMES, NAMES_OF_DATASETS, Option
 
 Dataset = Annotated[
     str,
-    Option(f"one of {NAMES_OF_DATASETS}, or module:function; digits need no download", placeholder="<name>"),
+    Option(
+        f"one of {NAMES_OF_DATASETS}, or module:function; digits need no download",
+        placeholder="<name>",
+        values=DATASET_NAMES,
+    ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +11,11 @@ import typer
 from amgan_fast.cli.command import command, complain
 from amgan_fast.errors import InputError
 from amgan_fast.option_declarations import (
+    ALLOW_CODE,
+    DATASET_NAMES,
+    MODEL_NAMES,
     NAMES_OF_DATASETS,
     NAMES_OF_MODELS,
-    AllowCode,
     DataDir,
     DeviceName,
     Labels,
@@ -25,6 +27,7 @@ from amgan_fast.option_declarations import (
 from amgan_fast.user_code import module_names
 
 _WITH_RESUME = ("resume", "steps", "observer", "allow_code")
+_SETTINGS, _OWN, _OTHER_RUNS = "Settings", "Own networks, data and observers", "Runs that are there already"
 
 
 @dataclass(frozen=True)
@@ -33,33 +36,46 @@ class TrainOptions:
 
     model: Annotated[
         str | None,
-        Option(f"what the networks minimise: {NAMES_OF_MODELS}, or module:Class; default: amgan", placeholder="<name>"),
+        Option(
+            f"what the networks minimise: {NAMES_OF_MODELS}, or module:Class; default: amgan",
+            placeholder="<name>",
+            values=MODEL_NAMES,
+        ),
     ] = None
     labels: Annotated[
         Labels | None,
-        Option("dynamic: a sample's class is the likeliest one (default); predefined: the generator is given it"),
+        Option(
+            "dynamic: a sample's class is the likeliest one (default); predefined: the generator is given it",
+            placeholder="<how>",
+        ),
     ] = None
     dataset: Annotated[
         str | None,
         Option(
-            f"{NAMES_OF_DATASETS}, or module:function; default: digits, which need no download", placeholder="<name>"
+            f"{NAMES_OF_DATASETS}, or module:function; default: digits, which need no download",
+            placeholder="<name>",
+            values=DATASET_NAMES,
         ),
     ] = None
     data_dir: DataDir = None
     generator: Annotated[
-        str | None, Option("module:function that makes it; default: the network's", placeholder="<name>")
+        str | None, Option("module:function that makes it; default: the network's", _OWN, placeholder="<name>")
     ] = None
     discriminator: Annotated[
-        str | None, Option("module:function that makes all but its last layer", placeholder="<name>")
+        str | None, Option("module:function that makes all but its last layer", _OWN, placeholder="<name>")
     ] = None
-    init: Annotated[Path | None, Option("a run, or one of its checkpoints, whose weights to start from")] = None
+    init: Annotated[
+        Path | None, Option("a run, or one of its checkpoints, whose weights to start from", _OTHER_RUNS)
+    ] = None
     recipe: Annotated[
         RecipeName | None,
-        Option("paper: the dataset's settings (default); modern: with what GANs have been trained with since"),
+        Option(
+            "paper: the dataset's settings (default); modern: with what GANs have been trained with since", _SETTINGS
+        ),
     ] = None
     steps: Annotated[int | None, Option("default: the dataset's recipe", lowest=1)] = None
-    batch_size: Annotated[int | None, Option("default: the dataset's recipe", lowest=2)] = None
-    checkpoint_every: Annotated[int | None, Option("steps; default: 200", lowest=1)] = None
+    batch_size: Annotated[int | None, Option("default: the dataset's recipe", _SETTINGS, lowest=2)] = None
+    checkpoint_every: Annotated[int | None, Option("steps; default: 200", _SETTINGS, lowest=1)] = None
     seed: Annotated[int | None, Option("the same seed gives the same run on a CPU", lowest=0)] = None
     device: Annotated[DeviceName | None, Option("default: auto, CUDA where there is a GPU")] = None
 
@@ -72,19 +88,34 @@ class TrainOptions:
 def train(
     context: typer.Context,
     *,
-    config: Annotated[Path | None, Option("a .toml of settings: a recipe, or the config.toml of a run")] = None,
-    resume: Annotated[
-        Path | None, Option("go on with this run; with it go --steps, for more of them, --observer and --allow-code")
+    config: Annotated[
+        Path | None, Option("a .toml of settings: a recipe, or the config.toml of a run", _SETTINGS)
     ] = None,
     settings: TrainOptions,
     setting: Annotated[
-        list[str] | None, Option("any other setting, as in config.toml: --set precision=bfloat16", flag="--set")
+        list[str] | None,
+        Option(
+            "any other setting, as in config.toml: --set precision=bfloat16",
+            _SETTINGS,
+            flag="--set",
+            placeholder="<name=value>",
+        ),
     ] = None,
     out: Annotated[Path | None, Option("run folder, new or empty; default: a new one in runs/")] = None,
-    observer: Annotated[
-        list[str] | None, Option("csv, wandb or module:Class, told what happens; any number of them")
+    resume: Annotated[
+        Path | None,
+        Option("go on with this run; with it go --steps, for more of them, --observer and --allow-code", _OTHER_RUNS),
     ] = None,
-    allow_code: AllowCode = None,
+    observer: Annotated[
+        list[str] | None,
+        Option(
+            "csv, wandb or module:Class, told what happens; any number of them",
+            _OWN,
+            placeholder="<name>",
+            values=("csv", "wandb"),
+        ),
+    ] = None,
+    allow_code: Annotated[str | None, replace(ALLOW_CODE, panel=_OWN)] = None,
     dry_run: Annotated[
         bool, Option("print settings, sizes and about how long it takes, and train and write nothing")
     ] = False,

@@ -17,13 +17,12 @@ from amgan_fast.evaluate.classifiers.inputs import Inputs
 from amgan_fast.evaluate.classifiers.trained import read_classifier
 from amgan_fast.evaluate.classifiers.user_network import build_user_network
 from amgan_fast.evaluate.classifiers.weights_digest import file_sha256, weights_sha256
-from amgan_fast.option_declarations import Resize, ValueRange
+from amgan_fast.option_declarations import INCEPTION_NAMES, Resize, ValueRange
 from amgan_fast.user_code import users_errors
 
-INCEPTION_V3 = "inception-v3"
-INCEPTION_2015 = "inception-2015"
-OWN_WEIGHTS = (INCEPTION_2015, INCEPTION_V3)
+OWN_WEIGHTS = INCEPTION_NAMES
 """Networks that are opened with a file of weights."""
+INCEPTION_2015, INCEPTION_V3 = INCEPTION_NAMES
 
 _INCEPTION_SIZE = (299, 299)
 _ON_TENSOR_CORES = (torch.float16, torch.bfloat16)  # of CUDA, which take channels as the innermost dimension
