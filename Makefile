@@ -9,7 +9,7 @@ EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .
 TORCH_PYTHON = $(if $(filter command,$(origin PYTHON)),$(PYTHON),$(or $(wildcard $(BIN)/python),$(PYTHON)))
 SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
 
-.PHONY: demo test dev bench lint cuda-check gpu-check sdist clean
+.PHONY: demo test dev bench lint docs cuda-check gpu-check sdist clean
 
 demo: $(VENV)/built
 	$(BIN)/amgan-fast train
@@ -35,6 +35,11 @@ lint: $(VENV)/built
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	$(BIN)/mypy
+
+# build/site/index.html. What mkdocs would warn of fails; its notice of other tools is left out.
+docs: $(VENV)/torch
+	$(PIP_INSTALL) --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Every kernel for every architecture, warnings as errors: registers, spills, occupancy and what a call executes.
 # CUDA_CHECK="--architectures 90" for one.

@@ -54,7 +54,8 @@ def evaluate_request(
     Args:
         request: what to score, and how.
         progress: told of what is gone through.
-        share, state: as of :func:`amgan_fast.evaluate.evaluate`; ``shard`` of the request is that of the share.
+        share: as of :func:`amgan_fast.evaluate.evaluate`; ``shard`` of the request is that of the share.
+        state: as of that.
         trainer: of the classifier of ``cas``: :func:`amgan_fast.train.train_classifier`.
 
     Raises:

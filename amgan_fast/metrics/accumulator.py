@@ -205,7 +205,8 @@ class ScoreAccumulator(RowAccumulator):
 
         Raises:
             ValueError: no sample yet, a row that gives no distribution, strata of which nothing can be said
-                (:class:`StratifiedDesign`), or ``reference`` is no distribution over K classes.
+                (:class:`amgan_fast.metrics.designs.StratifiedDesign`), or ``reference`` is no distribution over K
+                classes.
         """
         return self._compute(reference, labels, None if sampling == "random" else self._by_stratum)
 
@@ -267,7 +268,8 @@ class ScoreAccumulator(RowAccumulator):
         """How the samples so far were drawn.
 
         Raises:
-            ValueError: no sample yet, a row that gives no distribution, or as of :class:`StratifiedDesign`.
+            ValueError: no sample yet, a row that gives no distribution, or as of
+                :class:`amgan_fast.metrics.designs.StratifiedDesign`.
         """
         blocks = self._good_sums()
         return RandomDesign(blocks) if self._by_stratum is None else self._by_stratum.design(self._shares)
@@ -366,7 +368,8 @@ def scores(
 
     Args:
         values: [N, K], as for :meth:`ScoreAccumulator.update`, with ``from_logits``; or batches of these.
-        reference, labels: as for :meth:`ScoreAccumulator.compute`.
+        reference: as for :meth:`ScoreAccumulator.compute`.
+        labels: likewise.
         strata: [N], the group of each sample where numbers of samples a group were fixed beforehand, 50 images a class,
             say: integers from 0 on. None: samples were drawn at random.
         options: of :class:`ScoreAccumulator`.

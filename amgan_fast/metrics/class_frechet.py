@@ -259,7 +259,8 @@ def class_frechet_distance(samples: ClassFeatureMoments, reference: ClassFeature
     (:attr:`FrechetDistance.third_order`) may be alike in all, and is averaged.
 
     Args:
-        samples, reference: of as many features and classes.
+        samples: of as many features and classes as the reference.
+        reference: real ones, mostly.
 
     Raises:
         ValueError: other numbers of features or classes, or no class with two samples on both sides.

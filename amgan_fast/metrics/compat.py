@@ -42,17 +42,13 @@ def inception_score(
 ) -> MeanAndStd:
     """The Inception Score that another tool gives for the same logits, shuffle included.
 
-    ==================  =========================================  ======================================  ====
-    compat              order                                      splits                                  ddof
-    ==================  =========================================  ======================================  ====
-    ``openai``          as it is                                   split s starts at floor(s*N/splits)     0
-    ``adm``             as it is                                   5,000 rows each; what is left over is   none
-                                                                   one more, and counts as much
-    ``torch-fidelity``  numpy's RandomState(2020).permutation(N)   as ``openai``                           0
-    ``torchmetrics``    torch.randperm(N), the global generator    torch.chunk: ceil(N/splits) rows each,  1
-                                                                   so that there may be fewer
-    ``ignite``          as it is                                   none: the whole set                     none
-    ==================  =========================================  ======================================  ====
+    | compat | order | splits | ddof |
+    |---|---|---|---|
+    | ``openai`` | as it is | split s starts at floor(s*N/splits) | 0 |
+    | ``adm`` | as it is | 5,000 rows each; what is left over is one more, and counts as much | none |
+    | ``torch-fidelity`` | numpy's RandomState(2020).permutation(N) | as ``openai`` | 0 |
+    | ``torchmetrics`` | torch.randperm(N), the global generator | torch.chunk, so maybe fewer than ``splits`` | 1 |
+    | ``ignite`` | as it is | none: the whole set | none |
 
     They stand for ``inception_score/model.py`` of openai/improved-gan, ``evaluations/evaluator.py`` of
     openai/guided-diffusion, torch-fidelity 0.4, torchmetrics 1.9 and pytorch-ignite 0.5. ``torchmetrics`` draws from

@@ -71,7 +71,7 @@ class Copies(Numbers):
 class CopyCounts:
     """Collects samples batch by batch for :class:`Copies`; the state is below 1 MiB however many samples there are.
 
-    It keeps the 16,384 least of the samples' hashes (:func:`amgan_fast.metrics.row_hashes.row_hashes`), and how often
+    It keeps the 16,384 least of the samples' hashes (:func:`amgan_fast.metrics.row_hashes`), and how often
     each has come: k minimum values, Bar-Yossef et al., "Counting distinct elements in a data stream" (2002), with
     counts, Gibbons, "Distinct sampling for highly-accurate answers" (2001). It depends on the samples alone and not on
     their order, batches or processes: what is kept of two parts is what is kept of the whole.

@@ -85,7 +85,9 @@ def difference(first: Scores, second: Scores) -> Difference:
     - It is the difference of these two sets' sources: of two training runs, not of the methods that trained them.
 
     Args:
-        first, second: under the same classifier, which they do not know; ``amgan-fast evaluate --against`` makes sure.
+        first: under the same classifier as the second, which they do not know; ``amgan-fast evaluate --against`` makes
+            sure.
+        second: what is subtracted.
 
     Raises:
         ValueError: another number of classes, or another reference.

@@ -76,7 +76,8 @@ class DiversitySums(WaitingSums):
     Scores grow with N, as the number of modes that have been seen: compare scores of equally many samples, and of one
     bandwidth (:func:`suggested_bandwidth` of the reference). Intervals are for the expectation at this N and these
     frequencies: Student's t of the logarithms, from a jackknife that leaves out one block after the other. Which block
-    a sample is in, its number decides (:func:`blocks_of`); samples are taken for random ones.
+    a sample is in, its number decides (:func:`amgan_fast.metrics.block_turns.blocks_of`); samples are taken for random
+    ones.
 
     Args:
         dim: D, values of a feature, at least 1.

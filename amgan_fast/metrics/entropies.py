@@ -137,7 +137,8 @@ def entropy_histogram(
     Args:
         batches: logits or, with ``from_logits=False``, probabilities, [N, K] or batches of these, as
             :func:`amgan_fast.metrics.scores` takes them.
-        bins, threshold: as of :class:`EntropyCounts`.
+        bins: as of :class:`EntropyCounts`.
+        threshold: likewise.
         from_logits: as of :meth:`amgan_fast.metrics.ScoreAccumulator.update`.
 
     Raises:

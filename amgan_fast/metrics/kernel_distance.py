@@ -115,7 +115,8 @@ def kernel_distance_in_subsets(
     it is that tool's number. torchmetrics draws its subsets from PyTorch's global generator.
 
     Args:
-        samples, reference: as of :func:`kernel_distance`, at least ``size`` of each.
+        samples: as of :func:`kernel_distance`, at least ``size``.
+        reference: likewise.
         subsets: how many, at least 1.
         size: samples of each subset, drawn without replacement, at least 2.
         seed: of NumPy's ``RandomState``, which draws the subsets of both in turn.

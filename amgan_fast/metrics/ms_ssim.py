@@ -37,9 +37,10 @@ def ms_ssim(images_a: Array, images_b: Array, *, form: str = "standard", data_ra
     three intervals below it is given.
 
     Args:
-        images_a, images_b: [N, C, H, W] of the same shape on the same device, floating point or uint8. Everything is
-            computed in float64: variances are differences of large numbers, and float32 convolutions on a GPU may keep
-            three digits only. Their range is looked at first: a GPU is waited for once for each of the two.
+        images_a: [N, C, H, W], floating point or uint8. Everything is computed in float64: variances are differences of
+            large numbers, and float32 convolutions on a GPU may keep three digits only. Their range is looked at first:
+            a GPU is waited for once for each of the two.
+        images_b: of the same shape on the same device.
         form: ``"standard"``: H and W at least 161; ``"small"``: any size.
         data_range: the length of the interval the values are from: 2 for [-1, 1], 1 for [0, 1], 255 for [0, 255];
             uint8 images want 255.

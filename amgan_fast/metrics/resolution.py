@@ -59,7 +59,7 @@ def measure_resolutions(
     resolution, as real images do; one that makes blurred images does not.
 
     Args:
-        batches: (images float [N, C, H, W], intended labels int64 [N]), as :func:`amgan_fast.evaluate.generate` gives
+        batches: (images float [N, C, H, W], intended labels int64 [N]), as :meth:`amgan_fast.nn.Sampler.batches` gives
             them for predefined labels.
         classifier: images -> logits [N, K], in evaluation mode.
         sizes: heights from 1 to H; the width shrinks likewise.

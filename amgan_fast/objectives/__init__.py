@@ -6,27 +6,25 @@ Use with your own networks (``D`` has ``objective.outputs(num_classes)`` outputs
     objective.discriminator_loss(D(x), y, D(G(z).detach())).backward()
     objective.generator_loss(D(G(z))).backward()
 
-==========================  ========================================  =====================================
-model                       discriminator's logits                    sources
-==========================  ========================================  =====================================
-:class:`GAN`                b, real or generated                      [GAN]
-:class:`GANStar`            b, and the K classes behind it            [AM]
-:class:`CatGAN`             the K classes                             [CAT]
-:class:`LabelGAN`           the K classes, and the generated one      [AM] eq. 2 and 5
-:class:`ACGAN`              b, and the K classes behind it            [AC]
-:class:`ACGANStar`          b, and the K classes behind it            [AM]
-:class:`ACGANStarPlus`      b, and the K classes behind it            [AM] section 5.3
-:class:`AMGAN`              the K classes, and the generated one      [AM] eq. 14 and 15
-:class:`ImprovedGAN`        the K classes, and the generated one      [IG]
-:class:`RelativisticAMGAN`  the K classes, and the generated one      [RP], [R3] on [AM]'s classes
-:class:`RpGAN`              the K classes, and the generated one      [RP], [R3]
-:class:`ADCGAN`             b, and two logits of each of K classes    [ADC]
-:class:`TACGAN`             b, and K classes of each of two heads     [TAC]
-:class:`ECGAN`              the K classes                             [EC]
-:class:`OmniGAN`            the K classes, real, generated            [OMNI]
-:class:`MultiHinge`         the K classes, and the generated one      [MH]
-:class:`ReACGAN`            b, K cosines, and an embedding            [RE]
-==========================  ========================================  =====================================
+| model | discriminator's logits | sources |
+|---|---|---|
+| :class:`GAN` | b, real or generated | [GAN] |
+| :class:`GANStar` | b, and the K classes behind it | [AM] |
+| :class:`CatGAN` | the K classes | [CAT] |
+| :class:`LabelGAN` | the K classes, and the generated one | [AM] eq. 2 and 5 |
+| :class:`ACGAN` | b, and the K classes behind it | [AC] |
+| :class:`ACGANStar` | b, and the K classes behind it | [AM] |
+| :class:`ACGANStarPlus` | b, and the K classes behind it | [AM] section 5.3 |
+| :class:`AMGAN` | the K classes, and the generated one | [AM] eq. 14 and 15 |
+| :class:`ImprovedGAN` | the K classes, and the generated one | [IG] |
+| :class:`RelativisticAMGAN` | the K classes, and the generated one | [RP], [R3] on [AM]'s classes |
+| :class:`RpGAN` | the K classes, and the generated one | [RP], [R3] |
+| :class:`ADCGAN` | b, and two logits of each of K classes | [ADC] |
+| :class:`TACGAN` | b, and K classes of each of two heads | [TAC] |
+| :class:`ECGAN` | the K classes | [EC] |
+| :class:`OmniGAN` | the K classes, real, generated | [OMNI] |
+| :class:`MultiHinge` | the K classes, and the generated one | [MH] |
+| :class:`ReACGAN` | b, K cosines, and an embedding | [RE] |
 
 What they are made of, members of the family of row losses, is named here too, as :class:`RowLoss` constants and
 functions. :func:`feature_matching` and :class:`HistoricalAveraging` go with any model,

@@ -173,7 +173,8 @@ def am_discriminator_loss(
         class_smoothing: share of a real row's class target that is spread over the K classes, in [0, 1].
         reduction: ``"mean"``: mean over real rows + mean over generated rows; ``"sum"`` likewise; ``"none"``:
             [N+M], real rows first.
-        real_row_weight, fake_row_weight: [N] and [M], see ``row_weight`` of the module's description.
+        real_row_weight: [N], see ``row_weight`` of the module's description.
+        fake_row_weight: [M], likewise.
 
     >>> import torch
     >>> from amgan_fast import ops

@@ -159,7 +159,12 @@ def train_classifier_file(
 
     Args:
         out: a file that does not exist yet. Its folder is made.
-        dataset, network, epochs, seed, observer, sizes: as of :func:`train_classifier`.
+        dataset: this and what follows as of :func:`train_classifier`.
+        network: a name of :data:`amgan_fast.nn.CLASSIFIERS`.
+        epochs: how often each image is seen.
+        seed: of the weights, the order of the images, and their augmentation.
+        observer: told how far it is.
+        sizes: of the architecture.
 
     Raises:
         InputError: one of the files exists or cannot be written, or as :func:`train_classifier`.

@@ -63,7 +63,7 @@ def take_steps(training: Training, stop: Stop) -> None:
 
 
 def _step_on_what_is_taken(training: Training) -> Callable[..., None]:
-    """A step on what :meth:`RealImages.take` gave."""
+    """A step on what :meth:`amgan_fast.train.real_images.RealImages.take` gave."""
     job, step, prepare = training.job, training.step, training.images.prepare
     if is_captured(job.config, job.device, job.share.ranks):
         return CapturedStep(step, prepare)

@@ -44,7 +44,11 @@ def open_extractor(
             - ``"inception-2015"``: the 2,048 features of published FIDs, with ``weights``.
             - ``"inception-v3"``: those of torchvision's, with ``weights``.
             - the file of a classifier that this package trained: what its last layer takes.
-        resize, value_range, size, dtype, weights: as of :func:`amgan_fast.evaluate.open_classifier`.
+        resize: as of :func:`amgan_fast.evaluate.open_classifier`, like the four below.
+        value_range: of what the network is given.
+        size: (H, W) of the images that it takes.
+        dtype: of the images and of a module's weights.
+        weights: the file of them.
 
     Raises:
         InputError: there is no such extractor, it cannot be loaded, or it does not take what is given.

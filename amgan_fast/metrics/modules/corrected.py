@@ -27,9 +27,12 @@ class CorrectedScores(ClassifierMetric):
         num_classes: K, the number of the classifier's classes.
         reference: of the AM Score, as for :class:`AMScore`; of an accumulator, also its own error is in the interval.
             None: there is no AM Score.
-        feature, normalize, kwargs: as for :class:`InceptionScore`; by default the metric is given logits.
-        strata, shares: as of :class:`ScoreAccumulator`: for a number of samples of each class, say, that was fixed
+        feature: as for :class:`InceptionScore`; by default the metric is given logits.
+        normalize: likewise.
+        strata: as of :class:`ScoreAccumulator`: for a number of samples of each class, say, that was fixed
             beforehand, such as 50 images a class.
+        shares: as of that.
+        kwargs: of torchmetrics' ``Metric``.
 
     Raises:
         TypeError: ``feature`` is no module or name.

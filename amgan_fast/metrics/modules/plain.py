@@ -30,7 +30,7 @@ class _Batch(NamedTuple):
 
 
 class _ScoreMetric(ClassifierMetric):
-    """Keeps :class:`amgan_fast.ScoreSums` of ``blocks`` blocks, float64, filled in turn."""
+    """Keeps :class:`amgan_fast.ops.ScoreSums` of ``blocks`` blocks, float64, filled in turn."""
 
     count: Tensor
     entropy: Tensor
@@ -219,7 +219,9 @@ class AMScore(_ScoreMetric):
     Args:
         reference: the mean class distribution of the training set: K probabilities, or the Scores or the accumulator
             of the training set.
-        feature, normalize, kwargs: as for :class:`InceptionScore`; by default the metric is given logits.
+        feature: as for :class:`InceptionScore`; by default the metric is given logits.
+        normalize: likewise.
+        kwargs: of torchmetrics' ``Metric``.
 
     Raises:
         TypeError: ``feature`` is no module or name.

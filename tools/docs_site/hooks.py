@@ -1,0 +1,68 @@
+"""Hooks of mkdocs: pages that are files of the root, links that leave docs/, and formulas as MathML.
+
+docs/*.md is written for GitHub, where links go to files of the repository. In the site they go to its pages, and a link
+to a file that has none is its text alone.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import posixpath
+import re
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+_ROOT_FILES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "LICENSE": "LICENSE.txt",
+}
+"""By their names in the site."""
+_NAMES_IN_ROOT = {there: name for name, there in _ROOT_FILES.items()}
+
+_BLOCK = r"^ *```.*?^ *```|`[^`\n]+`|<!--.*?-->"
+_LINK = r"(?P<mark>!?)\[(?P<text>(?:[^]\[]|\[[^]]*\])*)\]\((?!\w+:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)]*)?\)"
+_FORMULA = r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    root = Path(config.docs_dir).parent
+    for name, there in _ROOT_FILES.items():
+        files.append(File.generated(config, there, content=(root / name).read_text()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    name = _NAMES_IN_ROOT.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    here = posixpath.dirname(page.file.src_uri)
+
+    def in_the_site(found: re.Match[str]) -> str:
+        if found["path"] is None:
+            return found[0]
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), found["path"]))
+        there = _ROOT_FILES.get(target) or target.removeprefix("docs/")
+        if there == target and (Path(config.docs_dir).parent / target).exists():
+            return found["text"]
+        path = os.path.relpath(there, here or ".")
+        text = re.sub(r"^(?:docs/)?(\w+)\.md$", r"\1", found["text"])
+        return f"{found['mark']}[{text}]({path}{found['anchor'] or ''})"
+
+    return re.sub(f"{_BLOCK}|{_LINK}", in_the_site, markdown, flags=re.MULTILINE | re.DOTALL)
+
+
+def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Formulas, and nothing of source code in the search."""
+
+    def formula(found: re.Match[str]) -> str:
+        return convert(html.unescape(found[2]), display="block" if found[1] == "div" else "inline")
+
+    html_text = html_text.replace(
+        '<details class="mkdocstrings-source"', '<details data-search-exclude class="mkdocstrings-source"'
+    )
+    return re.sub(_FORMULA, formula, html_text, flags=re.DOTALL)
