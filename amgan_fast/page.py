@@ -13,17 +13,17 @@ from amgan_fast.files import write_text
 def save_page(path: Path, package: str, template: str, **values: Any) -> None:
     """
     Args:
-        package: whose folder ``templates`` has the template.
+        package: whose folder ``templates`` has the template; those that all pages share are the package's own.
         template: of Jinja, its file's name; texts are escaped, and a value that is missing is an error.
         values: what it is filled with.
 
     Raises:
         InputError: the file cannot be written; an old one of its name is as it was.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader(package, "templates"),
+        loader=ChoiceLoader([PackageLoader(package, "templates"), PackageLoader("amgan_fast", "templates")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -88,6 +88,9 @@ def test_what_a_command_cannot_use_ends_before_anything_heavy_is_imported():
         ("evaluate", "--logits", "l.npy", "--report", "page.pdf"),
         ("evaluate", "--logits", "l.npy", "--state", "nowhere/to/be.safetensors"),
         ("info", "--json", "nowhere/to/be.json"),
+        ("report", "nowhere"),
+        ("report", "nowhere", "either"),
+        ("report", "nowhere", "--out", "page.pdf"),
     )
     assert imported_by(*runs) == [[2, []]] * len(runs)
 

@@ -18,6 +18,7 @@ from amgan_fast.cli.info import info
 from amgan_fast.cli.merge import merge
 from amgan_fast.cli.new import new
 from amgan_fast.cli.output import JsonCommand
+from amgan_fast.cli.report import report
 from amgan_fast.cli.runs import runs
 from amgan_fast.cli.sample import sample
 from amgan_fast.cli.train import train
@@ -39,6 +40,7 @@ _add("evaluate", evaluate, JsonCommand)
 _add("merge", merge, JsonCommand)
 _add("sample", sample)
 _add("runs", runs, JsonCommand)
+_add("report", report, JsonCommand)
 _add("export", export)
 _add("compare", compare)
 _add("train-classifier", train_classifier)

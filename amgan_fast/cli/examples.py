@@ -17,6 +17,10 @@ EXAMPLES = {
         "amgan-fast sample --run runs/first --count 10000 --out samples.npz",
     ),
     "runs": ("amgan-fast runs runs --report runs.html",),
+    "report": (
+        "amgan-fast report runs/first",
+        "amgan-fast report runs/first runs/second --out both.html",
+    ),
     "export": ("amgan-fast export --run runs/first --out generator.safetensors",),
     "compare": ("amgan-fast compare --models gan,amgan --seeds 3 --jobs 2",),
     "train-classifier": ("amgan-fast train-classifier --dataset mnist --out mnist.pt",),

@@ -19,6 +19,7 @@ from amgan_fast.evaluate.gallery import class_sheet, sheet_names
 from amgan_fast.evaluate.interpolation import Interpolation, interpolate_latents, save_interpolation
 from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.merging import merge_states
+from amgan_fast.evaluate.recorded import recorded_evaluation
 from amgan_fast.evaluate.report import save_report
 from amgan_fast.evaluate.request import evaluate_request
 from amgan_fast.evaluate.run import OpenRun, evaluate_generator, open_run
@@ -61,6 +62,7 @@ __all__ = [
     "provenance",
     "read_classifier",
     "read_evaluation",
+    "recorded_evaluation",
     "save_interpolation",
     "save_report",
     "save_samples",

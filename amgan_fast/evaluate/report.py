@@ -48,21 +48,25 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
     ['page.html']
     """
     save_page(
-        path,
-        "amgan_fast.evaluate",
-        _TEMPLATE,
-        evaluation=evaluation,
-        provenance=provenance(evaluation),
-        columns=list(_sets(evaluation)),
-        rows=score_rows(evaluation),
-        classes=_classes(evaluation),
-        pictures=_pictures(evaluation),
-        made=_made(command),
+        path, "amgan_fast.evaluate", _TEMPLATE, evaluation=evaluation, made=made_by(command), **page_parts(evaluation)
     )
 
 
-def _made(command: Sequence[str]) -> list[tuple[str, str]]:
-    """(name, value): where, when and by what the page was made."""
+def page_parts(evaluation: Evaluation) -> dict[str, Any]:
+    """What the templates of all pages have of an evaluation, by their names for it."""
+    sets = _sets(evaluation)
+    names = (evaluation.classifier and evaluation.classifier.class_names) or ()
+    return {
+        "columns": list(sets),
+        "rows": score_rows(evaluation),
+        "classes": class_tables(sets),
+        "pictures": drawn_pictures(sets, names),
+        "provenance": provenance(evaluation),
+    }
+
+
+def made_by(command: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, value): where, when and by what a page was made."""
     lines = [("command", shlex.join(command))] if command else []
     lines.append(("made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")))
     versions = {"amgan_fast": __version__, "PyTorch": torch.__version__, "Python": platform.python_version()}
@@ -76,10 +80,10 @@ def _sets(evaluation: Evaluation) -> dict[str, Measurements]:
     return {name: one for name, one in sets.items() if one is not None}
 
 
-def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
+def class_tables(sets: Mapping[str, Measurements]) -> list[dict[str, Any]]:
     """Heading, table of the worst and table of all classes, where these are more, of each set that has labels."""
     tables = []
-    for name, one in _sets(evaluation).items():
+    for name, one in sets.items():
         if one.classes is not None and one.scores.n:
             worst, every = ClassTable.worst(one.classes), ClassTable.all(one.classes)
             more = every if len(every.rows) > len(worst.rows) else None
@@ -87,9 +91,13 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
     return tables
 
 
-def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Heading, text and data URI of each picture there is something to draw for."""
-    sets = _sets(evaluation)
+def drawn_pictures(sets: Mapping[str, Measurements], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Heading, text and data URI of each picture there is something to draw for.
+
+    Args:
+        sets: by what they are called, all of one classifier.
+        names: of its classes; none: not known.
+    """
 
     def all_of(field: str) -> dict[str, Any]:
         return {name: getattr(one, field) for name, one in sets.items() if getattr(one, field) is not None}
@@ -97,9 +105,8 @@ def _pictures(evaluation: Evaluation) -> list[dict[str, Any]]:
     drawn: list[dict[str, Any]] = []
 
     def add(heading: str, draw: Callable[[Path, Any], None], what: Any, text: str) -> None:
-        drawn.append({"heading": heading, "text": text, "uri": _data_uri(draw, what)})
+        drawn.append({"heading": heading, "text": text, "uri": drawn_uri(draw, what)})
 
-    names = (evaluation.classifier and evaluation.classifier.class_names) or ()
     draw_named = partial(save_sheet, names=names if rows_are_classes(len(names)) else ())
     for name, gallery in all_of("gallery").items():
         add(f"Samples: {name}", draw_named, _small(gallery), _ABOUT_SAMPLES)
@@ -135,7 +142,8 @@ _FIGURES: tuple[tuple[str, str, Callable[[Path, Mapping[str, Any]], None], str],
 )
 
 
-def _data_uri(draw: Callable[[Path, Any], None], what: Any) -> str:
+def drawn_uri(draw: Callable[[Path, Any], None], what: Any) -> str:
+    """A picture that ``draw`` makes of ``what``, as a page has it in it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         draw(path, what)

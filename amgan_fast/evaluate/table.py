@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from amgan_fast.errors import counted, printable, some_of
 from amgan_fast.evaluate.evaluation import Evaluation
 from amgan_fast.evaluate.feature_scores import feature_rows
+from amgan_fast.evaluate.measurements import Measurements
 from amgan_fast.evaluate.other_tools import compat_notes, compat_rows
 from amgan_fast.metrics import ClassRow, LabelBalance, PerClass, Sampling, Scores, score_lines
 
+ScoreRow = tuple[str, list[str]]
 
-def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
+
+def score_rows(evaluation: Evaluation) -> list[ScoreRow]:
     """(name, a cell for each set of samples): generated, and held-out real where there are any.
 
     >>> import torch
@@ -25,12 +28,18 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     ['1.0000']
     """
     sets = [evaluation.generated] + ([evaluation.held_out] if evaluation.held_out else [])
+    cas = evaluation.classification_accuracy
+    return rows_of_sets(sets, [] if cas is None else cas.rows(len(sets)))
+
+
+def rows_of_sets(sets: Sequence[Measurements], more: Sequence[ScoreRow] = ()) -> list[ScoreRow]:
+    """(name, a cell for each of the sets), with ``more`` after the scores."""
     others = ((name, [cell(one) for one in sets]) for name, cell in _OTHERS)
     return [
         *score_lines([one.scores for one in sets]),
         *compat_rows([one.compat for one in sets]),
         *feature_rows([one.features for one in sets]),
-        *(() if (cas := evaluation.classification_accuracy) is None else cas.rows(len(sets))),
+        *more,
         *(row for row in others if any(text != "-" for text in row[1])),
     ]
 

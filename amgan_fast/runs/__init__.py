@@ -5,7 +5,7 @@ from amgan_fast.runs.config import LABELS, Config
 from amgan_fast.runs.export import export_generator
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.generator_file import GeneratorFile
-from amgan_fast.runs.listing import ListedRun, list_runs, listing_rows
+from amgan_fast.runs.listing import ListedRun, differing_settings, list_runs, listed_run, listing_rows
 from amgan_fast.runs.listing_page import save_listing
 from amgan_fast.runs.loading import load_generator
 from amgan_fast.runs.recipes import DATASETS_WITH_RECIPES, RECIPES
@@ -25,9 +25,11 @@ __all__ = [
     "StepOptions",
     "Summary",
     "TrainingFacts",
+    "differing_settings",
     "export_generator",
     "find_checkpoint",
     "list_runs",
+    "listed_run",
     "listing_rows",
     "load_generator",
     "load_sampler",

@@ -82,8 +82,29 @@ def list_runs(folder: Path) -> list[ListedRun]:
     return sorted(found, key=lambda run: (run.scores.get("am_score") is None, run.scores.get("am_score"), run.path))
 
 
+def listed_run(folder: Path) -> ListedRun:
+    """One run as far as it has come, under the name of its folder.
+
+    Raises:
+        InputError: it is not the folder of a run.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import listed_run
+    >>> run = listed_run(Path("runs/digits"))
+    >>> run.name, run.state
+    ('digits', 'finished')
+    """
+    return _listed(RunFolder.open(folder), folder.resolve().name)
+
+
 def differing_settings(runs: Sequence[ListedRun]) -> list[str]:
-    """The names of settings that are not alike in all runs whose settings can be read."""
+    """The names of settings that are not alike in all runs whose settings can be read.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import differing_settings, list_runs
+    >>> differing_settings(list_runs(Path("runs/digits")))
+    []
+    """
     read = [run.settings for run in runs if run.settings]
     names = sorted({name for settings in read for name in settings})
     return [name for name in names if len({repr(settings.get(name)) for settings in read}) > 1]

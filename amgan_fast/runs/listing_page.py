@@ -23,13 +23,11 @@ def save_listing(path: Path, runs: Sequence[ListedRun]) -> None:
     True
     """
     head, rows = listing_rows(runs)
-    pictures = [(run.name, _pictures(run)) for run in runs]
+    pictures = [(run.name, list(map(png_uri, run_pictures(RunFolder(run.path))))) for run in runs]
     save_page(path, "amgan_fast.runs", "runs.html.jinja", head=head, rows=rows, runs=pictures)
 
 
-def _pictures(run: ListedRun) -> list[str]:
-    """Data URIs; of a run that is on its way the last grid in place of samples."""
-    folder = RunFolder(run.path)
+def run_pictures(folder: RunFolder) -> list[Path]:
+    """Samples and curves; of a run that is on its way the last grid in place of samples."""
     samples = folder.samples if folder.samples.is_file() else next(iter(folder.grids()[::-1]), folder.samples)
-    there = [path for path in (samples, folder.curves) if path.is_file()]
-    return list(map(png_uri, there))
+    return [path for path in (samples, folder.curves) if path.is_file()]
