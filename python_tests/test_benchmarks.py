@@ -210,6 +210,11 @@ def test_an_evaluation_of_image_files_is_measured_in_parts(tmp_path):
     assert float(seconds["import torch"]) > 0
 
 
+def test_the_picture_of_a_score_is_drawn(tmp_path):
+    run("score_pictures", "--only", "am_score", "--out", "pictures", folder=tmp_path)
+    assert (tmp_path / "pictures" / "am_score.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_training_step_is_measured_in_parts(tmp_path, device):
     small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--threads", 1)
     printed = run("bench_train_step", *small, "--json", "step.json", folder=tmp_path)

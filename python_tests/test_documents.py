@@ -31,7 +31,9 @@ from amgan_fast.cli import app
 from amgan_fast.runs import Config
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = (ROOT / "docs", ROOT / "docs" / "scores")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+DOCUMENTS += [path for folder in FOLDERS for path in sorted(folder.glob("*.md"))]
 LANGUAGES = ("python", "console", "sh", "toml", "text")
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
