@@ -3,8 +3,8 @@
     pip install torchmetrics
     python examples/torchmetrics_replacement.py
 
-scores 500 images and 50,000 of the same kind, in some seconds: handwritten digits with noise, as many as one likes. Where both
-tools must agree the script asserts it. Where they do not, the larger set tells what is right.
+scores 500 images and 50,000 of the same kind, in some seconds: handwritten digits with noise, as many as one likes.
+Where both tools must agree the script asserts it. Where they do not, the larger set tells what is right.
 """
 
 from __future__ import annotations
