@@ -5,7 +5,7 @@ TORCH ?= torch torchvision
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/pip install --disable-pip-version-check $(QUIET)
 QUIET = --quiet
-EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .
+EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .[train]
 TORCH_PYTHON = $(if $(filter command,$(origin PYTHON)),$(PYTHON),$(or $(wildcard $(BIN)/python),$(PYTHON)))
 SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
 

@@ -1,19 +1,26 @@
-"""Loads the compiled module ``amgan_fast._C``, which registers ``torch.ops.amgan_fast``."""
+"""Loads the compiled operations, ``torch.ops.amgan_fast``: a library of torch's, which knows nothing of Python."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-import torch  # first: the compiled module links against torch's libraries
+import torch  # first: the library links against torch's own
 
 _REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps amgan-fast"
 
 try:
-    import amgan_fast._C as _C
-except ImportError as error:
+    from amgan_fast._library import LIBRARY
+except ModuleNotFoundError as error:
     raise ImportError(
-        f"amgan_fast._C cannot be loaded with torch {torch.__version__} ({error}). It must be built against the "
+        "amgan_fast has no compiled operations here: this is its source, not an installation, wanted "
+        "pip install --no-build-isolation . in it, and Python started elsewhere"
+    ) from error
+try:
+    torch.ops.load_library(LIBRARY)
+except OSError as error:
+    raise ImportError(
+        f"{LIBRARY} cannot be loaded with torch {torch.__version__} ({error}). It must be built against the "
         f"torch it runs with: {_REINSTALL}"
     ) from error
 
@@ -23,7 +30,7 @@ def _release(version: str) -> tuple[str, ...]:
 
 
 def build_info() -> dict[str, Any]:
-    """What this build of the compiled module is, and what of it is in use.
+    """What this build of the compiled operations is, and what of it is in use.
 
     >>> import amgan_fast
     >>> amgan_fast.build_info()["cpu_builds"]
@@ -34,8 +41,9 @@ def build_info() -> dict[str, Any]:
     whether CUDA kernels are built in; ``cuda_reason``, why not (or None); ``cuda_version`` of nvcc and
     ``cuda_architectures``, None and [] without CUDA.
     """
-    info = dict(_C.build_info())
+    info: dict[str, Any] = dict(torch.ops.amgan_fast_build.info())
     info["cpu_builds"] = info["cpu_builds"].split()
+    info["cuda"] = bool(info["cuda"])
     info["cuda_reason"] = info["cuda_reason"] or None
     info["cuda_version"] = info["cuda_version"] if info["cuda"] else None
     info["cuda_architectures"] = [_architecture(name) for name in info["cuda_architectures"].split()]

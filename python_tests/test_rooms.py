@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "amgan_fast"
-BEFORE_ALL = ("_C", "_extension", "build_info", "__version__")
-"""The compiled module and what is said of it: anyone may ask."""
+BEFORE_ALL = ("_library", "_extension", "build_info", "__version__")
+"""The compiled library and what is said of it: anyone may ask."""
 
 
 def floors() -> dict[str, int]:

@@ -315,6 +315,6 @@ def test_only_writing_a_configuration_needs_tomli_w(tmp_path, monkeypatch):
     path = tmp_path / "config.toml"
     path.write_text("steps = 7\n")
     monkeypatch.setitem(sys.modules, "tomli_w", None)
-    with pytest.raises(InputError, match="settings cannot be written without the package tomli-w, which is"):
+    with pytest.raises(InputError, match="settings cannot be written: the package tomli_w is not installed, wanted"):
         Config(steps=8).save(path)
     assert Config.load(path).steps == 7

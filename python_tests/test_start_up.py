@@ -146,14 +146,22 @@ def test_the_package_imports_torch_where_something_of_it_needs_that():
     )
 
 
-def test_a_compiled_module_that_does_not_fit_is_an_error_of_what_needs_it():
+@pytest.mark.parametrize(
+    ("library", "said_first"),
+    [
+        (None, "amgan_fast has no compiled operations here"),
+        (__file__, f"{__file__} cannot be loaded with torch"),
+    ],
+)
+def test_a_compiled_library_that_does_not_fit_is_an_error_of_what_needs_it(library, said_first):
+    module = "None" if library is None else f"types.SimpleNamespace(LIBRARY={library!r})"
     said = python(
-        "import sys\n"
-        "sys.modules['amgan_fast._C'] = None\n"
+        "import sys, types\n"
+        f"sys.modules['amgan_fast._library'] = {module}\n"
         "import amgan_fast\n"
         "try:\n"
         "    import amgan_fast.ops\n"
         "except ImportError as error:\n"
         "    print(error)\n"
     )
-    assert said.startswith("amgan_fast._C cannot be loaded with torch")
+    assert said.startswith(said_first)

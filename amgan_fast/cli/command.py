@@ -14,6 +14,7 @@ import typer
 
 from amgan_fast.cli.completion import values_for
 from amgan_fast.errors import InputError, in_one_line, printable
+from amgan_fast.extras import is_of_extra, said_of_missing
 from amgan_fast.option_declarations import Declaration, Option, declarations, flag_of, split_option
 
 
@@ -91,6 +92,11 @@ def _errors_in_one_line() -> Iterator[None]:
         yield
     except InputError as error:
         complain(str(error))
+        raise typer.Exit(2) from None
+    except ModuleNotFoundError as error:
+        if not is_of_extra(error):
+            raise
+        complain(said_of_missing(error))
         raise typer.Exit(2) from None
     except FloatingPointError as error:
         complain(f"training stopped: {error}")

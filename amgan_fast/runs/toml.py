@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError, shortened
+from amgan_fast.extras import said_of_missing
 from amgan_fast.files import write_text
 
 if sys.version_info >= (3, 11):
@@ -47,8 +48,8 @@ def toml_text(values: dict[str, Any]) -> str:
     """
     try:
         import tomli_w
-    except ModuleNotFoundError:
-        raise InputError("settings cannot be written without the package tomli-w, which is not installed") from None
+    except ModuleNotFoundError as error:
+        raise InputError(f"settings cannot be written: {said_of_missing(error)}") from None
     return tomli_w.dumps(values)
 
 

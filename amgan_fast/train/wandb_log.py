@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError
+from amgan_fast.extras import said_of_missing
 from amgan_fast.files import full_disk_is_said, write_text
 from amgan_fast.progress import Observer
 from amgan_fast.runs import RunFolder
@@ -43,8 +44,8 @@ class WandbLog(Observer):
     def __init__(self, **options: Any) -> None:
         try:
             import wandb
-        except ImportError:
-            raise InputError("WandbLog needs the package wandb, found none; wanted pip install wandb") from None
+        except ModuleNotFoundError as error:
+            raise InputError(said_of_missing(error)) from None
         self.run: Any = None
         self._wandb = wandb
         self._options = options

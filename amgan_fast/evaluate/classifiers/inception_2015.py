@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from amgan_fast.errors import InputError, in_one_line
 from amgan_fast.evaluate.classifiers.weights_file import read_weights
+from amgan_fast.extras import said_of_missing
 
 if TYPE_CHECKING:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -73,10 +74,8 @@ def load_inception_2015(weights: Path, *, last_bias: bool = True) -> Inception20
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except ImportError:
-        raise InputError(
-            "inception-2015 is torch-fidelity's network, which is not installed; wanted it: pip install torch-fidelity"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise InputError(f"inception-2015 is torch-fidelity's network: {said_of_missing(error)}") from None
 
     # The network unpickles whatever its file holds: it is given one of tensors that were read before.
     tensors = io.BytesIO()

@@ -1,3 +1,0 @@
-from typing import Any
-
-def build_info() -> dict[str, Any]: ...
