@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 30.0
 """Between two lines where the output is no terminal."""
 
+_WIDEST = 1000  # characters, of a table that no terminal narrows
+
 _STEP = "step"
 _AM_SCORE = SCORE["am_score"].title
 _PREPARATIONS = ("headers of image files", "image files", "classifier")
@@ -158,6 +160,8 @@ def print_evaluation(
         table.add_column("held-out real", justify="right")
     for name, cells in score_rows(evaluation) + (discriminator.rows() if discriminator else []):
         table.add_row(name, *cells)
+    if console.measure(table, options=console.options.update(width=_WIDEST)).maximum > console.width:
+        table.box, table.show_edge, table.pad_edge = SIMPLE_HEAD, False, False  # so that names stay in one line
     console.print(table)
     if evaluation.against is not None:
         against = evaluation.against

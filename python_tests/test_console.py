@@ -18,8 +18,10 @@ from typer.testing import CliRunner
 
 from amgan_fast import console
 from amgan_fast.cli import app
-from amgan_fast.console import ProgressBar
+from amgan_fast.console import ProgressBar, print_evaluation
 from amgan_fast.errors import printable
+from amgan_fast.evaluate import evaluate, score_rows
+from amgan_fast.evaluate.sources import TensorSource
 from amgan_fast.runs import Config
 from amgan_fast.train import train_classifier
 
@@ -103,6 +105,22 @@ def test_every_command_that_reads_a_folder_of_images_is_told_how_far_it_is(tmp_p
     told.clear()
     command("evaluate", "--run", tmp_path / "run", "--samples", 20)
     assert told[:4] == whole
+
+
+@pytest.mark.parametrize(("width", "framed"), [(76, False), (80, True)])
+def test_names_of_scores_stay_in_one_line(width, framed):
+    """Where they can: the table leaves its frame off before it breaks them."""
+    images, labels = digits().test_images, digits().test_labels
+    judge = digits_classifier().for_images()
+    evaluation = evaluate(
+        TensorSource(images, labels, "digits"), judge, held_out=TensorSource(images, labels, "digits")
+    )
+    to = Console(file=io.StringIO(), width=width)
+    print_evaluation(to, evaluation)
+    lines = to.file.getvalue().splitlines()
+    for name, cells in score_rows(evaluation):
+        assert any(all(text in line for text in (name, *cells)) for line in lines), name
+    assert any("┃" in line for line in lines) == framed
 
 
 def test_no_line_is_printed_of_short_work():

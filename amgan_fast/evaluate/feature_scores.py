@@ -244,7 +244,7 @@ _ROWS: tuple[tuple[str, _Cell], ...] = (
     ("Kernel distance (lower is better)", _of("kernel", "value", _KERNEL_DIGITS)),
     (_INTERVAL, _of("kernel", "ci95", _KERNEL_DIGITS)),
     ("  samples, real images", lambda one: f"{one.kept:,}, {one.kept_reference:,}" if one.kept else "-"),
-    ("samples, and real images, of what follows", lambda one: f"{one.even:,}" if one.even else "-"),
+    ("samples, and real images, from here on", lambda one: f"{one.even:,}" if one.even else "-"),
     ("Precision (higher is better)", _of("precision_recall", "precision")),
     (_INTERVAL, _of("precision_recall", "precision_ci95")),
     ("Recall (higher is better)", _of("precision_recall", "recall")),

@@ -253,7 +253,7 @@ _CLASS_COLUMNS: dict[str, Callable[[ClassRow], str]] = {
 }
 
 _OTHERS = (
-    ("classifier agrees with the labels (GAN-test)", lambda one: _percent(one.label_accuracy)),
+    ("agreement with the labels (GAN-test)", lambda one: _percent(one.label_accuracy)),
     ("  95% interval", lambda one: _percents(None if one.classes is None else one.classes.agreement_ci95)),
     ("entropy below 0.05 nats", lambda one: _percent(one.entropy.below)),
     ("class balance as in the reference, p", lambda one: _p_of_balance(one.balance)),
