@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import statistics
+import sys
 from pathlib import Path
 
 import pytest
+from test_resume import StopAt
 from tiny_runs import tiny_config, use_classifier_cache
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
-from amgan_fast.compare import COMPARED, compare, plan
+from amgan_fast.compare import COMPARED, compare, dry_run, plan
 from amgan_fast.compare.tables import mean_and_spread
 from amgan_fast.errors import InputError
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import RunFolder
-from amgan_fast.train import Observer
+from amgan_fast.train import Observer, TrainingStopped, train
+from amgan_fast.train.dry_run import Times
 
 
 @pytest.fixture
@@ -90,6 +95,48 @@ def test_tables_curves_and_going_on(tmp_path, cache):
     assert compare(tmp_path / "all", cells, observer=again) == comparison
     assert (again.said, again.told) == ([], [("runs", 4, 4)])  # nothing was trained
     assert (tmp_path / "all" / "comparison.md").read_text() == table
+
+
+def test_a_dry_run_tells_what_is_left_and_writes_nothing(tmp_path, cache, monkeypatch):
+    """Of four runs one is finished and one has taken 4 of 8 steps; of a kind that is finished no step is tried."""
+    root = tmp_path / "all"
+    config = tiny_config(steps=8)
+    cells = plan(config, models=["gan", "amgan"], labels=["dynamic"], seeds=2)
+    compare(root, cells[:1])
+    with pytest.raises(TrainingStopped):
+        train(cells[1].config, cells[1].run(root).path, StopAt(4))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    tried = []
+    times = {"gan": Times(step=1.0, sample=0.01), "amgan": Times(step=2.0, sample=0.01)}
+    module = importlib.import_module("amgan_fast.compare.dry_run")
+    monkeypatch.setattr(module, "_times", lambda root, cell, _: tried.append(cell.name) or times[cell.config.model])
+    found = dry_run(root, cells)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    scores, end = 200 * 0.01, 600 * 0.01
+    assert [planned.taken for planned in found.cells] == [None, 4, 0, 0]
+    left = [0, 4 * 2 + scores + end, 8 * 1 + 2 * scores + end, 8 * 2 + 2 * scores + end]
+    assert [planned.seconds for planned in found.cells] == pytest.approx(left)
+    assert found.seconds == pytest.approx(sum(left))
+    assert dry_run(root, cells, jobs=2).seconds == pytest.approx(max(left[1] + left[3], left[2]))
+    assert len(tried) == 2 * 2
+    text = "\n".join(found.lines())
+    assert "runs:       4: 1 finished, 1 begun, 2 new" in text
+    assert "steps = 8" in text
+    assert "model =" not in text
+    assert str(cache) in text
+    with pytest.raises(InputError, match="holds a comparison with another steps"):
+        dry_run(root, plan(tiny_config(steps=9), models=["gan"], seeds=1))
+    monkeypatch.setattr(module, "_times", None)
+    assert dry_run(root, cells[:1]).seconds == 0
+
+
+def test_the_command_tries_steps_of_each_model_in_a_dry_run(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(sys.modules["amgan_fast.train.dry_run"], "_SECONDS", 0.01)
+    arguments = ["compare", "--models", "gan,amgan", "--labels", "dynamic", "--out", str(tmp_path / "c"), "--dry-run"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"amgan, dynamic: \d+\.\d\d ms a step, \d:\d\d:\d\d a run, 3 left in", result.stdout)
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_comparison_of_before_the_correction_goes_on(tmp_path, cache):

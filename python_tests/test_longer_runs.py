@@ -220,7 +220,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, cache, monkeypatch):
     )
     assert estimate.discriminator_parameters > 0
     assert estimate.bytes_at_least > 4 * 4 * (estimate.generator_parameters + estimate.discriminator_parameters)
-    assert estimate.seconds >= 1000 * estimate.step_seconds > 0
+    assert estimate.seconds >= 1000 * estimate.times.step > 0
     assert estimate.classifier is not None
 
 

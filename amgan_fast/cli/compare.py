@@ -60,6 +60,9 @@ def compare(
     out: Annotated[Path | None, Option("folder, new or to go on with; default: compare/DATASET")] = None,
     device: Device = "auto",
     allow_code: AllowCode = None,
+    dry_run: Annotated[
+        bool, Option("print settings, runs and about how long they take, and train and write nothing")
+    ] = False,
 ) -> None:
     """Train every model with both labellings and several seeds, and write the paper's tables 1 and 3 and its curves.
 
@@ -71,6 +74,7 @@ def compare(
 
     from amgan_fast.compare import COMPARED, plan
     from amgan_fast.compare import compare as run_all
+    from amgan_fast.compare import dry_run as estimate
     from amgan_fast.console import ProgressBar, print_line
     from amgan_fast.runs import Config
     from amgan_fast.train import TrainingStopped
@@ -86,6 +90,12 @@ def compare(
     base = Config.compose(config, options, setting or [], notify, allow_code=module_names(allow_code))
     names = [name.strip() for name in models.split(",")] if models else COMPARED
     cells = plan(base, models=names, labels=labels.split(","), seeds=seeds)
+    if dry_run:
+        with ProgressBar(console) as progress:
+            found = estimate(root, cells, jobs=jobs, observer=progress)
+        for line in found.lines():
+            print_line(console, line)
+        return
     with ProgressBar(console) as progress:
         try:
             run_all(root, cells, jobs=jobs, observer=progress)

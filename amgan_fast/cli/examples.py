@@ -22,7 +22,10 @@ EXAMPLES = {
         "amgan-fast report runs/first runs/second --out both.html",
     ),
     "export": ("amgan-fast export --run runs/first --out generator.safetensors",),
-    "compare": ("amgan-fast compare --models gan,amgan --seeds 3 --jobs 2",),
+    "compare": (
+        "amgan-fast compare --models gan,amgan --seeds 3 --jobs 2 --dry-run",
+        "amgan-fast compare --models gan,amgan --seeds 3 --jobs 2",
+    ),
     "train-classifier": ("amgan-fast train-classifier --dataset mnist --out mnist.pt",),
     "new": ("amgan-fast new mine",),
     "info": ("amgan-fast info --json info.json",),

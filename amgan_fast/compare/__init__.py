@@ -3,6 +3,7 @@
 from amgan_fast.compare.cells import COMPARED, Cell, plan
 from amgan_fast.compare.comparison import compare
 from amgan_fast.compare.differences import ModelDifference, model_differences
+from amgan_fast.compare.dry_run import ComparisonEstimate, dry_run
 from amgan_fast.compare.results import CellResult, Comparison, MaxMsSsim, RealResult
 
 __all__ = [
@@ -10,10 +11,12 @@ __all__ = [
     "Cell",
     "CellResult",
     "Comparison",
+    "ComparisonEstimate",
     "MaxMsSsim",
     "ModelDifference",
     "RealResult",
     "compare",
+    "dry_run",
     "model_differences",
     "plan",
 ]

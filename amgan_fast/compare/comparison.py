@@ -14,6 +14,7 @@ from amgan_fast.compare.cells import Cell, settings
 from amgan_fast.compare.figure import save_comparison_curves
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
+from amgan_fast.data import Dataset
 from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError, as_input_error
 from amgan_fast.files import read_json, to_json, write_json, write_text
@@ -48,16 +49,26 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, observer: Obser
     >>> [cell.model for cell in comparison.cells]
     ['amgan']
     """
-    with as_input_error():
-        check_range("jobs", jobs, 1, MOST_PROCESSES)
-    _check_cells(root, cells)
-    _check(root, cells)
+    check_comparison(root, cells, jobs)
     with ExitStack() as stack:
         with _unwritable_is_said(root):
             stack.enter_context(hold_folder(root))
             _check(root, cells)
             write_json(_settings_of(root), settings(cells))
         return _compare(root, cells, jobs, observer or Observer())
+
+
+def check_comparison(root: Path, cells: Sequence[Cell], jobs: int) -> Dataset:
+    """What can be known before anything is trained or written; returns the images.
+
+    Raises:
+        InputError: as :func:`compare`.
+    """
+    with as_input_error():
+        check_range("jobs", jobs, 1, MOST_PROCESSES)
+    dataset = _check_cells(root, cells)
+    _check(root, cells)
+    return dataset
 
 
 def _compare(root: Path, cells: Sequence[Cell], jobs: int, observer: Observer) -> Comparison:
@@ -112,7 +123,7 @@ def _unwritable_is_said(root: Path) -> Iterator[None]:
         raise InputError(f"{root} cannot be written to ({error.strerror}), wanted a folder for --out") from None
 
 
-def _check_cells(root: Path, cells: Sequence[Cell]) -> None:
+def _check_cells(root: Path, cells: Sequence[Cell]) -> Dataset:
     """Before the first of them is trained: seeds make no difference."""
     config = cells[0].config
     device = resolve_device(config.device)
@@ -121,6 +132,7 @@ def _check_cells(root: Path, cells: Sequence[Cell]) -> None:
         check_run(cell.config, dataset, device)
     if new := [cell for cell in cells if not cell.run(root).config.exists()]:
         read_guide(new[0].config, new[0].run(root), dataset, device)  # all have the same one
+    return dataset
 
 
 def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:

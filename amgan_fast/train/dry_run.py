@@ -13,7 +13,7 @@ from torch import nn
 
 from amgan_fast.data import Dataset
 from amgan_fast.device import cpu_threads, current_gpu
-from amgan_fast.evaluate import score_generator
+from amgan_fast.evaluate import TrainedClassifier, score_generator
 from amgan_fast.metrics import without_score_warnings
 from amgan_fast.nn import Sampler, build_classifier
 from amgan_fast.processes import Share
@@ -36,6 +36,23 @@ _SAMPLES = 500
 
 
 @dataclass(frozen=True)
+class Times:
+    """What a run takes, as measured now."""
+
+    step: float
+    """Seconds."""
+    sample: float
+    """Seconds of one that is made and scored."""
+
+    def of_run(self, config: Config, taken: int = 0) -> float:
+        """Seconds of its steps and scores, behind the ``taken`` first steps; without the classifier's training,
+        checkpoints and pictures."""
+        scorings = config.steps // config.score_every - taken // config.score_every
+        scored = scorings * config.score_samples + config.final_samples
+        return (config.steps - taken) * self.step + scored * self.sample
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A run that was not made."""
 
@@ -50,23 +67,18 @@ class Estimate:
     bytes_at_least: int
     """That weights, gradients, averages and what a step keeps take, without what an own network does that cannot be
     told from shapes."""
-    step_seconds: float
-    """Of a step, as measured now."""
-    sample_seconds: float
-    """Of a sample that is made and scored."""
+    times: Times
 
     @property
     def seconds(self) -> float:
-        """Of steps and scores; without the classifier's training, checkpoints and pictures."""
-        config = self.config
-        scored = (config.steps // config.score_every) * config.score_samples + config.final_samples
-        return config.steps * self.step_seconds + scored * self.sample_seconds
+        """:meth:`Times.of_run`."""
+        return self.times.of_run(self.config)
 
     def lines(self) -> list[str]:
         """For the terminal: the configuration as TOML, then what is known beside it."""
         config = self.config
         classifier = "is to be trained first" if self.classifier is None else str(self.classifier)
-        rate = config.batch_size / self.step_seconds
+        rate = config.batch_size / self.times.step
         return [
             *toml_text(config.to_dict()).splitlines(),
             "",
@@ -76,7 +88,7 @@ class Estimate:
             f"generator:     {self.generator_parameters:,} parameters",
             f"discriminator: {self.discriminator_parameters:,} parameters",
             f"memory:        {self.bytes_at_least / 2**20:,.0f} MiB at least, beside the images",
-            f"speed:         {1000 * self.step_seconds:,.2f} ms a step, {rate:,.0f} images/s, as measured now",
+            f"speed:         {1000 * self.times.step:,.2f} ms a step, {rate:,.0f} images/s, as measured now",
             f"time:          about {timedelta(seconds=round(self.seconds))} for {config.steps:,} steps and scores",
             "nothing was trained, and nothing written",
         ]
@@ -102,10 +114,7 @@ def dry_run(
     job = Job.of(config, RunFolder.new(out, config), observer, share or Share())
     with current_gpu(job.device):
         dataset, guide, size = prepare(job)
-        with cpu_threads(config.threads), torch.random.fork_rng([job.device] if job.device.type == "cuda" else []):
-            step = build_step(job, dataset, None if guide is None else guide.network)
-            step_seconds = _time_of_a_step(job, dataset, step)
-            sample_seconds = _time_of_a_sample(job, dataset, step.sampler)
+        step, times = try_steps(job, dataset, guide)
     kept = cached_classifier_path(dataset)
     return Estimate(
         config,
@@ -115,9 +124,16 @@ def dry_run(
         _parameters(step.generator),
         _parameters(step.discriminator),
         bytes_at_least=size,
-        step_seconds=step_seconds,
-        sample_seconds=sample_seconds,
+        times=times,
     )
+
+
+def try_steps(job: Job, dataset: Dataset, guide: TrainedClassifier | None) -> tuple[AdversarialStep, Times]:
+    """A new run's step after some of them, and what they and the scoring of samples took."""
+    config, devices = job.config, [job.device] if job.device.type == "cuda" else []
+    with cpu_threads(config.threads), torch.random.fork_rng(devices):
+        step = build_step(job, dataset, None if guide is None else guide.network)
+        return step, Times(_time_of_a_step(job, dataset, step), _time_of_a_sample(job, dataset, step.sampler))
 
 
 def _parameters(network: nn.Module) -> int:
