@@ -25,17 +25,21 @@ from amgan_fast.option_declarations import (
 )
 from amgan_fast.user_code import module_names
 
+_SHARED = "Settings that all runs share"
+
 
 @command
 def compare(
     dataset: Dataset = "digits",
     data_dir: DataDir = None,
-    config: Annotated[Path | None, Option("a .toml of settings that all runs share")] = None,
+    config: Annotated[Path | None, Option("a .toml of settings that all runs share", _SHARED)] = None,
     setting: Annotated[
         list[str] | None,
-        Option("any other setting, as in config.toml: --set steps=1000", flag="--set", placeholder="<name=value>"),
+        Option(
+            "any other setting, as in config.toml: --set steps=1000", _SHARED, flag="--set", placeholder="<name=value>"
+        ),
     ] = None,
-    recipe: Annotated[RecipeName | None, Option("as of amgan-fast train; all runs share it")] = None,
+    recipe: Annotated[RecipeName | None, Option("as of amgan-fast train; all runs share it", _SHARED)] = None,
     models: Annotated[
         str | None,
         Option(
