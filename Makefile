@@ -36,10 +36,11 @@ lint: $(VENV)/built
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	$(BIN)/mypy
 
-# build/site/index.html. What mkdocs would warn of fails; its notice of other tools is left out.
+# build/site/index.html. What mkdocs warns of fails, but not with --quiet, under which it counts no warnings. The variable
+# leaves out a notice of other tools.
 docs: $(VENV)/torch
 	$(PIP_INSTALL) --group docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Every kernel for every architecture, warnings as errors: registers, spills, occupancy and what a call executes.
 # CUDA_CHECK="--architectures 90" for one.

@@ -72,7 +72,7 @@ def kplus1_loss(
     ``a + r = t + s + f + u`` the loss is invariant to a shift of the row, and no two large terms are subtracted.
 
     Args:
-        logits: see the module's description.
+        logits: see :mod:`amgan_fast.ops.kplus1`.
         labels: [N] with values 0..K (K selects the generated class), or None for the dynamic label.
         fake_labels: False: K is no label either.
         unlabelled: True: a label may be -1, of a row that has none. What the loss has on the label and on all classes
@@ -120,7 +120,7 @@ def kplus1_cross_entropy(
     options.
 
     Args:
-        logits: see the module's description.
+        logits: see :mod:`amgan_fast.ops.kplus1`.
         target: [N] with values 0..K (K is the generated class), ``"dynamic"`` or ``"fake"``; or a floating dtype,
             [N, K+1] whatever ``fake`` is: how much of each class, usually a probability, for which PyTorch's own
             operations are used.
@@ -173,7 +173,7 @@ def am_discriminator_loss(
         class_smoothing: share of a real row's class target that is spread over the K classes, in [0, 1].
         reduction: ``"mean"``: mean over real rows + mean over generated rows; ``"sum"`` likewise; ``"none"``:
             [N+M], real rows first.
-        real_row_weight: [N], see ``row_weight`` of the module's description.
+        real_row_weight: [N], see ``row_weight`` of :mod:`amgan_fast.ops.kplus1`.
         fake_row_weight: [M], likewise.
 
     >>> import torch

@@ -15,6 +15,7 @@ from mkdocs.plugins import get_plugin_logger
 
 _LOG = get_plugin_logger("docstrings")
 _OTHER_PACKAGES = ("pathlib", "torch")
+_SHOWN = r"^#* ?::: (\S+)$(\n +options:\n +members: false)?"
 _INLINE = (
     r"``(?P<code>.+?)``|:(?P<role>\w+):`(?P<target>[^`]+)`|(?P<emphasis>(?<!\w)\*\w+\*(?!\w))"
     r"|(?P<plain>(?<=\S)\*|<(?=\w))"
@@ -35,8 +36,9 @@ class MarkdownDocstrings(griffe.Extension):
                 _prefer_what_is_imported(obj)
         pages = "".join(path.read_text() for path in sorted(self._pages.glob("*.md")))
         shown: dict[str, str] = {}
-        for path in re.findall(r"^#* ?::: (\S+)", pages, re.MULTILINE):
-            shown |= _shown(pkg[path.removeprefix(f"{pkg.name}.")], path)
+        for path, alone in re.findall(_SHOWN, pages, re.MULTILINE):
+            obj = pkg[path.removeprefix(f"{pkg.name}.")]
+            shown |= {obj.canonical_path: path} if alone else _shown(obj, path)
         for obj in objects:
             if obj.docstring is not None:
                 obj.docstring.value = _Markdown(obj, pkg, shown).of(obj.docstring.value)
