@@ -35,6 +35,7 @@ lint: $(VENV)/built
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/mypy --strict python_tests/user_code/typed_use.py
 
 # build/site/index.html. What mkdocs warns of fails, but not with --quiet, under which it counts no warnings. The variable
 # leaves out a notice of other tools.
