@@ -9,7 +9,7 @@ EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .[train]
 TORCH_PYTHON = $(if $(filter command,$(origin PYTHON)),$(PYTHON),$(or $(wildcard $(BIN)/python),$(PYTHON)))
 SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
 
-.PHONY: demo test dev bench lint docs cuda-check gpu-check sdist clean
+.PHONY: demo test dev bench lint docs notebooks cuda-check gpu-check sdist clean
 
 demo: $(VENV)/built
 	$(BIN)/amgan-fast train
@@ -42,6 +42,13 @@ lint: $(VENV)/built
 docs: $(VENV)/torch
 	$(PIP_INSTALL) --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Both executed afresh, with what they print and draw but nothing of the machine. INPLACE= only sees whether they pass.
+INPLACE = --inplace
+notebooks: $(VENV)/built
+	$(PIP_INSTALL) --group notebooks
+	$(BIN)/jupyter execute $(INPLACE) examples/notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-output --extra-keys metadata.language_info.version examples/notebooks/*.ipynb
 
 # Every kernel for every architecture, warnings as errors: registers, spills, occupancy and what a call executes.
 # CUDA_CHECK="--architectures 90" for one.

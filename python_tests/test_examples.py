@@ -180,3 +180,20 @@ def test_every_example_is_in_the_table_and_every_file_of_the_table_is_there():
     table = (ROOT / "docs" / "examples.md").read_text()
     named = set(re.findall(r"`[^`|]* examples[/.](\w+)(?:\.py)?`", table))
     assert named == {path.stem for path in EXAMPLES.glob("*.py")}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_was_saved_whole_small_and_without_anything_of_a_machine(path):
+    """``make notebooks`` executes them."""
+    text = path.read_text()
+    assert len(text) < 300_000
+    assert not re.search(r"/(?:home|root|tmp|work|Users)/", text)
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        assert cell["metadata"] == {}
+        outputs = cell.get("outputs", [])
+        assert all(output["output_type"] != "error" for output in outputs)
+        assert any("image/png" in output.get("data", {}) for output in outputs) == ("plt.show()" in source)
+        assert any(output["output_type"] == "stream" for output in outputs) == ("print(" in source)
+        for link in re.findall(r"\]\((\.\.[^)#]*)", source):
+            assert (path.parent / link).exists(), link
