@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.errors import InputError
-from amgan_fast.runs import list_runs, listing_rows
+from amgan_fast.runs import differing_settings, list_runs, listing_rows
 from amgan_fast.train import TrainingStopped, train
 
 
@@ -101,6 +101,17 @@ def test_code_that_a_run_names_is_not_run(tmp_path):
     (run,) = list_runs(tmp_path)
     assert run.settings["generator"] == "no_such_module:generator"
     assert run.settings["new_setting"] == 3
+
+
+def test_settings_that_an_earlier_version_did_not_write_are_its_defaults(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        tiny_config(lecam_decay=0.5 if name == "new" else 0.99).save(tmp_path / name / "config.toml")
+    file = tmp_path / "old" / "config.toml"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("lecam")))
+    found = {run.name: run for run in list_runs(tmp_path)}
+    assert (found["old"].settings["lecam"], found["old"].settings["lecam_decay"]) == (0.0, 0.99)
+    assert differing_settings(list(found.values())) == ["lecam_decay"]
 
 
 @pytest.mark.parametrize(

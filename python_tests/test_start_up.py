@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from tiny_runs import tiny_config
 
 import amgan_fast
 from amgan_fast.cli import app
@@ -93,6 +94,16 @@ def test_what_a_command_cannot_use_ends_before_anything_heavy_is_imported():
         ("report", "nowhere", "--out", "page.pdf"),
     )
     assert imported_by(*runs) == [[2, []]] * len(runs)
+
+
+def test_listing_runs_imports_no_torch(tmp_path):
+    """A lock is a file's, and a page is Jinja's."""
+    for seed in range(2):
+        (tmp_path / str(seed)).mkdir()
+        tiny_config(seed=seed).save(tmp_path / str(seed) / "config.toml")
+    run = ("runs", str(tmp_path), "--report", str(tmp_path / "page.html"))
+    modules = " ".join(name for name in HEAVY.split() if name not in ("filelock", "jinja2"))
+    assert imported_by(run, modules=modules) == [[0, []]]
 
 
 def test_scoring_logits_imports_nothing_that_is_for_pictures_data_or_compiling(tmp_path):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from amgan_fast.errors import InputError
 from amgan_fast.files import contents_of, rename
+from amgan_fast.runs.folder import previous_checkpoint
 from amgan_fast.tensor_files import load_tensors, save_tensors
 
 
@@ -92,17 +93,6 @@ class Checkpoint:
             if not previous.exists():
                 raise
             return Checkpoint.load(previous), f"{error}: going on from {previous.name}"
-
-
-def previous_checkpoint(path: Path) -> Path:
-    """Where :meth:`Checkpoint.save` keeps the one before.
-
-    >>> from pathlib import Path
-    >>> from amgan_fast.runs import previous_checkpoint
-    >>> previous_checkpoint(Path("runs/digits/checkpoint.pt")).name
-    'checkpoint.previous.pt'
-    """
-    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def put_previous_in_place(path: Path) -> None:

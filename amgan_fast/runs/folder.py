@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amgan_fast.errors import InputError
 from amgan_fast.files import file_name, full_disk_is_said, sync, write_text
 from amgan_fast.lock import hold_folder, is_unused
-from amgan_fast.metrics import finite
-from amgan_fast.runs.checkpoint import previous_checkpoint
-from amgan_fast.runs.config import Config
+
+if TYPE_CHECKING:
+    from amgan_fast.runs.config import Config  # which imports torch; runs are listed without it
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,20 @@ class RunFolder:
             raise InputError(f"{self.path} has no {file.name}, wanted the folder of a training run")
 
 
+def previous_checkpoint(path: Path) -> Path:
+    """Where :meth:`Checkpoint.save` keeps the one before.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.runs import previous_checkpoint
+    >>> previous_checkpoint(Path("runs/digits/checkpoint.pt")).name
+    'checkpoint.previous.pt'
+    """
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
 def _line(row: dict[str, Any]) -> str:
+    from amgan_fast.metrics import finite  # with torch
+
     return json.dumps(finite(row), allow_nan=False) + "\n"
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError
 from amgan_fast.files import read_json
-from amgan_fast.runs.config import Config
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.toml import read_toml
 
@@ -27,7 +26,7 @@ class ListedRun:
     name: str
     """Its path below the folder that was listed; "." is that folder."""
     settings: dict[str, Any]
-    """All of its config.toml, those of tables as ``table.name``, and defaults for what an earlier version lacks."""
+    """All of its config.toml, those of tables as ``table.name``, and defaults for what it lacks and another run has."""
     steps: int
     """That it has taken."""
     finished: bool
@@ -76,14 +75,15 @@ def list_runs(folder: Path) -> list[ListedRun]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder, wanted one that has runs in it")
-    found = [_listed(RunFolder(path), os.path.relpath(path, folder)) for path in _runs_below(folder, _DEPTH)]
+    paths = _runs_below(folder, _DEPTH)
+    found = _with_defaults([_listed(RunFolder(path), os.path.relpath(path, folder)) for path in paths])
     if not found:
         raise InputError(f"{folder} has no run in it, wanted a folder of runs: their config.toml tells them")
     return sorted(found, key=lambda run: (run.scores.get("am_score") is None, run.scores.get("am_score"), run.path))
 
 
 def listed_run(folder: Path) -> ListedRun:
-    """One run as far as it has come, under the name of its folder.
+    """One run as far as it has come, under the name of its folder, with the defaults of all settings that it lacks.
 
     Raises:
         InputError: it is not the folder of a run.
@@ -94,7 +94,23 @@ def listed_run(folder: Path) -> ListedRun:
     >>> run.name, run.state
     ('digits', 'finished')
     """
-    return _listed(RunFolder.open(folder), folder.resolve().name)
+    run = _listed(RunFolder.open(folder), folder.resolve().name)
+    return replace(run, settings=_defaults() | run.settings) if run.settings else run
+
+
+def _with_defaults(runs: list[ListedRun]) -> list[ListedRun]:
+    """With the settings that a file lacks and another one has: it may be of an earlier version, which had no others."""
+    names = {name for run in runs for name in run.settings}
+    if all(names == run.settings.keys() for run in runs if run.settings):
+        return runs
+    defaults = {name: value for name, value in _defaults().items() if name in names}
+    return [replace(run, settings=defaults | run.settings) if run.settings else run for run in runs]
+
+
+def _defaults() -> dict[str, Any]:
+    from amgan_fast.runs.config import Config  # with torch
+
+    return _flat(Config().to_dict())
 
 
 def differing_settings(runs: Sequence[ListedRun]) -> list[str]:
@@ -148,7 +164,7 @@ def _runs_below(folder: Path, depth: int) -> list[Path]:
 
 def _listed(run: RunFolder, name: str) -> ListedRun:
     try:
-        settings = _flat(Config().to_dict()) | _flat(read_toml(run.config))
+        settings = _flat(read_toml(run.config))
     except InputError as error:
         return ListedRun(run.path, name, {}, 0, False, {}, None, f"unreadable: {error}")
     try:
