@@ -9,7 +9,7 @@ EDITABLE = --no-build-isolation -Cbuild-dir=build/cmake -e .[train]
 TORCH_PYTHON = $(if $(filter command,$(origin PYTHON)),$(PYTHON),$(or $(wildcard $(BIN)/python),$(PYTHON)))
 SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
 
-.PHONY: demo test dev bench lint docs notebooks cuda-check gpu-check sdist clean
+.PHONY: demo test dev bench lint docs notebooks cuda-check gpu-check sdist install-check clean
 
 demo: $(VENV)/built
 	$(BIN)/amgan-fast train
@@ -67,6 +67,12 @@ gpu-check:
 sdist: $(VENV)/built
 	$(BIN)/python -m build --sdist --no-isolation --outdir dist
 	AMGAN_CUDA=0 $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist dist/amgan_fast-*.tar.gz
+
+# That wheel in a new environment, with what scoring takes alone.
+install-check: sdist
+	$(PYTHON) -m venv --clear build/installed
+	build/installed/bin/pip install --disable-pip-version-check --quiet $(TORCH) dist/amgan_fast-*.whl
+	cd build && installed/bin/python ../tools/install_check.py
 
 clean:
 	rm -rf build dist $(VENV)

@@ -101,6 +101,8 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "python": check_python,
     "pytest": check_pytest,
     "pip": lambda arguments: None,  # needs a network
+    "uv": lambda arguments: None,
+    "docker": lambda arguments: None,
     "git": lambda arguments: None,
     "cd": lambda arguments: None,
 }
