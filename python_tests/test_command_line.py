@@ -130,8 +130,6 @@ def test_every_model_is_completed():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_gets_a_script_and_completions(shell):
-    script = ran("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
-    assert "_AMGAN_FAST_COMPLETE" in script or not script  # Typer reads its variable when the program begins
     source = ran(_AMGAN_FAST_COMPLETE=f"source_{shell}").stdout
     assert f"_AMGAN_FAST_COMPLETE=complete_{shell}" in source
     asked = {"_TYPER_COMPLETE_ARGS": "amgan-fast train --dataset ci", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
