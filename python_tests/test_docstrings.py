@@ -22,7 +22,10 @@ PACKAGE = Path(__file__).parent.parent / "amgan_fast"
 
 ROOMS = [
     "amgan_fast",
-    *(f"amgan_fast.{room}" for room in ("compare", "data", "evaluate", "metrics", "nn", "objectives", "ops", "runs")),
+    *(
+        f"amgan_fast.{room}"
+        for room in ("compare", "data", "evaluate", "metrics", "nn", "objectives", "ops", "report", "runs")
+    ),
     "amgan_fast.train",
 ]
 
