@@ -83,7 +83,7 @@ def compare(judge: TrainedClassifier, logits: Tensor) -> dict[str, float]:
             "ten splits": InceptionScore(feature=None),  # in turn: nothing is drawn at random
             "whole set": InceptionScore(feature=None, splits=1),
             "AM Score": AMScore(judge.reference),
-            "corrected": CorrectedScores(CLASSES, judge.reference),  # a dict, whose names are those of the results
+            "corrected": CorrectedScores(CLASSES, judge.reference),  # several names
         }
     )
     for batch in logits.split(BATCH):
