@@ -2,6 +2,7 @@
 // double: the rounding of so short sums averages out over many.
 #include "args/scores.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "cpu/any_order.h"
@@ -45,7 +46,6 @@ struct Rows {
 
 // --- Rows across their columns.
 
-constexpr int kGroup = 4;            // rows whose probabilities are added together
 constexpr int64_t kFlushRows = 128;  // rows that are added up in float
 
 template <typename scalar_t>
@@ -54,6 +54,9 @@ class InColumns {
   using T = Computing<scalar_t>;
   using V = Vec<T>;
   using Columns = AnyOrder<scalar_t>;
+
+  // Rows whose probabilities are added together. Their numbers share a vector, which has room for 2 on some machines.
+  static constexpr int kGroup = std::min<int>(4, kLanes<T>);
 
   InColumns(const ScoresArgs& args, T* workspace)
       : args_(args),
