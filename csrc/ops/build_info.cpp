@@ -24,7 +24,9 @@ c10::Dict<std::string, std::string> build_info() {
 }
 
 // A namespace of its own: this is no operation on tensors.
-TORCH_LIBRARY(amgan_fast_build, m) { m.def("info() -> Dict(str, str)", build_info); }
+TORCH_LIBRARY(amgan_fast_build, m) {
+  m.def("info() -> Dict(str, str)", build_info);
+}
 
 }  // namespace
 }  // namespace amgan::ops
