@@ -1,7 +1,7 @@
 # Training and scoring on an NVIDIA GPU:
 #
 #     docker build -t amgan-fast .
-#     docker run --rm --gpus all -v "$PWD/runs:/work/runs" amgan-fast train
+#     docker run --rm --gpus all -v "$PWD/runs:/data/runs" amgan-fast train
 #
 # The kernels are built for every GPU that torch was built for; --build-arg ARCHITECTURES=9.0 is for one, and quicker.
 ARG CUDA=13.0.2
@@ -21,5 +21,5 @@ FROM ubuntu:24.04
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/amgan /opt/amgan
 ENV PATH=/opt/amgan/bin:$PATH
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["amgan-fast"]

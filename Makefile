@@ -65,13 +65,15 @@ gpu-check:
 
 # The source distribution, and a wheel of it to show that it builds.
 sdist: $(VENV)/built
+	rm -rf dist
 	$(BIN)/python -m build --sdist --no-isolation --outdir dist
 	AMGAN_CUDA=0 $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist dist/amgan_fast-*.tar.gz
 
 # That wheel in a new environment, with what scoring takes alone.
 install-check: sdist
 	$(PYTHON) -m venv --clear build/installed
-	build/installed/bin/pip install --disable-pip-version-check --quiet $(TORCH) dist/amgan_fast-*.whl
+	build/installed/bin/pip install --disable-pip-version-check --quiet $(TORCH)
+	build/installed/bin/pip install --disable-pip-version-check --quiet dist/amgan_fast-*.whl
 	cd build && installed/bin/python ../tools/install_check.py
 
 clean:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch  # first: the library links against torch's own
 
-_REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps amgan-fast"
+_REINSTALL = "in its checkout, pip install --no-build-isolation --force-reinstall --no-deps ."
 
 try:
     from amgan_fast._library import LIBRARY

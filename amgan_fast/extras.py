@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from amgan_fast.errors import in_one_line
+
 _EXTRA_OF = {
     "sklearn": "train",
     "tensorboard": "train",
@@ -13,18 +15,28 @@ _EXTRA_OF = {
 }
 
 
-def said_of_missing(error: ModuleNotFoundError) -> str:
-    """What is missing, and what to type if an extra brings it.
+def said_of_missing(error: ImportError) -> str:
+    """What cannot be imported, and what to type if an extra brings it.
 
     >>> from amgan_fast.extras import said_of_missing
     >>> print(said_of_missing(ModuleNotFoundError(name="sklearn.datasets")))
     the package sklearn is not installed, wanted pip install 'amgan-fast[train]'
+    >>> print(said_of_missing(ModuleNotFoundError(name="something")))
+    the package something is not installed, wanted it
     """
-    package = (error.name or "").partition(".")[0]
-    extra = _EXTRA_OF.get(package, package)
-    return f"the package {package} is not installed, wanted pip install 'amgan-fast[{extra}]'"
+    package = _package(error)
+    if not package or not isinstance(error, ModuleNotFoundError):  # it is there, and broken
+        return in_one_line(error)
+    extra = _EXTRA_OF.get(package)
+    return f"the package {package} is not installed, wanted " + (
+        f"pip install 'amgan-fast[{extra}]'" if extra else "it"
+    )
 
 
 def is_of_extra(error: ModuleNotFoundError) -> bool:
     """Whether an extra brings what is missing."""
-    return (error.name or "").partition(".")[0] in _EXTRA_OF
+    return _package(error) in _EXTRA_OF
+
+
+def _package(error: ImportError) -> str:
+    return (error.name or "").partition(".")[0]

@@ -103,6 +103,8 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "pip": lambda arguments: None,  # needs a network
     "uv": lambda arguments: None,
     "docker": lambda arguments: None,
+    "cibuildwheel": lambda arguments: None,
+    ".venv/bin/amgan-fast": parse_command,
     "git": lambda arguments: None,
     "cd": lambda arguments: None,
 }

@@ -44,7 +44,7 @@ class WandbLog(Observer):
     def __init__(self, **options: Any) -> None:
         try:
             import wandb
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             raise InputError(said_of_missing(error)) from None
         self.run: Any = None
         self._wandb = wandb

@@ -74,7 +74,7 @@ def load_inception_2015(weights: Path, *, last_bias: bool = True) -> Inception20
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise InputError(f"inception-2015 is torch-fidelity's network: {said_of_missing(error)}") from None
 
     # The network unpickles whatever its file holds: it is given one of tensors that were read before.

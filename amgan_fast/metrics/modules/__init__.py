@@ -4,8 +4,8 @@ from amgan_fast.extras import said_of_missing
 
 try:
     import torchmetrics  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(said_of_missing(error), name=error.name) from error
+except ImportError as error:
+    raise ImportError(f"amgan_fast.metrics.modules needs torchmetrics: {said_of_missing(error)}") from error
 
 from amgan_fast.metrics.modules.corrected import CorrectedScores
 from amgan_fast.metrics.modules.plain import AMScore, InceptionScore
