@@ -207,10 +207,11 @@ def balance(axes: Axes) -> None:
                 label_balance(samples, reference=data.argmax(1).bincount().tolist()),
             )
         )
-    axes.plot(keep, [one.kl_reference for one, _ in found], marker="o", markersize=4, label="KL(reference, mean), nats")
+    axes.plot(keep, [one.kl_reference for one, _ in found], marker="o", markersize=4, label="KL(reference, mean)")
     axes.plot(keep, [one.p_value for _, one in found], marker="o", markersize=4, label="p of the class balance")
-    axes.axhline(0.05, color="black", lw=1)
-    axes.set(xlabel="of its share one class keeps", ylabel="2,000 samples, 10 classes", yscale="log", ylim=(1e-4, 2))
+    axes.axhline(0.05, color="black", lw=1, label="p = 0.05")
+    axes.set(xlabel="frequency of one class of ten: 0 never, 1 as in the data", ylabel="KL (nats) and p", yscale="log")
+    axes.set(ylim=(1e-4, 2))
 
 
 def ms_ssim(axes: Axes) -> None:

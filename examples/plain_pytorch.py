@@ -37,8 +37,7 @@ def make_generator() -> nn.Module:
 
 
 def make_discriminator(outputs: int) -> nn.Module:
-    """Images -> logits [N, outputs]. Without batch norm classes drop out; dropout keeps it from knowing 1,437 images
-    by heart."""
+    """Images -> logits [N, outputs]."""
     return nn.Sequential(
         *(nn.Flatten(), nn.Linear(64, WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.3)),
         *(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.3)),

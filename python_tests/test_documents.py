@@ -4,7 +4,8 @@ python   runs, all blocks of a document in one namespace and one empty folder; `
 console  ``$ amgan-fast ...`` runs, for a moment (``FOR_A_MOMENT``), and prints what the document shows, line by line,
          but for the digits of its numbers; ``...`` stands for what is left out. Where it shows a line
          ``amgan-fast: ...``, the command is refused.
-sh       is checked: every command is one of ``CHECKS``, and takes the options that it is given.
+sh       is checked: every command is one of ``CHECKS``, and takes the options that it is given; those of ``amgan-fast
+         evaluate`` go together.
 toml     are settings of a run.
 text     is a picture.
 
@@ -28,6 +29,8 @@ from torch.distributed.run import get_args_parser
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
+from amgan_fast.evaluation_request import Request
+from amgan_fast.option_declarations import declarations
 from amgan_fast.runs import Config
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +49,8 @@ FOR_A_MOMENT = {
 
 
 def parse_command(arguments: list[str]) -> None:
-    """As the command line does: unknown options and values that an option does not take are errors."""
+    """As the command line does: unknown options and values that an option does not take are errors, and of ``evaluate``
+    options that do not go together."""
     group = typer.main.get_command(app)
     name, *options = arguments
     if name.startswith("-"):  # of the program itself
@@ -54,7 +58,9 @@ def parse_command(arguments: list[str]) -> None:
         return
     command = group.get_command(typer.Context(group), name)
     assert command is not None, f"amgan-fast has no command {name}"
-    command.make_context(f"amgan-fast {name}", options)
+    values = command.make_context(f"amgan-fast {name}", options).params
+    if name == "evaluate":
+        Request(**{name: values[name] for name in declarations(Request)}).check()
 
 
 def check_torchrun(arguments: list[str]) -> None:
@@ -90,7 +96,8 @@ def check_pytest(arguments: list[str]) -> None:
 
 
 def check_sbatch(arguments: list[str]) -> None:
-    check(shlex.split(arguments[arguments.index("--wrap") + 1]))
+    wrapped = arguments[arguments.index("--wrap") + 1].replace("$SLURM_ARRAY_TASK_ID", "1")
+    check(shlex.split(wrapped))
 
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {

@@ -32,6 +32,11 @@ _NOTEBOOKS = {
 _PAGES = _ROOT_FILES | _NOTEBOOKS
 """By their names in the site."""
 _SOURCES = {there: name for name, there in _PAGES.items()}
+_DERIVATIONS = {
+    f"{name.replace('.', '/')}.py": f"api/metrics_derivations.md#{name}"
+    for name in re.findall(r"^## ::: (\S+)$", (_ROOT / "docs/api/metrics_derivations.md").read_text(), re.MULTILINE)
+}
+"""Modules whose docstrings are on a page."""
 
 _BLOCK = r"^ *```.*?^ *```|`[^`\n]+`|<!--.*?-->"
 _LINK = r"(?P<mark>!?)\[(?P<text>(?:[^]\[]|\[[^]]*\])*)\]\((?!\w+:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)]*)?\)"
@@ -57,7 +62,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if found["path"] is None:
             return found[0]
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), found["path"]))
-        there = _PAGES.get(target) or target.removeprefix("docs/")
+        there = (_PAGES | _DERIVATIONS).get(target) or target.removeprefix("docs/")
         if there == target:  # neither a page of the site nor in docs/
             return found["text"] if (_ROOT / target).exists() else found[0]
         path = os.path.relpath(there, here or ".")
