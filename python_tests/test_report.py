@@ -19,7 +19,7 @@ from amgan_fast.errors import InputError
 from amgan_fast.evaluate import recorded_evaluation
 from amgan_fast.metrics import Scores, difference
 from amgan_fast.report import read_run, side_by_side
-from amgan_fast.train import TrainingStopped, train
+from amgan_fast.train import TrainingStopped, resume, train
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,63 @@ def test_scores_that_cannot_be_read_are_said_and_the_rest_is_told(runs):
     text = text_of(runs / "a" / "report.html")
     assert "summary.json is damaged" in text
     assert "Curves" in text
+
+
+def test_a_finished_run_with_damaged_scores_is_told_apart_and_gets_them_again(runs):
+    before = summary(runs / "a")
+    (runs / "a" / "summary.json").write_text("{")
+    read = read_run(runs / "a")
+    assert read.listed.state == "finished, scores unreadable"
+    report(runs / "a")
+    text = text_of(runs / "a" / "report.html")
+    assert "not finished" not in text
+    assert "what is left of its steps" not in text
+    assert "scores that can be read" in text
+    resume(runs / "a")  # as the page says
+    assert summary(runs / "a")["generated"] == before["generated"]
+
+
+def test_a_summary_stays_where_its_evaluation_alone_cannot_be_read(runs):
+    told = summary(runs / "a")
+    told["settings"] = {}
+    (runs / "a" / "summary.json").write_text(json.dumps(told))
+    read = read_run(runs / "a")
+    assert read.evaluation is None
+    assert "summary.json is damaged" in read.problem
+    assert read.summary.training.seconds == told["training"]["seconds"]
+    assert report(runs / "a").exit_code == 0
+    assert "images/s" in text_of(runs / "a" / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.toml", 'steps = "many"'),
+        ("config.toml", "seed = 2026-01-01"),
+        ("config.toml", "steps = = 3"),
+        ("metrics.jsonl", '{"step": 4, "am_score": "low", "class_distribution": 3, "discriminator_loss": "x"}'),
+        ("metrics.jsonl", '{"step": 4, "am_score": 0.1, "class_distribution": [0.5, 0.5]}'),
+    ],
+)
+def test_damaged_files_are_said_on_the_page(runs, name, text):
+    (runs / "stopped" / name).write_text(text)
+    assert report(runs / "stopped").exit_code == 0
+    page = text_of(runs / "stopped" / "report.html")
+    assert ("unreadable: " if name == "config.toml" else "no curves: ") in page
+    assert report(runs / "a", runs / "stopped", "--json").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "damaged"),
+    [("build", []), ("discriminator", "good"), ("training", {}), ("training", 3), ("generated", {"scores": 1})],
+)
+def test_a_damaged_part_of_a_summary_is_said(runs, part, damaged):
+    told = summary(runs / "a") | {part: damaged}
+    if part == "training" and damaged == {}:
+        told[part] = {"seconds": "long", "images_per_second": 1.0, "device": "cpu", "threads": 1}
+    (runs / "a" / "summary.json").write_text(json.dumps(told))
+    assert report(runs / "a").exit_code == 0
+    assert "summary.json is damaged" in text_of(runs / "a" / "report.html")
 
 
 def test_json_is_the_same_and_has_no_page_of_its_own(runs, tmp_path):

@@ -121,3 +121,45 @@ def test_where_there_are_no_runs(tmp_path, name, said):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=said):
         list_runs(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        ('steps = "many"', "steps is 'many', wanted a whole number"),
+        ("steps = 2.5", "steps is 2.5"),
+        ("steps = true", "steps is True"),
+        ("seed = 2026-01-01", "seed is datetime.date(2026, 1, 1), wanted a text or a finite number"),
+        ("[objective]\nweights = [1.0, nan]", "objective.weights is [1.0, nan]"),
+    ],
+)
+def test_a_damaged_setting_is_a_row_that_says_so(tmp_path, damaged, said):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text(damaged)
+    (run,) = list_runs(tmp_path)
+    assert said in run.state
+    result = CliRunner().invoke(app, ["runs", str(tmp_path), "--json"])
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.stdout)[0]["state"] == run.state
+    assert CliRunner().invoke(app, ["runs", str(tmp_path)]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("metrics.jsonl", lambda text: text.replace('"am_score": 0', '"am_score": "0')),
+        ("metrics.jsonl", lambda _: '{"step": 4, "seconds": "long", "am_score": "low", "inception_score": [1]}\n'),
+        ("metrics.jsonl", lambda _: '{"step": 4, "seconds": NaN, "am_score": Infinity}\n'),
+        ("summary.json", lambda _: '{"generated": {"scores": {"am_score": "low"}}}'),
+        ("summary.json", lambda _: '{"generated": 3}'),
+        ("summary.json", lambda _: "[]"),
+    ],
+)
+def test_damaged_journals_and_scores_are_rows_too(runs, name, change):
+    file = runs / "a" / name
+    file.write_text(change(file.read_text()))
+    for arguments in ([], ["--json"]):
+        result = CliRunner().invoke(app, ["runs", str(runs), *arguments])
+        assert result.exit_code == 0, result.exception
+    found = {run.name: run for run in list_runs(runs)}["a"]
+    assert found.state == ("finished" if name == "metrics.jsonl" else "finished, scores unreadable")

@@ -9,9 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.errors import printable
+from amgan_fast.errors import InputError, printable
 from amgan_fast.evaluate.report import class_tables, drawn_pictures, drawn_uri, made_by
 from amgan_fast.evaluate.table import provenance, rows_of_sets
+from amgan_fast.files import contents_of
 from amgan_fast.page import png_uri, save_page
 from amgan_fast.report.recorded_run import RecordedRun
 from amgan_fast.report.side_by_side import side_by_side
@@ -41,6 +42,8 @@ def save_run_report(path: Path, runs: Sequence[RecordedRun], command: Sequence[s
     names = _names(runs)
     head, rows = listing_rows([run.listed for run in runs])
     differing = differing_settings([run.listed for run in runs])
+    alarms = [text for name, run in zip(names, runs, strict=True) for text in _alarms(name, run, len(runs) > 1)]
+    pictures, undrawn = _pictures(names, runs)
     save_page(
         path,
         "amgan_fast.report",
@@ -48,11 +51,11 @@ def save_run_report(path: Path, runs: Sequence[RecordedRun], command: Sequence[s
         title=", ".join(names) if len(runs) < 4 else f"{len(runs)} runs",
         lead="" if len(runs) > 1 else _in_a_line(runs[0]),
         many=len(runs) > 1,
-        alarms=[text for name, run in zip(names, runs, strict=True) for text in _alarms(name, run, len(runs) > 1)],
+        alarms=[*alarms, *undrawn],
         listing_head=head,
         listing=[[name, *row[1:]] for name, row in zip(names, rows, strict=True)],
         differences=_differences(names, runs),
-        pictures=_pictures(names, runs),
+        pictures=pictures,
         names=names,
         differing=[[name, *(_setting(run, name) for run in runs)] for name in differing],
         shared=[(name, _setting(runs[0], name)) for name in runs[0].listed.settings if name not in differing],
@@ -76,7 +79,7 @@ def _in_a_line(run: RecordedRun) -> str:
 
 
 def _alarms(name: str, run: RecordedRun, named: bool) -> list[str]:
-    found = [] if run.listed.state == "finished" or run.listed.problem else [f"not finished: {run.listed.state}"]
+    found = [] if run.listed.has_ended or run.listed.problem else [f"not finished: {run.listed.state}"]
     found += [run.problem] if run.problem else []
     if run.evaluation is not None:
         found += [f"partial: {run.evaluation.partial}"] if run.evaluation.partial else []
@@ -113,8 +116,10 @@ def _scores(names: Sequence[str], runs: Sequence[RecordedRun]) -> dict[str, Any]
 
 
 def _accuracy(run: RecordedRun) -> DiscriminatorAccuracy | None:
-    told = run.summary and run.summary.discriminator
-    if not told or not {"correct", "n", "normalization"} <= told.keys():
+    told = (run.summary and run.summary.discriminator) or {}
+    if not all(isinstance(told.get(name), int) for name in ("correct", "n")) or not told["n"]:
+        return None
+    if not isinstance(told.get("normalization"), str):
         return None
     return DiscriminatorAccuracy(told["correct"], told["n"], told["normalization"])
 
@@ -139,19 +144,25 @@ def _differences(names: Sequence[str], runs: Sequence[RecordedRun]) -> list[dict
     return found
 
 
-def _pictures(names: Sequence[str], runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
-    """What the runs drew, each kind beside each other; curves of the journal where a run has not drawn them yet."""
+def _pictures(names: Sequence[str], runs: Sequence[RecordedRun]) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the runs drew, each kind beside each other; curves of the journal where a run has not drawn them yet, and
+    which journals cannot be drawn."""
     kinds: dict[str, list[tuple[str, str]]] = {}
+    undrawn = []
     for name, run in zip(names, runs, strict=True):
         for path in run_pictures(run.folder):
             kinds.setdefault("Curves" if path == run.folder.curves else "Samples", []).append((name, png_uri(path)))
         journal = [] if run.folder.curves.is_file() else run.folder.read_metrics()
         if any("am_score" in row and "class_distribution" in row for row in journal):
-            uri = drawn_uri(lambda path, rows: save_training_curves(path, rows, None), journal)
-            kinds.setdefault("Curves", []).append((name, uri))
+            try:
+                with contents_of(run.folder.metrics):
+                    uri = drawn_uri(lambda path, rows: save_training_curves(path, rows, None), journal)
+                kinds.setdefault("Curves", []).append((name, uri))
+            except InputError as error:
+                undrawn.append(printable(f"no curves: {error}"))
         for path in sorted((run.listed.path / "sheets").glob("*.png")):
             kinds.setdefault(f"Sheet: {path.stem.replace('_', ' ')}", []).append((name, png_uri(path)))
-    return [{"heading": heading, "items": items} for heading, items in kinds.items()]
+    return [{"heading": heading, "items": items} for heading, items in kinds.items()], undrawn
 
 
 def _setting(run: RecordedRun, name: str) -> str:

@@ -69,8 +69,11 @@ class RecordedRun:
         modules = sorted({str(value).partition(":")[0] for value in self._code()})
         code = f" --allow-code {','.join(modules)}" if modules else ""
         found = []
-        if self.listed.state != "finished":
-            found.append(("what is left of its steps, and its scores", f"amgan-fast train --resume {run}{code}"))
+        resume = f"amgan-fast train --resume {run}{code}"
+        if self.listed.problem is None and not self.listed.has_ended:
+            found.append(("what is left of its steps, and its scores", resume))
+        elif self.summary is None and self.listed.problem is None and self.folder.has_checkpoint:
+            found.append(("scores that can be read, of its last checkpoint: no step is taken", resume))
         if not self.folder.has_checkpoint:
             return found
         evaluate = f"amgan-fast evaluate --run {run}{code}"
@@ -113,12 +116,13 @@ def read_run(folder: Path) -> RecordedRun:
     path = RunFolder(folder).summary
     if not path.exists():
         return RecordedRun(listed, None, None, listed.problem)
+    summary = None
     try:
         summary = Summary.load(path)
         with contents_of(path):
             return RecordedRun(listed, summary, recorded_evaluation(summary.evaluation), listed.problem)
     except InputError as error:
-        return RecordedRun(listed, None, None, str(error))
+        return RecordedRun(listed, summary, None, listed.problem or str(error))
 
 
 def _size(path: Path) -> str:

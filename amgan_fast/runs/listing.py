@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from amgan_fast.errors import InputError
+from amgan_fast.errors import InputError, shown
 from amgan_fast.files import read_json
 from amgan_fast.runs.folder import RunFolder
 from amgan_fast.runs.toml import read_toml
@@ -38,15 +40,23 @@ class ListedRun:
     """Of training."""
     problem: str | None = None
     """What cannot be read."""
+    scores_unreadable: bool = False
+    """Whether there are scores of its end, and they cannot be read."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has come to its end, with scores that can be read or not."""
+        ended = self.finished or self.scores_unreadable
+        return self.problem is None and ended and self.steps >= self.settings.get("steps", 0)
 
     @property
     def state(self) -> str:
         """In words."""
         if self.problem is not None:
             return self.problem
+        if self.has_ended:
+            return "finished" if self.finished else "finished, scores unreadable"
         wanted = self.settings.get("steps", 0)
-        if self.finished and self.steps >= wanted:
-            return "finished"
         return f"{self.steps:,} of {wanted:,} steps" + (", scores of its earlier end" if self.finished else "")
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,25 +175,66 @@ def _runs_below(folder: Path, depth: int) -> list[Path]:
 def _listed(run: RunFolder, name: str) -> ListedRun:
     try:
         settings = _flat(read_toml(run.config))
+        _check(run.config, settings)
     except InputError as error:
         return ListedRun(run.path, name, {}, 0, False, {}, None, f"unreadable: {error}")
     try:
         rows = run.read_metrics()
     except OSError:
         rows = []
-    steps, seconds = (rows[-1]["step"], rows[-1].get("seconds")) if rows else (0, None)
-    scored = [row for row in rows if row.get("am_score") is not None]
-    on_the_way = {name: scored[-1].get(name) for name in _SCORES} if scored else {}
+    steps, seconds = (rows[-1]["step"], _number(rows[-1].get("seconds"))) if rows else (0, None)
+    scored = [row for row in rows if _number(row.get("am_score")) is not None]
+    on_the_way = {name: _number(scored[-1].get(name)) for name in _SCORES} if scored else {}
     try:
         scores = _final(run.summary)
     except (InputError, LookupError, TypeError):  # none yet, or a damaged one
-        return ListedRun(run.path, name, settings, steps, False, on_the_way, seconds)
+        unreadable = run.summary.exists()
+        return ListedRun(run.path, name, settings, steps, False, on_the_way, seconds, None, unreadable)
     return ListedRun(run.path, name, settings, steps, True, scores, seconds)
 
 
+def _check(path: Path, settings: Mapping[str, Any]) -> None:
+    """What a listing computes with, and what JSON has: of the others it is for the run to say what they may be."""
+    steps = settings.get("steps", 0)
+    if not isinstance(steps, int) or isinstance(steps, bool):
+        raise InputError(f"{path}: steps is {shown(steps)}, wanted a whole number")
+    for name, value in settings.items():
+        if not _is_plain(value):
+            raise InputError(f"{path}: {name} is {shown(value)}, wanted a text or a finite number")
+
+
+def _is_plain(value: object) -> bool:
+    """A time, and what is infinite or undefined, is TOML and no JSON."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
 def _final(summary: Path) -> dict[str, Any]:
+    """
+    Raises:
+        InputError, LookupError, TypeError: there are none, or what is there are no scores.
+    """
     scores = read_json(summary)["generated"]["scores"]
-    return {name: scores[name] for name in (*_SCORES, *_INTERVALS)}
+    if any(scores[name] is not None and _number(scores[name]) is None for name in _SCORES):
+        raise TypeError("a score is no number")
+    return {name: scores[name] for name in _SCORES} | {name: _interval(scores[name]) for name in _INTERVALS}
+
+
+def _interval(ends: object) -> list[float] | None:
+    """None where an end is not known."""
+    if not isinstance(ends, list) or len(ends) != 2 or None in map(_number, ends):
+        return None
+    return ends
+
+
+def _number(value: object) -> float | None:
+    """What is no finite number is none: a file may be damaged."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= sys.float_info.max else None
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:

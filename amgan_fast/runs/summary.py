@@ -90,4 +90,9 @@ class Summary:
             )
             if not all(isinstance(scores, dict) for scores in (summary.scores, summary.held_out_scores)):
                 raise TypeError("scores are no table")
+            if not isinstance(summary.build, dict) or not isinstance(summary.discriminator, dict | None):
+                raise TypeError("build or discriminator is no table")
+            training = summary.training
+            if not all(isinstance(number, int | float) for number in (training.seconds, training.images_per_second)):
+                raise TypeError("times of training are no numbers")
         return summary
