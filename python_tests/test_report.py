@@ -139,6 +139,66 @@ def test_runs_that_were_judged_otherwise_are_not_compared(runs, tmp_path, change
     text = text_of(tmp_path / "both.html")
     assert "Not compared: " in text
     assert said in text
+    assert f" as in {runs / 'b' / 'summary.json'}" in text
+    assert "as here" not in text
+    alarm = "Scores of 2 classifiers or references stand side by side here, and cannot be compared but within one of"
+    assert text.index(f"{alarm} them: a; b.") < text.index("AM Score")
+    assert "a b held-out real of a held-out real of b" in text
+
+
+def test_runs_of_one_classifier_share_a_column_of_held_out_images(runs, tmp_path):
+    (runs / "b").rename(runs / "held-out real")
+    out = tmp_path / "both.html"
+    report(runs / "a", runs / "held-out real", "--out", out)
+    assert "a held-out real held-out real of a" in text_of(out)
+    assert "side by side here" not in text_of(out)
+    told = summary(runs / "a")["held_out"]["scores"]
+    assert f"{told['am_score']:.4f}" in text_of(out)
+
+
+def test_a_page_is_made_again_and_no_other_file_is_replaced(runs, tmp_path):
+    page, out = runs / "a" / "report.html", tmp_path / "a.html"
+    for _ in range(2):
+        assert report(runs / "a").exit_code == 0
+        assert report(runs / "a", "--out", out).exit_code == 0
+    assert "the page of amgan-fast report" in text_of(page)
+    out.write_text("mine")
+    result = report(runs / "a", "--out", out)
+    assert result.exit_code == 2
+    assert "a.html is there and is no page of amgan-fast report, wanted a new file for --out" in result.stderr
+    assert out.read_text() == "mine"
+
+
+def test_a_run_is_named_once_and_no_two_runs_alike(runs, tmp_path):
+    (runs / "also").symlink_to(runs / "a")
+    for again in (runs / "a", runs / "b" / ".." / "a", runs / "also"):
+        result = report(runs / "a", again, "--out", tmp_path / "p.html")
+        assert result.exit_code == 2
+        assert "are one folder, wanted each run once" in result.stderr
+    (runs / "more").mkdir()
+    shutil.copytree(runs / "b", runs / "more" / "a")
+    report(runs / "a", runs / "more" / "a", "--out", tmp_path / "p.html")
+    text = text_of(tmp_path / "p.html")
+    assert f"{runs / 'more' / 'a'} less {runs / 'a'}" in text
+    assert f"{runs / 'a'} {runs / 'more' / 'a'} held-out real" in text
+
+
+def test_names_of_runs_are_told_apart_where_a_path_is_another_runs_name(runs, monkeypatch, tmp_path):
+    """``c`` leads to a run called ``a``, as another one is, and a third one is called ``c``."""
+    monkeypatch.chdir(runs)
+    (runs / "c").symlink_to(runs / "a")
+    for folder in ("x/a", "x/c"):
+        shutil.copytree(runs / "b", runs / folder)
+    report("c", "x/a", "x/c", "--out", tmp_path / "p.html")
+    assert " ".join(str(runs / folder) for folder in ("a", "x/a", "x/c")) in text_of(tmp_path / "p.html")
+
+
+def test_curves_have_the_width_of_the_page(runs, tmp_path):
+    report(runs / "a", runs / "b", "--out", tmp_path / "p.html")
+    page = (tmp_path / "p.html").read_text()
+    curves = page[page.index("<h2>Curves</h2>") : page.index("Curves of b")]
+    assert 'class="side"' not in curves
+    assert curves.count('<img class="figure"') == 2
 
 
 def test_a_run_that_is_on_its_way_is_told_as_far_as_it_has_come(runs):
@@ -215,7 +275,7 @@ def test_a_damaged_part_of_a_summary_is_said(runs, part, damaged):
     assert "summary.json is damaged" in text_of(runs / "a" / "report.html")
 
 
-def test_json_is_the_same_and_has_no_page_of_its_own(runs, tmp_path):
+def test_json_is_the_same_and_alone_has_no_page_of_its_own(runs, tmp_path):
     result = report(runs / "a", runs / "b", "--json")
     assert result.exit_code == 0
     one, other = json.loads(result.stdout)
@@ -223,8 +283,12 @@ def test_json_is_the_same_and_has_no_page_of_its_own(runs, tmp_path):
     assert one["state"] == "finished"
     assert other["beside"]["difference"]["am_score"]["value"] is not None
     assert not (runs / "a" / "report.html").exists()
-    assert report(runs / "a", "--json", tmp_path / "a.json", "--out", tmp_path / "a.html").exit_code == 0
+    assert report(runs / "a", "--json", tmp_path / "a.json").exit_code == 0
     assert json.loads((tmp_path / "a.json").read_text())[0] == one
+    assert (runs / "a" / "report.html").exists()
+    assert report(runs / "a", runs / "b", "--json", tmp_path / "both.json").exit_code == 0
+    assert json.loads((tmp_path / "both.json").read_text())[1]["beside"] == other["beside"]
+    assert report(runs / "a", "--json", "--out", tmp_path / "a.html").exit_code == 0
     assert (tmp_path / "a.html").exists()
 
 
@@ -241,9 +305,7 @@ def test_names_are_text_and_code_is_named_not_run(runs, tmp_path):
 
 
 def test_what_cannot_be_reported_is_said_in_one_line(runs, tmp_path):
-    report(runs / "a")
     for arguments, said in (
-        ((runs / "a",), "report.html is there already, wanted a new file for --out"),
         ((tmp_path / "none",), "has no config.toml, wanted the folder of a training run"),
         ((runs / "a", tmp_path / "none", "--out", tmp_path / "p.html"), "none has no config.toml"),
         ((runs / "a", runs / "b"), "found 2 runs without --out"),

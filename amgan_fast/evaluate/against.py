@@ -35,8 +35,11 @@ class OtherEvaluation:
     compared: Mapping[str, Any] | None = None
     """By which features, with which real images (:func:`_comparison_facts`); None: by none."""
 
-    def require_classifier(self, classifier: ImageClassifier | None) -> None:
+    def require_classifier(self, classifier: ImageClassifier | None, *, as_in: str = "here") -> None:
         """
+        Args:
+            as_in: what messages call the evaluation that this one is to be like.
+
         Raises:
             InputError: it is another one, or is given its images in another way. Of logits and probabilities nothing
                 is known.
@@ -46,19 +49,22 @@ class OtherEvaluation:
         for name, value in _facts(classifier.to_dict()).items():
             other = self.judge[name]
             if other != value:
-                raise InputError(f"{self.path} is of a classifier with {name} {other}, wanted {value} as here")
+                raise InputError(f"{self.path} is of a classifier with {name} {other}, wanted {value} as {as_in}")
 
     def require_comparable(
-        self, classifier: ImageClassifier | None, num_classes: int, reference: Tensor | None
+        self, classifier: ImageClassifier | None, num_classes: int, reference: Tensor | None, *, as_in: str = "here"
     ) -> None:
         """
+        Args:
+            as_in: as above.
+
         Raises:
             InputError: as above, or another number of classes or another reference, by both numbers or SHA-256.
         """
-        self.require_classifier(classifier)
+        self.require_classifier(classifier, as_in=as_in)
         vector = None if reference is None else reference.tolist()
         with as_input_error():
-            require_comparable(self.scores, num_classes, vector, name=str(self.path), as_in="here")
+            require_comparable(self.scores, num_classes, vector, name=str(self.path), as_in=as_in)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError, printable
+from amgan_fast.evaluate import Evaluation
 from amgan_fast.evaluate.report import class_tables, drawn_pictures, drawn_uri, made_by
 from amgan_fast.evaluate.table import provenance, rows_of_sets
 from amgan_fast.files import contents_of
 from amgan_fast.page import png_uri, save_page
 from amgan_fast.report.recorded_run import RecordedRun
-from amgan_fast.report.side_by_side import side_by_side
+from amgan_fast.report.side_by_side import judged_alike, side_by_side
 from amgan_fast.runs import differing_settings, listing_rows
 from amgan_fast.runs.listing_page import run_pictures
 from amgan_fast.train.accuracy import DiscriminatorAccuracy
 from amgan_fast.train.pictures import save_training_curves
+
+_HELD_OUT = "held-out real"
+PAGE_MARK = '<meta name="generator" content="amgan-fast report">'
+"""What a page of this module has in its head, and no other file."""
+
+_Group = Sequence[tuple[str, Evaluation]]
+"""Runs of one classifier and one reference, by name."""
 
 
 def save_run_report(path: Path, runs: Sequence[RecordedRun], command: Sequence[str] = ()) -> None:
@@ -44,14 +52,18 @@ def save_run_report(path: Path, runs: Sequence[RecordedRun], command: Sequence[s
     differing = differing_settings([run.listed for run in runs])
     alarms = [text for name, run in zip(names, runs, strict=True) for text in _alarms(name, run, len(runs) > 1)]
     pictures, undrawn = _pictures(names, runs)
+    named = dict(zip(runs, names, strict=True))
+    groups = [[(named[run], run.evaluation) for run in group if run.evaluation] for group in judged_alike(runs)]
+    judged_apart = [_judged_apart(groups)] if len(groups) > 1 else []
     save_page(
         path,
         "amgan_fast.report",
         "run_report.html.jinja",
+        mark=PAGE_MARK,
         title=", ".join(names) if len(runs) < 4 else f"{len(runs)} runs",
         lead="" if len(runs) > 1 else _in_a_line(runs[0]),
         many=len(runs) > 1,
-        alarms=[*alarms, *undrawn],
+        alarms=[*alarms, *judged_apart, *undrawn],
         listing_head=head,
         listing=[[name, *row[1:]] for name, row in zip(names, rows, strict=True)],
         differences=_differences(names, runs),
@@ -61,14 +73,32 @@ def save_run_report(path: Path, runs: Sequence[RecordedRun], command: Sequence[s
         shared=[(name, _setting(runs[0], name)) for name in runs[0].listed.settings if name not in differing],
         made=made_by(command),
         runs=[_about(name, run) for name, run in zip(names, runs, strict=True)],
-        **_scores(names, runs),
+        **_scores(names, runs, groups),
     )
 
 
+def is_run_report(path: Path) -> bool:
+    """Whether a file is what :func:`save_run_report` wrote: it may be made again.
+
+    >>> from pathlib import Path
+    >>> from amgan_fast.report import is_run_report
+    >>> is_run_report(Path("runs/digits/summary.json"))
+    False
+    """
+    try:
+        with path.open("rb") as file:
+            return PAGE_MARK.encode() in file.read(1000)
+    except OSError:
+        return False
+
+
 def _names(runs: Sequence[RecordedRun]) -> list[str]:
-    """Of their folders, or their paths where folders of several runs are called alike."""
+    """Of their folders, or their paths where folders of several runs are called alike: no two of them are the same."""
     counts = Counter(run.listed.name for run in runs)
-    return [printable(run.listed.name if counts[run.listed.name] == 1 else os.fspath(run.listed.path)) for run in runs]
+    names = [run.listed.name if counts[run.listed.name] == 1 else os.fspath(run.listed.path) for run in runs]
+    if len(set(names)) < len(names):  # the path of one is the name of another one
+        names = [os.fspath(run.listed.path.resolve()) for run in runs]
+    return [printable(name) for name in names]
 
 
 def _in_a_line(run: RecordedRun) -> str:
@@ -87,32 +117,37 @@ def _alarms(name: str, run: RecordedRun, named: bool) -> list[str]:
     return [f"{name}: {printable(text)}" if named else printable(text) for text in found]
 
 
-def _scores(names: Sequence[str], runs: Sequence[RecordedRun]) -> dict[str, Any]:
-    """The table of scores, those of classes, and what is drawn of numbers: one column a run, and the first one's
-    held-out real images."""
-    scored = {name: run for name, run in zip(names, runs, strict=True) if run.evaluation is not None}
-    if not scored:
+def _scores(names: Sequence[str], runs: Sequence[RecordedRun], groups: Sequence[_Group]) -> dict[str, Any]:
+    """The table of scores, those of classes, and what is drawn of numbers: one column a run, and held-out real images
+    under each classifier."""
+    if not groups:
         return {"columns": [], "rows": [], "classes": [], "drawn": []}
-    sets = {}
-    for name, run in scored.items():
-        if run.evaluation is not None:
-            sets["generated" if len(runs) == 1 else name] = run.evaluation.generated
-    first = next(iter(scored.values())).evaluation
-    class_names: tuple[str, ...] = ()
-    if first is not None:
-        if first.held_out is not None:
-            sets["held-out real"] = first.held_out
-        class_names = (first.classifier and first.classifier.class_names) or ()
+    scored = {name: evaluation for group in groups for name, evaluation in group}
+    sets = {"generated" if len(runs) == 1 else name: scored[name].generated for name in names if name in scored}
+    for name, evaluation in (group[0] for group in groups):
+        if evaluation.held_out is not None:
+            sets[_HELD_OUT if len(groups) == 1 and _HELD_OUT not in sets else f"{_HELD_OUT} of {name}"] = (
+                evaluation.held_out
+            )
     rows = rows_of_sets(list(sets.values()))
     if len(runs) == 1 and (accuracy := _accuracy(runs[0])) is not None and len(sets) == 2:
         rows += accuracy.rows()
-    one_classifier = len({_sha256(run) for run in scored.values()}) == 1
+    classifier = groups[0][0][1].classifier
+    class_names = (classifier and classifier.class_names) or ()
     return {
         "columns": list(sets),
         "rows": rows,
         "classes": class_tables(sets),
-        "drawn": drawn_pictures(sets, class_names) if one_classifier else [],
+        "drawn": drawn_pictures(sets, class_names) if len(groups) == 1 else [],
     }
+
+
+def _judged_apart(groups: Sequence[_Group]) -> str:
+    told = "; ".join(", ".join(name for name, _ in group) for group in groups)
+    return (
+        f"Scores of {len(groups)} classifiers or references stand side by side here, and cannot be compared but within "
+        f"one of them: {told}."
+    )
 
 
 def _accuracy(run: RecordedRun) -> DiscriminatorAccuracy | None:
@@ -122,11 +157,6 @@ def _accuracy(run: RecordedRun) -> DiscriminatorAccuracy | None:
     if not isinstance(told.get("normalization"), str):
         return None
     return DiscriminatorAccuracy(told["correct"], told["n"], told["normalization"])
-
-
-def _sha256(run: RecordedRun) -> str | None:
-    classifier = run.evaluation and run.evaluation.classifier
-    return classifier.sha256 if classifier else None
 
 
 def _differences(names: Sequence[str], runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ _ABOUT = {
     "summary.json": "all scores, for --against",
     "metrics.jsonl": "the journal: a row of losses every log_every steps, scores in some",
     "metrics.csv": "the journal as a table",
+    "report.html": "the page of amgan-fast report",
     "samples.png": "samples, a row a class",
     "curves.png": "losses and scores over the steps",
     "grids": "samples of the same z over the steps",
