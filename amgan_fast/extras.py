@@ -28,9 +28,8 @@ def said_of_missing(error: ImportError) -> str:
     if not package or not isinstance(error, ModuleNotFoundError):  # it is there, and broken
         return in_one_line(error)
     extra = _EXTRA_OF.get(package)
-    return f"the package {package} is not installed, wanted " + (
-        f"pip install 'amgan-fast[{extra}]'" if extra else "it"
-    )
+    wanted = "it" if extra is None else f"pip install 'amgan-fast[{extra}]'"
+    return f"the package {package} is not installed, wanted {wanted}"
 
 
 def is_of_extra(error: ModuleNotFoundError) -> bool:
