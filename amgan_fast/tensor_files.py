@@ -50,21 +50,17 @@ def load_tensors(path: Path) -> dict[str, Any]:
     >>> load_tensors(Path("file.pt"))
     {'weights': tensor([0., 0.]), 'steps': 7}
     """
-    try:
-        # torch.load takes what it finds: a flipped bit of a weight is another weight.
-        with zipfile.ZipFile(path) as file:
-            if damaged := file.testzip():
-                raise InputError(f"{path} is damaged (its part {damaged} has another checksum than when written)")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist, wanted a file that torch.save wrote") from None
-    except Exception as error:  # a damaged file fails in any way the unpickler can
-        raise InputError(f"{path} is damaged or no checkpoint ({in_one_line(error)})") from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path} holds a {type(state).__name__}, wanted a dictionary of tensors")
-    return state
+    return _load(path, mapped=False)
+
+
+def load_mapped(path: Path) -> dict[str, Any]:
+    """:func:`load_tensors` for plain values beside large tensors: these stay in the file until they are looked at, and
+    checksums are not tested.
+
+    Raises:
+        InputError: as there.
+    """
+    return _load(path, mapped=True)
 
 
 def save_safetensors(path: Path, what: str, values: str, tensors: Mapping[str, Tensor]) -> None:
@@ -123,6 +119,24 @@ def load_safetensors(path: Path, what: str, *, wanted: str) -> tuple[str, dict[s
 def tensor_bytes(values: Tensor) -> bytes:
     """In the order of their places, whatever the type."""
     return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _load(path: Path, *, mapped: bool) -> dict[str, Any]:
+    try:
+        # torch.load takes what it finds: a flipped bit of a weight is another weight.
+        with zipfile.ZipFile(path) as file:
+            if not mapped and (damaged := file.testzip()):
+                raise InputError(f"{path} is damaged (its part {damaged} has another checksum than when written)")
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist, wanted a file that torch.save wrote") from None
+    except Exception as error:  # a damaged file fails in any way the unpickler can
+        raise InputError(f"{path} is damaged or no checkpoint ({in_one_line(error)})") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds a {type(state).__name__}, wanted a dictionary of tensors")
+    return state
 
 
 def _digest(values: str, tensors: Mapping[str, Tensor]) -> str:

@@ -51,6 +51,14 @@ def test_help_fits_80_columns_and_cuts_no_word(command):
         assert {*names, *(option.help or "").split()} <= {*words}
 
 
+@pytest.mark.parametrize("command", [None, *GROUP.commands])
+def test_flags_take_no_word_in_help(command):
+    """Those that Typer adds neither."""
+    lines = shown_help() if command is None else shown_help(command)
+    assert any("--help" in line for line in lines)
+    assert "<bool>" not in " ".join(lines)
+
+
 @pytest.mark.parametrize("command", GROUP.commands)
 def test_help_ends_with_examples_that_the_command_takes(command):
     lines = [line.strip() for line in shown_help(command) if line.strip()]

@@ -20,7 +20,7 @@ from amgan_fast.compare import COMPARED, compare, dry_run, plan
 from amgan_fast.compare.tables import mean_and_spread
 from amgan_fast.errors import InputError
 from amgan_fast.objectives import MODELS
-from amgan_fast.runs import RunFolder
+from amgan_fast.runs import Checkpoint, RunFolder, previous_checkpoint
 from amgan_fast.train import Observer, TrainingStopped, train
 from amgan_fast.train.dry_run import Times
 
@@ -128,6 +128,32 @@ def test_a_dry_run_tells_what_is_left_and_writes_nothing(tmp_path, cache, monkey
         dry_run(root, plan(tiny_config(steps=9), models=["gan"], seeds=1))
     monkeypatch.setattr(module, "_times", None)
     assert dry_run(root, cells[:1]).seconds == 0
+
+
+def test_a_dry_run_counts_the_steps_that_resuming_goes_on_behind(tmp_path, cache, monkeypatch):
+    """Rows of the journal behind the checkpoint are of steps that are taken again."""
+    root = tmp_path / "all"
+    cells = plan(tiny_config(steps=8, checkpoint_every=2), models=["gan"], labels=["dynamic"], seeds=2)
+    compare(root, cells[1:])
+    run = cells[0].run(root)
+    monkeypatch.setattr(importlib.import_module("amgan_fast.compare.dry_run"), "_times", lambda *_: Times(1.0, 0.01))
+
+    def taken() -> int | None:
+        return dry_run(root, cells).cells[0].taken
+
+    with pytest.raises(TrainingStopped):
+        train(cells[0].config, run.path, StopAt(4))
+    run.append_metrics({"step": 6})
+    assert taken() == 4
+    previous = Checkpoint.load(previous_checkpoint(run.checkpoint)).steps
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:1000])
+    assert taken() == previous < 4
+    previous_checkpoint(run.checkpoint).write_bytes(b"")
+    with pytest.raises(InputError, match=r"checkpoint\.previous\.pt is damaged"):
+        taken()
+    previous_checkpoint(run.checkpoint).unlink()
+    run.checkpoint.unlink()
+    assert taken() == 0  # it begins anew
 
 
 def test_the_command_tries_steps_of_each_model_in_a_dry_run(tmp_path, cache, monkeypatch):

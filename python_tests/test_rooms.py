@@ -47,3 +47,14 @@ def test_a_room_imports_from_its_floor_and_those_below(room):
     for path in sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]:
         above = [name for name in imported(path) if floors()[name] < floors()[room]]
         assert not above, f"{path.relative_to(ROOT)} imports {', '.join(above)} from above"
+
+
+def test_names_of_runs_are_the_same_for_checkers_for_stars_and_when_asked_for():
+    """The three lists of the room whose names are imported when they are asked for."""
+    import amgan_fast.runs as room
+
+    (checked,) = (node for node in ast.parse(Path(room.__file__).read_text()).body if isinstance(node, ast.If))
+    imported = {node.module: sorted(alias.name for alias in node.names) for node in checked.body}
+    assert imported == {f"amgan_fast.runs.{name}": sorted(names.split()) for name, names in room._MODULES.items()}
+    assert sorted(room.__all__) == sorted(name for names in imported.values() for name in names)
+    assert all(getattr(room, name) is not None for name in room.__all__)

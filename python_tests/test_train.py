@@ -14,12 +14,21 @@ from functools import partial
 import pytest
 import torch
 from checking import Trace
-from tiny_runs import digits, digits_classifier, tiny_config, tiny_run, use_classifier_cache
+from test_resume import StopAt
+from tiny_runs import (
+    assert_same_run,
+    assert_same_state,
+    digits,
+    digits_classifier,
+    tiny_config,
+    tiny_run,
+    use_classifier_cache,
+)
 from torch import nn
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
-from amgan_fast.data import to_float
+from amgan_fast.data import load_dataset, to_float
 from amgan_fast.device import resolve_device
 from amgan_fast.errors import InputError
 from amgan_fast.evaluate import load_classifier
@@ -35,7 +44,15 @@ from amgan_fast.nn import (
 from amgan_fast.objectives import AMGAN, MODELS, ImprovedGAN, RelativisticAMGAN, feature_matching
 from amgan_fast.runs import Config, RunFolder, StepOptions
 from amgan_fast.tensor_files import load_tensors, save_tensors
-from amgan_fast.train import AdversarialStep, Observer, cached_classifier, train_classifier
+from amgan_fast.train import (
+    AdversarialStep,
+    Observer,
+    TrainingStopped,
+    cached_classifier,
+    resume,
+    train,
+    train_classifier,
+)
 from amgan_fast.train.capture import is_captured
 
 LATENT = 6
@@ -618,6 +635,21 @@ def test_the_same_seed_gives_the_same_run(tmp_path, cache):
         metrics.append([(row["discriminator_loss"], row.get("am_score")) for row in rows])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert metrics[0] == metrics[1] != metrics[2]
+
+
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode])
+def test_what_trains_does_so_where_the_caller_records_no_gradients(tmp_path, cache, around):
+    """To the bit as elsewhere; also on images that were loaded there."""
+    wanted = train_classifier(load_dataset("digits"), steps=5)
+    tiny_run(tmp_path / "wanted")
+    with around():
+        found = train_classifier(load_dataset("digits"), steps=5)
+        with pytest.raises(TrainingStopped):
+            train(tiny_config(), tmp_path / "run", StopAt(4))
+        resume(tmp_path / "run")
+        assert not torch.is_grad_enabled()
+    assert_same_state(found.network.state_dict(), wanted.network.state_dict())
+    assert_same_run(tmp_path / "run", tmp_path / "wanted")
 
 
 def test_a_run_leaves_the_callers_random_numbers_alone(tmp_path, cache):

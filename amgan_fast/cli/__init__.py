@@ -8,12 +8,12 @@ from io import TextIOWrapper
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from amgan_fast.cli.compare import compare
 from amgan_fast.cli.evaluate import evaluate
 from amgan_fast.cli.examples import epilog
 from amgan_fast.cli.export import export
+from amgan_fast.cli.flags import Command, Group
 from amgan_fast.cli.info import info
 from amgan_fast.cli.merge import merge
 from amgan_fast.cli.new import new
@@ -26,12 +26,13 @@ from amgan_fast.cli.train_classifier import train_classifier
 from amgan_fast.cli.version import print_version
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
-def _add(name: str, function: Callable[..., None], cls: type[TyperCommand] = TyperCommand) -> None:
+def _add(name: str, function: Callable[..., None], cls: type[Command] = Command) -> None:
     app.command(name, cls=cls, epilog=epilog(name))(function)
 
 
@@ -52,7 +53,7 @@ _add("info", info, JsonCommand)
 def _program(
     _: Annotated[
         bool,
-        typer.Option("--version", help="Print name and version.", metavar="", callback=print_version, is_eager=True),
+        typer.Option("--version", help="Print name and version.", callback=print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Train AM-GAN and its relatives, and score generative models."""

@@ -80,8 +80,6 @@ def _flags(name: str, kind: Any, option: Option, default: Any) -> tuple[str, ...
 
 def _placeholder(kind: Any, option: Option) -> str | None:
     """Short ones: at 80 columns the names of options and their help need the room."""
-    if option.placeholder is None and kind is bool:
-        return ""
     is_integer = kind is int or int in get_args(kind)
     return "<int>" if option.placeholder is None and is_integer else option.placeholder
 

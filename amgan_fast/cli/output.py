@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from amgan_fast.cli.flags import Command
 from amgan_fast.errors import InputError, printable
 from amgan_fast.files import check_writable, to_json, write_json
 from amgan_fast.option_declarations import Option
@@ -25,7 +25,7 @@ Json = Annotated[
 ]
 
 
-class JsonCommand(TyperCommand):
+class JsonCommand(Command):
     """A command whose ``--json`` may stand alone: Typer has no options with a value or none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from amgan_fast.data import Dataset
 from amgan_fast.device import current_gpu
 from amgan_fast.errors import counted
 from amgan_fast.processes import Share
+from amgan_fast.runs import Checkpoint
 from amgan_fast.runs.toml import toml_text
 from amgan_fast.train import Observer
 from amgan_fast.train.classifier_training import cached_classifier_path
@@ -29,7 +30,7 @@ class PlannedCell:
 
     cell: Cell
     taken: int | None
-    """Steps that it has taken; None: it is finished."""
+    """Steps that it has taken and goes on behind, as its checkpoint has them; None: it is finished."""
     times: Times | None
     """Of its model and labelling; None where all of these are finished."""
 
@@ -149,8 +150,7 @@ def _taken(root: Path, cell: Cell) -> int | None:
     run = cell.run(root)
     if run.summary.exists():
         return None
-    rows = run.read_metrics()
-    return rows[-1]["step"] if rows else 0
+    return Checkpoint.last_steps(run.checkpoint)
 
 
 def _times(root: Path, cell: Cell, dataset: Dataset) -> Times:

@@ -11,7 +11,7 @@ from torch import Tensor
 from amgan_fast.errors import InputError
 from amgan_fast.files import contents_of, rename
 from amgan_fast.runs.folder import previous_checkpoint
-from amgan_fast.tensor_files import load_tensors, save_tensors
+from amgan_fast.tensor_files import load_mapped, load_tensors, save_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,24 @@ class Checkpoint:
             if not previous.exists():
                 raise
             return Checkpoint.load(previous), f"{error}: going on from {previous.name}"
+
+    @staticmethod
+    def last_steps(path: Path) -> int:
+        """:attr:`steps` of :meth:`load_last`, without reading tensors; 0: there is no checkpoint yet. That a tensor is
+        damaged is not seen.
+
+        Raises:
+            InputError: neither can be read.
+        """
+        there = [one for one in (path, previous_checkpoint(path)) if one.exists()]
+        for one in there:
+            try:
+                with contents_of(one):
+                    return int(load_mapped(one)["step"]["steps"])
+            except InputError:
+                if one == there[-1]:
+                    raise
+        return 0
 
 
 def put_previous_in_place(path: Path) -> None:

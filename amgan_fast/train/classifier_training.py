@@ -32,6 +32,7 @@ from amgan_fast.train.augmentation import Augmentation
 from amgan_fast.train.capture import CapturedWork
 from amgan_fast.train.checks import check_classifier
 from amgan_fast.train.classifier_recipes import CLASSIFIER_RECIPES, ClassifierRecipe, build_optimizer
+from amgan_fast.train.gradient_mode import with_gradients
 from amgan_fast.train.moment import Numbers
 
 _CHECK_EVERY = 20  # steps between two looks at the loss
@@ -91,6 +92,7 @@ def _train_for_cache(path: Path, dataset: Dataset, observer: Observer) -> Traine
     return classifier
 
 
+@with_gradients
 def train_classifier(
     dataset: Dataset,
     steps: int | None = None,

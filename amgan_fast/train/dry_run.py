@@ -22,6 +22,7 @@ from amgan_fast.runs import Config, RunFolder
 from amgan_fast.runs.toml import toml_text
 from amgan_fast.seeds import Purpose
 from amgan_fast.train.classifier_training import cached_classifier_path
+from amgan_fast.train.gradient_mode import with_gradients
 from amgan_fast.train.job import Job
 from amgan_fast.train.moment import Moment
 from amgan_fast.train.real_images import RealImages
@@ -128,6 +129,7 @@ def dry_run(
     )
 
 
+@with_gradients
 def try_steps(job: Job, dataset: Dataset, guide: TrainedClassifier | None) -> tuple[AdversarialStep, Times]:
     """A new run's step after some of them, and what they and the scoring of samples took."""
     config, devices = job.config, [job.device] if job.device.type == "cuda" else []

@@ -22,6 +22,7 @@ from amgan_fast.train.checkpoints import go_back_to, last_checkpoint
 from amgan_fast.train.checks import check_run
 from amgan_fast.train.classifier_training import cached_classifier
 from amgan_fast.train.finish import Result, finish
+from amgan_fast.train.gradient_mode import with_gradients
 from amgan_fast.train.guide import notes_on_guide, read_guide
 from amgan_fast.train.init import check_init, start_from
 from amgan_fast.train.job import Job
@@ -30,6 +31,7 @@ from amgan_fast.train.stopping import TrainingStopped, stop_on_signal
 from amgan_fast.train.training import Training
 
 
+@with_gradients
 def train(
     config: Config, out: Path | None = None, observer: Observer | None = None, share: Share | None = None
 ) -> Result:
@@ -77,6 +79,7 @@ def prepare(job: Job) -> tuple[Dataset, TrainedClassifier | None, int]:
     return dataset, read_guide(job.config, job.folder, dataset, job.device), size
 
 
+@with_gradients
 def resume(
     path: Path,
     observer: Observer | None = None,

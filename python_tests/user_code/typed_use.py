@@ -1,4 +1,5 @@
-"""What users write, for ``mypy --strict`` (``make lint``) and pyright: what they get has a type, and none is Any.
+"""What users write, for ``mypy --strict`` (``make lint``) and pyright (CONTRIBUTING.md): what they get has a type, and
+none is Any.
 
 It is checked, not run.
 """
