@@ -125,6 +125,8 @@ class PretendedGpu(TorchDispatchMode):
         self._patches = pytest.MonkeyPatch()
 
     def __enter__(self) -> PretendedGpu:
+        if not torch.backends.cuda.is_built():
+            pytest.skip("a torch without CUDA makes no events of a GPU, not even for one that is pretended")
         self._fake.__enter__()
         self._overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
         torch.__future__.set_overwrite_module_params_on_conversion(True)  # for Module.to
