@@ -299,6 +299,7 @@ def test_follows_the_device(device, logits):
 
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("num_samples", [None, 30])
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="a torch without CUDA makes no events of a GPU")
 def test_on_a_gpu_update_asks_for_no_value(from_logits, num_samples):
     """Under tensors without values; reading the state, for comparison, does."""
     with FakeTensorMode():
