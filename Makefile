@@ -69,12 +69,16 @@ sdist: $(VENV)/built
 	$(BIN)/python -m build --sdist --no-isolation --outdir dist
 	AMGAN_CUDA=0 $(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist dist/amgan_fast-*.tar.gz
 
-# That wheel in a new environment, with what scoring takes alone.
-install-check: sdist
-	$(PYTHON) -m venv --clear build/installed
-	build/installed/bin/pip install --disable-pip-version-check --quiet $(TORCH)
+# That wheel in an environment of its own, with what scoring takes alone.
+install-check: sdist build/installed/torch
+	build/installed/bin/pip uninstall --quiet --yes amgan-fast
 	build/installed/bin/pip install --disable-pip-version-check --quiet dist/amgan_fast-*.whl
 	cd build && installed/bin/python ../tools/install_check.py
+
+build/installed/torch:
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/pip install --disable-pip-version-check --quiet $(TORCH)
+	touch $@
 
 clean:
 	rm -rf build dist $(VENV)
