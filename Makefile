@@ -14,14 +14,14 @@ SOURCES = CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/*/* csrc/*.cpp)
 demo: $(VENV)/built
 	$(BIN)/amgan-fast train
 
-test: $(VENV)/built
+test: $(VENV)/tests
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # Editable, and rebuilt on import: touching one kernel costs seconds.
 dev: $(VENV)/torch
 	$(PIP_INSTALL) --group test --group lint
 	$(PIP_INSTALL) $(EDITABLE) -Ceditable.rebuild=true
-	touch $(VENV)/built
+	touch $(VENV)/built $(VENV)/tests
 
 bench: $(VENV)/built
 	$(PIP_INSTALL) --group bench
@@ -30,7 +30,7 @@ bench: $(VENV)/built
 	$(BIN)/python -m benchmarks.bench_evaluate
 	$(BIN)/python -m benchmarks.ratio_changes build/bench_ops.previous.json build/bench_ops.json
 
-lint: $(VENV)/built
+lint: $(VENV)/tests
 	$(PIP_INSTALL) --group lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
@@ -83,7 +83,7 @@ build/installed/torch:
 clean:
 	rm -rf build dist $(VENV)
 
-$(VENV)/torch $(VENV)/built: QUIET = # downloads and the build take minutes, and say so
+$(VENV)/torch $(VENV)/built $(VENV)/tests: QUIET = # downloads and the build take minutes, and say so
 
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)
@@ -93,6 +93,9 @@ $(VENV)/torch:
 	touch $@
 
 $(VENV)/built: $(VENV)/torch $(SOURCES)
-	$(PIP_INSTALL) --group test
 	$(PIP_INSTALL) $(EDITABLE)
+	touch $@
+
+$(VENV)/tests: $(VENV)/built
+	$(PIP_INSTALL) --group test
 	touch $@

@@ -47,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, there in _ROOT_FILES.items():
         files.append(File.generated(config, there, content=(_ROOT / name).read_text()))
     for name, there in _NOTEBOOKS.items():  # as they were saved: nothing runs here
-        text, found = MarkdownExporter().from_filename(_ROOT / name, {"output_files_dir": Path(there).stem})
+        text, found = MarkdownExporter().from_filename(str(_ROOT / name), {"output_files_dir": Path(there).stem})
         files.append(File.generated(config, there, content=text))
         for picture, content in found["outputs"].items():
             files.append(File.generated(config, f"examples/{picture}", content=content))
