@@ -203,6 +203,7 @@ def test_evaluations_of_image_files_have_the_same_score_in_every_tool(tmp_path):
     assert 0 < ours["after_imports"] < ours["wall"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_image_files_is_measured_in_parts(tmp_path):
     printed = run("bench_evaluate", "--profile", "--jpegs", 8, "--only", "jpeg", "--threads", 1, folder=tmp_path)
     seconds = dict(re.findall(r"^\| ([\w .]+?) \| ([0-9.]+) \|", printed, re.MULTILINE))
@@ -215,6 +216,7 @@ def test_the_picture_of_a_score_is_drawn(tmp_path):
     assert (tmp_path / "pictures" / "am_score.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_training_step_is_measured_in_parts(tmp_path, device):
     small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--threads", 1)
     printed = run("bench_train_step", *small, "--json", "step.json", folder=tmp_path)
@@ -231,6 +233,7 @@ def test_a_training_step_is_measured_in_parts(tmp_path, device):
         assert min(parts[name] for name in PARTS) > 0
 
 
+@pytest.mark.slow
 def test_each_regularization_is_timed_beside_none(tmp_path, device):
     small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--steps", 1, "--threads", 1)
     printed = run("bench_regularizers", *small, "--json", "regularizers.json", folder=tmp_path)
@@ -239,6 +242,7 @@ def test_each_regularization_is_timed_beside_none(tmp_path, device):
     assert all(name in printed for name in REGULARIZERS)
 
 
+@pytest.mark.slow
 def test_each_conditioning_is_timed_beside_concatenation(tmp_path, device):
     small = ("--device", device, "--network", "mlp", "--batch-size", 4, "--rounds", 1, "--steps", 1, "--threads", 1)
     printed = run("bench_conditioning", *small, "--json", "conditioning.json", folder=tmp_path)
