@@ -47,22 +47,20 @@ def save_report(path: Path, evaluation: Evaluation, command: Sequence[str] = ())
     ...     print([path.name for path in Path(folder).iterdir()])
     ['page.html']
     """
-    save_page(
-        path, "amgan_fast.evaluate", _TEMPLATE, evaluation=evaluation, made=made_by(command), **page_parts(evaluation)
-    )
-
-
-def page_parts(evaluation: Evaluation) -> dict[str, Any]:
-    """What the templates of all pages have of an evaluation, by their names for it."""
     sets = _sets(evaluation)
     names = (evaluation.classifier and evaluation.classifier.class_names) or ()
-    return {
-        "columns": list(sets),
-        "rows": score_rows(evaluation),
-        "classes": class_tables(sets),
-        "pictures": drawn_pictures(sets, names),
-        "provenance": provenance(evaluation),
-    }
+    save_page(
+        path,
+        "amgan_fast.evaluate",
+        _TEMPLATE,
+        evaluation=evaluation,
+        provenance=provenance(evaluation),
+        columns=list(sets),
+        rows=score_rows(evaluation),
+        classes=class_tables(sets),
+        pictures=drawn_pictures(sets, names),
+        made=made_by(command),
+    )
 
 
 def made_by(command: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from amgan_fast.errors import InputError, counted
-from amgan_fast.evaluate import Evaluation, recorded_evaluation
+from amgan_fast.evaluate import Evaluation, read_evaluation, recorded_evaluation
+from amgan_fast.evaluate.against import OtherEvaluation
 from amgan_fast.files import contents_of
 from amgan_fast.runs import ListedRun, RunFolder, Summary, listed_run
 from amgan_fast.user_code import SETTINGS, names_user_code
@@ -56,6 +58,15 @@ class RecordedRun:
     @property
     def folder(self) -> RunFolder:
         return RunFolder(self.listed.path)
+
+    @cached_property
+    def to_compare(self) -> OtherEvaluation:
+        """Its scores, for those of others to be compared with; read once.
+
+        Raises:
+            InputError: there are none, or damaged ones.
+        """
+        return read_evaluation(self.folder.summary)
 
     @property
     def files(self) -> list[tuple[str, str]]:

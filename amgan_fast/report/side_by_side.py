@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from amgan_fast.errors import InputError
-from amgan_fast.evaluate import Evaluation, read_evaluation
+from amgan_fast.evaluate import Evaluation
 from amgan_fast.evaluate.against import Against, OtherEvaluation
 from amgan_fast.report.recorded_run import RecordedRun
 
@@ -89,6 +89,6 @@ def _comparable(run: RecordedRun, evaluation: Evaluation, first: RecordedRun) ->
     """
     scores = evaluation.generated.scores
     reference = None if scores.reference is None else torch.tensor(scores.reference, dtype=torch.float64)
-    other = read_evaluation(first.folder.summary)
+    other = first.to_compare
     other.require_comparable(evaluation.classifier, scores.num_classes, reference, as_in=f"in {run.folder.summary}")
     return other
