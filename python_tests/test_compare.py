@@ -6,8 +6,14 @@ import importlib
 import json
 import os
 import re
+import signal
 import statistics
+import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +23,7 @@ from typer.testing import CliRunner
 
 from amgan_fast.cli import app
 from amgan_fast.compare import COMPARED, compare, dry_run, plan
+from amgan_fast.compare.own_processes import call_in_processes
 from amgan_fast.compare.tables import mean_and_spread
 from amgan_fast.errors import InputError
 from amgan_fast.objectives import MODELS
@@ -205,6 +212,53 @@ def test_two_jobs_give_the_same_scores(tmp_path, cache):
     cells = plan(tiny_config(), models=["gan", "amgan"], labels=["predefined"], seeds=1)
     one, two = (compare(tmp_path / str(jobs), cells, jobs=jobs) for jobs in (1, 2))
     assert [cell.scores for cell in one.cells] == [cell.scores for cell in two.cells]
+
+
+@pytest.fixture
+def two_of_three(tmp_path, cache) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The command with two jobs for three runs, once the first two have taken a step."""
+    settings = {"steps": 100_000, "log_every": 1, "score_every": 50_000, "threads": 1}
+    command = [sys.executable, "-m", "amgan_fast", "compare", "--models", "gan,amgan,labelgan", "--labels", "dynamic"]
+    command += ["--seeds", "1", "--jobs", "2", "--out", "all"]
+    command += [
+        f"--set={name}={value}" for name, value in tiny_config(**settings).to_dict().items() if name in settings
+    ]
+    root = tmp_path / "all" / "runs"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            until(lambda: all((root / f"{model}-dynamic-seed0/metrics.jsonl").exists() for model in ("gan", "amgan")))
+            yield process, root
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not happened():
+        time.sleep(0.05)
+    assert happened()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_runs_in_other_processes_are_saved_and_end_with_the_one_that_began_them(two_of_three, number):
+    """As a batch system ends it, or one that is short of memory."""
+    process, root = two_of_three
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)  # all of them have the pipe
+    if number == signal.SIGTERM:
+        assert (process.returncode, errors) == (143, "amgan-fast: stopped; the same command goes on\n")
+    assert {path.name for path in root.iterdir()} == {"gan-dynamic-seed0", "amgan-dynamic-seed0"}
+    for path in root.iterdir():
+        assert RunFolder(path).has_checkpoint
+
+
+def test_an_error_interrupts_what_runs_beside_it():
+    with pytest.raises(ValueError, match="could not convert") as error:
+        list(call_in_processes([partial(time.sleep, 600), partial(float, "x")], 2))
+    assert "Traceback" in str(error.value.__cause__)
+    with pytest.raises(InputError, match="was killed by SIGKILL, as a system does that is short of memory"):
+        list(call_in_processes([partial(signal.raise_signal, signal.SIGKILL)], 2))
 
 
 def test_other_settings_are_refused_by_name(tmp_path, cache):

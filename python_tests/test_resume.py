@@ -37,15 +37,16 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 class StopAt(Observer):
-    """Sends this process a signal once a step is logged."""
+    """Sends this process signals once a step is logged."""
 
-    def __init__(self, step: int, number: signal.Signals = signal.SIGTERM) -> None:
+    def __init__(self, step: int, *numbers: signal.Signals) -> None:
         self.step = step
-        self.number = number
+        self.numbers = numbers or (signal.SIGTERM,)
 
     def logged(self, row):
         if row["step"] == self.step:
-            os.kill(os.getpid(), self.number)
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
 
 
 class Killed(BaseException):
@@ -112,6 +113,18 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, cache, options):
     assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
     resume(tmp_path / "stopped")
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("seconds", "step"), [(60.0, 6), (0.0, 5)])
+def test_a_second_signal_ends_it_at_once_but_for_the_same_request_by_another_way(
+    tmp_path, cache, monkeypatch, seconds, step
+):
+    """Of one Ctrl-C both the terminal and the process that has started this one may tell it."""
+    monkeypatch.setattr("amgan_fast.train.stopping._ONE_REQUEST", seconds)
+    stop = StopAt(6, signal.SIGTERM, signal.SIGINT)
+    with pytest.raises(TrainingStopped, match=f"saved at step {step}"):
+        train(tiny_config(steps=10, log_every=2, checkpoint_every=5), tmp_path / "run", stop)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_signal_while_the_end_is_scored_is_not_swallowed(tmp_path, cache):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from amgan_fast.compare.cells import Cell, settings
 from amgan_fast.compare.figure import save_comparison_curves
+from amgan_fast.compare.own_processes import call_in_processes
 from amgan_fast.compare.results import Comparison, real_result, result_of
 from amgan_fast.compare.tables import markdown
 from amgan_fast.data import Dataset
@@ -40,6 +40,7 @@ def compare(root: Path, cells: Sequence[Cell], *, jobs: int = 1, observer: Obser
 
     Raises:
         InputError: ``root`` holds a comparison with other settings, or a cell cannot be trained.
+        TrainingStopped: a signal ended it, and what was being trained is saved; the same call goes on.
 
     >>> from pathlib import Path
     >>> from amgan_fast.compare import compare, plan
@@ -141,14 +142,7 @@ def _train_all(root: Path, cells: Sequence[Cell], jobs: int) -> Any:
         yield from (_train(root, cell) for cell in cells)
         return
     # One of the first trains the classifier while the others wait for it: cached_classifier.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_train, root, cell) for cell in cells]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    yield from call_in_processes([partial(_train, root, cell) for cell in cells], jobs)
 
 
 def _train(root: Path, cell: Cell) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +13,7 @@ from types import FrameType
 from amgan_fast.runs import RunFolder
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ONE_REQUEST = 2.0  # seconds. A terminal, or a batch system, tells every process; what has started it tells it again.
 
 
 class TrainingStopped(Exception):
@@ -44,7 +47,8 @@ class Stop:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Let signals set what is yielded instead of ending the process; a second one ends it at once.
+    """Let signals set what is yielded instead of ending the process. Another one, more than two seconds later, ends it
+    at once: until then it may be the same request by another way.
 
     In threads other than the main one, where Python handles no signals, nothing changes.
     """
@@ -53,16 +57,23 @@ def stop_on_signal() -> Iterator[Stop]:
         yield stop
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
+    asked = math.inf
 
     def heard(number: int, frame: FrameType | None) -> None:
-        stop.signal = signal.Signals(number)
-        for other in _SIGNALS:
-            signal.signal(other, before[other])
+        nonlocal asked
+        if stop.signal is None:
+            stop.signal, asked = signal.Signals(number), time.monotonic()
+        elif time.monotonic() - asked > _ONE_REQUEST:
+            restore()
+            signal.raise_signal(number)
+
+    def restore() -> None:
+        for number in _SIGNALS:
+            signal.signal(number, before[number])
 
     for number in _SIGNALS:
         signal.signal(number, heard)
     try:
         yield stop
     finally:
-        for number in _SIGNALS:
-            signal.signal(number, before[number])
+        restore()
