@@ -330,6 +330,25 @@ def test_inductor_may_choose_the_layout():
         assert torch.Tag.flexible_layout in getattr(torch.ops.amgan_fast, name).default.tags
 
 
+def test_aot_inductor_can_call_what_may_choose_its_layout():
+    """Up to torch 2.14 it counts integers that are keywords left at their defaults, and then the call fails."""
+    names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("amgan_fast::")]
+    operations = [
+        getattr(packet, overload)
+        for packet in (getattr(torch.ops.amgan_fast, name.split("::")[1].split(".")[0]) for name in names)
+        for overload in packet.overloads()
+    ]
+    assert len(operations) > 20
+    counted = {
+        f"{operation}, {argument.name}"
+        for operation in operations
+        if torch.Tag.flexible_layout in operation.tags
+        for argument in operation._schema.arguments
+        if argument.kwarg_only and str(argument.type) == "int"
+    }
+    assert counted == set()
+
+
 # --- Compiled autograd: the backward pass as one graph
 
 
