@@ -38,8 +38,8 @@ def call_in_processes(calls: Sequence[Callable[[], Any]], jobs: int) -> Iterator
                 while waiting and len(running) < jobs:
                     connection, process = _start(waiting.pop())
                     running[connection] = process
-                for connection in wait(list(running), _LOOK):
-                    yield _answer(connection, running.pop(connection))
+                for answered in wait(list(running), _LOOK):
+                    yield _answer(answered, running.pop(answered))
         finally:
             interrupted = _interrupt(running)
         if stop.signal is not None:
@@ -62,6 +62,7 @@ def _run(call: Callable[[], Any], parent: Connection) -> None:
     """In a process of its own."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     Thread(target=_wait_for_interrupt, args=(parent,), daemon=True).start()
+    answer: tuple[Any, BaseException | None, str]
     try:
         answer = (call(), None, "")
     except BaseException as error:
@@ -79,7 +80,7 @@ def _wait_for_interrupt(parent: Connection) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _answer(connection: Connection, process: BaseProcess) -> Any:
+def _answer(connection: Any, process: BaseProcess) -> Any:
     with connection:
         try:
             value, error, text = connection.recv()
