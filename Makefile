@@ -15,7 +15,7 @@ demo: $(VENV)/built
 	$(BIN)/amgan-fast train
 
 test: $(VENV)/tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # Editable, and rebuilt on import: touching one kernel costs seconds.
 dev: $(VENV)/torch
