@@ -84,7 +84,7 @@ class ProgressBar(Observer):
     def progress(self, what: str, done: int, total: int) -> None:
         task = self._task(what, done, total)
         if done < self._progress.tasks[task].completed:  # what begins again is not finished any more
-            self._progress.reset(task, total=total, completed=done)
+            self._progress.reset(task, total=total, completed=done, begun=done)
         self._progress.update(task, completed=done, total=total, visible=done < total or what not in _PREPARATIONS)
         if what != _STEP:
             self._progress.update(task, state=_speed(self._progress.tasks[task]))
@@ -102,7 +102,8 @@ class ProgressBar(Observer):
     def _task(self, what: str, done: int, total: int | None) -> TaskID:
         if what not in self._tasks:
             self._shown.start()
-            self._tasks[what] = self._progress.add_task(printable(what), total=total, completed=done, state="")
+            name = printable(what)
+            self._tasks[what] = self._progress.add_task(name, total=total, completed=done, begun=done, state="")
         return self._tasks[what]
 
 
@@ -138,8 +139,8 @@ def _in_words(task: Task) -> str:
 
 
 def _speed(task: Task) -> str:
-    """Of what is gone through more than once a second."""
-    per_second = task.completed / task.elapsed if task.elapsed else 0.0
+    """Of what is gone through more than once a second, leaving out what was done before."""
+    per_second = (task.completed - task.fields["begun"]) / task.elapsed if task.elapsed else 0.0
     return f"{per_second:,.0f}/s" if per_second >= 1 else ""
 
 

@@ -37,6 +37,7 @@ def training(bar: ProgressBar) -> None:
 def reading(bar: ProgressBar) -> None:
     """Images to train on, then those held out."""
     bar.progress("image files", 2000, 2000)
+    bar.progress("image files", 0, 2000)
     bar.progress("image files", 256, 2000)
 
 
@@ -44,10 +45,9 @@ def reading(bar: ProgressBar) -> None:
     ("work", "line"),
     [
         (training, r"step 3/2,000  D 1\.00  G 2\.00  AM Score -  1,000 images/s  after 0:00:0\d"),
-        (reading, r"image files 256/2,000  ([\d,]+/s)?  after 0:00:0\d"),
-        (lambda bar: bar.progress("classifier", 3, 40), r"classifier 3/40  ([\d,]+/s)?  after 0:00:0\d"),
-        (lambda bar: bar.progress("runs", 3, 12), r"runs 3/12  ([\d,]+/s)?  after 0:00:0\d"),
-        (lambda bar: bar.progress("[b].png", 5, 70), r"\[b\]\.png 5/70  ([\d,]+/s)?  after 0:00:0\d"),
+        (reading, r"image files 256/2,000  [\d,]+/s  after 0:00:0\d"),
+        (lambda bar: bar.progress("runs", 3, 12), r"runs 3/12    after 0:00:0\d"),  # which had been made before
+        (lambda bar: bar.progress("[b].png", 5, 70), r"\[b\]\.png 5/70    after 0:00:0\d"),
     ],
 )
 def test_what_is_no_terminal_gets_a_line_now_and_then(work, line, monkeypatch):
