@@ -211,6 +211,14 @@ def test_the_sources_that_a_document_names_are_there(path):
     assert [name for name in missing if "warp" not in name] == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_rows_of_a_table_have_as_many_cells_as_its_heading(path):
+    """What has more is cut off where it is shown."""
+    for table in re.findall(r"(?:^ *\|.*\n)+", without_blocks(path.read_text()), re.MULTILINE):
+        rows = table.splitlines()
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(re.findall(r"(?<!\\)\|", rows[0]))}, rows[0]
+
+
 def anchors(markdown: str) -> list[str]:
     """Of its headings, as GitHub has them."""
     headings = re.findall(r"^#+ (.*)$", markdown, re.MULTILINE)
