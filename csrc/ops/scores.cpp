@@ -99,8 +99,8 @@ Sums score_sums(const at::Tensor& given, c10::SymInt blocks, c10::SymInt offset,
 
 TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   const auto tags = any_layout();
-  // The integers are in front of the star, since AOTInductor up to torch 2.14 counts those behind it that are left at their
-  // defaults where an operation may choose its layout (pytorch/pytorch#194261).
+  // The integers are in front of the star, since AOTInductor up to torch 2.14 counts those behind it that are left at
+  // their defaults where an operation may choose its layout (pytorch/pytorch#194261).
   m.def(
       "score_sums(Tensor logits, SymInt blocks=1, SymInt offset=0, *, bool probabilities=False,"
       " ScalarType? dtype=None, Tensor[]? initial=None)"
