@@ -240,7 +240,7 @@ def until(happened: Callable[[], bool]) -> None:
     assert happened()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_runs_in_other_processes_are_saved_and_end_with_the_one_that_began_them(two_of_three, number):
     """As a batch system ends it, or one that is short of memory."""
     process, root = two_of_three

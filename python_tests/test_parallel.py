@@ -195,6 +195,7 @@ def test_shares_of_jobs_and_their_processes_are_the_whole(count, shards, ranks):
         Share(shard=2, shards=2)
 
 
+@pytest.mark.slow  # its halves are tested: named networks in processes below, own ones in one in test_own_parts.py
 def test_torchrun_trains_own_networks_and_goes_on(tmp_path, monkeypatch, users_module):
     guide = use_classifier_cache(tmp_path / "cache", monkeypatch)
     options = {"labels": "predefined", "checkpoint_every": 2, "guidance": 0.5, "guidance_classifier": str(guide)}

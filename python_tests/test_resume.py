@@ -436,7 +436,7 @@ def test_work_goes_on_wherever_it_was_killed(tmp_path, request):
     command = [sys.executable, Path(__file__).with_name("killed_runs.py"), tmp_path]
     command += ["--classifier", tmp_path / "classifier.pt"]
     if not request.config.getoption("--slow"):
-        command += ["--every", 74, "--scenarios", "fresh run", "damaged checkpoint", "classifier file"]
+        command += ["--every", 74, "--scenarios", "damaged checkpoint", "classifier file"]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     for scenario, found in json.loads(result.stdout).items():
