@@ -15,7 +15,7 @@ demo: $(VENV)/built
 	$(BIN)/amgan-fast train
 
 test: $(VENV)/tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Editable, and rebuilt on import: touching one kernel costs seconds.
 dev: $(VENV)/torch

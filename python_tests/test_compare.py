@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from test_resume import StopAt
 from tiny_runs import tiny_config, use_classifier_cache
 from typer.testing import CliRunner
+from waiting import waited_for
 
 from amgan_fast.cli import app
 from amgan_fast.compare import COMPARED, compare, dry_run, plan
@@ -226,18 +227,12 @@ def two_of_three(tmp_path, cache) -> Iterator[tuple[subprocess.Popen[str], Path]
     root = tmp_path / "all" / "runs"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
-            until(lambda: all((root / f"{model}-dynamic-seed0/metrics.jsonl").exists() for model in ("gan", "amgan")))
+            begun = [root / f"{model}-dynamic-seed0" / "metrics.jsonl" for model in ("gan", "amgan")]
+            assert waited_for(lambda: all(file.exists() for file in begun))
             yield process, root
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not happened():
-        time.sleep(0.05)
-    assert happened()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from tiny_runs import digits, digits_classifier
 from typer.testing import CliRunner
+from waiting import waited_for
 
 from amgan_fast import console
 from amgan_fast.cli import app
@@ -46,6 +46,7 @@ def reading(bar: ProgressBar) -> None:
     [
         (training, r"step 3/2,000  D 1\.00  G 2\.00  AM Score -  1,000 images/s  after 0:00:0\d"),
         (reading, r"image files 256/2,000  [\d,]+/s  after 0:00:0\d"),
+        (lambda bar: bar.progress("classifier", 3, 40), r"classifier 3/40    after 0:00:0\d"),
         (lambda bar: bar.progress("runs", 3, 12), r"runs 3/12    after 0:00:0\d"),  # which had been made before
         (lambda bar: bar.progress("[b].png", 5, 70), r"\[b\]\.png 5/70    after 0:00:0\d"),
     ],
@@ -58,14 +59,6 @@ def test_what_is_no_terminal_gets_a_line_now_and_then(work, line, monkeypatch):
         seen = waited_for(lambda: re.search(f"^{line}$", to.file.getvalue(), re.MULTILINE))
     assert seen, to.file.getvalue()
     assert "\x1b" not in to.file.getvalue()
-
-
-def waited_for(condition: Callable[[], object]) -> bool:
-    for _ in range(3000):
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize("work", [training, reading])

@@ -69,7 +69,8 @@ for case in LOSSES:
     for dtype in DTYPES:
         for classes, rows in ((1, 3), (2, 5), (10, 63), (17, 257), (64, 9), (65, 9), (1001, 5)):
             for fake in case.fake_modes():
-                check_loss(case, Sampler(rows, classes, fake, dtype), "mean" if rows == 63 else "none")
+                check_loss(case, Sampler(rows, classes, fake, dtype), "none")
+                check_loss(case, Sampler(rows, classes, fake, dtype), "mean")
 if sys.argv[2:]:
     sys.exit(pytest.main([*sys.argv[2:], "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not cuda"]))
 """

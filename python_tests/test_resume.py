@@ -9,7 +9,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from tiny_runs import (
     use_classifier_cache,
 )
 from typer.testing import CliRunner
+from waiting import waited_for
 
 from amgan_fast.cli import app
 from amgan_fast.errors import InputError
@@ -149,9 +149,7 @@ def test_a_killed_process_goes_on_to_the_same_end(tmp_path, cache):
     command = [sys.executable, "-m", "amgan_fast", "train", "--config", tmp_path / "config.toml"]
     process = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
     metrics = RunFolder(tmp_path / "killed").metrics
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not (metrics.exists() and len(metrics.read_text().splitlines()) > 30):
-        time.sleep(0.01)
+    assert waited_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 30, seconds=300)
     process.kill()
     process.wait()
     done = Checkpoint.load_last(RunFolder(tmp_path / "killed").checkpoint)[0].steps
@@ -264,9 +262,7 @@ def test_the_train_command_says_how_to_go_on(tmp_path, cache):
     command = [sys.executable, "-m", "amgan_fast", "train", "--config", "config.toml", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = RunFolder(tmp_path / "run").metrics
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not metrics.exists():
-        time.sleep(0.02)
+    assert waited_for(metrics.exists)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -436,7 +432,7 @@ def test_work_goes_on_wherever_it_was_killed(tmp_path, request):
     command = [sys.executable, Path(__file__).with_name("killed_runs.py"), tmp_path]
     command += ["--classifier", tmp_path / "classifier.pt"]
     if not request.config.getoption("--slow"):
-        command += ["--every", 74, "--scenarios", "damaged checkpoint", "classifier file"]
+        command += ["--every", 37, "--scenarios", "fresh run", "damaged checkpoint", "classifier file"]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     for scenario, found in json.loads(result.stdout).items():
