@@ -256,6 +256,16 @@ def test_an_error_interrupts_what_runs_beside_it():
         list(call_in_processes([partial(signal.raise_signal, signal.SIGKILL)], 2))
 
 
+def test_processes_have_the_environment_of_now_and_no_gpu_that_another_has_opened(monkeypatch):
+    for value in ("first", "second"):
+        monkeypatch.setenv("AMGAN_TEST", value)
+        assert list(call_in_processes([partial(os.getenv, "AMGAN_TEST")], 1)) == [value]
+    monkeypatch.delenv("AMGAN_TEST")
+    assert list(call_in_processes([partial(os.getenv, "AMGAN_TEST")], 1)) == [None]
+    forked_late = "__import__('torch').cuda._is_in_bad_fork()"
+    assert list(call_in_processes([partial(eval, forked_late)], 1)) == [False]
+
+
 def test_other_settings_are_refused_by_name(tmp_path, cache):
     compare(tmp_path / "all", plan(tiny_config(), models=["gan"], labels=["dynamic"], seeds=1))
     with pytest.raises(InputError, match="holds a comparison with another steps; wanted the same"):
