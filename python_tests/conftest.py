@@ -112,6 +112,14 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 
 @pytest.fixture
+def figures_of_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For files of many runs, which look at something else."""
+    from tiny_runs import leave_out_rendering
+
+    leave_out_rendering(monkeypatch)
+
+
+@pytest.fixture
 def users_module(tmp_path, monkeypatch):
     """Writes a module into the current folder, under a name that no other test imports."""
     monkeypatch.chdir(tmp_path)

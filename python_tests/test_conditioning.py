@@ -36,6 +36,8 @@ from amgan_fast.runs import Config, StepOptions
 from amgan_fast.train import AdversarialStep
 from amgan_fast.train.checks import check_run
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 CLASSES, SIZE = 3, 4
 SHAPES = {"mlp": (1, 8, 8), "conv": (1, 8, 8), "paper": (3, 32, 32), "acgan128": (3, 128, 128), "resnet": (1, 16, 16)}
 NEW = ("embedding", "batch-norm")

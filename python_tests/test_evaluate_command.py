@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import run_forked, torchrun_forked
 from tiny_runs import digits, digits_classifier, tiny_run, use_classifier_cache, write_digits
 from typer.testing import CliRunner
 
@@ -385,7 +385,7 @@ def test_json_is_alone_on_the_standard_output_or_whole_in_a_file(files, tmp_path
     """Whatever a user's network prints, in whichever way."""
     (tmp_path / "loud.py").write_text(LOUD_CLASSIFIER)
     command = ["evaluate", *place, "--npz", str(files / "digits.npz"), "--classifier", "loud:make", "--device", "cpu"]
-    done = subprocess.run([sys.executable, "-m", "amgan_fast", *command], cwd=tmp_path, capture_output=True, text=True)
+    done = run_forked(["-m", "amgan_fast", *command], tmp_path)
     assert done.returncode == 0, done.stderr
     for word in ("imported", "made", "python", "process", "descriptor", "C"):
         assert word in done.stderr.splitlines()
@@ -454,13 +454,7 @@ def test_two_processes_give_the_scores_of_one(files, tmp_path, source, monkeypat
         arguments = ["--npz", tmp_path / "images.npz", "--classifier", files / "classifier.pt"]
     command = [*map(str, arguments), "--device", "cpu", "--json"]
     one = run(*arguments)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    two = subprocess.run(
-        [*launcher, "-m", "--", "amgan_fast", "evaluate", *command],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    two = torchrun_forked(["-m", "amgan_fast", "evaluate", *command], tmp_path)
     assert two.returncode == 0, two.stderr
     got = json.loads(two.stdout)
     assert got["generated"]["scores"]["n"] == one["generated"]["scores"]["n"]

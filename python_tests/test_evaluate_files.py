@@ -4,14 +4,12 @@ their own, under other names."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import torchrun_forked
 from PIL import Image
 from tiny_runs import digits, digits_classifier
 from typer.testing import CliRunner
@@ -99,10 +97,7 @@ def test_two_processes_count_what_either_has_left_out(tmp_path, classifier):
         break_pixels(folder / f"{number:05}.png")
     arguments = command("--images", folder, "--classifier", classifier, "--skip-unreadable", "--json")
     arguments += ["--splits", "2", "--compat", "all"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    result = subprocess.run(
-        [*launcher, "amgan_fast", *arguments], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    result = torchrun_forked(["-m", "amgan_fast", *arguments], tmp_path)
     assert result.returncode == 0, result.stderr
     got = json.loads(result.stdout)
     assert got["generated"]["scores"]["n"] == 1197

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from forked import torchrun_forked
 from tiny_runs import (
     digits,
     digits_classifier,
@@ -202,9 +201,7 @@ def test_classes_in_turn_give_the_distance_of_classes_at_random(files, tmp_path,
 
 def test_two_processes_are_one(files, tmp_path, pixels):
     scored = ["--run", str(files / "run"), "--samples", "1000", "--features", pixels, "--device", "cpu"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    call = [*launcher, "amgan_fast", "evaluate", *scored, "--json", "found.json"]
-    result = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    result = torchrun_forked(["-m", "amgan_fast", "evaluate", *scored, "--json", "found.json"], tmp_path)
     assert result.returncode == 0, result.stderr
     got = json.loads((tmp_path / "found.json").read_text())["generated"]["features"]
     want = evaluate(*scored)["generated"]["features"]

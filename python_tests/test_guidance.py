@@ -29,6 +29,8 @@ from amgan_fast.runs import Checkpoint, Config, RunFolder, StepOptions, previous
 from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import AdversarialStep, TrainingStopped, resume, train, train_classifier
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 PLAIN = {"normalization": "none", "dropout": 0.0, "input_noise": 0.0}
 BATCH = 4
 

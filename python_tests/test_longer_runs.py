@@ -18,6 +18,8 @@ from amgan_fast.runs import Checkpoint, Config, RunFolder
 from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import Observer, TrainingStopped, dry_run, log, pace, resume, train
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):

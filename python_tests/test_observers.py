@@ -6,8 +6,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 from traceback import walk_tb
@@ -15,6 +13,7 @@ from traceback import walk_tb
 import numpy as np
 import pytest
 import torch
+from forked import torchrun_forked
 from tiny_runs import assert_same_run, assert_same_state, tiny_config, tiny_run, use_classifier_cache
 from typer.testing import CliRunner
 
@@ -27,6 +26,8 @@ from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import Observer, Observers, ScoredStep, TrainingStopped, resume, train
 from amgan_fast.train.job import Job
 from amgan_fast.train.listeners import Listeners
+
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
 
 CPU = torch.device("cpu")
 
@@ -360,9 +361,7 @@ def test_two_processes_end_together_where_an_observer_of_the_first_fails(tmp_pat
     """At the next checkpoint, the one step at which they agree."""
     tiny_config(checkpoint_every=3, steps=9).save(tmp_path / "config.toml")
     (tmp_path / "script.py").write_text(TWO_PROCESSES)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "script.py"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
-    errors = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True).stderr
+    errors = torchrun_forked(["script.py"], tmp_path).stderr
     failed = "observer Watches: logged failed at script.py, line 14 (RuntimeError: enough); saved at step 6"
     assert errors.count(failed) >= 2, errors  # of either process
     run = RunFolder(tmp_path / "run")

@@ -29,6 +29,8 @@ from amgan_fast.runs import Checkpoint, Config, export_generator
 from amgan_fast.train import TrainingStopped, resume, train
 from amgan_fast.train.capture import is_captured
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 PARTS = """
 import torch
 from torch import nn

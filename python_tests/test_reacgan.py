@@ -27,6 +27,8 @@ from amgan_fast.objectives import MODELS, ReACGAN
 from amgan_fast.runs import StepOptions
 from amgan_fast.train import AdversarialStep
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 K, N, M, D = 5, 9, 6, 4  # classes, real rows, generated rows, entries of an embedding
 SHAPE = (1, 8, 8)
 

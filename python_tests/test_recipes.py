@@ -22,6 +22,8 @@ from amgan_fast.runs.recipes import read_additions
 from amgan_fast.train import train, train_classifier
 from amgan_fast.train.checks import check_run
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 FEW = {"steps": 2, "batch_size": 8, "log_every": 1, "score_every": 2, "score_samples": 20, "final_samples": 30}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import run_forked
 from tiny_runs import (
     assert_same_run,
     assert_same_state,
@@ -29,6 +30,8 @@ from amgan_fast.errors import InputError
 from amgan_fast.runs import Checkpoint, RunFolder, previous_checkpoint
 from amgan_fast.tensor_files import load_tensors, save_tensors
 from amgan_fast.train import Observer, TrainingStopped, resume, train
+
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
 
 
 @pytest.fixture
@@ -154,11 +157,7 @@ def test_a_killed_process_goes_on_to_the_same_end(tmp_path, cache):
     process.wait()
     done = Checkpoint.load_last(RunFolder(tmp_path / "killed").checkpoint)[0].steps
     assert 25 < done < 60
-    result = subprocess.run(
-        [sys.executable, "-m", "amgan_fast", "train", "--resume", str(tmp_path / "killed")],
-        capture_output=True,
-        text=True,
-    )
+    result = run_forked(["-m", "amgan_fast", "train", "--resume", "killed"], tmp_path)
     assert result.returncode == 0, result.stderr
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 

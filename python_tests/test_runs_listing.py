@@ -15,6 +15,8 @@ from amgan_fast.errors import InputError
 from amgan_fast.runs import differing_settings, list_runs, listing_rows
 from amgan_fast.train import TrainingStopped, train
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):

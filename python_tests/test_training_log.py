@@ -14,6 +14,8 @@ from amgan_fast.train import AdversarialStep, Observer, train
 from amgan_fast.train.moment import Moment, Numbers
 from amgan_fast.train.pace import CheckpointPace
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):

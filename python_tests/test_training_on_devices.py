@@ -36,6 +36,8 @@ from amgan_fast.tensor_files import load_tensors
 from amgan_fast.train import AdversarialStep, TrainingStopped, resume, train, train_classifier
 from amgan_fast.train.capture import CapturedStep
 
+pytestmark = pytest.mark.usefixtures("figures_of_a_pixel")
+
 LATENT, BATCH = 6, 20
 
 
