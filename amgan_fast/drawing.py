@@ -16,6 +16,7 @@ from amgan_fast.errors import printable
 from amgan_fast.files import whole_file
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _CELL_PIXELS = 56
@@ -34,6 +35,13 @@ def new_figure(panels: int = 1, rows: int = 1) -> Figure:
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
     return figure
+
+
+def label_steps(axes: Axes) -> None:
+    """Steps of training from left to right: whole numbers, with room between those of a long run."""
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.locator_params(axis="x", nbins=6, integer=True, min_n_ticks=1)
 
 
 def drawable(values: Sequence[float | None]) -> list[float]:

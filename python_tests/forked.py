@@ -17,6 +17,7 @@ import torch
 from torch import distributed
 
 _TIMEOUT = 300  # seconds
+_GRACE = 30  # for those beside one that has failed, to fail too
 _IMPORTED = ["amgan_fast.cli", "amgan_fast.evaluate", "amgan_fast.train", "sklearn.datasets", "torch._dynamo"]
 
 
@@ -27,7 +28,7 @@ def run_forked(command: Sequence[object], cwd: Path) -> CompletedProcess[str]:
 
 def torchrun_forked(command: Sequence[object], cwd: Path, processes: int = 2) -> CompletedProcess[str]:
     """``torchrun --nproc-per-node PROCESSES COMMAND``. What one has printed comes after what the one before it has.
-    Where one fails the others are ended."""
+    Where one fails the others are ended, but not at once."""
     # As torchrun's agent has it: a store that takes whichever port is free, of which every process is a client.
     store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True}
@@ -49,6 +50,8 @@ def _run(words: list[str], cwd: Path, places: Sequence[dict[str, object]]) -> Co
                 processes.append(context.Process(target=_python, args=arguments))
                 processes[-1].start()
             failed = _first_failure(processes)
+            for process in processes:
+                process.join(_GRACE)
         finally:
             for process in processes:
                 process.kill()

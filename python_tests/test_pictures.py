@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -45,6 +46,12 @@ def coloured_pixels(axes: Axes) -> int:
     box = axes.get_window_extent()
     inside = image[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)]
     return int((np.ptp(inside, axis=2) > 40).sum())
+
+
+def labels_in_view(axis: Axis) -> list[str]:
+    low, high = sorted(axis.get_view_interval())
+    seen = [tick for tick in axis.get_major_ticks() + axis.get_minor_ticks() if low <= tick.get_loc() <= high]
+    return [text for tick in seen if (text := tick.label1.get_text())]
 
 
 def row(step: int, **more) -> dict:
@@ -87,6 +94,31 @@ def test_curves_of_a_comparison(drawn, tmp_path, steps):
     comparison_figure.save_comparison_curves("comparison.png", tmp_path, cells)
     assert len(drawn[0].axes) == 4
     assert all(coloured_pixels(axes) > 10 for axes in drawn[0].axes)
+
+
+@pytest.mark.parametrize(
+    ("steps", "labels"), [((1,), ["1"]), ((1, 3), ["1", "2", "3"]), ((0, 15_000), ["0", "5,000", "10,000", "15,000"])]
+)
+def test_steps_are_whole_and_apart(drawn, held_out, steps, labels):
+    pictures.save_training_curves("curves.png", [row(step) for step in steps], held_out)
+    FigureCanvasAgg(drawn[0]).draw()
+    for axes in drawn[0].axes[:3]:
+        assert labels_in_view(axes.xaxis) == labels
+
+
+@pytest.mark.parametrize(
+    ("least", "greatest", "labels"),
+    [(0.33, 1.1, ["0.4", "0.6", "1"]), (0.02, 0.2, ["0.02", "0.04", "0.06", "0.1", "0.2"])],
+)
+def test_am_scores_of_a_comparison_are_written_as_people_do(drawn, tmp_path, least, greatest, labels):
+    (cell,) = plan(tiny_config(), models=["amgan"], labels=["dynamic"], seeds=1)
+    folder = cell.run(tmp_path)
+    folder.path.mkdir(parents=True)
+    scored = [row(100, am_score=greatest), row(200, am_score=least)]
+    folder.metrics.write_text("".join(json.dumps(one) + "\n" for one in scored))
+    comparison_figure.save_comparison_curves("comparison.png", tmp_path, [cell])
+    FigureCanvasAgg(drawn[0]).draw()
+    assert labels_in_view(drawn[0].axes[1].yaxis) == labels
 
 
 def test_no_two_models_of_a_comparison_look_alike(drawn, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from amgan_fast.compare.cells import Cell
-from amgan_fast.drawing import drawable, new_figure, save_figure
+from amgan_fast.drawing import drawable, label_steps, new_figure, save_figure
 from amgan_fast.metrics import SCORE
 from amgan_fast.runs import RunFolder
 
@@ -19,6 +19,8 @@ _STYLES = ("-", "--", ":")
 def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> None:
     """Inception Score and AM Score over the steps, a column a labelling: medians over the seeds, and a band from the
     least to the greatest."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     labellings = list(dict.fromkeys(cell.config.labels for cell in cells))
     scores = (("inception_score", SCORE["inception_score"].title), ("am_score", f"{SCORE['am_score'].title} [nats]"))
     figure = new_figure(len(labellings), rows=len(scores))
@@ -33,9 +35,13 @@ def save_comparison_curves(path: Path, root: Path, cells: Sequence[Cell]) -> Non
             (line,) = axes.plot(steps[0], curves.quantile(0.5, dim=0), style, marker=".", label=model)
             low, high = curves.aminmax(dim=0)
             axes.fill_between(steps[0], low, high, alpha=0.2, linewidth=1, color=line.get_color())
-        axes.set(title=f"{title}, {labelling} labels", xlabel="step")
+        axes.set_title(f"{title}, {labelling} labels")
+        label_steps(axes)
         if name == "am_score":
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 4, 6)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center")
     save_figure(path, figure)
 

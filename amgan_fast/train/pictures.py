@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import to_uint8
-from amgan_fast.drawing import drawable, new_figure, save_figure, save_sheet
+from amgan_fast.drawing import drawable, label_steps, new_figure, save_figure, save_sheet
 from amgan_fast.evaluate import TrainedClassifier, class_sheet, sheet_names
 from amgan_fast.metrics import SCORE, Scores
 from amgan_fast.nn import Sampler
@@ -78,7 +78,7 @@ def save_training_curves(path: Path, rows: Sequence[Mapping[str, Any]], held_out
         axes.errorbar(_column(accurate, "step"), values, bars, label=label, marker=".", capsize=2)
         axes.set_title("Accuracy of the discriminator")
     for axes in figure.axes:
-        axes.set_xlabel("step")
+        label_steps(axes)
         if axes is not balance:
             axes.legend()
     save_figure(path, figure)
