@@ -22,9 +22,10 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo  # what an optimizer imports, before the fork
 from PIL import Image
 from tiny_runs import assert_same_run, digits, digits_classifier, tiny_config
-from torch.utils import tensorboard  # noqa: F401  imported before the fork
+from torch.utils import tensorboard  # noqa: F401  before the fork too
 
 from amgan_fast.compare import compare, plan, results
 from amgan_fast.errors import InputError
