@@ -256,7 +256,9 @@ def test_an_error_interrupts_what_runs_beside_it():
         list(call_in_processes([partial(signal.raise_signal, signal.SIGKILL)], 2))
 
 
-def test_processes_have_the_environment_of_now_and_no_gpu_that_another_has_opened(monkeypatch):
+@pytest.mark.parametrize("system", ["Linux", "Darwin"])
+def test_processes_have_the_environment_of_now_and_no_gpu_that_another_has_opened(monkeypatch, system):
+    monkeypatch.setattr("platform.system", lambda: system)
     for value in ("first", "second"):
         monkeypatch.setenv("AMGAN_TEST", value)
         assert list(call_in_processes([partial(os.getenv, "AMGAN_TEST")], 1)) == [value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +12,17 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amgan_fast.errors import InputError
 from amgan_fast.train.stopping import TrainingStopped, stop_on_signal
 
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
 _LOOK = 0.5  # seconds between two looks for a signal
 
-# Processes are forked from one that has imported what every run imports, which would take each of them seconds, and
-# that has done nothing else: it has no threads, and has not looked for a GPU. Optimizers import the second of these.
-_IMPORTED = ["amgan_fast.compare", "torch._dynamo", "matplotlib.figure"]
+_IMPORTED = ["amgan_fast.compare", "torch._dynamo", "matplotlib.figure"]  # the second by whoever makes an optimizer
 
 
 def call_in_processes(calls: Sequence[Callable[[], Any]], jobs: int) -> Iterator[Any]:
@@ -54,13 +56,23 @@ def call_in_processes(calls: Sequence[Callable[[], Any]], jobs: int) -> Iterator
 
 
 def _start(call: Callable[[], Any]) -> tuple[Connection, BaseProcess]:
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED)
+    context = _context()
     mine, its = context.Pipe()
     process = context.Process(target=_run, args=(call, dict(os.environ), its))
     process.start()
     its.close()  # so that the process has the only one, and its death is the end of what comes from there
     return mine, process
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    """On Linux processes are forked from one that has imported what every run imports, which would take each of them
+    seconds, and that has done nothing else: it has no threads, and has not looked for a GPU. Windows cannot fork, and
+    libraries of macOS do not allow for it."""
+    if platform.system() != "Linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED)
+    return context
 
 
 def _run(call: Callable[[], Any], environment: dict[str, str], parent: Connection) -> None:
