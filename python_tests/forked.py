@@ -39,7 +39,7 @@ def torchrun_forked(command: Sequence[object], cwd: Path, processes: int = 2) ->
 
 def _run(words: list[str], cwd: Path, places: Sequence[dict[str, object]]) -> CompletedProcess[str]:
     """One process for each of the ``places``, which its environment has besides this one's."""
-    context = get_context("forkserver")
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")  # macOS does not allow for it
     context.set_forkserver_preload(_IMPORTED)
     with tempfile.TemporaryDirectory() as outputs:
         processes: list[BaseProcess] = []
