@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import torchrun_forked
 from tiny_runs import assert_same_state, tiny_config, tiny_run, use_classifier_cache
 from torch import distributed, multiprocessing, nn
 
@@ -195,7 +196,6 @@ def test_shares_of_jobs_and_their_processes_are_the_whole(count, shards, ranks):
         Share(shard=2, shards=2)
 
 
-@pytest.mark.slow  # its halves are tested: named networks in processes below, own ones in one in test_own_parts.py
 def test_torchrun_trains_own_networks_and_goes_on(tmp_path, monkeypatch, users_module):
     guide = use_classifier_cache(tmp_path / "cache", monkeypatch)
     options = {"labels": "predefined", "checkpoint_every": 2, "guidance": 0.5, "guidance_classifier": str(guide)}
@@ -204,10 +204,8 @@ def test_torchrun_trains_own_networks_and_goes_on(tmp_path, monkeypatch, users_m
     allowed = ["--allow-code", name]
     config = tiny_config(**options)
     config.save(tmp_path / "config.toml")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    command = [*launcher, "amgan_fast", "train", "--config", "config.toml", "--out", "run", *allowed]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    train = ["-m", "amgan_fast", "train", *allowed]
+    result = torchrun_forked([*train, "--config", "config.toml", "--out", "run"], tmp_path)
     assert result.returncode == 0, result.stderr
     assert "Warning" not in result.stderr
     run = RunFolder(tmp_path / "run")
@@ -228,13 +226,7 @@ def test_torchrun_trains_own_networks_and_goes_on(tmp_path, monkeypatch, users_m
             else value == state["batches"][name]
         )
         assert same, name
-    again = subprocess.run(
-        [*launcher, "amgan_fast", "train", "--resume", "run", *allowed],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    again = torchrun_forked([*train, "--resume", "run"], tmp_path)
     assert again.returncode == 0, again.stderr
     assert json.loads(run.summary.read_text())["generated"] == summary["generated"]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from amgan_fast.data import Dataset, load_dataset
@@ -69,16 +67,6 @@ def train_classifiers_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tiny_run(out: Path, **options) -> Result:
     return train(tiny_config(**options), out)
-
-
-def leave_out_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made of their data and saved as one pixel: to render the curves of a few steps takes longer than to
-    take them."""
-
-    def save(figure: Figure, file: BinaryIO, **_: object) -> None:
-        Image.new("RGB", (1, 1)).save(file, "png")
-
-    monkeypatch.setattr(Figure, "savefig", save)
 
 
 def assert_same_state(got, want, path=""):
