@@ -170,7 +170,7 @@ def test_what_a_file_names_is_run_only_where_it_is_allowed(tmp_path, cache, part
         ),
         (
             "from torch import nn\ndef generator(**given): return nn.Linear(32, 7)",
-            r"of \[2, 32\] its network makes \[2, 7\] of torch.float32, wanted images \[2, 1, 8, 8\], floating point",
+            r"of \[2, 32\] its network makes \[2, 7\] of torch.float32, wanted images \[2, 1, 8, 8\] of torch.float32",
         ),
         (
             "from torch import nn\ndef generator(**given): return nn.Linear(7, 7)",
@@ -189,7 +189,9 @@ def test_a_generator_that_is_none(tmp_path, cache, users_module, source, said):
 
 def test_a_discriminator_that_is_none(tmp_path, cache, users_module):
     name = users_module("from torch import nn\ndef d(*, image_shape): return nn.Conv2d(1, 2, 3)")
-    with pytest.raises(InputError, match=r"makes \[2, 2, 6, 6\] of torch.float32, wanted features \[2, F\], floating"):
+    with pytest.raises(
+        InputError, match=r"makes \[2, 2, 6, 6\] of torch.float32, wanted features \[2, F\] of torch.float32"
+    ):
         train(tiny_config(discriminator=f"{name}:d"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

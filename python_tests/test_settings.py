@@ -132,6 +132,16 @@ def test_every_option_of_a_model(value, tmp_path):
             accepted(name, tmp_path, with_losses, model=model, labels=labels, objective={name: value})
 
 
+def test_tuples_of_python_are_the_lists_of_a_file(tmp_path):
+    """A run that was begun with some goes on from its config.toml; checkpoints of before have tuples."""
+    config = tiny_config(objective={"class_prior": (0.1,) * 10})
+    config.save(tmp_path / "config.toml")
+    loaded = Config.load(tmp_path / "config.toml")
+    assert loaded.differences(config.to_dict()) == []
+    assert loaded.differences(config.to_dict() | {"objective": {"class_prior": (0.1,) * 10}}) == []
+    assert len(loaded.differences(config.to_dict() | {"objective": {"class_prior": "uniform"}})) == 1
+
+
 def test_settings_that_are_written_too_large():
     for setting in (f"steps={'9' * 5000}", "seed=" + "[" * 3000, "objective." + "a." * 3000 + "a=1", "steps=1e400"):
         with pytest.raises(InputError) as error:

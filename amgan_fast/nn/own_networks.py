@@ -20,8 +20,9 @@ _ROWS = 2  # of the batch that a network is tried with
 class OwnGenerator:
     """``module:function``, called as ``function(inputs=..., image_shape=..., labels=..., **options)``.
 
-    The function returns a module, float32 [N, inputs] -> [N, C, H, W] in [-1, 1]. The last ``labels`` of the inputs are
-    a one-hot label, or there is none with ``labels`` = 0, that is with dynamic labels; the others are z ~ N(0, I).
+    The function returns a module, float32 [N, inputs] -> float32 [N, C, H, W] in [-1, 1]. The last ``labels`` of the
+    inputs are a one-hot label, or there is none with ``labels`` = 0, that is with dynamic labels; the others are
+    z ~ N(0, I).
 
     >>> from amgan_fast.nn import OwnGenerator
     >>> OwnGenerator("no_such_module:generator")(inputs=42, image_shape=(3, 32, 32), labels=10)
@@ -42,8 +43,8 @@ class OwnGenerator:
         network = _make(where, "generator", self.spec, given, self.options)
         images = _try(where, network, (_ROWS, inputs))
         wanted = (_ROWS, *image_shape)
-        if images.shape != wanted or not images.is_floating_point():
-            _refuse(where, (_ROWS, inputs), images, f"images {list(wanted)}, floating point")
+        if images.shape != wanted or images.dtype != torch.float32:
+            _refuse(where, (_ROWS, inputs), images, f"images {list(wanted)} of torch.float32")
         return network
 
 
@@ -51,8 +52,8 @@ class OwnGenerator:
 class OwnDiscriminator:
     """``module:function``, called as ``function(image_shape=..., **options)``.
 
-    The function returns a module, float32 [N, C, H, W] in [-1, 1] -> features [N, F]: all but the last layer, which is
-    the model's (:meth:`amgan_fast.objectives.Objective.build_head`), so that one network serves every model.
+    The function returns a module, float32 [N, C, H, W] in [-1, 1] -> float32 features [N, F]: all but the last layer,
+    which is the model's (:meth:`amgan_fast.objectives.Objective.build_head`), so that one network serves every model.
 
     >>> from amgan_fast.nn import OwnDiscriminator
     >>> OwnDiscriminator("discriminator.py")(image_shape=(3, 32, 32))
@@ -72,8 +73,9 @@ class OwnDiscriminator:
         where = f"discriminator {self.spec}"
         network = _make(where, "discriminator", self.spec, {"image_shape": image_shape}, self.options)
         features = _try(where, network, (_ROWS, *image_shape))
-        if features.ndim != 2 or len(features) != _ROWS or not features.is_floating_point():
-            _refuse(where, (_ROWS, *image_shape), features, f"features [{_ROWS}, F], floating point")
+        if features.ndim != 2 or len(features) != _ROWS or not features.size(1) or features.dtype != torch.float32:
+            wanted = f"features [{_ROWS}, F] of torch.float32, F at least 1"
+            _refuse(where, (_ROWS, *image_shape), features, wanted)
         return network, features.size(1)
 
 

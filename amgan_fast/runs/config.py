@@ -383,10 +383,11 @@ class Config(StepOptions):
         return Config(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Without what is None, which TOML cannot say; what the run is of before how its networks are updated."""
+        """As TOML has it: without what is None, with lists for tuples. What the run is of comes before how its networks
+        are updated."""
         values = dataclasses.asdict(self)
         own_first = sorted(values, key=lambda name: name in StepOptions.__dataclass_fields__)
-        return _without_none({name: values[name] for name in own_first})
+        return _as_in_toml({name: values[name] for name in own_first})
 
     def save(self, path: Path) -> None:
         """Bytes of ``data_dir`` that are no UTF-8 are written as they are, and read again."""
@@ -395,7 +396,7 @@ class Config(StepOptions):
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What of ``other`` (as of :meth:`to_dict`) is not as here, in words. A setting that it lacks, since an earlier
         version wrote it, has its default."""
-        mine, other = self.to_dict(), Config().to_dict() | _as_named_now(other)
+        mine, other = self.to_dict(), Config().to_dict() | _as_in_toml(_as_named_now(other))
         return [
             f"{name} is {other.get(name)!r} instead of {mine.get(name)!r}"
             for name in sorted(mine.keys() | other.keys())
@@ -438,12 +439,10 @@ def _recipe_by_size(dataset: str, given: Mapping[str, Any], notify: Callable[[st
     return recipe
 
 
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_none(value) if isinstance(value, dict) else value
-        for name, value in values.items()
-        if value is not None
-    }
+def _as_in_toml(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _as_in_toml(one) for name, one in value.items() if one is not None}
+    return [_as_in_toml(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _check_names(where: str, values: Mapping[str, Any], known: set[str]) -> None:

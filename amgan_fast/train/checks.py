@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor, nn
 
 from amgan_fast.data import Dataset
-from amgan_fast.errors import InputError, as_input_error, in_one_line
+from amgan_fast.errors import InputError, as_input_error, in_one_line, shown
 from amgan_fast.memory import memory_of
 from amgan_fast.nn import Sampler, build_classifier, has_virtual_batch_norm, set_reference_batch
 from amgan_fast.objectives import Objective
 from amgan_fast.option_checks import LARGEST_INT, check_range
 from amgan_fast.runs import Config
+from amgan_fast.train.step import check_averages
+from amgan_fast.user_code import names_user_code, users_errors
 
 _META = torch.device("meta")  # tensors have shapes there and no values: nothing is computed
 _MOST_STEPS = 10**9
@@ -41,6 +45,8 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
         build_classifier("cnn", dataset.image_shape, dataset.num_classes)
     objective = config.build_objective()
     sampler, discriminator = build_on_meta(config, dataset, objective)
+    with as_input_error():
+        check_averages(discriminator, config, objective)
     generator, inputs = sampler.generator, sampler.latent.width
     weights = _training_bytes(config, generator, discriminator)
     _require_memory(weights, device, f"{_sizes(config)}: weights, gradients and averages take")
@@ -59,7 +65,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
         logits, kept = torch.empty(rows, objective.outputs(dataset.num_classes), device=_META), 0
     kept //= 2 if config.precision == "bfloat16" else 1
     _require_memory(weights + kept, device, f"batch_size is {config.batch_size}: a step takes")
-    check_losses(config, objective, logits)
+    check_losses(config, objective, logits, dataset.num_classes)
     return weights + kept
 
 
@@ -88,6 +94,7 @@ def build_on_meta(config: Config, dataset: Dataset, objective: Objective) -> tup
     Raises:
         InputError: there are none such for the dataset.
     """
+    _check_outputs(config, objective, dataset.num_classes)
     # Code of the user may need values to build a network.
     device = torch.device("cpu") if config.has_own_networks else _META
     try:
@@ -129,22 +136,47 @@ def _pass(discriminator: nn.Module, images: Tensor) -> tuple[Tensor, int]:
     return logits.detach(), sum(storage.nbytes() for storage in kept.values())
 
 
-def check_losses(config: Config, objective: Objective, logits: Tensor) -> None:
-    """Whether the losses of a run take a batch of logits, [N, outputs] on the meta device.
+def check_losses(config: Config, objective: Objective, logits: Tensor, classes: int = 1) -> None:
+    """Whether the losses of a run take a batch of logits, [N, outputs] on the meta device. A model of the user's may
+    want values, and gets some.
+
+    Args:
+        classes: that labels are of.
 
     Raises:
         InputError: they do not, with the options they have.
     """
-    labels = torch.empty(len(logits), dtype=torch.int64, device=_META)
+    if not names_user_code(config.model):
+        with as_input_error("objective: "):
+            _compute_losses(config, objective, logits, torch.empty(len(logits), dtype=torch.int64, device=_META))
+        return
+    values = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+    fails = f"model {config.model}: its losses fail on logits {list(logits.shape)}"
+    with torch.random.fork_rng([]), users_errors(fails, "losses as those of amgan_fast.objectives.Objective"):
+        _compute_losses(config, objective, values, torch.arange(len(logits)) % classes)
+
+
+def _compute_losses(config: Config, objective: Objective, logits: Tensor, labels: Tensor) -> None:
     given = labels if config.labels == "predefined" else None
-    with as_input_error("objective: "):
-        objective.discriminator_loss_and_grad(logits, labels, logits, given)
-        if objective.needs_unlabelled or config.labelled_per_class is not None:
-            objective.unlabelled_loss_and_grad(logits)
-        if objective.needs_pairs:
-            objective.paired_generator_loss_and_grad(logits, labels, logits, given)
-        elif not objective.needs_features:
-            objective.generator_loss_and_grad(logits, given)
+    objective.discriminator_loss_and_grad(logits, labels, logits, given)
+    if objective.needs_unlabelled or config.labelled_per_class is not None:
+        objective.unlabelled_loss_and_grad(logits)
+    if objective.needs_pairs:
+        objective.paired_generator_loss_and_grad(logits, labels, logits, given)
+    elif not objective.needs_features:
+        objective.generator_loss_and_grad(logits, given)
+
+
+def _check_outputs(config: Config, objective: Objective, classes: int) -> None:
+    """Of a model of the user's."""
+    if not names_user_code(config.model):
+        return
+    with users_errors(f"model {config.model}: outputs({classes}) fails", "an integer of at least 1"):
+        outputs = objective.outputs(classes)
+    if not isinstance(outputs, Integral) or outputs < 1:
+        raise InputError(
+            f"model {config.model}: outputs({classes}) is {shown(outputs)}, wanted an integer of at least 1"
+        )
 
 
 def _sizes(config: Config) -> str:

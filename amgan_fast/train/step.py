@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from amgan_fast.nn import Classifier, Discriminator, Sampler
+from amgan_fast.nn import Classifier, Discriminator, ReferenceBatch, Sampler
 from amgan_fast.objectives import HistoricalAveraging, Objective, feature_matching_and_grad
 from amgan_fast.processes import Share, data_parallel
 from amgan_fast.runs import StepOptions
 from amgan_fast.train.evaluation_mode import evaluation_mode
+from amgan_fast.train.frozen import frozen
 from amgan_fast.train.guidance import ClassifierGuidance
 from amgan_fast.train.regularization import Regularization
 
@@ -35,7 +36,8 @@ class AdversarialStep:
     Attributes:
         generator: that of the sampler that was given; its latents are what is drawn.
         discriminator, objective: as given.
-        averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode.
+        averaged: the generator with exponentially averaged weights and batch statistics, in evaluation mode; other
+            buffers are as the generator has them.
         sampler: that generator with what it is fed with.
         random: what latents are drawn from, as given.
         noise: what regularization of the discriminator draws from; where none was given, ``random``.
@@ -83,8 +85,7 @@ class AdversarialStep:
         self._options = options
         self._share = share or Share()
         self._matching = options.feature_matching or float(objective.needs_features)
-        if self._matching or options.penalizes_gradients:
-            _check_averages(discriminator)
+        check_averages(discriminator, options, objective)
         device = random.device
         self._channels_last = any(isinstance(layer, nn.Conv2d) for layer in discriminator.modules())
         if self._channels_last:
@@ -117,6 +118,9 @@ class AdversarialStep:
             if options.historical_averaging
         }
         self._averages, self._values = _averaged_tensors(self.averaged), _averaged_tensors(self.generator)
+        self._buffers = list(zip(_other_buffers(self.averaged), _other_buffers(self.generator), strict=True))
+        for averaged, _ in self._buffers:  # what was expanded cannot be written to
+            averaged |= {name: None if value is None else value.clone() for name, value in averaged.items()}
         self._loss_sums = torch.zeros(2, device=device)
         self._taken = torch.zeros((), device=device)  # steps, on the device: the first weights are soon forgotten
         self.steps = 0
@@ -239,13 +243,19 @@ class AdversarialStep:
         return loss
 
     def _step_generator(self, images: Tensor, labels: Tensor, shared: _Generated | None = None) -> Tensor:
+        with frozen(self.discriminator):
+            loss = self._learn_generator(images, labels, shared)
+        self._update("generator")
+        return loss
+
+    def _learn_generator(self, images: Tensor, labels: Tensor, shared: _Generated | None) -> Tensor:
+        """The loss, whose gradients are the generator's now."""
         as_generated, given = shared or self._generated(len(images))
         matching, guidance = self._matching, self._guidance
         generated = self._regularization.augmented(as_generated)
         if matching or self.objective.needs_pairs:
             images = self._regularization.augmented(images)
         self._optimizers["generator"].zero_grad(set_to_none=True)
-        self.discriminator.requires_grad_(False)
         loss, roots, gradients = torch.zeros((), device=generated.device), [], []
         judged: Tensor | None = None
         with self._weights_once():
@@ -272,8 +282,6 @@ class AdversarialStep:
                 added, class_logits, gradient = guidance(as_generated, judged, given)
             loss, roots, gradients = loss + added, [*roots, class_logits], [*gradients, gradient]
         torch.autograd.backward(roots, gradients)
-        self.discriminator.requires_grad_(True)
-        self._update("generator")
         return loss
 
     @torch.no_grad()
@@ -329,14 +337,22 @@ class AdversarialStep:
         decay = torch.clamp(self._taken / (self._taken + 10), max=self._options.ema_decay)
         torch._foreach_mul_(self._averages, decay)
         torch._foreach_add_(self._averages, torch._foreach_mul(self._values, 1 - decay))
+        for averaged, current in self._buffers:
+            _copy_buffers(averaged, current)
 
 
 def _states(parts: dict[str, Any]) -> dict[str, Any]:
     return {name: part.state_dict() for name, part in parts.items()}
 
 
-def _check_averages(discriminator: nn.Module) -> None:
-    """Without them features are no function of an image alone, in no mode."""
+def check_averages(discriminator: nn.Module, options: StepOptions, objective: Objective) -> None:
+    """Without them features are no function of an image alone, in no mode.
+
+    Raises:
+        ValueError: the discriminator is to be one, and has batch norm that keeps no averages.
+    """
+    if not (options.feature_matching or objective.needs_features or options.penalizes_gradients):
+        return
     norms = [layer for layer in discriminator.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if any(layer.running_mean is None for layer in norms):
         raise ValueError(
@@ -350,3 +366,19 @@ def _averaged_tensors(network: nn.Module) -> list[Tensor]:
     norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
     statistics = [x for layer in norms for x in (layer.running_mean, layer.running_var) if x is not None]
     return [x.detach() for x in (*network.parameters(), *statistics)]
+
+
+def _other_buffers(network: nn.Module) -> list[dict[str, Tensor | None]]:
+    """Those that a network of the user keeps, layer by layer: spectral norms' vectors, say, or statistics."""
+    known = (nn.modules.batchnorm._NormBase, ReferenceBatch)  # averaged, or as they were at the start
+    return [layer._buffers for layer in network.modules() if layer._buffers and not isinstance(layer, known)]
+
+
+def _copy_buffers(target: dict[str, Tensor | None], source: dict[str, Tensor | None]) -> None:
+    """An average of them could mean nothing. A step may put new tensors in their place."""
+    for name, value in source.items():
+        old = target.get(name)
+        if value is not None and old is not None and value.shape == old.shape:
+            old.copy_(value)
+        else:
+            target[name] = None if value is None else value.detach().clone()
