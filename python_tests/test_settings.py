@@ -16,13 +16,13 @@ from tiny_runs import digits, digits_classifier, tiny_config
 from typer.testing import CliRunner
 
 from amgan_fast.cli import app
-from amgan_fast.data import Dataset
+from amgan_fast.data import Dataset, load_dataset
 from amgan_fast.errors import InputError
 from amgan_fast.nn import NetworkOptions
 from amgan_fast.objectives import MODELS
 from amgan_fast.runs import LABELS, Config
 from amgan_fast.train import train
-from amgan_fast.train.checks import check_losses, check_run
+from amgan_fast.train.checks import check_classifier, check_losses, check_run
 
 
 def nested(depth: int) -> list:
@@ -207,6 +207,16 @@ def test_a_batch_may_have_more_images_than_there_are(options, tmp_path, monkeypa
     result = train(tiny_config(batch_size=50, network_options=options), tmp_path / "run", listener)
     assert result.evaluation.generated.scores.n == 600
     assert "batch_size is 50: a batch has some of the 30 images more than once" in listener.said
+
+
+def test_images_of_one_class_are_refused_before_the_first_file(tmp_path, users_module):
+    name = users_module("import numpy as np\ndef f(): return np.zeros((20, 1, 8, 8), np.uint8), np.zeros(20, int)")
+    said = f"{name}:f has 1 class, wanted at least 2: scores are those of a classifier"
+    with pytest.raises(InputError, match=said):
+        train(Config(dataset=f"{name}:f"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=said):
+        check_classifier(load_dataset(f"{name}:f"), "cnn", 10, None, 0, {})
 
 
 def test_samples_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):

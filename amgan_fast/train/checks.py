@@ -32,6 +32,7 @@ def check_run(config: Config, dataset: Dataset, device: torch.device, processes:
     Raises:
         InputError: they do not; names the setting.
     """
+    _check_classes(dataset)
     options = config.build_network_options()
     rows = config.batch_size // processes
     if rows < 2 and (options.normalization == "batch" or options.minibatch_discrimination):
@@ -77,6 +78,7 @@ def check_classifier(
     Raises:
         InputError: it cannot, or the memory of the dataset's device does not hold the network.
     """
+    _check_classes(dataset)
     with _META, as_input_error():
         for name, count in (("steps", steps), ("epochs", epochs)):
             if count is not None:
@@ -86,6 +88,11 @@ def check_classifier(
     given = ", ".join(f"{name} {size}" for name, size in classifier.sizes.items())
     size = 3 * _NUMBER_BYTES * _weights(classifier)  # weights, gradients, an average of these at least
     _require_memory(size, dataset.test_images.device, f"{network} of {given}: weights, gradients and averages take")
+
+
+def _check_classes(dataset: Dataset) -> None:
+    if dataset.num_classes < 2:
+        raise InputError(f"{dataset.name} has 1 class, wanted at least 2: scores are those of a classifier")
 
 
 def build_on_meta(config: Config, dataset: Dataset, objective: Objective) -> tuple[Sampler, nn.Module]:
