@@ -400,6 +400,19 @@ def test_options_that_need_labels():
             ops.kplus1_cross_entropy(LOGITS, "dynamic", **options)
 
 
+def test_probabilities_have_no_label_to_ignore():
+    """As PyTorch has it: an index below 0 is none of theirs, and its default is one."""
+    probabilities = LOGITS.softmax(1)
+    with pytest.raises(ValueError, match="ignore_index is 1 and target holds probabilities, wanted labels beside it"):
+        ops.kplus1_cross_entropy(LOGITS, probabilities, ignore_index=1)
+    with pytest.raises(RuntimeError, match="ignore_index is not supported"):
+        F.cross_entropy(LOGITS, probabilities, ignore_index=1)
+    for index in (None, -1, -100):
+        torch.testing.assert_close(
+            ops.kplus1_cross_entropy(LOGITS, probabilities, ignore_index=index), F.cross_entropy(LOGITS, probabilities)
+        )
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (2, 5), (3,)])
 def test_soft_targets_of_a_wrong_shape(shape):
     with pytest.raises(ValueError, match=r"^kplus1_cross_entropy: target has shape .*, wanted \[3, 5\]"):

@@ -96,6 +96,12 @@ def kplus1_loss(
 
 def _cross_entropy(logits: Tensor, target: Tensor | str, **options: Any) -> Tensor:
     if not isinstance(target, str):
+        ignored = options.get("ignore_index")
+        if isinstance(ignored, int) and ignored >= 0 and isinstance(target, Tensor) and target.is_floating_point():
+            raise ValueError(
+                f"kplus1_cross_entropy: ignore_index is {ignored} and target holds probabilities, "
+                "wanted labels beside it"
+            )
         return _ops.kplus1_cross_entropy.default(logits, target, **options)
     if options.pop("weight", None) is not None or options.pop("ignore_index", -100) not in (-100, None):
         raise ValueError(f"kplus1_cross_entropy: target is {target!r}, wanted labels beside weight or ignore_index")
@@ -128,8 +134,8 @@ def kplus1_cross_entropy(
         weight: [K+1], of each class, finite numbers of at least 0. With labels the mean is over the weights of the
             rows' classes, as in PyTorch.
         ignore_index: rows of this label have no loss and are not counted in the mean; over no rows that is NaN. None:
-            there is no such label. On CUDA, where nobody looks for such rows beforehand, a mean with None takes one
-            kernel instead of several.
+            there is no such label. Beside probabilities one of 0 or more is an error, as in PyTorch. On CUDA, where
+            nobody looks for such rows beforehand, a mean with None takes one kernel instead of several.
 
     >>> import torch
     >>> from amgan_fast import ops
