@@ -201,7 +201,7 @@ def test_when_both_are_damaged_nothing_is_guessed(stopped):
     run = RunFolder(stopped)
     for path in (run.checkpoint, previous_checkpoint(run.checkpoint)):
         path.write_bytes(b"no zip file")
-    with pytest.raises(InputError, match=r"checkpoint\.previous\.pt is damaged"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged[^\n]*; [^\n]*checkpoint\.previous\.pt is damaged"):
         resume(stopped)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from amgan_fast.errors import InputError
 from amgan_fast.files import contents_of, rename
 from amgan_fast.runs.folder import previous_checkpoint
 from amgan_fast.tensor_files import load_mapped, load_tensors, save_tensors
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +89,7 @@ class Checkpoint:
         Raises:
             InputError: neither can be read.
         """
-        try:
-            return Checkpoint.load(path), None
-        except InputError as error:
-            previous = previous_checkpoint(path)
-            if not previous.exists():
-                raise
-            return Checkpoint.load(previous), f"{error}: going on from {previous.name}"
+        return _of_last(path, Checkpoint.load)
 
     @staticmethod
     def last_steps(path: Path) -> int:
@@ -102,15 +99,27 @@ class Checkpoint:
         Raises:
             InputError: neither can be read.
         """
-        there = [one for one in (path, previous_checkpoint(path)) if one.exists()]
-        for one in there:
-            try:
-                with contents_of(one):
-                    return int(load_mapped(one)["step"]["steps"])
-            except InputError:
-                if one == there[-1]:
-                    raise
-        return 0
+
+        def steps(one: Path) -> int:
+            with contents_of(one):
+                return int(load_mapped(one)["step"]["steps"])
+
+        there = any(one.exists() for one in (path, previous_checkpoint(path)))
+        return _of_last(path, steps)[0] if there else 0
+
+
+def _of_last(path: Path, read: Callable[[Path], _Read]) -> tuple[_Read, str | None]:
+    """What can be read of the checkpoint at ``path``, or else of the one before; then, also what is wrong."""
+    try:
+        return read(path), None
+    except InputError as error:
+        previous = previous_checkpoint(path)
+        if not previous.exists():
+            raise
+        try:
+            return read(previous), f"{error}: going on from {previous.name}"
+        except InputError as second:
+            raise InputError(f"{error}; {second}") from None
 
 
 def put_previous_in_place(path: Path) -> None:
