@@ -204,16 +204,6 @@ def test_a_soft_target_of_weight_0_has_no_loss_whatever_its_value(device):
         assert loss.item() == pytest.approx(math.log(3), rel=1e-12)
 
 
-def test_weights_that_torch_func_asks_a_gradient_of_are_refused(device):
-    logits, weights = torch.randn(2, 3, 5, device=device), torch.rand(3, device=device)
-
-    def loss(weights):
-        return torch.vmap(lambda x: ops.am_generator_loss(x, reduction="sum", row_weight=weights))(logits).sum()
-
-    with pytest.raises(NotImplementedError, match="row weights require a gradient"):
-        torch.func.grad(loss)(weights)
-
-
 # --- PyTorch's cross-entropy with all options
 
 
@@ -286,10 +276,32 @@ def test_soft_targets_that_are_labels(fake, device):
         torch.testing.assert_close(got, want, rtol=1e-13, atol=1e-14)
 
 
-def test_ignored_rows_alone_are_nan_as_in_torch(device):
-    logits, ignored = torch.zeros(3, 4, device=device), torch.full((3,), -100, device=device)
-    assert ops.kplus1_cross_entropy(logits, ignored).isnan()
-    assert ops.kplus1_cross_entropy(logits, ignored, reduction="sum").item() == 0
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ignored_rows_alone_are_nan_with_a_gradient_of_0_as_in_torch(smoothing, weighted, device):
+    """A batch that the data happen to leave without a label must not spoil the network."""
+    ignored = torch.full((3,), -100, device=device)
+    options = {"label_smoothing": smoothing, "weight": torch.ones(4, device=device) if weighted else None}
+    gradients = []
+    for function in (ops.kplus1_cross_entropy, F.cross_entropy):
+        x = torch.zeros(3, 4, device=device, requires_grad=True)
+        loss = function(x, ignored, **options)
+        assert loss.isnan()
+        gradients.append(*torch.autograd.grad(loss, x))
+        assert function(x, ignored, reduction="sum", **options).item() == 0
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("ignored", [-(2**63), 2**40])
+def test_an_ignored_label_that_the_dtype_of_labels_cannot_hold_is_none(ignored, device):
+    sampler = Sampler(9, 5, device=device)
+    logits, labels = sampler.logits(), sampler.labels()
+    want = F.cross_entropy(logits, labels)
+    for options in ({}, {"weight": torch.ones(6, device=device)}):
+        loss = ops.kplus1_cross_entropy(logits, labels.int(), ignore_index=ignored, **options)
+        torch.testing.assert_close(loss, want)
+    gradient = torch.func.grad(lambda x: ops.kplus1_cross_entropy(x, labels.int(), ignore_index=ignored))(logits)
+    torch.testing.assert_close(gradient, torch.func.grad(lambda x: F.cross_entropy(x, labels))(logits))
 
 
 def test_row_weights_beside_weights_of_classes(device):
@@ -354,10 +366,20 @@ def test_weights_of_a_wrong_shape_or_dtype_or_with_a_gradient(name):
 
 def test_weights_that_ask_for_a_gradient_are_refused():
     weights = torch.ones(3, requires_grad=True)
-    with pytest.raises(NotImplementedError, match="row weights require a gradient"):
-        ops.am_generator_loss(LOGITS, LABELS, row_weight=weights)
-    with torch.no_grad():
-        ops.am_generator_loss(LOGITS, LABELS, row_weight=weights)
+    classes = torch.ones(5, requires_grad=True)
+    for call, words in (
+        (lambda: ops.am_generator_loss(LOGITS, LABELS, row_weight=weights), "row_weight requires a gradient"),
+        (lambda: ops.kplus1_cross_entropy(LOGITS, LABELS, row_weight=weights), "row_weight requires a gradient"),
+        (
+            lambda: ops.kplus1_cross_entropy(LOGITS, LOGITS.softmax(1), row_weight=weights),
+            "row_weight requires a gradient",
+        ),
+        (lambda: ops.kplus1_cross_entropy(LOGITS, LABELS, weight=classes), "weight requires a gradient"),
+    ):
+        with pytest.raises(NotImplementedError, match=words):
+            call()
+        with torch.no_grad():
+            call()
 
 
 def test_names_of_both_batches_weights():

@@ -4,7 +4,10 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <string_view>
 
 namespace amgan::ops {
 
@@ -34,6 +37,13 @@ inline bool has_tangent(const at::Tensor& tensor) {
 // Whether autograd has anything to do with a result that depends on this tensor.
 inline bool is_differentiated(const at::Tensor& tensor) {
   return (at::GradMode::is_enabled() && tensor.requires_grad()) || has_tangent(tensor);
+}
+
+// Only logits have a derivative: one that is asked for beside them must not be lost without a word.
+inline void check_constant(const char* op, std::string_view name, const at::Tensor& weight) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!is_differentiated(weight), op, ": ", name,
+                              " requires a gradient, which the loss has with respect to logits alone, wanted ", name,
+                              ".detach()");
 }
 
 }  // namespace amgan::ops

@@ -30,6 +30,29 @@ bool is_plain(const at::Tensor& tensor) {
   return (tensor.key_set() - passed).highestPriorityTypeId() == c10::DispatchKey::CPU;
 }
 
+namespace {
+
+// Whether a tensor is one call's part of what torch.func does at once: then it has the values, below its wrappers.
+bool is_wrapped(const at::Tensor& tensor) {
+  return tensor.key_set().has_any(
+      c10::DispatchKeySet({c10::DispatchKey::FuncTorchBatched, c10::DispatchKey::FuncTorchGradWrapper}));
+}
+
+// The place of the i-th value of a tensor of any strides, in the order of its dimensions.
+int64_t place_of(const at::Tensor& tensor, int64_t i) {
+  if (tensor.dim() == 1) return i * tensor.stride(0);
+  int64_t place = 0;
+  for (int64_t d = tensor.dim(); d-- > 0; i /= tensor.size(d)) place += i % tensor.size(d) * tensor.stride(d);
+  return place;
+}
+
+// How an error names a value: by its row, which within vmap is one of many calls at once.
+std::string named_value(const char* name, const at::Tensor& values, int64_t i) {
+  return values.dim() == 1 ? c10::str(name, "[", i, "] is ") : c10::str(name, " holds ");
+}
+
+}  // namespace
+
 c10::SymBool has_length(const at::Tensor& tensor, const c10::SymInt& length) {
   return tensor.dim() == 1 ? tensor.sym_size(0).sym_eq(length) : c10::SymBool(false);
 }
@@ -97,25 +120,26 @@ void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tens
 
 void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
                        const c10::SymInt& largest) {
-  if (!is_plain(labels) || !largest.maybe_as_int())
-    return;  // where there are values, the operation below looks at them
+  if (!largest.maybe_as_int()) return;
   const int64_t max_label = largest.expect_int();
+  if (is_wrapped(labels)) return check_wrapped_labels(op, name, labels, min_label, max_label);
+  if (!is_plain(labels)) return;  // where there are values, the operation below looks at them
   const auto check = [&](const auto* values) {
-    const int64_t rows = labels.size(0), stride = labels.stride(0);
+    const int64_t count = labels.numel();
     uint64_t signs = 0;  // the top bit is set once label - min_label or max_label - label has been negative
     const auto take = [&](int64_t label) {
       const auto bits = static_cast<uint64_t>(label);
       signs |= (bits - static_cast<uint64_t>(min_label)) | (static_cast<uint64_t>(max_label) - bits);
     };
-    if (stride == 1) {
-      for (int64_t i = 0; i < rows; ++i) take(values[i]);
+    if (labels.is_contiguous()) {  // several at once
+      for (int64_t i = 0; i < count; ++i) take(values[i]);
     } else {
-      for (int64_t i = 0; i < rows; ++i) take(values[i * stride]);
+      for (int64_t i = 0; i < count; ++i) take(values[place_of(labels, i)]);
     }
-    for (int64_t i = 0; signs >> 63 != 0 && i < rows; ++i) {
-      const int64_t label = values[i * stride];
-      TORCH_CHECK_INDEX(label >= min_label && label <= max_label, op, ": ", name, "[", i, "] is ", label, ", wanted ",
-                        min_label, " <= label <= ", max_label);
+    for (int64_t i = 0; signs >> 63 != 0 && i < count; ++i) {
+      const int64_t label = values[place_of(labels, i)];
+      TORCH_CHECK_INDEX(label >= min_label && label <= max_label, op, ": ", named_value(name, labels, i), label,
+                        ", wanted ", min_label, " <= label <= ", max_label);
     }
   };
   if (labels.scalar_type() == at::kInt) {
@@ -146,13 +170,14 @@ void check_weight(const char* op, const char* name, const at::Tensor& weight, co
 }
 
 void check_weight_range(const char* op, const char* name, const at::Tensor& weight) {
+  if (is_wrapped(weight)) return check_wrapped_weight(op, name, weight);
   if (!is_plain(weight)) return;  // where there are values, the operation below looks at them
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), "check_weight_range", [&] {
     const auto* values = weight.const_data_ptr<scalar_t>();
-    const int64_t rows = weight.size(0), stride = weight.stride(0);
-    for (int64_t i = 0; i < rows; ++i) {
-      const auto value = static_cast<double>(values[i * stride]);
-      TORCH_CHECK_VALUE(value >= 0 && std::isfinite(value), op, ": ", name, "[", i, "] is ", value,
+    const int64_t count = weight.numel();
+    for (int64_t i = 0; i < count; ++i) {
+      const auto value = static_cast<double>(values[place_of(weight, i)]);
+      TORCH_CHECK_VALUE(value >= 0 && std::isfinite(value), op, ": ", named_value(name, weight, i), value,
                         ", wanted a finite number that is at least 0");
     }
   });

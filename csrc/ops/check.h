@@ -28,6 +28,11 @@ void check_fraction(const char* op, const char* name, double value);
 // torch.func) nor for views with a negative bit or zero tensors, which torch makes plain before it calls a kernel.
 bool is_plain(const at::Tensor& tensor);
 
+// The two checks of values below, for values within torch.func, which hands them down to where they are: wrapped.cpp.
+void check_wrapped_labels(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
+                          int64_t max_label);
+void check_wrapped_weight(const char* op, const char* name, const at::Tensor& weight);
+
 // Whether a tensor has this one dimension.
 c10::SymBool has_length(const at::Tensor& tensor, const c10::SymInt& length);
 
@@ -53,7 +58,8 @@ void check_rng_state(const char* op, const at::Tensor& rng_state, const at::Tens
 // int64 or int32, [rows], on the device of the logits.
 void check_labels(const char* op, const char* name, const at::Tensor& labels, const at::Tensor& logits);
 
-// min_label <= label <= max_label for labels on the CPU. On CUDA the kernel asserts it, without synchronisation.
+// min_label <= label <= max_label for labels on the CPU, those that torch.func has wrapped too. On CUDA the kernel
+// asserts it, without synchronisation.
 void check_label_range(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
                        const c10::SymInt& max_label);
 
@@ -61,7 +67,7 @@ void check_label_range(const char* op, const char* name, const at::Tensor& label
 void check_weight(const char* op, const char* name, const at::Tensor& weight, const c10::SymInt& count,
                   const char* what, const at::Tensor& logits);
 
-// Finite numbers of at least 0, on the CPU. On CUDA the kernel asserts it of rows, without synchronisation.
+// Finite numbers of at least 0, likewise.
 void check_weight_range(const char* op, const char* name, const at::Tensor& weight);
 
 // The gradient of a loss: a scalar, or [rows] without reduction; returned in the dtype of the loss.

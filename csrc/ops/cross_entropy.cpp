@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "math/losses.h"
+#include "ops/autograd.h"
 #include "ops/check.h"
 #include "ops/kplus1.h"
 #include "ops/plain.h"
@@ -57,7 +58,7 @@ void check_class_weight(const at::Tensor& weight, const at::Tensor& logits, bool
   constexpr auto op = kNames.op;
   const c10::SymInt classes = logits.sym_size(1) + static_cast<int64_t>(!fake_column);
   check_weight(op, "weight", weight, classes, "class, the generated one too", logits);
-  TORCH_CHECK_NOT_IMPLEMENTED(!weight.requires_grad(), op, ": weight requires a gradient, wanted weight.detach()");
+  check_constant(op, "weight", weight);
   check_weight_range(op, "weight", weight);
 }
 
@@ -82,7 +83,7 @@ at::Tensor weighted(const at::Tensor& logits, const at::Tensor& target, const Op
   if (weight) check_class_weight(*weight, logits, fake_column);
   at::Tensor labels = target, ignored;
   if (ignore_index) {
-    ignored = target.eq(*ignore_index);
+    ignored = target.to(at::kLong).eq(*ignore_index);  // int32 may not hold it
     labels = target.masked_fill(ignored, 0);
   }
   const auto numbers = logits.options().dtype(loss_dtype(logits));
@@ -105,7 +106,12 @@ at::Tensor weighted(const at::Tensor& logits, const at::Tensor& target, const Op
     spread = weighted_losses(spread, pointer(options.row_weight));
     loss = (1 - share) * loss + (reduction == Reduction::none ? spread : spread.sum());
   }
-  return reduction == Reduction::mean ? loss / count.sum() : loss;
+  if (reduction != Reduction::mean) return loss;
+  const at::Tensor total = count.sum();
+  if (!ignore_index) return loss / total;
+  // Of no rows the mean is NaN. As in PyTorch, rows that are ignored have a gradient of 0 also then.
+  const at::Tensor none = ignored.all();
+  return (loss / total.masked_fill(none, 1)).masked_fill(none, std::numeric_limits<double>::quiet_NaN());
 }
 
 // --- Probabilities.
@@ -123,7 +129,10 @@ at::Tensor of_probabilities(const at::Tensor& logits, const at::Tensor& target, 
   TORCH_CHECK_VALUE(target.device() == logits.device(), op, ": target is on ", target.device(), " and the logits on ",
                     logits.device(), ", wanted the same device");
   if (weight) check_class_weight(*weight, logits, fake_column);
-  if (options.row_weight) check_weight_range(op, "row_weight", *options.row_weight);
+  if (options.row_weight) {
+    check_constant(op, "row_weight", *options.row_weight);
+    check_weight_range(op, "row_weight", *options.row_weight);
+  }
   at::Tensor q = target.to(loss_dtype(logits));
   if (options.label_smoothing > 0) {
     const at::Tensor share = at::scalar_tensor(options.label_smoothing, q.options());
@@ -169,6 +178,11 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
     Tensor logits, str target, *, str fake="column", float label_smoothing=0.0, str reduction="mean",
     Tensor? row_weight=None) -> Tensor)",
         tags);
+  m.impl("kplus1_cross_entropy", kplus1_cross_entropy);
+  m.impl("kplus1_cross_entropy.mode", kplus1_cross_entropy_mode);
+}
+
+TORCH_LIBRARY_IMPL(amgan_fast, FuncTorchBatchedDecomposition, m) {
   m.impl("kplus1_cross_entropy", kplus1_cross_entropy);
   m.impl("kplus1_cross_entropy.mode", kplus1_cross_entropy_mode);
 }

@@ -34,7 +34,7 @@ struct KPlus1HingeLoss : LossFunction<KPlus1HingeLoss> {
     const at::Tensor largest = columns.detach().amax(1);
     // NaN in any column, +inf in any or -inf in all show in loss and gradient.
     const at::Tensor sound = 1 + (largest - largest);
-    const at::Tensor rows = ((margin + runner_up - columns.gather(1, label).squeeze(1)) * sound).relu();
+    const at::Tensor rows = ((margin + (runner_up - columns.gather(1, label).squeeze(1))) * sound).relu();
     return reduced(weighted_losses(rows, pointer(row_weight)), call.reduction);
   }
 

@@ -434,6 +434,11 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
   m.impl("labelgan_generator_loss", labelgan_generator_loss);
 }
 
+TORCH_LIBRARY_IMPL(amgan_fast, FuncTorchBatchedDecomposition, m) {
+  m.impl("am_generator_loss", am_generator_loss);
+  m.impl("labelgan_generator_loss", labelgan_generator_loss);
+}
+
 // --- Without gradient.
 
 std::tuple<at::Tensor, at::Tensor> am_generator_loss_and_grad(const at::Tensor& fake_logits,

@@ -404,16 +404,13 @@ DoubleBackward plain_double_backward(const at::Tensor& grad_grad, const at::Tens
 
 // --- What is registered.
 
-// Only logits have a derivative: one that is asked for beside them must not be lost without a word.
 template <typename Loss>
 void check_constants(const typename Loss::Arguments& arguments) {
   const auto check = [&](const auto& argument) {
     if constexpr (std::is_same_v<std::decay_t<decltype(argument)>, OptionalTensor>) {
       if (!argument || !is_differentiated(*argument)) return;
       Loss::check(arguments);
-      TORCH_CHECK_NOT_IMPLEMENTED(false, Loss::name,
-                                  ": row weights require a gradient, which the loss has with respect to logits alone; "
-                                  "wanted weights.detach(), or reduction='none' and a product of one's own");
+      check_constant(Loss::name, "row_weight", *argument);
     }
   };
   std::apply([&](const auto&... given) { (check(given), ...); }, arguments);
@@ -471,10 +468,16 @@ void implement_plainly(torch::Library& m) {
   m.impl((std::string(Loss::name) + "_double_backward").c_str(), Unpacked<plain_double_backward<Loss>>::call);
 }
 
+template <typename Loss>
+at::Tensor plain_loss_of_constants(const typename Loss::Arguments& arguments) {
+  check_constants<Loss>(arguments);
+  return Loss::plain(arguments);
+}
+
 // With a library of the key that takes operations apart for vmap.
 template <typename Loss>
 void take_apart(torch::Library& m) {
-  m.impl(Loss::name, Unpacked<Loss::plain>::call);
+  m.impl(Loss::name, Unpacked<plain_loss_of_constants<Loss>>::call);
 }
 
 }  // namespace amgan::ops
