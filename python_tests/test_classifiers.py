@@ -461,6 +461,12 @@ def test_files_of_earlier_versions_are_refused(own_file):
         open_classifier(str(own_file))
 
 
+def test_a_file_of_something_else_is_said_to_hold_what_it_holds(own_file):
+    save_tensors(own_file, {"config": {}, "step": 3})
+    with pytest.raises(InputError, match=r"fits \(no architecture, but config, step\), wanted one that amgan-fast"):
+        open_classifier(str(own_file))
+
+
 def test_a_classifier_that_is_nowhere():
     with pytest.raises(InputError, match=r"classifier is 'no\.pt', wanted a file, module:function, inception-2015 or"):
         open_classifier("no.pt")

@@ -253,6 +253,9 @@ def test_rows_that_are_no_distribution(files, tmp_path):
     got = run("--logits", tmp_path / "bad.npy", "--skip-non-finite")["generated"]
     assert (got["scores"]["n"], got["scores"]["non_finite_rows"]) == (359, 1)
     assert sum(got["entropy"]["counts"]) == 359
+    np.save(tmp_path / "bad.npy", np.full_like(logits, np.nan))
+    said = f"no samples but {len(logits)} rows left out, wanted at least one that gives a distribution"
+    assert said in refused("--logits", tmp_path / "bad.npy", "--skip-non-finite")
 
 
 def test_unreadable_images_are_named_and_left_out_on_request(files, tmp_path):

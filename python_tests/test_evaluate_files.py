@@ -59,6 +59,52 @@ def refused(*arguments: object) -> str:
     return line
 
 
+# What fits no classifier, or is scaled otherwise, is named with the place that it is from.
+
+
+def test_images_that_do_not_fit_are_named_by_where_they_are(tmp_path, classifier):
+    samples, coloured = save_digits(tmp_path / "samples", 20), tmp_path / "coloured.npz"
+    large = tmp_path / "large"
+    large.mkdir()
+    for i in range(20):
+        Image.new("L", (16, 16), 10 * i).save(large / f"{i}.png")
+    np.savez(coloured, arr_0=np.full((20, 8, 8, 3), 200, np.uint8))
+    for option, path, said in (
+        ("--held-out", large, "images are 16 x 16, wanted 8 x 8"),
+        ("--reference", large, "images are 16 x 16, wanted 8 x 8"),
+        ("--held-out", coloured, "images have 3 channels, wanted 1"),
+    ):
+        line = refused("--images", samples, option, path, "--classifier", classifier)
+        assert f"{path}" in line.split(said)[0]
+
+
+@pytest.mark.parametrize("largest", [1, 16])
+def test_images_of_another_scale_in_whole_numbers_are_warned_of(tmp_path, classifier, largest):
+    images = digits().train_images[:40].permute(0, 2, 3, 1).numpy()
+    dark = tmp_path / "dark.npz"
+    np.savez(dark, arr_0=(images / 255 * largest).round().astype(np.uint8))
+    folder = save_digits(tmp_path / "samples", 40)
+    said = f"no pixel of the first 16 images is above {largest} of 255"
+    (warning,) = [x for x in run("--npz", dark, "--classifier", classifier)["warnings"] if said in x]
+    assert str(dark) in warning
+    for option in ("--reference", "--held-out"):
+        warnings = run("--images", folder, option, dark, "--classifier", classifier)["warnings"]
+        assert [str(dark) in x for x in warnings if said in x] == [True]
+    shards = [tmp_path / f"{i}.safetensors" for i in (1, 2)]
+    for i, state in enumerate(shards, 1):
+        run("--npz", dark, "--classifier", classifier, "--shard", f"{i}/2", "--state", state)
+    merged = CliRunner().invoke(app, ["merge", *map(str, shards), "--json"])
+    assert [said in x for x in json.loads(merged.stdout)["warnings"] if "255" in x] == [True]
+
+
+def test_images_with_one_bright_pixel_are_not_warned_of(tmp_path, classifier):
+    images = np.zeros((40, 8, 8, 1), np.uint8)
+    images[3, 4, 4] = 17
+    np.savez(tmp_path / "bright.npz", arr_0=images)
+    warnings = run("--npz", tmp_path / "bright.npz", "--classifier", classifier)["warnings"]
+    assert not [x for x in warnings if "of 255" in x]
+
+
 # Samples that cannot be used are counted once, and alike everywhere.
 
 

@@ -237,6 +237,19 @@ def test_rows_that_are_left_out_are_in_no_stratum(files, logits):
     assert_same(replace(got, non_finite_rows=0), scores(logits[good], strata=PER_CLASS[good]))
 
 
+def test_the_table_says_which_class_makes_a_score_infinite(tmp_path, logits):
+    without = logits.clone()
+    without[:, [4, 7]] = -torch.inf
+    np.save(tmp_path / "without.npy", without.numpy())
+    lines = provenance(evaluate(LogitsSource(tmp_path / "without.npy"), None, reference=torch.full((K,), 1 / K)))
+    said = "AM Score of generated: every sample gives probability 0 to 4, 7, which the reference has"
+    assert [said in text for name, text in lines if name == "infinite"] == [True]
+    assert any(name == "units" and "nats" in text for name, text in lines)
+    np.save(tmp_path / "with.npy", logits.numpy())
+    lines = provenance(evaluate(LogitsSource(tmp_path / "with.npy"), None, reference=torch.full((K,), 1 / K)))
+    assert "infinite" not in dict(lines)
+
+
 def test_the_table_says_how_both_sets_were_drawn(files):
     source = LogitsSource(files / "logits.npy", labels=files / "labels.npy")
     lines = provenance(evaluate(source, None, held_out=LogitsSource(files / "logits.npy")))

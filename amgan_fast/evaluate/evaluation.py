@@ -51,7 +51,7 @@ class Evaluation:
     reference_warnings: tuple[str, ...] = ()
     """What makes the reference doubtful."""
     classifier_warnings: tuple[str, ...] = ()
-    """What makes all scores of the classifier doubtful."""
+    """What makes all scores of the classifier doubtful: the size or the scale of its images."""
     chosen_batch_size: bool = False
     """Whether the settings left it open how many samples are gone through at a time."""
     against: Against | None = None
@@ -274,7 +274,7 @@ def evaluation_of(
         classifier=first.classifier,
         settings=replace(first.settings, batch_size=first.batch_size),
         chosen_batch_size=first.settings.batch_size is None,
-        classifier_warnings=tuple(dict.fromkeys(one.doubt for one in passes if one.doubt is not None)),
+        classifier_warnings=tuple(dict.fromkeys(text for one in passes for text in (one.doubt, one.dark) if text)),
         partial=partial,
         skipped=tuple(first.source.skipped),
         held_out_skipped=() if held_out is None else tuple(held_out.source.skipped),

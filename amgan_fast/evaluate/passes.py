@@ -35,6 +35,8 @@ from amgan_fast.progress import Progress, to_no_one
 
 _COPIES = 3  # of the sums: those so far, those of a batch, and what scores are computed from
 _LARGE = 224  # pixels, the least that networks of ImageNet are made for
+_FIRST = 16  # images whose brightest pixel is looked for
+_DARK = 16  # of 255: as bright as images are that were scaled to [0, 1], or to the 0 to 16 of scikit-learn's digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,8 @@ class Passed:
     batch_size: int
     doubt: str | None
     """What makes every score of the classifier doubtful; None: nothing."""
+    dark: str | None
+    """What the first images show that are scaled otherwise than pixels are; None: nothing."""
     num_classes: int
     labels: Labelling | None
     """What is known of the labels themselves; None: there are none."""
@@ -90,7 +94,8 @@ class Pass:
         self._share = share
         self._progress = progress or to_no_one
         self._device = torch.device("cpu") if classifier is None else classifier.device
-        probe = next(iter(source.batches(1)), None)
+        first = _first_images(source)
+        probe = _first_of(first) if first else next(iter(source.batches(1)), None)
         if probe is None:
             raise InputError(f"{source.description}: not one sample can be read, wanted samples")
         self._probe = probe
@@ -128,6 +133,7 @@ class Pass:
             settings,
             batch_size=settings.batch_size or self._fitting_batch_size(probe),
             doubt=None if classifier is None else _doubt_of_size(classifier, probe.values),
+            dark=first and _darkness(source, first.values),
             num_classes=self._num_classes,
             labels=labels,
             collector=self._collector,
@@ -195,7 +201,10 @@ class Pass:
         return self._classifier.outputs(batch.values, features=self._wants_own)
 
     def _first_outputs(self, probe: Batch) -> Outputs:
-        outputs = self._outputs(probe)
+        try:
+            outputs = self._outputs(probe)
+        except InputError as error:  # of samples, held-out ones or a reference: which is to be said
+            raise InputError(f"{self._source.description}: {error}") from error
         if self._classifier is not None:
             self._classifier.refuse_probabilities(outputs.logits)
             if outputs.features is None and self._wants_own:
@@ -290,6 +299,33 @@ class _AsClassified:
             places = which.nonzero().squeeze(1) if which.dtype == torch.bool else which
             chosen = [images[i] for i in places.tolist()]
         return self._pixels(chosen, self._device).round().to(torch.uint8)
+
+
+def _first_images(source: Source) -> Batch | None:
+    """The first 16 that are images of a file or an array; None: there are none, or one of them cannot be read, which
+    whoever comes to it says."""
+    if source.kind != "images" or source.is_computed:
+        return None
+    try:
+        return next(iter(source.batches(_FIRST, 0, min(_FIRST, source.count))), None)
+    except InputError:
+        return None
+
+
+def _first_of(batch: Batch) -> Batch:
+    return Batch(batch.values[:1], None if batch.labels is None else batch.labels[:1])
+
+
+def _darkness(source: Source, images: Tensor | Sequence[Tensor]) -> str | None:
+    if images[0].dtype != torch.uint8:
+        return None
+    largest = int(images.max() if isinstance(images, Tensor) else max(image.max() for image in images))
+    if largest > _DARK:
+        return None
+    return (
+        f"{source.description}: no pixel of the first {counted(len(images), 'image')} is above {largest} of 255; "
+        "images of another scale, [0, 1] say, are black in whole numbers"
+    )
 
 
 def _check(source: Source, classifier: ImageClassifier | None, settings: Settings, share: Share) -> None:

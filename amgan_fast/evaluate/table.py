@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -121,6 +122,8 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
         lines.append(("GAN-train", evaluation.classification_accuracy.note))
     if evaluation.against is not None:
         lines += evaluation.against.provenance()
+    lines.append(("units", "AM Scores, KL and entropies in nats; 95% intervals of classes in brackets"))
+    lines += [("infinite", text) for text in _infinite_notes(evaluation)]
     lines += [("no agreement", text) for text in _label_notes(evaluation)]
     lines += [("no p", text) for text in _balance_notes(evaluation)]
     chosen = ", as memory suggests (--batch-size)" if evaluation.chosen_batch_size else ""
@@ -180,6 +183,23 @@ def _accuracy(evaluation: Evaluation) -> str:
     elif held_out is not None and held_out.label_accuracy is not None:
         known.append(f"{held_out.label_accuracy:.2%} on the held-out samples here")
     return ", ".join(known) or "unknown: no labelled held-out samples"
+
+
+def _infinite_notes(evaluation: Evaluation) -> list[str]:
+    """Which classes of the reference make the AM Score infinite."""
+    lines = []
+    for name, one in (("generated", evaluation.generated), ("held-out", evaluation.held_out)):
+        if one is None or one.scores.reference is None or one.scores.kl_reference != math.inf:
+            continue
+        pairs = enumerate(zip(one.scores.reference, one.scores.class_distribution, strict=True))
+        absent = [k for k, (wanted, found) in pairs if wanted > 0 and found == 0]
+        names = None if evaluation.classifier is None else evaluation.classifier.class_names
+        texts = [str(k) if names is None else names[k] for k in absent]
+        lines.append(
+            f"AM Score of {name}: every sample gives probability 0 to {some_of(texts)}, which the reference has; so "
+            "there is no interval, and no AM Score of 2017"
+        )
+    return lines
 
 
 def _label_notes(evaluation: Evaluation) -> list[str]:

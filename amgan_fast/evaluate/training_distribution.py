@@ -126,7 +126,7 @@ def distribution_of(passed: Passed, measured: Measurements) -> TrainingDistribut
     found = TrainingDistribution.of(vector, probability_like=measured.scores.probability_like)
     return replace(
         found,
-        warnings=found.warnings + _left_out(passed.source),
+        warnings=found.warnings + ((passed.dark,) if passed.dark else ()) + _left_out(passed.source),
         origin=passed.source.description,
         sampled=SampledDistribution(passed.collector.design()),
         class_shares=passed.collector.class_shares(),

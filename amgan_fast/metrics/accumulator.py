@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.device import cpu_threads
+from amgan_fast.errors import counted
 from amgan_fast.metrics import statistics
 from amgan_fast.metrics.arrays import Array, as_tensor
 from amgan_fast.metrics.bad_rows import kind_of
@@ -337,6 +338,9 @@ class ScoreAccumulator(RowAccumulator):
         """[blocks, ...], on the CPU, of at least one sample."""
         self._refuse_late()
         if self.samples == self.non_finite_rows:
+            if self.non_finite_rows:
+                left_out = counted(self.non_finite_rows, "row")
+                raise ValueError(f"no samples but {left_out} left out, wanted at least one that gives a distribution")
             raise ValueError("no samples, wanted at least one update before compute")
         return self._sums.map(Tensor.cpu)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from amgan_fast.data import Dataset, to_float
-from amgan_fast.errors import InputError, in_one_line
+from amgan_fast.errors import InputError, in_one_line, some_of
 from amgan_fast.evaluate.batch_size import fitting_batch_size
 from amgan_fast.evaluate.classifiers.image_classifier import ImageClassifier
 from amgan_fast.evaluate.classifiers.inputs import Inputs
@@ -187,6 +187,9 @@ def read_classifier(path: Path, device: torch.device | str = "cpu") -> TrainedCl
     state = load_tensors(path)
     if "network" in state and "architecture" not in state:
         raise InputError(f"{path} names no architecture, as files of earlier versions do not; {_WANTED} since")
+    if "architecture" not in state:
+        found = some_of(list(map(str, state))) or "nothing"
+        raise InputError(f"{path} holds no classifier that fits (no architecture, but {found}), {_WANTED}")
     try:
         classifier = _rebuild(state)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:  # any content is possible
