@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -256,6 +257,20 @@ def test_rows_that_are_no_distribution(files, tmp_path):
     np.save(tmp_path / "bad.npy", np.full_like(logits, np.nan))
     said = f"no samples but {len(logits)} rows left out, wanted at least one that gives a distribution"
     assert said in refused("--logits", tmp_path / "bad.npy", "--skip-non-finite")
+
+
+def test_what_cannot_be_written_at_the_end_loses_no_scores(files, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    arguments = ["evaluate", "--logits", str(files / "logits.npy"), "--report", str(tmp_path / "page.html"), "--json"]
+    monkeypatch.setattr("amgan_fast.cli.output.write_json", full)
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path / "scores.json")])
+    assert (result.exit_code, "Inception Score" in result.stdout) == (2, True)
+    assert "scores.json cannot be written (No space left on device), wanted a place for --json" in result.stderr
+    monkeypatch.setattr("amgan_fast.evaluate.save_report", full)
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, json.loads(result.stdout)["generated"]["scores"]["n"]) == (2, 360)
 
 
 def test_unreadable_images_are_named_and_left_out_on_request(files, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,8 @@ def check_outputs(json: str | None, report: Path | None) -> None:
 
 
 def hand_out(evaluation: Evaluation, json: str | None, report: Path | None) -> None:
-    """Write and print what was asked for, the table where JSON is not printed.
+    """Write and print what was asked for, the table where JSON is not printed: hours of work are not lost with a file
+    that cannot be written.
 
     Raises:
         InputError: a file cannot be written.
@@ -38,10 +40,11 @@ def hand_out(evaluation: Evaluation, json: str | None, report: Path | None) -> N
     from amgan_fast.console import print_evaluation
     from amgan_fast.evaluate import save_report
 
-    if report is not None:
-        save_report(report, evaluation, ["amgan-fast", *sys.argv[1:]])
-        say_written("report", report)
-    if json is not None:
-        put_json(json, evaluation.to_dict())
-    if json != PRINTED:
-        print_evaluation(Console(), evaluation)
+    with ExitStack() as afterwards:  # the last one first, and each of them where another one cannot be written
+        if json != PRINTED:
+            afterwards.callback(print_evaluation, Console(), evaluation)
+        if json is not None:
+            afterwards.callback(put_json, json, evaluation.to_dict())
+        if report is not None:
+            save_report(report, evaluation, ["amgan-fast", *sys.argv[1:]])
+            say_written("report", report)
