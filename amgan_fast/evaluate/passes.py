@@ -95,7 +95,7 @@ class Pass:
         self._progress = progress or to_no_one
         self._device = torch.device("cpu") if classifier is None else classifier.device
         first = _first_images(source)
-        probe = _first_of(first) if first else next(iter(source.batches(1)), None)
+        probe = next(iter(source.batches(1)), None) if first is None else _first_of(first)
         if probe is None:
             raise InputError(f"{source.description}: not one sample can be read, wanted samples")
         self._probe = probe
@@ -133,7 +133,7 @@ class Pass:
             settings,
             batch_size=settings.batch_size or self._fitting_batch_size(probe),
             doubt=None if classifier is None else _doubt_of_size(classifier, probe.values),
-            dark=first and _darkness(source, first.values),
+            dark=None if first is None else _darkness(source, first.values),
             num_classes=self._num_classes,
             labels=labels,
             collector=self._collector,
