@@ -271,6 +271,11 @@ def test_what_cannot_be_written_at_the_end_loses_no_scores(files, tmp_path, monk
     monkeypatch.setattr("amgan_fast.evaluate.save_report", full)
     result = CliRunner().invoke(app, arguments)
     assert (result.exit_code, json.loads(result.stdout)["generated"]["scores"]["n"]) == (2, 360)
+    monkeypatch.setattr("amgan_fast.evaluate.state_file.save_safetensors", full)
+    state = ["--state", str(tmp_path / "sums.safetensors"), "--json"]
+    result = CliRunner().invoke(app, [*arguments[:3], *state])
+    assert (result.exit_code, json.loads(result.stdout)["generated"]["scores"]["n"]) == (2, 360)
+    assert "sums.safetensors cannot be written" in result.stderr
 
 
 def test_unreadable_images_are_named_and_left_out_on_request(files, tmp_path):

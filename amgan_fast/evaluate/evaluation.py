@@ -175,7 +175,7 @@ def evaluate(
     Raises:
         InputError: a source that does not fit the classifier, settings that do not fit the source, or an evaluation
             that cannot be compared with.
-        EvaluationError: a sample that cannot be scored, by name or place.
+        EvaluationError: a sample that cannot be scored, by name or place, or ``state`` cannot be written.
         EvaluationInterrupted: Ctrl-C.
 
     >>> import torch
@@ -239,7 +239,10 @@ def evaluate(
             done += one.so_far()
             raise stopped(error, one) from error
     if state is not None and share.rank == 0:
-        save_state(state, passed, known, share, features)
+        try:
+            save_state(state, passed, known, share, features)
+        except InputError as error:
+            raise stopped(error, "sums") from error
     part = _of_a_shard(passes[0], share)
     if features is not None and part is None:
         try:
