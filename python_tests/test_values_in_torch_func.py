@@ -9,7 +9,7 @@ import torch
 
 from amgan_fast import ops, reference
 
-AM, CLASSES_ALONE = (1, 0, 1, 0, 0), (0, 1, 1, 0, 0)
+AM = (1, 0, 1, 0, 0)
 LOGITS = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 BATCHES = LOGITS.expand(2, 3, 4)
 ONES = torch.ones(3)

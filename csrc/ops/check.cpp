@@ -122,7 +122,7 @@ void check_label_range(const char* op, const char* name, const at::Tensor& label
                        const c10::SymInt& largest) {
   if (!largest.maybe_as_int()) return;
   const int64_t max_label = largest.expect_int();
-  if (is_wrapped(labels)) return check_wrapped_labels(op, name, labels, min_label, max_label);
+  if (is_wrapped(labels)) return check_wrapped_labels(labels, op, name, min_label, max_label);
   if (!is_plain(labels)) return;  // where there are values, the operation below looks at them
   const auto check = [&](const auto* values) {
     const int64_t count = labels.numel();
@@ -170,7 +170,7 @@ void check_weight(const char* op, const char* name, const at::Tensor& weight, co
 }
 
 void check_weight_range(const char* op, const char* name, const at::Tensor& weight) {
-  if (is_wrapped(weight)) return check_wrapped_weight(op, name, weight);
+  if (is_wrapped(weight)) return check_wrapped_weight(weight, op, name);
   if (!is_plain(weight)) return;  // where there are values, the operation below looks at them
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), "check_weight_range", [&] {
     const auto* values = weight.const_data_ptr<scalar_t>();

@@ -29,9 +29,9 @@ void check_fraction(const char* op, const char* name, double value);
 bool is_plain(const at::Tensor& tensor);
 
 // The two checks of values below, for values within torch.func, which hands them down to where they are: wrapped.cpp.
-void check_wrapped_labels(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
+void check_wrapped_labels(const at::Tensor& labels, std::string_view op, std::string_view name, int64_t min_label,
                           int64_t max_label);
-void check_wrapped_weight(const char* op, const char* name, const at::Tensor& weight);
+void check_wrapped_weight(const at::Tensor& weight, std::string_view op, std::string_view name);
 
 // Whether a tensor has this one dimension.
 c10::SymBool has_length(const at::Tensor& tensor, const c10::SymInt& length);

@@ -17,17 +17,6 @@ namespace {
 using LabelCheck = void(const at::Tensor&, std::string_view, std::string_view, int64_t, int64_t);
 using WeightCheck = void(const at::Tensor&, std::string_view, std::string_view);
 
-void call_label_check(const at::Tensor& labels, std::string_view op, std::string_view name, int64_t min_label,
-                      int64_t max_label) {
-  static const auto check = operation<LabelCheck>("check_labels");
-  check.call(labels, op, name, min_label, max_label);
-}
-
-void call_weight_check(const at::Tensor& weight, std::string_view op, std::string_view name) {
-  static const auto check = operation<WeightCheck>("check_weight");
-  check.call(weight, op, name);
-}
-
 void check_labels_there(const at::Tensor& labels, std::string_view op, std::string_view name, int64_t min_label,
                         int64_t max_label) {
   check_label_range(std::string(op).c_str(), std::string(name).c_str(), labels, min_label, max_label);
@@ -41,7 +30,7 @@ void check_weight_there(const at::Tensor& weight, std::string_view op, std::stri
 void check_constant_weight(const at::Tensor& weight, std::string_view op, std::string_view name) {
   check_constant(std::string(op).c_str(), name, weight);
   const BelowAutograd below;
-  call_weight_check(weight, op, name);
+  check_wrapped_weight(weight, op, name);
 }
 
 // All that vmap does at once: what the wrapper holds.
@@ -64,19 +53,21 @@ TORCH_LIBRARY_FRAGMENT(amgan_fast, m) {
 }
 
 TORCH_LIBRARY_IMPL(amgan_fast, FuncTorchBatched, m) {
-  m.impl("check_labels", OfAll<call_label_check>::check<std::string_view, std::string_view, int64_t, int64_t>);
-  m.impl("check_weight", OfAll<call_weight_check>::check<std::string_view, std::string_view>);
+  m.impl("check_labels", OfAll<check_wrapped_labels>::check<std::string_view, std::string_view, int64_t, int64_t>);
+  m.impl("check_weight", OfAll<check_wrapped_weight>::check<std::string_view, std::string_view>);
 }
 
 }  // namespace
 
-void check_wrapped_labels(const char* op, const char* name, const at::Tensor& labels, int64_t min_label,
+void check_wrapped_labels(const at::Tensor& labels, std::string_view op, std::string_view name, int64_t min_label,
                           int64_t max_label) {
-  call_label_check(labels, op, name, min_label, max_label);
+  static const auto check = operation<LabelCheck>("check_labels");
+  check.call(labels, op, name, min_label, max_label);
 }
 
-void check_wrapped_weight(const char* op, const char* name, const at::Tensor& weight) {
-  call_weight_check(weight, op, name);
+void check_wrapped_weight(const at::Tensor& weight, std::string_view op, std::string_view name) {
+  static const auto check = operation<WeightCheck>("check_weight");
+  check.call(weight, op, name);
 }
 
 }  // namespace amgan::ops
